@@ -1,0 +1,34 @@
+/** The in-process bus: hints that something changed, and live text nobody stores. Losing one costs latency, never data. */
+import type { AgentEvent, ChatEvent, EventPayload } from "@portreeve/protocol";
+
+export interface BusMessages {
+  /** There may be a run to claim. */
+  "work": undefined;
+  /** The run reached a terminal state. */
+  "run-ended": { readonly runId: string };
+  /** Live events of a run, in order. */
+  "agent": AgentEvent;
+  "chat": ChatEvent;
+  "sessions.changed": { readonly sessionKey: string; readonly reason: EventPayload<"sessions.changed">["reason"]; readonly runId?: string };
+  "device.pair.requested": EventPayload<"device.pair.requested">;
+  "device.pair.resolved": EventPayload<"device.pair.resolved">;
+}
+
+type Listener<T> = (message: T) => void;
+
+export class Bus {
+  readonly #listeners = new Map<keyof BusMessages, Set<Listener<never>>>();
+
+  /** Tells every listener at once, in the order they came. A listener must not throw. */
+  publish<T extends keyof BusMessages>(topic: T, message: BusMessages[T]): void {
+    for (const listener of this.#listeners.get(topic) ?? []) (listener as Listener<BusMessages[T]>)(message);
+  }
+
+  /** Hears `topic` until disposed. */
+  subscribe<T extends keyof BusMessages>(topic: T, listener: Listener<BusMessages[T]>): Disposable {
+    const listeners = this.#listeners.get(topic) ?? new Set();
+    this.#listeners.set(topic, listeners);
+    listeners.add(listener as Listener<never>);
+    return { [Symbol.dispose]: () => void listeners.delete(listener as Listener<never>) };
+  }
+}

@@ -1,0 +1,32 @@
+/** What passes between a door, the dispatcher and a handler. */
+import type { Accepted, MethodName, Params, Result } from "@portreeve/protocol";
+import type { Principal } from "../principal/principal.ts";
+
+/** The connection a request came over, as far as a handler may know it. */
+export interface ConnectionHandle {
+  readonly connId: string;
+  /** Declared capabilities such as `tool-events`: they choose what is sent, never what is allowed. */
+  readonly caps: readonly string[];
+  /** Hear `sessions.changed` from now on, or no more. */
+  setSessionsSubscription(on: boolean): void;
+  /** This connection started the run: tool events of it come here. */
+  followRun(wireId: string): void;
+}
+
+export interface Context<A = unknown> {
+  readonly principal: Principal;
+  /** Undefined for calls from inside. */
+  readonly connection: ConnectionHandle | undefined;
+  /** Aborts when nobody waits for the answer any more. Work that was acknowledged goes on. */
+  readonly signal: AbortSignal;
+  /** Sends the first of two answers. */
+  readonly accept: (accepted: A) => void;
+}
+
+/** Every method has exactly one handler; a missing or extra one does not compile. */
+export type Handlers = { readonly [N in MethodName]: (context: Context<Accepted<N>>, params: Params<N>) => Promise<Result<N>> };
+
+/** One request through the policy table: finds, parses, authorises, handles. Rejects with a ProtocolError only. */
+export interface Dispatch {
+  (principal: Principal, name: string, params: unknown, options: { readonly connection?: ConnectionHandle | undefined; readonly signal: AbortSignal; readonly accept?: ((accepted: unknown) => void) | undefined }): Promise<unknown>;
+}

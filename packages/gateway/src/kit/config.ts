@@ -1,0 +1,107 @@
+/** Configuration: one JSON5 file, parsed once. Every default stands here and nowhere else. */
+import { availableParallelism } from "node:os";
+import { readFile } from "node:fs/promises";
+import JSON5 from "json5";
+import { z } from "zod";
+import { Secret } from "./secret.ts";
+
+const secret = z.string().min(1).transform((value) => new Secret(value));
+
+const gatewaySchema = z
+  .strictObject({
+    port: z.number().int().min(0).max(65_535).default(18_789).describe("TCP port; 0 takes a free one."),
+    bind: z.union([z.enum(["loopback", "lan"]), z.ipv4(), z.ipv6()]).default("loopback").describe("`loopback`, `lan` (all addresses), or one address."),
+    publicUrl: z.url().optional().describe("The URL under which clients reach a gateway behind a proxy; its host and origin are allowed."),
+    auth: z
+      .strictObject({
+        mode: z.literal("token").default("token").describe("How clients without a device token prove themselves."),
+        token: secret.optional().describe("The shared secret; else `PORTREEVE_TOKEN`, else the generated one in the state folder."),
+      })
+      .prefault({}),
+    trustedProxies: z.array(z.union([z.ipv4(), z.ipv6()])).default([]).describe("Peers whose forwarded address counts."),
+    allowedOrigins: z.array(z.url()).default([]).describe("Browser origins allowed beside the gateway's own."),
+    pairing: z.strictObject({ autoApproveLocal: z.boolean().default(true).describe("Pair a new device on this machine silently when it has the shared secret.") }).prefault({}),
+    http: z.strictObject({ chatCompletions: z.literal(false).default(false).describe("The OpenAI-compatible endpoint (not available in this version).") }).prefault({}),
+  })
+  .prefault({});
+
+const providerSchema = z.strictObject({
+  api: z.enum(["anthropic", "openai", "google", "openai-compatible"]).describe("The provider's wire format."),
+  baseUrl: z.url().optional().describe("Required for `openai-compatible`."),
+  apiKey: secret.optional().describe("Else the provider's usual environment variable."),
+});
+
+const subagentSchema = z
+  .strictObject({
+    maxSpawnDepth: z.number().int().min(1).max(5).default(5).describe("How deep sub-agents may nest."),
+    maxChildrenPerAgent: z.number().int().min(1).max(100).default(5).describe("Running children a session may have; beyond it a spawn is refused."),
+    maxConcurrent: z.number().int().min(1).max(1_000).default(() => Math.min(1_000, 8 * availableParallelism())).describe("Children that run at once in the gateway; beyond it they queue. Default: 8 per core."),
+    runTimeoutSeconds: z.number().int().nonnegative().default(0).describe("A child's deadline; 0 is none."),
+    archiveAfterMinutes: z.number().int().nonnegative().default(60).describe("When a finished child's session is archived; 0 is never."),
+  })
+  .prefault({});
+
+const agentId = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/, "must be an agent id: a-z, 0-9, _ and -, starting with a letter or digit");
+
+const configSchema = z.strictObject({
+  gateway: gatewaySchema,
+  models: z.strictObject({ providers: z.record(z.string().regex(/^[a-z0-9][a-z0-9_-]*$/), providerSchema).default({}) }).prefault({}),
+  agents: z
+    .strictObject({
+      defaults: z.strictObject({ model: z.string().min(1).optional().describe("`provider/name`; else the provider whose key is in the environment, else `scripted`."), subagents: subagentSchema }).prefault({}),
+      entries: z
+        .record(agentId, z.strictObject({ workspace: z.string().min(1).optional().describe("The folder the agent's file tools see."), model: z.string().min(1).optional().describe("`provider/name`, instead of the default.") }))
+        .default({})
+        .transform((entries) => ({ main: {}, ...entries }) as Readonly<Record<string, { workspace?: string | undefined; model?: string | undefined }>>),
+    })
+    .prefault({}),
+});
+
+export type Config = z.output<typeof configSchema>;
+export type ProviderConfig = z.output<typeof providerSchema>;
+
+/** The schema itself, for the generated reference page. */
+export { configSchema };
+
+/** A mistake in the file, worded for the person who made it. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+}
+
+/**
+ * Parses the text of a configuration file. An empty text is valid. `source` names it in errors.
+ * @throws ConfigError with the path, what was expected and what came, one line a mistake.
+ */
+export function parseConfig(text: string, source: string): Config {
+  let json: unknown;
+  try {
+    json = text.trim() === "" ? {} : JSON5.parse(text);
+  } catch (error) {
+    throw new ConfigError(`${source}: not JSON5: ${error instanceof Error ? error.message.replace(/^JSON5: /, "") : String(error)}`, { cause: error });
+  }
+  const parsed = configSchema.safeParse(json, { reportInput: true });
+  if (parsed.success) return parsed.data;
+  throw new ConfigError(parsed.error.issues.map((issue) => `${source}: ${describe(issue)}`).join("\n"), { cause: parsed.error });
+}
+
+/** The configuration in `path`; a missing file is an empty one. */
+export async function readConfig(path: string): Promise<Config> {
+  let text = "";
+  try {
+    text = await readFile(path, "utf8");
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw new ConfigError(`${path}: cannot be read: ${String(error)}`, { cause: error });
+  }
+  return parseConfig(text, path);
+}
+
+function describe(issue: z.core.$ZodIssue): string {
+  const path = issue.path.map(String).join(".");
+  if (issue.code === "unrecognized_keys") return `${[path, issue.keys.join(", ")].filter((part) => part !== "").join(".")}: unknown key`;
+  return `${path === "" ? "(root)" : path}: ${issue.message}${isShowable(issue.input, path) ? `; got ${JSON.stringify(issue.input)}` : ""}`;
+}
+
+/** What came is shown unless it may be a secret or is large. */
+function isShowable(input: unknown, path: string): boolean {
+  return !/token|key|secret|password/i.test(path) && (typeof input !== "object" || input === null) && (JSON.stringify(input)?.length ?? 0) <= 80;
+}

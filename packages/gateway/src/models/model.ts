@@ -1,0 +1,75 @@
+/** A language model, at the level of one streamed call. The loop around it (tools, retries, waiting) is ours. */
+import type { ContentBlock, Usage } from "@portreeve/protocol";
+
+export interface ModelMessage {
+  readonly role: "user" | "assistant" | "toolResult";
+  readonly content: readonly ContentBlock[];
+}
+
+export interface ToolSpec {
+  readonly name: string;
+  readonly description: string;
+  /** JSON Schema of an object. */
+  readonly parameters: Readonly<Record<string, unknown>>;
+}
+
+export interface ModelRequest {
+  readonly system: string;
+  readonly messages: readonly ModelMessage[];
+  readonly tools: readonly ToolSpec[];
+  readonly signal: AbortSignal;
+}
+
+export interface ToolCall {
+  readonly id: string;
+  readonly name: string;
+  /** Parsed JSON, or the raw text when the model did not write JSON: the tool's schema then refuses it. */
+  readonly arguments: unknown;
+}
+
+export type ModelEvent =
+  | { readonly type: "text"; readonly delta: string }
+  | { readonly type: "tool-call"; readonly call: ToolCall }
+  /** Always the last event of a stream that ended well. */
+  | { readonly type: "finish"; readonly reason: "stop" | "tool-calls" | "length" | "content-filter"; readonly usage: Usage };
+
+export interface Model {
+  /** As the provider names it. */
+  readonly name: string;
+  /** The provider's key in the configuration, or `scripted`. */
+  readonly provider: string;
+  /**
+   * One call. Ends with `finish`, or throws a ModelError: also when the stream is cut, ends without a finish reason, or
+   * `signal` aborts (kind `aborted`). Never retries by itself. The caller must consume or return the iterator.
+   */
+  stream(request: ModelRequest): AsyncIterable<ModelEvent>;
+}
+
+/** `provider/name` to a model. */
+export interface Models {
+  /** The model an agent without one gets. */
+  readonly defaultId: string;
+  /** @throws ModelError of kind `unusable` when the id names no configured provider or the provider lacks its key. */
+  get(id: string): Promise<Model>;
+  /** Why `id` cannot be used, or undefined: the check `get` makes, without loading the provider. */
+  problemWith(id: string): string | undefined;
+}
+
+export type ModelErrorKind = "unusable" | "auth" | "rate_limit" | "overloaded" | "network" | "incomplete" | "context_length" | "refused" | "aborted" | "unknown";
+
+/** Why a call failed, in terms the retry policy decides by. The message never holds a secret. */
+export class ModelError extends Error {
+  override readonly name = "ModelError";
+  readonly kind: ModelErrorKind;
+  readonly retryable: boolean;
+  readonly retryAfterMs: number | undefined;
+  readonly httpStatus: number | undefined;
+
+  constructor(kind: ModelErrorKind, message: string, options: { retryable?: boolean; retryAfterMs?: number | undefined; httpStatus?: number | undefined; cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.kind = kind;
+    this.retryable = options.retryable ?? false;
+    this.retryAfterMs = options.retryAfterMs;
+    this.httpStatus = options.httpStatus;
+  }
+}

@@ -1,0 +1,111 @@
+/**
+ * Who acts, and with what. The only module that can make a Principal: every other one receives it.
+ * Authority only ever shrinks on the way: `attenuate` is the one function that derives one from another.
+ */
+import { covers, meet, normaliseScopes, type MethodDefinition } from "@portreeve/protocol";
+
+declare const brand: unique symbol;
+type Branded<T> = T & { readonly [brand]: true };
+
+/** A paired device's connection. `role` node holds no operator scopes. */
+export type DevicePrincipal = Branded<{ readonly kind: "device"; readonly id: string; readonly deviceId: string; readonly role: "operator" | "node"; readonly scopes: readonly string[] }>;
+/** Whoever holds the shared secret, without a device. */
+export type SecretPrincipal = Branded<{ readonly kind: "secret"; readonly id: string; readonly scopes: readonly string[] }>;
+/** A run acting through its tools. */
+export type RunPrincipal = Branded<{ readonly kind: "run"; readonly id: string } & RunAuthority & { readonly runId: string; readonly sessionKey: string; readonly rootSessionKey: string }>;
+/** One child session's bookkeeping: a capability for named methods on that key, not a set of scopes. */
+export type LifecyclePrincipal = Branded<{ readonly kind: "lifecycle"; readonly id: string; readonly sessionKey: string; readonly methods: readonly string[]; readonly scopes: readonly [] }>;
+
+export type Principal = DevicePrincipal | SecretPrincipal | RunPrincipal | LifecyclePrincipal;
+
+/** What a run may do; stored with it, read back after a restart. */
+export interface RunAuthority {
+  readonly scopes: readonly string[];
+  /** Whether a person with `operator.admin` started the run directly: opens owner-only tools. Never true below depth 0. */
+  readonly owner: boolean;
+  readonly depth: number;
+}
+
+/** The least a run needs: its tools call methods of this scope and below, and no more, whoever started it. */
+export const runScopes: readonly string[] = ["operator.write"];
+
+export function devicePrincipal(device: { deviceId: string; role: "operator" | "node"; scopes: readonly string[] }): DevicePrincipal {
+  return seal({ kind: "device", id: `device:${device.deviceId}`, deviceId: device.deviceId, role: device.role, scopes: normaliseScopes(device.scopes) });
+}
+
+export function secretPrincipal(scopes: readonly string[]): SecretPrincipal {
+  return seal({ kind: "secret", id: "secret:local", scopes: normaliseScopes(scopes) });
+}
+
+/** The principal of an admitted run, from its stored authority. */
+export function runPrincipal(run: { runId: string; sessionKey: string; rootSessionKey: string; authority: RunAuthority }): RunPrincipal {
+  const { scopes, owner, depth } = run.authority;
+  return seal({ kind: "run", id: `run:${run.runId}`, runId: run.runId, sessionKey: run.sessionKey, rootSessionKey: run.rootSessionKey, scopes, owner: owner && depth === 0, depth });
+}
+
+/** The capability to delete one finished child's session. */
+export function lifecyclePrincipal(sessionKey: string): LifecyclePrincipal {
+  return seal({ kind: "lifecycle", id: `lifecycle:${sessionKey}`, sessionKey, methods: ["sessions.delete"], scopes: [] });
+}
+
+/** What `parent` can hand on of `ask`. An empty ask is an empty grant, never the parent's. */
+export function attenuate(parent: Principal, ask: readonly string[]): readonly string[] {
+  return meet(parent.scopes, ask);
+}
+
+/** The authority of a run that `starter` starts: at most `runScopes`, and owner only for a person with admin. */
+export function authorityToStart(starter: Principal): RunAuthority {
+  const isPerson = starter.kind === "device" || starter.kind === "secret";
+  return { scopes: attenuate(starter, runScopes), owner: isPerson && covers(starter.scopes, "operator.admin"), depth: 0 };
+}
+
+/** The authority of a child of `parent`, one level below `parentDepth`: the launch is least privilege, whatever the parent holds. */
+export function authorityOfChild(parent: Principal, parentDepth: number): RunAuthority {
+  return { scopes: attenuate(parent, runScopes), owner: false, depth: parentDepth + 1 };
+}
+
+/** The same principal, narrowed to exactly `scopes` for one call. */
+export function narrowed<P extends Principal>(principal: P, scopes: readonly string[]): P {
+  return principal.kind === "lifecycle" ? principal : { ...principal, scopes: attenuate(principal, scopes) };
+}
+
+export type Permission =
+  | { readonly kind: "permitted" }
+  | { readonly kind: "wrong-caller"; readonly role: string }
+  | { readonly kind: "missing-scope"; readonly scope: string };
+
+/**
+ * Whether `principal` may call the method: the one authorisation rule of every door.
+ * `params` are the parsed parameters, or undefined when they did not parse (or were not looked at yet).
+ */
+export function permits(principal: Principal, name: string, definition: MethodDefinition, params: unknown): Permission {
+  if (principal.kind === "lifecycle") {
+    const isItsOwn = principal.methods.includes(name) && hasKey(params, principal.sessionKey);
+    return isItsOwn ? { kind: "permitted" } : { kind: "wrong-caller", role: "lifecycle" };
+  }
+  const role = roleOf(principal);
+  if (!definition.callers.includes(role)) return { kind: "wrong-caller", role };
+  const { scope } = definition;
+  if (scope === "none") return { kind: "permitted" };
+  const needed = typeof scope === "string" ? scope : params === undefined ? scope.malformed : scope.byParams(params);
+  return covers(principal.scopes, needed) ? { kind: "permitted" } : { kind: "missing-scope", scope: needed };
+}
+
+/** The session tree a principal's view is limited to; undefined: it sees every session. */
+export function treeOf(principal: Principal): string | undefined {
+  return principal.kind === "run" ? principal.rootSessionKey : undefined;
+}
+
+function roleOf(principal: DevicePrincipal | SecretPrincipal | RunPrincipal): "operator" | "node" | "run" {
+  if (principal.kind === "run") return "run";
+  return principal.kind === "device" ? principal.role : "operator";
+}
+
+function hasKey(params: unknown, key: string): boolean {
+  return typeof params === "object" && params !== null && "key" in params && params.key === key;
+}
+
+function seal<P extends Principal>(principal: Omit<P, typeof brand>): P {
+  // The brand exists in the type system alone: this module is the one place that may claim it.
+  return Object.freeze(principal) as unknown as P;
+}

@@ -1,0 +1,32 @@
+/** The journal: what happened in a run, one durable fact an entry. Folding it gives the run's state (`runs/machine.ts`). */
+import type { ContentBlock, Usage } from "@portreeve/protocol";
+
+/** How a run ends. From runtime facts, never from what a model said. */
+export type Outcome = "succeeded" | "failed" | "timed_out" | "stalled" | "cancelled" | "interrupted" | "budget_exceeded" | "rejected";
+
+/** A finished child as its parent's turn reads it. */
+export interface Completion {
+  readonly inboxId: string;
+  readonly childRunId: string;
+  readonly childSessionKey: string;
+  readonly label: string | undefined;
+  readonly outcome: Outcome;
+  readonly text: string;
+  readonly runtimeMs: number;
+  readonly usage: Usage;
+}
+
+export type JournalEntry =
+  /** The turn began with the run's own message. */
+  | { readonly kind: "input"; readonly text: string }
+  /** The turn began, or went on, with children's results. */
+  | { readonly kind: "completions"; readonly completions: readonly Completion[] }
+  /** One model call ended well. */
+  | { readonly kind: "reply"; readonly content: readonly ContentBlock[]; readonly model: string; readonly reason: "stop" | "tool-calls" | "length" | "content-filter"; readonly usage: Usage }
+  /** One model call failed; `partial` is the text that had come. */
+  | { readonly kind: "model-error"; readonly errorKind: string; readonly message: string; readonly retryable: boolean; readonly retryAtMs: number; readonly partial: string }
+  /** A tool that may not run twice is about to run. */
+  | { readonly kind: "tool-intent"; readonly toolCallId: string; readonly name: string; readonly args: unknown }
+  | { readonly kind: "tool-result"; readonly toolCallId: string; readonly name: string; readonly text: string; readonly isError: boolean; readonly parks: boolean }
+  | { readonly kind: "parked"; readonly on: "children"; readonly eventSeq: number }
+  | { readonly kind: "ended"; readonly outcome: Outcome; readonly text: string; readonly error: string | undefined; readonly stopReason: string };

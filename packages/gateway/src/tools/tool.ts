@@ -1,0 +1,63 @@
+/** A tool: what an agent may do. It sees the public methods through a Caller, its workspace, and nothing else. */
+import type { Caller } from "@portreeve/protocol";
+import { z } from "zod";
+
+export interface ToolContext {
+  /** Calls methods with the run's own authority. */
+  readonly caller: Caller;
+  /** Absolute path of the only folder that file tools see. */
+  readonly workspace: string;
+  readonly sessionKey: string;
+  readonly agentId: string;
+  /** Unique within the session and the same after a restart: what makes a command issued by a tool happen once. */
+  readonly callKey: string;
+  readonly signal: AbortSignal;
+}
+
+export interface ToolResult {
+  /** What the model reads. */
+  readonly text: string;
+  readonly isError?: boolean;
+  /** For whoever watches: structured, without secrets. */
+  readonly details?: unknown;
+  /** The run parks after this turn until a child's result is there. */
+  readonly parks?: boolean;
+}
+
+export interface Tool {
+  readonly name: string;
+  readonly description: string;
+  readonly parameters: z.ZodType;
+  /** `safe`: may run again after a crash. `ask`: may not; the model is told that the effect is unknown. */
+  readonly repeat: "safe" | "ask";
+  /** Only for runs that a person with `operator.admin` started directly. */
+  readonly ownerOnly: boolean;
+  /** Not for sub-agents that may not have children themselves. */
+  readonly notForLeaves: boolean;
+  /** Must not throw for what the model did wrong: that is a result with `isError`. */
+  execute(args: unknown, context: ToolContext): Promise<ToolResult>;
+}
+
+interface ToolInput<P extends z.ZodType> {
+  readonly name: string;
+  readonly description: string;
+  readonly parameters: P;
+  readonly repeat: "safe" | "ask";
+  readonly ownerOnly?: boolean;
+  readonly notForLeaves?: boolean;
+  readonly execute: (args: z.output<P>, context: ToolContext) => Promise<ToolResult>;
+}
+
+/** Defines a tool; arguments that do not fit its schema become an error result that says what was expected. */
+export function defineTool<P extends z.ZodType>(input: ToolInput<P>): Tool {
+  return {
+    ownerOnly: false,
+    notForLeaves: false,
+    ...input,
+    async execute(args, context) {
+      const parsed = input.parameters.safeParse(args);
+      if (!parsed.success) return { text: `The arguments of ${input.name} are not valid: ${z.prettifyError(parsed.error)}`, isError: true };
+      return input.execute(parsed.data, context);
+    },
+  };
+}

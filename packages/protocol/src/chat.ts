@@ -1,0 +1,86 @@
+/** Talking to a session: send, read back, stop. */
+import { z } from "zod";
+import { event, method } from "./define.ts";
+import { agentId, idempotencyKey, message, nonEmpty, sessionKey, usage } from "./shapes.ts";
+
+export const chatMethods = {
+  "chat.send": method({
+    summary: "Send a message to a session; answers at once, the reply comes as `chat` events. `/stop` aborts instead.",
+    scope: "operator.write",
+    kind: "command",
+    callers: ["operator"],
+    params: z.strictObject({
+      sessionKey,
+      agentId: agentId.optional(),
+      message: z.string().max(1_000_000),
+      timeoutMs: z.number().int().nonnegative().optional(),
+      queueMode: z.literal("followup").optional(),
+      idempotencyKey,
+    }),
+    ignored: ["sessionId", "mentions", "workContext", "suppressCommandInterpretation"],
+    unsupported: [
+      "intent", "thinking", "fastMode", "fastAutoOnSeconds", "deliver", "originatingChannel", "originatingTo", "originatingAccountId", "originatingThreadId",
+      "replyToId", "attachments", "toolBindings", "expectedLeafEntryId", "expectedSessionRoutingContract", "expectedPermissionMode", "expectedToolOverrides",
+    ],
+    result: z.union([
+      z.object({ runId: z.string(), status: z.enum(["started", "in_flight", "ok", "error", "timeout"]) }),
+      z.object({ ok: z.literal(true), aborted: z.boolean(), runIds: z.array(z.string()) }),
+    ]),
+  }),
+  "chat.history": method({
+    summary: "The newest messages of a session, oldest first; an unknown session has none.",
+    scope: "operator.read",
+    kind: "query",
+    params: z.strictObject({
+      sessionKey,
+      agentId: agentId.optional(),
+      limit: z.number().int().min(1).max(1_000).optional(),
+      offset: z.number().int().nonnegative().optional(),
+      maxChars: z.number().int().min(1).max(500_000).optional(),
+    }),
+    ignored: ["maxBytes", "sessionId"],
+    unsupported: ["cursor", "pendingBefore", "inputRunIds", "messageId"],
+    result: z.object({
+      sessionKey: z.string(),
+      sessionId: z.string(),
+      messages: z.array(message),
+      hasMore: z.boolean(),
+      totalMessages: z.number().int(),
+    }),
+  }),
+  "chat.abort": method({
+    summary: "Stop the runs of a session, or one of them, with everything they spawned.",
+    scope: "operator.write",
+    kind: "command",
+    callers: ["operator"],
+    params: z.strictObject({ sessionKey, agentId: agentId.optional(), runId: nonEmpty.optional() }),
+    ignored: ["preserveSideRuns"],
+    result: z.object({ ok: z.literal(true), aborted: z.boolean(), runIds: z.array(z.string()) }),
+  }),
+};
+
+const envelope = {
+  runId: z.string(),
+  sessionKey: z.string(),
+  agentId: z.string(),
+  spawnedBy: z.string().optional(),
+  /** Counts up within the run, over `chat` and `agent` events together. */
+  seq: z.number().int(),
+};
+const chatMessage = z.object({ role: z.literal("assistant"), content: z.array(z.object({ type: z.literal("text"), text: z.string() })), timestamp: z.number().int() });
+
+export const chatEvents = {
+  chat: event({
+    summary: "A reply as it forms (`delta`, cumulative text) and as it ended (`final`, `aborted`, `error`).",
+    scope: "operator.read",
+    droppable: true,
+    payload: z.discriminatedUnion("state", [
+      z.object({ ...envelope, state: z.literal("delta"), message: chatMessage, deltaText: z.string(), replace: z.literal(true).optional() }),
+      z.object({ ...envelope, state: z.literal("final"), message: chatMessage.optional(), stopReason: z.string().optional(), usage: usage.optional() }),
+      z.object({ ...envelope, state: z.literal("aborted"), message: chatMessage.optional(), stopReason: z.string() }),
+      z.object({ ...envelope, state: z.literal("error"), errorMessage: z.string(), errorKind: z.string().optional() }),
+    ]),
+  }),
+};
+
+export type ChatEvent = z.infer<(typeof chatEvents)["chat"]["payload"]>;

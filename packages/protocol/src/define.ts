@@ -1,0 +1,60 @@
+/** The two shapes everything else in this package is made of: a method and an event. */
+import type { z } from "zod";
+
+/** Who may ask at all. Scopes are checked after this; `run` is an agent's own run, which no socket can claim to be. */
+export type CallerRole = "operator" | "node" | "run";
+
+/** A required scope that depends on the parameters. `malformed` decides while they do not parse. */
+export interface ScopeByParams<P> {
+  readonly byParams: (params: P) => string;
+  readonly malformed: string;
+  /** Every scope `byParams` can answer, for tables and documentation. */
+  readonly oneOf: readonly string[];
+}
+
+export interface MethodDefinition<P extends z.ZodType = z.ZodType, R extends z.ZodType = z.ZodType, A extends z.ZodType | undefined = z.ZodType | undefined> {
+  readonly summary: string;
+  /** `none`: every connected caller of the right role. */
+  readonly scope: string | "none" | ScopeByParams<z.output<P>>;
+  /** A command changes something; a query never does. */
+  readonly kind: "query" | "command";
+  readonly params: P;
+  readonly result: R;
+  /** The first of two answers under one request id; the result is then the second. */
+  readonly accepted: A;
+  readonly callers: readonly CallerRole[];
+  /** Not listed in hello. */
+  readonly hidden: boolean;
+  /** Fields of the reference's schema without effect on authority, delivery, cost or model: accepted, dropped. */
+  readonly ignored: readonly string[];
+  /** Fields of the reference's schema that would have such an effect: refused unless empty (`false`, `""`, `[]`, `null`). */
+  readonly unsupported: readonly string[];
+}
+
+type MethodInput<P extends z.ZodType, R extends z.ZodType, A extends z.ZodType | undefined> = Pick<MethodDefinition<P, R, A>, "summary" | "scope" | "kind" | "params" | "result"> &
+  Partial<Pick<MethodDefinition<P, R, A>, "accepted" | "callers" | "hidden" | "ignored" | "unsupported">>;
+
+/** Defines a method; what is left out gets the default that permits least or shows most. */
+export function method<P extends z.ZodType, R extends z.ZodType, A extends z.ZodType | undefined = undefined>(input: MethodInput<P, R, A>): MethodDefinition<P, R, A> {
+  return {
+    callers: ["operator", "run"],
+    hidden: false,
+    ignored: [],
+    unsupported: [],
+    ...input,
+    accepted: input.accepted as A,
+  };
+}
+
+export interface EventDefinition<P extends z.ZodType = z.ZodType> {
+  readonly summary: string;
+  /** Who hears it; `everyone` includes connections without a scope. */
+  readonly scope: string | "everyone";
+  /** Skipped for a connection that reads too slowly, instead of closing it. */
+  readonly droppable: boolean;
+  readonly payload: P;
+}
+
+export function event<P extends z.ZodType>(definition: EventDefinition<P>): EventDefinition<P> {
+  return definition;
+}

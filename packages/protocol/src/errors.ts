@@ -1,0 +1,126 @@
+/** Our stable error codes (`details.code`) and what each becomes on the wire of either version. */
+
+export type ProtocolVersion = 3 | 4;
+
+/** The closed set of top-level codes that clients of both versions know. */
+export type WireCode = "INVALID_REQUEST" | "NOT_PAIRED" | "UNAVAILABLE" | "FORBIDDEN";
+
+interface ErrorRule {
+  readonly wire: WireCode;
+  /** The v3 code where it differs: version 3 has no FORBIDDEN. */
+  readonly wireV3?: WireCode;
+  /** Whether the same call may succeed later without anything being changed. */
+  readonly retryable: boolean;
+  readonly meaning: string;
+}
+
+const invalid = (meaning: string): ErrorRule => ({ wire: "INVALID_REQUEST", retryable: false, meaning });
+const notPaired = (meaning: string): ErrorRule => ({ wire: "NOT_PAIRED", retryable: false, meaning });
+const forbidden = (meaning: string): ErrorRule => ({ wire: "FORBIDDEN", wireV3: "INVALID_REQUEST", retryable: false, meaning });
+const unavailable = (meaning: string, retryable = true): ErrorRule => ({ wire: "UNAVAILABLE", retryable, meaning });
+
+export const errorRules = {
+  INVALID_FRAME: invalid("The frame is not a request of this protocol."),
+  UNKNOWN_METHOD: invalid("There is no such method."),
+  INVALID_PARAMS: invalid("The parameters do not have the method's shape."),
+  NOT_ALLOWED: invalid("A parameter that no outside caller may set."),
+  NOT_SUPPORTED: invalid("A known parameter or value that this gateway does not act on."),
+  CONNECT_ONLY_FIRST: invalid("`connect` is only valid as the first request."),
+  MISSING_SCOPE: forbidden("The caller lacks the scope that the method needs."),
+  WRONG_CALLER: invalid("The method is not for this role or kind of caller."),
+  IDEMPOTENCY_MISMATCH: invalid("The idempotency key was used before with other parameters."),
+
+  UNKNOWN_REQUEST: invalid("No pending pairing request has this id."),
+  UNKNOWN_SESSION: invalid("No such session, or none that the caller may see."),
+  UNKNOWN_RUN: invalid("No such run, or none that the caller may see."),
+  UNKNOWN_AGENT_ID: invalid("The agent id is not configured."),
+  MAIN_SESSION: invalid("An agent's main session cannot be deleted."),
+  LINEAGE_FIXED: invalid("The session's lineage is set and cannot be changed."),
+
+  SPAWN_DEPTH: forbidden("The session is at the deepest level that may have children."),
+  SPAWN_CHILDREN: forbidden("The session has as many running children as it may have."),
+  MODEL_UNUSABLE: invalid("The model is not configured or cannot be used."),
+  NO_OPEN_CHILDREN: invalid("There is no child to wait for."),
+
+  RUN_FAILED: unavailable("The run ended without success.", false),
+  STORE_UNAVAILABLE: unavailable("The gateway could not write its state; nothing was changed."),
+  SHUTTING_DOWN: unavailable("The gateway is stopping."),
+  INTERNAL: unavailable("An unexpected failure; the log has it under the error id.", false),
+
+  PROTOCOL_MISMATCH: invalid("No protocol version in the client's range is spoken here."),
+  PAIRING_REQUIRED: notPaired("The device, or what it asks for, waits for an approval."),
+  DEVICE_IDENTITY_REQUIRED: notPaired("The connection needs a device key."),
+  CONTROL_UI_DEVICE_IDENTITY_REQUIRED: notPaired("The control UI needs a device key."),
+  CONTROL_UI_ORIGIN_NOT_ALLOWED: invalid("The page's origin is not allowed."),
+  INVALID_HANDSHAKE: invalid("The first request was not a valid `connect`."),
+  AUTH_TOKEN_MISSING: invalid("No credential was offered."),
+  AUTH_TOKEN_MISMATCH: invalid("The shared secret is wrong."),
+  AUTH_DEVICE_TOKEN_MISMATCH: invalid("The device token is wrong, rotated or revoked."),
+  AUTH_SCOPE_MISMATCH: invalid("The device token does not cover the requested scopes."),
+  DEVICE_AUTH_DEVICE_ID_MISMATCH: invalid("The device id is not the hash of its key."),
+  DEVICE_AUTH_SIGNATURE_EXPIRED: invalid("The signature's time is too far from the gateway's clock."),
+  DEVICE_AUTH_NONCE_REQUIRED: invalid("The device proof has no nonce."),
+  DEVICE_AUTH_NONCE_MISMATCH: invalid("The nonce is not the one of this connection."),
+  DEVICE_AUTH_SIGNATURE_INVALID: invalid("The signature does not fit the key and the request."),
+  DEVICE_AUTH_PUBLIC_KEY_INVALID: invalid("The public key cannot be read."),
+} as const satisfies Record<string, ErrorRule>;
+
+export type ErrorCode = keyof typeof errorRules;
+
+/** The top-level wire code of `code` for a client that speaks `version`. */
+export function toWireCode(code: ErrorCode, version: ProtocolVersion): WireCode {
+  const rule: ErrorRule = errorRules[code];
+  return version === 3 ? (rule.wireV3 ?? rule.wire) : rule.wire;
+}
+
+export interface ProtocolErrorOptions {
+  /** Facts for programs; goes to the wire beside `code`. Never a secret. */
+  readonly details?: Readonly<Record<string, unknown>>;
+  /** The exact next step for a person; the wire's `details.remediationHint`. */
+  readonly remedy?: string;
+  readonly retryAfterMs?: number;
+  readonly cause?: unknown;
+}
+
+/** A failure the caller may know about. Everything else that is thrown becomes INTERNAL with an error id. */
+export class ProtocolError extends Error {
+  override readonly name = "ProtocolError";
+  readonly code: ErrorCode;
+  readonly details: Readonly<Record<string, unknown>>;
+  readonly remedy: string | undefined;
+  readonly retryAfterMs: number | undefined;
+
+  constructor(code: ErrorCode, message: string, options: ProtocolErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.details = options.details ?? {};
+    this.remedy = options.remedy;
+    this.retryAfterMs = options.retryAfterMs;
+  }
+}
+
+/** The `error` of a response frame. */
+export interface ErrorBody {
+  readonly code: string;
+  readonly message: string;
+  readonly details?: unknown;
+  readonly retryable?: boolean;
+  readonly retryAfterMs?: number;
+}
+
+/** `error` as it goes to a client of `version`. */
+export function toErrorBody(error: ProtocolError, version: ProtocolVersion): ErrorBody {
+  const rule: ErrorRule = errorRules[error.code];
+  const body: ErrorBody = {
+    code: toWireCode(error.code, version),
+    message: error.message,
+    ...(rule.retryable ? { retryable: true } : {}),
+    ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
+  };
+  // Version 3 clients read a missing scope from the message alone; the reference sends them no details.
+  if (version === 3 && error.code === "MISSING_SCOPE") return body;
+  return {
+    ...body,
+    details: { code: error.code, ...error.details, ...(error.remedy === undefined ? {} : { remediationHint: error.remedy }) },
+  };
+}

@@ -1,0 +1,82 @@
+/** The contract: every method and event of the gateway, and the types that follow from them. */
+import type { z } from "zod";
+import { agentEvents, agentMethods } from "./agents.ts";
+import { chatEvents, chatMethods } from "./chat.ts";
+import { connectEvents, connectMethods } from "./connect.ts";
+import type { EventDefinition, MethodDefinition } from "./define.ts";
+import { deviceEvents, deviceMethods } from "./devices.ts";
+import { healthEvents, healthMethods } from "./health.ts";
+import { sessionEvents, sessionMethods } from "./sessions.ts";
+import { subagentMethods } from "./subagents.ts";
+
+export const methods = {
+  ...connectMethods,
+  ...healthMethods,
+  ...agentMethods,
+  ...sessionMethods,
+  ...chatMethods,
+  ...subagentMethods,
+  ...deviceMethods,
+};
+
+export const events = {
+  ...connectEvents,
+  ...healthEvents,
+  ...agentEvents,
+  ...sessionEvents,
+  ...chatEvents,
+  ...deviceEvents,
+};
+
+export type MethodName = keyof typeof methods;
+export type EventName = keyof typeof events;
+
+/** What a handler gets: parsed parameters. */
+export type Params<N extends MethodName> = z.output<(typeof methods)[N]["params"]>;
+/** What a caller passes. */
+export type ParamsInput<N extends MethodName> = z.input<(typeof methods)[N]["params"]>;
+export type Result<N extends MethodName> = z.output<(typeof methods)[N]["result"]>;
+/** The first of two answers; `undefined` for a method that gives one. */
+export type Accepted<N extends MethodName> = (typeof methods)[N]["accepted"] extends infer A ? (A extends z.ZodType ? z.output<A> : undefined) : never;
+export type EventPayload<N extends EventName> = z.output<(typeof events)[N]["payload"]>;
+
+export interface CallOptions<N extends MethodName> {
+  /** Exactly these scopes, also when empty; absent: the least the method needs. A caller in process ignores nothing: they narrow. */
+  readonly scopes?: readonly string[];
+  readonly signal?: AbortSignal;
+  /** Receives the first answer of a method that gives two. */
+  readonly onAccepted?: (accepted: Accepted<N>) => void;
+}
+
+/** One interface for every caller: the socket client, and the gateway's own tools with a principal behind it. */
+export interface Caller {
+  /** Resolves with the final result; rejects with a ProtocolError. */
+  call<N extends MethodName>(name: N, params: ParamsInput<N>, options?: CallOptions<N>): Promise<Result<N>>;
+}
+
+/** The definition under `name`, or undefined: own properties only, never a prototype's. */
+export function findMethod(name: string): MethodDefinition | undefined {
+  return Object.hasOwn(methods, name) ? (methods as unknown as Record<string, MethodDefinition>)[name] : undefined;
+}
+
+export function isMethodName(name: string): name is MethodName {
+  return Object.hasOwn(methods, name);
+}
+
+/** Every event definition by name; for subscriptions and the contract. */
+export const eventDefinitions: Readonly<Record<EventName, EventDefinition>> = events;
+
+export * from "./define.ts";
+export * from "./errors.ts";
+export * from "./frames.ts";
+export * from "./limits.ts";
+export * from "./params.ts";
+export * from "./scopes.ts";
+export { connectParams, clientIds, clientModes, helloOk } from "./connect.ts";
+export type { ConnectParams, HelloOk } from "./connect.ts";
+export type { AgentEvent } from "./agents.ts";
+export type { ChatEvent } from "./chat.ts";
+export type { PairedDevice, PairingRequest } from "./devices.ts";
+export type { Health } from "./health.ts";
+export type { ContentBlock, Message, RunStatus, SessionRow, Usage } from "./shapes.ts";
+export * from "./session-key.ts";

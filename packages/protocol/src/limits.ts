@@ -1,0 +1,22 @@
+/** Numbers both sides of the wire agree on. Bytes and milliseconds. Where the versions differ, version 4's number. */
+export const limits = {
+  /** All bytes a socket may send before its hello. */
+  preauthBytes: 65_536,
+  maxPayloadBytes: 26_214_400,
+  maxBufferedBytes: 52_428_800,
+  handshakeTimeoutMs: 15_000,
+  tickIntervalMs: 30_000,
+  pingIntervalMs: 25_000,
+  signatureSkewMs: 120_000,
+  unauthenticatedSocketsPerPeer: 32,
+  /** Frames a client may pipeline between its `connect` and the hello. */
+  pendingHandshakeFrames: 15,
+  /** Consecutive wrong-role answers after which a connection is closed (the next one closes it). */
+  wrongRoleAnswers: 10,
+  closeReasonBytes: 120,
+  pairingRequestTtlMs: 300_000,
+  /** Requests of one connection that may be in work at once; the next ones wait unread in the socket. */
+  requestsInFlight: 256,
+} as const;
+
+export const supportedProtocols = [3, 4] as const;

@@ -1,0 +1,124 @@
+/** Sessions: durable conversations. Every session of an agent's sub-agents is one too. */
+import { z } from "zod";
+import { event, method } from "./define.ts";
+import { agentId, label, nonEmpty, sessionKey, sessionRow, timeMs } from "./shapes.ts";
+
+const listParams = z.strictObject({
+  limit: z.number().int().min(1).max(1_000).optional(),
+  offset: z.number().int().nonnegative().optional(),
+  activeMinutes: z.number().int().min(1).optional(),
+  label: label.optional(),
+  spawnedBy: nonEmpty.optional(),
+  agentId: agentId.optional(),
+  search: z.string().optional(),
+  excludeSubagents: z.boolean().optional(),
+  archived: z.union([z.boolean(), z.literal("all")]).optional(),
+});
+
+// What only decorates a row or its order is dropped; a filter we do not have would silently show too much.
+const listIgnored = ["includeGlobal", "includeUnknown", "includeDerivedTitles", "includeLastMessage", "includeActivitySummary", "includePeople", "sortBy", "ownerFirst", "configuredAgentsOnly", "excludeCron", "excludeSystem"];
+const listUnsupported = ["activeOnly", "requireLastInteraction", "projectId", "workspaceDir", "group", "pinned", "boardFace", "hasBoard", "creatorId", "ownerId", "involvingMe", "profileRelation", "involvingProfileId"];
+
+const listResult = z.object({
+  ts: timeMs,
+  path: z.string(),
+  count: z.number().int(),
+  totalCount: z.number().int(),
+  limitApplied: z.number().int(),
+  nextOffset: z.number().int().nullable(),
+  hasMore: z.boolean(),
+  defaults: z.object({ modelProvider: z.string(), model: z.string() }),
+  sessions: z.array(sessionRow),
+});
+
+const patchParams = z.strictObject({
+  key: sessionKey,
+  agentId: agentId.optional(),
+  label: label.nullable().optional(),
+  model: nonEmpty.nullable().optional(),
+  archived: z.boolean().optional(),
+  spawnedBy: sessionKey.nullable().optional(),
+  spawnDepth: z.number().int().nonnegative().nullable().optional(),
+  subagentRole: z.enum(["orchestrator", "leaf"]).nullable().optional(),
+  subagentControlScope: z.enum(["children", "none"]).nullable().optional(),
+});
+
+type PatchParams = z.infer<typeof patchParams>;
+
+/** Fields that say who spawned a session: whoever sets them decides who may steer it, so they need admin. */
+const lineageFields = ["spawnedBy", "spawnDepth", "subagentRole", "subagentControlScope"] as const satisfies readonly (keyof PatchParams)[];
+
+export const sessionMethods = {
+  "sessions.list": method({
+    summary: "List sessions, newest first.",
+    scope: "operator.read",
+    kind: "query",
+    params: listParams,
+    ignored: listIgnored,
+    unsupported: listUnsupported,
+    result: listResult,
+  }),
+  "sessions.subscribe": method({
+    summary: "Hear `sessions.changed` on this connection until it closes.",
+    scope: "operator.read",
+    kind: "query",
+    callers: ["operator"],
+    params: listParams,
+    ignored: listIgnored,
+    unsupported: listUnsupported,
+    result: z.object({ subscribed: z.literal(true), list: listResult.optional() }),
+  }),
+  "sessions.unsubscribe": method({
+    summary: "Stop hearing `sessions.changed` on this connection.",
+    scope: "operator.read",
+    kind: "query",
+    callers: ["operator"],
+    params: z.strictObject({}),
+    result: z.object({ subscribed: z.literal(false) }),
+  }),
+  "sessions.patch": method({
+    summary: "Change a session's label, model or archived state; creates the session when it is missing.",
+    scope: {
+      byParams: (params: PatchParams) => (lineageFields.some((field) => params[field] !== undefined) ? "operator.admin" : "operator.write"),
+      malformed: "operator.admin",
+      oneOf: ["operator.write", "operator.admin"],
+    },
+    kind: "command",
+    callers: ["operator"],
+    params: patchParams,
+    ignored: ["autoLabel", "icon", "color", "category", "boardFace", "boardPresentation", "statusNote", "attention", "pinned", "unread", "verboseLevel", "traceLevel", "reasoningLevel", "responseUsage"],
+    unsupported: [
+      "expectedSessionId", "expectedLifecycleRevision", "expectedPermissionMode", "expectedSandboxMode", "expectedNativeRuntimeConsent",
+      "expectedToolOverrides", "expectedMarkedUnreadAt", "ttlMinutes", "contextWindow", "thinkingLevel", "fastMode", "toolOverrides", "elevatedLevel",
+      "execHost", "execSecurity", "execAsk", "execNode", "permissionMode", "sandboxMode", "nativeRuntimeConsent", "agentRuntime", "spawnedWorkspaceDir",
+      "sendPolicy", "groupActivation",
+    ],
+    result: z.object({ ok: z.literal(true), path: z.string(), key: z.string(), entry: sessionRow }),
+  }),
+  "sessions.delete": method({
+    summary: "Delete a session and its transcript; its running work is cancelled first.",
+    scope: "operator.admin",
+    kind: "command",
+    callers: ["operator"],
+    params: z.strictObject({ key: sessionKey, agentId: agentId.optional(), deleteTranscript: z.boolean().optional() }),
+    ignored: ["emitLifecycleHooks"],
+    unsupported: ["expectedSessionId", "expectedLifecycleRevision", "expectedSessionUpdatedAt", "archivedOnly"],
+    result: z.object({ ok: z.literal(true), key: z.string(), deleted: z.boolean(), archived: z.array(z.string()) }),
+  }),
+};
+
+export const sessionEvents = {
+  "sessions.changed": event({
+    summary: "A session was made, changed, worked in or deleted; for connections that called `sessions.subscribe`.",
+    scope: "operator.read",
+    droppable: true,
+    payload: z.object({
+      sessionKey: z.string(),
+      agentId: z.string(),
+      reason: z.enum(["create", "send", "patch", "delete", "agent.run.started", "agent.run.ended"]),
+      runId: z.string().optional(),
+      ts: timeMs,
+      session: sessionRow.optional(),
+    }),
+  }),
+};

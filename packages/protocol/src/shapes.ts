@@ -1,0 +1,83 @@
+/** Schemas that more than one noun uses. */
+import { z } from "zod";
+
+export const nonEmpty = z.string().min(1);
+export const sessionKey = z.string().min(1).max(512);
+export const label = z.string().min(1).max(512);
+export const timeMs = z.number().int().nonnegative();
+
+/** `agent:<agentId>:<rest>`, or a short form (`main`) that the gateway completes for the default agent. */
+export const agentId = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/, "must be an agent id: a-z, 0-9, _ and -, at most 64 characters, starting with a letter or digit");
+
+/** A caller's own key: also the wire's run id, so what only the gateway may mint is refused. */
+export const idempotencyKey = z
+  .string()
+  .min(1)
+  .max(256)
+  .refine((key) => !key.startsWith("announce:") && !key.startsWith("run_"), "must not start with 'announce:' or 'run_'");
+
+export const runStatus = z.enum([
+  "queued",
+  "running",
+  "waiting",
+  "succeeded",
+  "failed",
+  "timed_out",
+  "stalled",
+  "cancelled",
+  "interrupted",
+  "budget_exceeded",
+  "rejected",
+]);
+
+export const usage = z.object({ input: z.number().int(), output: z.number().int(), totalTokens: z.number().int() });
+
+export const contentBlock = z.discriminatedUnion("type", [
+  z.object({ type: z.literal("text"), text: z.string() }),
+  z.object({ type: z.literal("toolCall"), id: z.string(), name: z.string(), arguments: z.unknown() }),
+  z.object({ type: z.literal("toolResult"), toolCallId: z.string(), toolName: z.string(), text: z.string(), isError: z.boolean() }),
+]);
+
+export const message = z.object({
+  role: z.enum(["user", "assistant", "toolResult"]),
+  content: z.array(contentBlock),
+  timestamp: timeMs,
+  stopReason: z.string().optional(),
+  provider: z.string().optional(),
+  model: z.string().optional(),
+  usage: usage.optional(),
+  __openclaw: z.object({ id: z.string(), seq: z.number().int() }),
+});
+
+/** A session as lists and `sessions.changed` show it. */
+export const sessionRow = z.object({
+  key: z.string(),
+  sessionId: z.string(),
+  kind: z.literal("direct"),
+  agentId: z.string(),
+  label: z.string().optional(),
+  displayName: z.string(),
+  createdAt: timeMs,
+  updatedAt: timeMs,
+  archived: z.boolean(),
+  isMain: z.boolean(),
+  modelProvider: z.string(),
+  model: z.string(),
+  spawnedBy: z.string().optional(),
+  parentSessionKey: z.string().optional(),
+  spawnDepth: z.number().int(),
+  subagentRole: z.enum(["main", "orchestrator", "leaf"]),
+  /** What the session's newest run may do: its scopes, for whoever watches children being spawned. */
+  scopes: z.array(z.string()).optional(),
+  status: runStatus.optional(),
+  startedAt: timeMs.optional(),
+  endedAt: timeMs.optional(),
+  hasActiveRun: z.boolean(),
+  activeRunIds: z.array(z.string()),
+});
+
+export type Message = z.infer<typeof message>;
+export type ContentBlock = z.infer<typeof contentBlock>;
+export type SessionRow = z.infer<typeof sessionRow>;
+export type RunStatus = z.infer<typeof runStatus>;
+export type Usage = z.infer<typeof usage>;

@@ -1,0 +1,9 @@
+/** The entry without zod, for clients: frames, limits, errors, scopes and the generated method table. */
+export * from "./errors.ts";
+export * from "./frames.ts";
+export * from "./limits.ts";
+export * from "./scopes.ts";
+export * from "./session-key.ts";
+export { methodTable } from "./method-table.ts";
+export type { MethodTableEntry } from "./method-table.ts";
+export type { Accepted, Caller, CallOptions, EventName, EventPayload, MethodName, Params, ParamsInput, Result } from "./index.ts";
