@@ -1,1 +1,81 @@
-console.log("bundle: pending");
+/**
+ * Bundles the command line and the gateway into dist/: `dist/cli.js` and the chunks it loads on demand.
+ * Sources serve without it, so what is missing is said and is no failure; a failed build leaves the old bundle.
+ */
+import { existsSync } from "node:fs";
+import { chmod, mkdtemp, rename, rm, utimes } from "node:fs/promises";
+import { join } from "node:path";
+import type * as Esbuild from "esbuild";
+
+export type BundleOutcome =
+  | { readonly kind: "built"; readonly files: number; readonly bytes: number; readonly ms: number; readonly metafile: Esbuild.Metafile }
+  | { readonly kind: "skipped"; readonly reason: string };
+
+/** CommonJS dependencies ask for these; every chunk is a module of its own. */
+const commonJsGlobals = [
+  'import { createRequire as __createRequire } from "node:module";',
+  "const require = __createRequire(import.meta.url), __filename = import.meta.filename, __dirname = import.meta.dirname;",
+].join("\n");
+
+const entry = "packages/cli/src/main.ts";
+
+/** Builds `root`/dist from the sources in `root`. Rejects when the sources do not build. */
+export async function bundle(root: string): Promise<BundleOutcome> {
+  if (!existsSync(join(root, entry))) return { kind: "skipped", reason: "no sources here" };
+  const esbuild = await findEsbuild();
+  if (esbuild === undefined) return { kind: "skipped", reason: "esbuild is not installed; the sources serve" };
+
+  const startedAt = new Date();
+  const fresh = await mkdtemp(join(root, ".dist-"));
+  try {
+    const { metafile } = await esbuild.build({
+      absWorkingDir: root,
+      entryPoints: { cli: entry },
+      outdir: fresh,
+      bundle: true,
+      splitting: true,
+      platform: "node",
+      format: "esm",
+      target: "node24",
+      chunkNames: "[name]-[hash]",
+      banner: { js: commonJsGlobals },
+      legalComments: "none",
+      logLevel: "error",
+      metafile: true,
+    });
+    await chmod(fresh, 0o755);
+    // A source saved while the build ran must count as newer than the bundle.
+    await utimes(join(fresh, "cli.js"), startedAt, startedAt);
+    await replace(join(root, "dist"), fresh);
+    const outputs = Object.values(metafile.outputs);
+    const bytes = outputs.reduce((sum, output) => sum + output.bytes, 0);
+    return { kind: "built", files: outputs.length, bytes, ms: Date.now() - startedAt.getTime(), metafile };
+  } finally {
+    await rm(fresh, { recursive: true, force: true });
+  }
+}
+
+async function findEsbuild(): Promise<typeof Esbuild | undefined> {
+  try {
+    return await import("esbuild");
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ERR_MODULE_NOT_FOUND") return undefined;
+    throw error;
+  }
+}
+
+async function replace(target: string, fresh: string): Promise<void> {
+  const old = `${fresh}-old`;
+  if (existsSync(target)) await rename(target, old);
+  await rename(fresh, target);
+  await rm(old, { recursive: true, force: true });
+}
+
+if (import.meta.main) {
+  const outcome = await bundle(join(import.meta.dirname, ".."));
+  console.log(
+    outcome.kind === "built"
+      ? `bundle: dist/ ${outcome.files} files, ${(outcome.bytes / 1e6).toFixed(1)} MB, ${outcome.ms} ms`
+      : `bundle: skipped, ${outcome.reason}`,
+  );
+}

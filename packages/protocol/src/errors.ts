@@ -35,6 +35,7 @@ export const errorRules = {
   UNKNOWN_RUN: invalid("No such run, or none that the caller may see."),
   UNKNOWN_AGENT_ID: invalid("The agent id is not configured."),
   MAIN_SESSION: invalid("An agent's main session cannot be deleted."),
+  SESSION_BUSY: unavailable("The session has a run that has not ended."),
   LINEAGE_FIXED: invalid("The session's lineage is set and cannot be changed."),
 
   SPAWN_DEPTH: forbidden("The session is at the deepest level that may have children."),
@@ -63,6 +64,7 @@ export const errorRules = {
   DEVICE_AUTH_NONCE_MISMATCH: invalid("The nonce is not the one of this connection."),
   DEVICE_AUTH_SIGNATURE_INVALID: invalid("The signature does not fit the key and the request."),
   DEVICE_AUTH_PUBLIC_KEY_INVALID: invalid("The public key cannot be read."),
+  DEVICE_RECORD_CORRUPT: unavailable("The stored record of the device cannot be read.", false),
 } as const satisfies Record<string, ErrorRule>;
 
 export type ErrorCode = keyof typeof errorRules;

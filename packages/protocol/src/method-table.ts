@@ -7,4 +7,110 @@ export interface MethodTableEntry {
   /** Whether a first answer (`accepted`) comes before the result. */
   readonly twoAnswers: boolean;
 }
-export const methodTable: Readonly<Record<string, MethodTableEntry>> = {};
+
+export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
+  agent: {
+    summary: "Run an agent turn. Two answers under one id: `accepted` once the run is durable, then its outcome.",
+    kind: "command",
+    scopes: ["operator.write", "operator.admin"],
+    twoAnswers: true,
+  },
+  "agent.wait": {
+    summary: "Wait for a run to end; `timeout` means that it has not, not that it failed.",
+    kind: "query",
+    scopes: ["operator.write"],
+    twoAnswers: false,
+  },
+  "agents.list": {
+    summary: "The configured agents and the model each would use.",
+    kind: "query",
+    scopes: ["operator.read"],
+    twoAnswers: false,
+  },
+  "chat.abort": {
+    summary: "Stop the runs of a session, or one of them, with everything they spawned.",
+    kind: "command",
+    scopes: ["operator.write"],
+    twoAnswers: false,
+  },
+  "chat.history": {
+    summary: "The newest messages of a session, oldest first; an unknown session has none.",
+    kind: "query",
+    scopes: ["operator.read"],
+    twoAnswers: false,
+  },
+  "chat.send": {
+    summary: "Send a message to a session; answers at once, the reply comes as `chat` events. `/stop` aborts instead.",
+    kind: "command",
+    scopes: ["operator.write"],
+    twoAnswers: false,
+  },
+  connect: {
+    summary: "Open the connection; valid only as its first request.",
+    kind: "command",
+    scopes: ["operator.admin"],
+    twoAnswers: false,
+  },
+  "device.pair.approve": {
+    summary: "Approve a pending request; the approver must hold every scope it grants.",
+    kind: "command",
+    scopes: ["operator.pairing"],
+    twoAnswers: false,
+  },
+  "device.pair.list": {
+    summary: "Pending pairing requests and paired devices, newest first.",
+    kind: "query",
+    scopes: ["operator.pairing"],
+    twoAnswers: false,
+  },
+  "device.pair.reject": {
+    summary: "Reject a pending request; the refusal is remembered by key.",
+    kind: "command",
+    scopes: ["operator.pairing"],
+    twoAnswers: false,
+  },
+  health: { summary: "Whether the gateway works; the one method every connection may call.", kind: "query", scopes: [], twoAnswers: false },
+  "sessions.delete": {
+    summary: "Delete a session and its transcript; its running work is cancelled first.",
+    kind: "command",
+    scopes: ["operator.admin"],
+    twoAnswers: false,
+  },
+  "sessions.list": { summary: "List sessions, newest first.", kind: "query", scopes: ["operator.read"], twoAnswers: false },
+  "sessions.patch": {
+    summary: "Change a session's label, model or archived state; creates the session when it is missing.",
+    kind: "command",
+    scopes: ["operator.write", "operator.admin"],
+    twoAnswers: false,
+  },
+  "sessions.subscribe": {
+    summary: "Hear `sessions.changed` on this connection until it closes.",
+    kind: "query",
+    scopes: ["operator.read"],
+    twoAnswers: false,
+  },
+  "sessions.unsubscribe": {
+    summary: "Stop hearing `sessions.changed` on this connection.",
+    kind: "query",
+    scopes: ["operator.read"],
+    twoAnswers: false,
+  },
+  status: {
+    summary: "Counts of sessions, runs, connections, pairing requests and sub-agents.",
+    kind: "query",
+    scopes: ["operator.read"],
+    twoAnswers: false,
+  },
+  "subagents.spawn": {
+    summary: "Start a child run in a session of its own; answers when the child is durable, not when it is done.",
+    kind: "command",
+    scopes: ["operator.write"],
+    twoAnswers: false,
+  },
+  "subagents.yield": {
+    summary: "End this turn until a child's result is there; the run waits without a slot and keeps its id.",
+    kind: "command",
+    scopes: ["operator.write"],
+    twoAnswers: false,
+  },
+};

@@ -35,7 +35,7 @@ const subagentSchema = z
   .strictObject({
     maxSpawnDepth: z.number().int().min(1).max(5).default(5).describe("How deep sub-agents may nest."),
     maxChildrenPerAgent: z.number().int().min(1).max(100).default(5).describe("Running children a session may have; beyond it a spawn is refused."),
-    maxConcurrent: z.number().int().min(1).max(1_000).default(() => Math.min(1_000, 8 * availableParallelism())).describe("Children that run at once in the gateway; beyond it they queue. Default: 8 per core."),
+    maxConcurrent: z.number().int().min(1).max(1_000).default(() => Math.min(1_000, 8 * availableParallelism())).describe("Children that run at once in the gateway; beyond it they queue. Default: 8 × cores."),
     runTimeoutSeconds: z.number().int().nonnegative().default(0).describe("A child's deadline; 0 is none."),
     archiveAfterMinutes: z.number().int().nonnegative().default(60).describe("When a finished child's session is archived; 0 is never."),
   })

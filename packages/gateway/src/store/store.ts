@@ -222,7 +222,8 @@ export interface RunToAdmit {
   readonly defaultModel: string;
   readonly authority: RunAuthority;
   readonly startedBy: string;
-  readonly deadlineAtMs: number | undefined;
+  /** Counted from the first turn; undefined: none. */
+  readonly timeoutMs: number | undefined;
   /** Everything that makes two calls the same call. */
   readonly paramsHash: string;
 }
@@ -246,17 +247,27 @@ export interface ChildToSpawn {
   readonly spawnedBy: string;
   readonly timeoutMs: number | undefined;
   readonly cleanup: "keep" | "delete";
-  readonly wireId: string;
+  readonly idempotencyKey: string;
   readonly paramsHash: string;
   readonly limits: { readonly maxSpawnDepth: number; readonly maxChildrenPerAgent: number };
 }
 
 export type SpawnOutcome =
-  | { readonly kind: "accepted" | "replayed"; readonly run: RunRecord }
+  | { readonly kind: "accepted"; readonly run: RunRecord }
+  | { readonly kind: "replayed"; readonly run: RunRecord }
   | { readonly kind: "mismatch" }
   | { readonly kind: "parent-ended" }
   | { readonly kind: "too-deep"; readonly depth: number }
   | { readonly kind: "too-many"; readonly active: number; readonly holders: readonly string[] };
+
+export interface Claimer {
+  readonly owner: string;
+  readonly leaseMs: number;
+  readonly limit: number;
+  readonly maxConcurrentChildren: number;
+  /** The user message that carries children's results; `open` children of the run have not ended. */
+  readonly quote: (completions: readonly Completion[], open: number) => string;
+}
 
 /** A claimed run: the claimer alone may append, until the lease ends or the epoch moves on. */
 export interface Claim {
@@ -286,11 +297,13 @@ export interface RunStore {
    * At most one run of a session is claimed at a time, and at most `maxConcurrentChildren` child runs in all.
    * Starting a turn with children's results consumes their inbox rows in the same transaction.
    */
-  claim(claimer: { readonly owner: string; readonly leaseMs: number; readonly limit: number; readonly maxConcurrentChildren: number }, nowMs: number): Promise<readonly Claim[]>;
-  /** Extends the leases of `owner`; answers the runs it still holds. */
-  renew(owner: string, leaseMs: number, nowMs: number): Promise<readonly string[]>;
+  claim(claimer: Claimer, nowMs: number): Promise<readonly Claim[]>;
+  /** Extends the leases of those of `runIds` that `owner` still holds; answers which. */
+  renew(owner: string, runIds: readonly string[], leaseMs: number, nowMs: number): Promise<readonly string[]>;
   /** Gives up every lease: only whoever knows that no other process lives (the lock) may call it. */
   releaseAll(): Promise<void>;
+  /** Makes a run for every unread result that no run is waiting for: after a start, whatever happened before it. */
+  ensureDelivery(nowMs: number): Promise<void>;
   /** Appends entries and transcript messages. `lost`: the epoch has moved on, nothing was written. */
   append(runId: string, epoch: number, entries: readonly JournalEntry[], messages: readonly TranscriptMessage[], nowMs: number): Promise<"ok" | "lost">;
   /** Parks on children. `unread`: a result is there already, keep going with a new claim; `no-children`: nothing to wait for. */

@@ -22,6 +22,8 @@ export interface ToolResult {
   readonly details?: unknown;
   /** The run parks after this turn until a child's result is there. */
   readonly parks?: boolean;
+  /** The call started a child: told to whoever watches the run. */
+  readonly spawned?: { readonly childSessionKey: string; readonly childRunId: string; readonly label: string | undefined; readonly scopes: readonly string[] };
 }
 
 export interface Tool {

@@ -1,0 +1,78 @@
+/** Device tokens on disk, each under the gateway key and address it came from. */
+import { isRecord } from "@portreeve/protocol/wire";
+import { findPrivateFile, writePrivateFile } from "./private-file.ts";
+
+/**
+ * The gateway a token belongs to. The address is part of it because a proof can be relayed: whoever stands between could
+ * repeat another gateway's challenge under an address of its own, and would be handed that gateway's token.
+ */
+export interface TokenOwner {
+  readonly gatewayKey: string;
+  readonly url: string;
+}
+
+export interface TokenStore {
+  find(owner: TokenOwner): Promise<string | undefined>;
+  save(owner: TokenOwner, token: string): Promise<void>;
+  /** Forgets the token, when it is still `token`. */
+  forget(owner: TokenOwner, token: string): Promise<void>;
+}
+
+type Tokens = Readonly<Record<string, Readonly<Record<string, string>>>>;
+
+/**
+ * Tokens in `file` (JSON, 0600, replaced atomically). A lost update of two processes costs one more connect with the shared
+ * secret, so there is no lock.
+ * @throws Error from every method when the file is not what this module writes.
+ */
+export function openTokenStore(file: string): TokenStore {
+  const read = async (): Promise<Tokens> => parseTokens(await findPrivateFile(file), file);
+  const write = (tokens: Tokens): Promise<void> => writePrivateFile(file, `${JSON.stringify({ version: 1, tokens }, undefined, 2)}\n`);
+  return {
+    async find({ gatewayKey, url }) {
+      return own(own(await read(), gatewayKey) ?? {}, addressOf(url));
+    },
+    async save({ gatewayKey, url }, token) {
+      const tokens = await read();
+      await write({ ...tokens, [gatewayKey]: { ...own(tokens, gatewayKey), [addressOf(url)]: token } });
+    },
+    async forget({ gatewayKey, url }, token) {
+      const tokens = await read();
+      const { [addressOf(url)]: stored, ...others } = own(tokens, gatewayKey) ?? {};
+      if (stored === token) await write({ ...tokens, [gatewayKey]: others });
+    },
+  };
+}
+
+/** `scheme://host:port` in one spelling; a path does not make another gateway. */
+function addressOf(url: string): string {
+  const { protocol, host } = new URL(url);
+  return `${protocol}//${host}`;
+}
+
+function own<T>(record: Readonly<Record<string, T>>, key: string): T | undefined {
+  return Object.hasOwn(record, key) ? record[key] : undefined;
+}
+
+function parseTokens(text: string | undefined, file: string): Tokens {
+  if (text === undefined) return {};
+  const expected = `${file}: expected the tokens that this program wrote. Delete the file: the next call gets new ones with the gateway's shared secret.`;
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (error) {
+    throw new Error(expected, { cause: error });
+  }
+  if (!isRecord(json) || json["version"] !== 1 || !isRecord(json["tokens"])) throw new Error(expected);
+  return Object.fromEntries(Object.entries(json["tokens"]).map(([key, tokens]) => [key, stringsOf(tokens, expected)]));
+}
+
+function stringsOf(value: unknown, expected: string): Readonly<Record<string, string>> {
+  if (!isRecord(value)) throw new Error(expected);
+  return Object.fromEntries(
+    Object.entries(value).map(([key, token]) => {
+      if (typeof token !== "string") throw new Error(expected);
+      return [key, token];
+    }),
+  );
+}

@@ -1,0 +1,111 @@
+/** Version 3: what its clients know, dropped or renamed from version 4. */
+import { covers, isRecord, limits, ProtocolError, toErrorBody, type EventName, type EventPayload, type MethodName, type Result } from "@portreeve/protocol";
+import type { HelloFacts, WireVersion } from "./wire-version.ts";
+
+export const v3: WireVersion = {
+  protocol: 3,
+  hello: toHello,
+  error: (error) => toErrorBody(toV3Error(error), 3),
+  closeReason: (error) => toV3Error(error).message,
+  accepted: (method, payload) => project(v3Accepted[method], payload),
+  result: (method, payload) => project(v3Results[method], payload),
+  event: (name, payload) => project(v3Events[name], payload),
+};
+
+type Projection = (payload: never) => unknown;
+
+/** First answers whose shape differs from version 4. */
+export const v3Accepted: Partial<Record<MethodName, Projection>> = {
+  agent: ({ runId, status, acceptedAt }: { runId: string; status: string; acceptedAt: number }) => ({ runId, status, acceptedAt }),
+};
+
+/** Results whose shape differs from version 4. */
+export const v3Results: Partial<Record<MethodName, Projection>> = {
+  "sessions.subscribe": ({ subscribed }: Result<"sessions.subscribe">) => ({ subscribed }),
+  "sessions.list": ({ ts, path, count, defaults, sessions }: Result<"sessions.list">) => ({ ts, path, count, defaults, sessions }),
+  "chat.history": ({ sessionKey, sessionId, messages }: Result<"chat.history">) => ({ sessionKey, sessionId, messages }),
+};
+
+/** Events whose payload differs from version 4. */
+export const v3Events: Partial<Record<EventName, Projection>> = {
+  chat: toChat,
+  agent: toAgent,
+  "sessions.changed": toSessionsChanged,
+};
+
+function toHello(facts: HelloFacts): unknown {
+  const { grant, role, principal } = facts.admission;
+  const { defaultAgentId, mainKey, mainSessionKey, scope } = facts.sessionDefaults;
+  const { configPath, stateDir } = facts.paths;
+  return {
+    type: "hello-ok",
+    protocol: 3,
+    server: { version: facts.serverVersion, connId: facts.connId },
+    features: { methods: facts.methods, events: facts.events },
+    snapshot: {
+      presence: [],
+      health: facts.health,
+      stateVersion: { presence: 0, health: facts.healthVersion },
+      uptimeMs: facts.uptimeMs,
+      sessionDefaults: { defaultAgentId, mainKey, mainSessionKey, scope },
+      ...(covers(principal.scopes, "operator.admin") ? { configPath, stateDir, authMode: facts.authMode } : {}),
+    },
+    // The scopes here are the token's, expanded, and not this socket's.
+    ...(grant === undefined ? {} : { auth: { deviceToken: grant.token.reveal(), role, scopes: expandScopes(grant.scopes), issuedAtMs: grant.issuedAtMs } }),
+    policy: { maxPayload: limits.maxPayloadBytes, maxBufferedBytes: limits.maxBufferedBytes, tickIntervalMs: limits.tickIntervalMs },
+  };
+}
+
+function expandScopes(scopes: readonly string[]): readonly string[] {
+  const implied = ["operator.read", "operator.write"].filter((scope) => scopes.includes("operator.admin") || (scope === "operator.read" && scopes.includes("operator.write")));
+  return [...new Set([...scopes, ...implied])].sort();
+}
+
+/** The same failure in the words version 3 has for it. */
+function toV3Error(error: ProtocolError): ProtocolError {
+  const remedy = error.remedy === undefined ? {} : { remedy: error.remedy };
+  if (error.code === "PAIRING_REQUIRED") {
+    const { requestId, reason } = error.details;
+    return new ProtocolError("PAIRING_REQUIRED", "pairing required", { details: { ...(requestId === undefined ? {} : { requestId }), reason }, ...remedy });
+  }
+  if (error.code === "AUTH_SCOPE_MISMATCH") {
+    return new ProtocolError("AUTH_DEVICE_TOKEN_MISMATCH", "unauthorized: device token mismatch (rotate/reissue device token)", {
+      details: { authReason: "device_token_mismatch", canRetryWithDeviceToken: false, recommendedNextStep: "update_auth_credentials" },
+      ...remedy,
+    });
+  }
+  return error;
+}
+
+/** Cumulative text alone; the keys of the closed version 3 schema. */
+function toChat(payload: EventPayload<"chat">): unknown {
+  const { runId, sessionKey, seq, state } = payload;
+  const envelope = { runId, sessionKey, seq, state };
+  switch (payload.state) {
+    case "delta":
+      return { ...envelope, message: payload.message };
+    case "final":
+    case "aborted":
+      return { ...envelope, message: payload.message, stopReason: payload.stopReason };
+    case "error":
+      return { ...envelope, errorMessage: payload.errorMessage };
+  }
+}
+
+function toAgent({ runId, sessionKey, seq, ts, stream, data }: EventPayload<"agent">): unknown {
+  const envelope = { runId, sessionKey, seq, ts, stream };
+  if (stream === "lifecycle" && data.phase === "end") return { ...envelope, data: { phase: data.phase, endedAt: data.endedAt, stopReason: data.stopReason } };
+  if (stream === "lifecycle" && data.phase === "error") return { ...envelope, data: { phase: data.phase, error: data.error, endedAt: data.endedAt } };
+  if (stream === "tool" && data.phase === "result") return { ...envelope, data: { phase: data.phase, name: data.name, toolCallId: data.toolCallId, isError: data.isError } };
+  return { ...envelope, data };
+}
+
+function toSessionsChanged({ reason, session, ...rest }: EventPayload<"sessions.changed">): unknown {
+  const what = reason === "agent.run.started" ? { phase: "start" } : reason === "agent.run.ended" ? { phase: "end" } : { reason };
+  return { ...session, ...rest, ...what, ...(session === undefined ? {} : { session }) };
+}
+
+function project(projection: Projection | undefined, payload: unknown): unknown {
+  // The tables above pair each name with the payload that its definition gives it.
+  return projection === undefined || !isRecord(payload) ? payload : projection(payload as never);
+}

@@ -1,0 +1,65 @@
+/** The one way a request takes, whatever door it came through: found, parsed, authorised, handled. */
+import { findMethod, isMethodName, type MethodDefinition, type MethodName, parseParams, ProtocolError } from "@portreeve/protocol";
+import type { Ids } from "../kit/ids.ts";
+import type { Log } from "../kit/log.ts";
+import { type Permission, permits, type Principal } from "../principal/principal.ts";
+import type { Context, Dispatch, Handlers } from "./types.ts";
+
+export interface DispatchDeps {
+  readonly handlers: Handlers;
+  readonly log: Log;
+  readonly ids: Ids;
+  /** Checks every result against its definition: in tests and development. */
+  readonly checkResults: boolean;
+}
+
+export function createDispatch(deps: DispatchDeps): Dispatch {
+  return async (principal, name, params, options) => {
+    const definition = findMethod(name);
+    if (definition === undefined || !isMethodName(name)) throw new ProtocolError("UNKNOWN_METHOD", `unknown method: ${name.slice(0, 200)}`);
+    const parsed = authorise(principal, name, definition, params);
+    const context: Context = { principal, connection: options.connection, signal: options.signal, accept: options.accept ?? ignore };
+    try {
+      const result = await handle(deps.handlers, name, context, parsed);
+      if (deps.checkResults) definition.result.parse(result);
+      return result;
+    } catch (error) {
+      throw toProtocolError(error, deps, { principal, name });
+    }
+  };
+}
+
+/** Parsed parameters, or the refusal: a scope that does not depend on them is checked first, so that it is answered first. */
+function authorise(principal: Principal, name: MethodName, definition: MethodDefinition, params: unknown): unknown {
+  const isKnownByParams = typeof definition.scope === "object" || principal.kind === "lifecycle";
+  if (!isKnownByParams) assertPermitted(permits(principal, name, definition, undefined));
+  const parsed = parseParams(name, definition, params);
+  if (isKnownByParams) assertPermitted(permits(principal, name, definition, parsed.ok ? parsed.params : undefined));
+  if (!parsed.ok) throw new ProtocolError(parsed.code, parsed.message);
+  return parsed.params;
+}
+
+function assertPermitted(permission: Permission): void {
+  if (permission.kind === "permitted") return;
+  if (permission.kind === "wrong-caller") throw new ProtocolError("WRONG_CALLER", `unauthorized role: ${permission.role}`);
+  const { scope } = permission;
+  throw new ProtocolError("MISSING_SCOPE", `missing scope: ${scope}`, {
+    details: { missingScope: scope, requiredScopes: [scope] },
+    remedy: `connect with the scope ${scope}; if the device is not approved for it, that asks for an approval`,
+  });
+}
+
+function handle(handlers: Handlers, name: MethodName, context: Context, params: unknown): Promise<unknown> {
+  // The parameters were parsed with this method's own schema: the pair is right by construction, but not to the type system.
+  const handler = handlers[name] as (context: Context, params: unknown) => Promise<unknown>;
+  return handler(context, params);
+}
+
+function toProtocolError(error: unknown, deps: DispatchDeps, call: { principal: Principal; name: string }): ProtocolError {
+  if (error instanceof ProtocolError) return error;
+  const errorId = deps.ids.next("err");
+  deps.log.error({ err: error, errorId, method: call.name, principal: call.principal.id }, "request failed unexpectedly");
+  return new ProtocolError("INTERNAL", `internal error ${errorId}`, { details: { errorId }, remedy: "look for the error id in the gateway's log", cause: error });
+}
+
+function ignore(): void {}

@@ -1,0 +1,127 @@
+/** Agents: list them, run one, wait for a run. */
+import { createHash } from "node:crypto";
+import { mainSessionKey, type Params, ProtocolError, type Result } from "@portreeve/protocol";
+import type { Handlers } from "../dispatch/types.ts";
+import { authorityToStart, type Principal, treeOf } from "../principal/principal.ts";
+import type { RunRecord } from "../store/store.ts";
+import { type HandlerDeps, resolveSession, splitModel, toWireStatus, waitForEnd } from "./deps.ts";
+
+const defaultWaitMs = 30_000;
+
+export function agentHandlers(deps: HandlerDeps): Pick<Handlers, "agents.list" | "agent" | "agent.wait"> {
+  return {
+    "agents.list": (context) => {
+      const isRun = context.principal.kind === "run";
+      const agents = deps.agents.ids.map((id) => ({ id, ...(isRun ? {} : { workspace: deps.agents.workspaceOf(id) }), model: { primary: deps.agents.modelOf(id) } }));
+      return Promise.resolve({ defaultId: deps.agents.defaultAgentId, mainKey: "main", scope: "per-sender", agents });
+    },
+
+    agent: async (context, params) => {
+      const session = await findSession(deps, params);
+      const timeoutMs = params.timeout === undefined || params.timeout === 0 ? undefined : params.timeout * 1_000;
+      const { run } = await startRun(deps, context.principal, { ...session, message: params.message, wireId: params.idempotencyKey, label: params.label, timeoutMs, params });
+      context.connection?.followRun(run.wireId);
+      context.accept({ runId: run.wireId, sessionKey: run.sessionKey, agentId: run.agentId, status: "accepted", acceptedAt: run.createdAtMs });
+      return toAgentResult(await waitForEnd(deps, run.runId, context.signal));
+    },
+
+    "agent.wait": async (context, { runId, timeoutMs }) => {
+      const run = await deps.store.runs.findByWireId(runId, { rootKey: treeOf(context.principal) });
+      if (run === undefined) return { runId, status: "timeout" };
+      const budget = AbortSignal.timeout(timeoutMs ?? defaultWaitMs);
+      try {
+        return toWaitResult(await waitForEnd(deps, run.runId, AbortSignal.any([budget, context.signal])));
+      } catch (error) {
+        if (budget.aborted) return { runId, status: "timeout", ...(run.startedAtMs === undefined ? {} : { startedAt: run.startedAtMs }) };
+        throw error;
+      }
+    },
+  };
+}
+
+export interface RunToStart {
+  readonly key: string;
+  readonly agentId: string;
+  readonly message: string;
+  readonly wireId: string;
+  readonly label: string | undefined;
+  readonly timeoutMs: number | undefined;
+  /** What must be the same for the same idempotency key. */
+  readonly params: object;
+}
+
+/** Admits a run of `principal` and hints at the work; the run is durable when this resolves. */
+export async function startRun(deps: HandlerDeps, principal: Principal, start: RunToStart): Promise<{ readonly run: RunRecord; readonly isNew: boolean }> {
+  const session = await deps.store.sessions.find(start.key);
+  const defaultModel = deps.agents.modelOf(start.agentId);
+  const problem = deps.agents.problemWithModel(session?.model ?? defaultModel);
+  if (problem !== undefined) throw new ProtocolError("MODEL_UNUSABLE", problem, { details: { model: session?.model ?? defaultModel } });
+  const admission = await deps.store.runs.admit(
+    {
+      sessionKey: start.key,
+      agentId: start.agentId,
+      wireId: start.wireId,
+      input: start.message,
+      label: start.label,
+      defaultModel,
+      authority: authorityToStart(principal),
+      startedBy: principal.id,
+      timeoutMs: start.timeoutMs,
+      paramsHash: createHash("sha256").update(JSON.stringify(start.params)).digest("hex"),
+    },
+    deps.now(),
+  );
+  if (admission.kind === "mismatch") {
+    throw new ProtocolError("IDEMPOTENCY_MISMATCH", "the idempotency key was used before with other parameters", { remedy: "use a new idempotency key for a new message" });
+  }
+  if (admission.kind === "replayed") return { run: admission.run, isNew: false };
+  if (admission.createdSession) deps.bus.publish("sessions.changed", { sessionKey: start.key, reason: "create" });
+  deps.bus.publish("sessions.changed", { sessionKey: start.key, reason: "send", runId: admission.run.wireId });
+  deps.bus.publish("work", undefined);
+  return { run: admission.run, isNew: true };
+}
+
+async function findSession(deps: HandlerDeps, params: Params<"agent">): Promise<{ key: string; agentId: string }> {
+  if (/^\/(new|reset)(\s|$)/.test(params.message)) throw new ProtocolError("NOT_SUPPORTED", `not supported: ${params.message.split(/\s/)[0]}`);
+  if (params.sessionKey === undefined && params.sessionId !== undefined) {
+    const session = await deps.store.sessions.findById(params.sessionId);
+    if (session === undefined) throw new ProtocolError("UNKNOWN_SESSION", `No session found: ${params.sessionId}`, { remedy: "list sessions with ./portreeve sessions list" });
+    return resolveSession(deps.agents, session.key, params.agentId);
+  }
+  return resolveSession(deps.agents, params.sessionKey ?? mainSessionKey(params.agentId ?? deps.agents.defaultAgentId), params.agentId);
+}
+
+function toAgentResult(run: RunRecord): Result<"agent"> {
+  const { text = "", error, stopReason } = run.ending ?? {};
+  const status = toWireStatus(run.status);
+  if (status !== "ok" && run.status !== "timed_out" && run.status !== "cancelled") {
+    throw new ProtocolError("RUN_FAILED", error ?? `the run ended as ${run.status}`, { details: { runId: run.wireId, outcome: run.status, stopReason, text } });
+  }
+  const { provider, name } = splitModel(run.model);
+  return {
+    runId: run.wireId,
+    status: status === "in_flight" ? "error" : status,
+    summary: run.status === "succeeded" ? "completed" : run.status,
+    result: {
+      payloads: text === "" ? [] : [{ text, mediaUrl: null }],
+      meta: {
+        durationMs: (run.endedAtMs ?? run.createdAtMs) - (run.startedAtMs ?? run.createdAtMs),
+        agentMeta: { sessionId: run.sessionId, provider, model: name, usage: run.usage },
+        aborted: run.status === "cancelled",
+        ...(stopReason === undefined ? {} : { stopReason }),
+      },
+    },
+  };
+}
+
+function toWaitResult(run: RunRecord): Result<"agent.wait"> {
+  const status = toWireStatus(run.status);
+  return {
+    runId: run.wireId,
+    status: status === "in_flight" ? "timeout" : status,
+    ...(run.startedAtMs === undefined ? {} : { startedAt: run.startedAtMs }),
+    ...(run.endedAtMs === undefined ? {} : { endedAt: run.endedAtMs }),
+    ...(run.ending?.error === undefined ? {} : { error: run.ending.error }),
+    ...(run.ending === undefined ? {} : { stopReason: run.ending.stopReason }),
+  };
+}

@@ -1,0 +1,103 @@
+/** What handlers work with, and the small facts several of them share. */
+import { agentOfSessionKey, ProtocolError, type SessionRow, toSessionKey } from "@portreeve/protocol";
+import type { Bus } from "../bus.ts";
+import type { RunRecord, SessionRecord, Store } from "../store/store.ts";
+import type { SpawnDeps } from "../subagents/spawn.ts";
+
+export interface AgentFacts {
+  readonly defaultAgentId: string;
+  readonly ids: readonly string[];
+  /** `provider/name` of the model the agent uses when its session names none. */
+  readonly modelOf: (agentId: string) => string;
+  readonly workspaceOf: (agentId: string) => string;
+  readonly problemWithModel: (id: string) => string | undefined;
+}
+
+export interface HandlerDeps {
+  readonly store: Store;
+  readonly bus: Bus;
+  readonly now: () => number;
+  readonly agents: AgentFacts;
+  readonly version: string;
+  readonly cancelRuns: (select: { readonly sessionKey: string; readonly wireId?: string | undefined }) => Promise<readonly RunRecord[]>;
+  readonly connections: () => { readonly accepted: number; readonly open: number };
+  readonly spawnLimits: SpawnDeps["limits"];
+}
+
+/** The canonical key of what a caller wrote, and the agent it belongs to. @throws ProtocolError UNKNOWN_AGENT_ID */
+export function resolveSession(agents: AgentFacts, raw: string, agentId: string | undefined): { readonly key: string; readonly agentId: string } {
+  const key = toSessionKey(raw, agentId ?? agents.defaultAgentId);
+  const owner = agentOfSessionKey(key);
+  for (const id of [agentId, owner]) {
+    if (id !== undefined && !agents.ids.includes(id)) throw unknownAgent(id);
+  }
+  if (owner === undefined) throw new ProtocolError("INVALID_PARAMS", `not a session key: ${JSON.stringify(raw)}; expected agent:<agentId>:<name> or a short name`);
+  if (agentId !== undefined && agentId !== owner) throw new ProtocolError("INVALID_PARAMS", `the session key ${JSON.stringify(key)} belongs to agent ${JSON.stringify(owner)}, not ${JSON.stringify(agentId)}`);
+  return { key, agentId: owner };
+}
+
+export function unknownAgent(agentId: string): ProtocolError {
+  return new ProtocolError("UNKNOWN_AGENT_ID", `invalid agent params: unknown agent id ${JSON.stringify(agentId)}`, { remedy: "use an agent of `agents.list`, or configure it under agents.entries" });
+}
+
+/** `provider/name` apart; the name may hold slashes of its own. */
+export function splitModel(id: string): { readonly provider: string; readonly name: string } {
+  const slash = id.indexOf("/");
+  return slash < 0 ? { provider: id, name: id } : { provider: id.slice(0, slash), name: id.slice(slash + 1) };
+}
+
+export function toSessionRow(agents: AgentFacts, session: SessionRecord): SessionRow {
+  const { newestRun } = session;
+  const model = splitModel(session.model ?? agents.modelOf(session.agentId));
+  return {
+    key: session.key,
+    sessionId: session.sessionId,
+    kind: "direct",
+    agentId: session.agentId,
+    ...(session.label === undefined ? {} : { label: session.label }),
+    displayName: session.label ?? session.key,
+    createdAt: session.createdAtMs,
+    updatedAt: session.updatedAtMs,
+    archived: session.archivedAtMs !== undefined,
+    isMain: session.key === toSessionKey("main", session.agentId),
+    modelProvider: model.provider,
+    model: model.name,
+    ...(session.parentKey === undefined ? {} : { spawnedBy: session.parentKey, parentSessionKey: session.parentKey }),
+    spawnDepth: session.depth,
+    subagentRole: session.role,
+    ...(newestRun === undefined ? {} : { scopes: [...newestRun.scopes], status: newestRun.status }),
+    ...(newestRun?.startedAtMs === undefined ? {} : { startedAt: newestRun.startedAtMs }),
+    ...(newestRun?.endedAtMs === undefined ? {} : { endedAt: newestRun.endedAtMs }),
+    hasActiveRun: session.activeRunIds.length > 0,
+    activeRunIds: [...session.activeRunIds],
+  };
+}
+
+/** How a run's status reads in the wire's three words. */
+export function toWireStatus(status: RunRecord["status"]): "ok" | "error" | "timeout" | "in_flight" {
+  if (status === "queued" || status === "running" || status === "waiting") return "in_flight";
+  if (status === "succeeded") return "ok";
+  return status === "timed_out" ? "timeout" : "error";
+}
+
+/** Resolves with the run once it has ended; rejects with the signal's reason when nobody waits any more. */
+export async function waitForEnd(deps: Pick<HandlerDeps, "store" | "bus">, runId: string, signal: AbortSignal): Promise<RunRecord> {
+  const { promise: ended, resolve, reject } = Promise.withResolvers<void>();
+  const onAbort = (): void => reject(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  using _ = deps.bus.subscribe("run-ended", (hint) => {
+    if (hint.runId === runId) resolve();
+  });
+  try {
+    signal.throwIfAborted();
+    const before = await deps.store.runs.find(runId);
+    if (before?.ending === undefined) await ended;
+    const run = await deps.store.runs.find(runId);
+    if (run === undefined) throw new ProtocolError("UNKNOWN_RUN", `unknown run ${runId}`);
+    return run;
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+    ended.catch(() => undefined);
+  }
+}
+

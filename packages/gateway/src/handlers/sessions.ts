@@ -1,0 +1,99 @@
+/** Sessions: list, watch, change, delete. */
+import { mainKey, type Params, ProtocolError, type Result, toSessionKey } from "@portreeve/protocol";
+import type { Context, Handlers } from "../dispatch/types.ts";
+import { treeOf } from "../principal/principal.ts";
+import type { Lineage } from "../store/store.ts";
+import { type HandlerDeps, resolveSession, splitModel, toSessionRow } from "./deps.ts";
+
+const defaultPage = 200;
+
+type Methods = "sessions.list" | "sessions.subscribe" | "sessions.unsubscribe" | "sessions.patch" | "sessions.delete";
+
+export function sessionHandlers(deps: HandlerDeps): Pick<Handlers, Methods> {
+  return {
+    "sessions.list": (context, params) => list(deps, context, params),
+
+    "sessions.subscribe": async (context, params) => {
+      context.connection?.setSessionsSubscription(true);
+      return Object.keys(params).length === 0 ? { subscribed: true } : { subscribed: true, list: await list(deps, context, params) };
+    },
+
+    "sessions.unsubscribe": (context) => {
+      context.connection?.setSessionsSubscription(false);
+      return Promise.resolve({ subscribed: false });
+    },
+
+    "sessions.patch": async (context, params) => {
+      const { key, agentId } = resolveSession(deps.agents, params.key, params.agentId);
+      const problem = typeof params.model === "string" ? deps.agents.problemWithModel(params.model) : undefined;
+      if (problem !== undefined) throw new ProtocolError("MODEL_UNUSABLE", problem, { details: { model: params.model } });
+      const lineage = toLineage(deps, params, agentId);
+      const outcome = await deps.store.sessions.patch(
+        key,
+        {
+          agentId,
+          by: context.principal.id,
+          ...(params.label === undefined ? {} : { label: params.label }),
+          ...(params.model === undefined ? {} : { model: params.model }),
+          ...(params.archived === undefined ? {} : { archived: params.archived }),
+          ...(lineage === undefined ? {} : { lineage }),
+        },
+        deps.now(),
+      );
+      if (outcome.kind === "lineage-fixed") throw new ProtocolError("LINEAGE_FIXED", `the session ${key} has a parent already, and it cannot be changed`);
+      deps.bus.publish("sessions.changed", { sessionKey: key, reason: outcome.created ? "create" : "patch" });
+      return { ok: true, path: "", key, entry: toSessionRow(deps.agents, outcome.session) };
+    },
+
+    "sessions.delete": async (context, params) => {
+      const { key, agentId } = resolveSession(deps.agents, params.key, params.agentId);
+      if (key === toSessionKey(mainKey, agentId)) throw new ProtocolError("MAIN_SESSION", `Cannot delete the main session (${key}).`);
+      await deps.cancelRuns({ sessionKey: key });
+      const outcome = await deps.store.sessions.delete(key, context.principal.id, deps.now());
+      if (outcome === "busy") throw new ProtocolError("SESSION_BUSY", `a run started in ${key} while it was being deleted`, { remedy: "delete it again" });
+      if (outcome === "deleted") deps.bus.publish("sessions.changed", { sessionKey: key, reason: "delete" });
+      return { ok: true, key, deleted: outcome === "deleted", archived: [] };
+    },
+  };
+}
+
+async function list(deps: HandlerDeps, { principal }: Pick<Context, "principal">, params: Params<"sessions.list">): Promise<Result<"sessions.list">> {
+  const limit = params.limit ?? defaultPage;
+  const offset = params.offset ?? 0;
+  const { sessions, total } = await deps.store.sessions.list({
+    limit,
+    offset,
+    rootKey: treeOf(principal),
+    parentKey: params.spawnedBy === undefined ? undefined : toSessionKey(params.spawnedBy, deps.agents.defaultAgentId),
+    agentId: params.agentId,
+    label: params.label,
+    search: params.search,
+    updatedSinceMs: params.activeMinutes === undefined ? undefined : deps.now() - params.activeMinutes * 60_000,
+    excludeChildren: params.excludeSubagents,
+    archived: params.archived ?? false,
+  });
+  const hasMore = offset + sessions.length < total;
+  const model = splitModel(deps.agents.modelOf(deps.agents.defaultAgentId));
+  return {
+    ts: deps.now(),
+    path: "",
+    count: sessions.length,
+    totalCount: total,
+    limitApplied: limit,
+    nextOffset: hasMore ? offset + sessions.length : null,
+    hasMore,
+    defaults: { modelProvider: model.provider, model: model.name },
+    sessions: sessions.map((session) => toSessionRow(deps.agents, session)),
+  };
+}
+
+/** Lineage as one fact: the fields only make sense together with a parent, and clearing them is not offered. */
+function toLineage(deps: HandlerDeps, params: Params<"sessions.patch">, agentId: string): Lineage | undefined {
+  const { spawnedBy, spawnDepth, subagentRole, subagentControlScope } = params;
+  if ([spawnedBy, spawnDepth, subagentRole, subagentControlScope].every((field) => field === undefined)) return undefined;
+  if (typeof spawnedBy !== "string" || typeof spawnDepth !== "number" || spawnDepth < 1) {
+    throw new ProtocolError("INVALID_PARAMS", "invalid sessions.patch params: lineage needs spawnedBy and a spawnDepth of at least 1, together");
+  }
+  if (spawnDepth > deps.spawnLimits.maxSpawnDepth) throw new ProtocolError("SPAWN_DEPTH", `spawnDepth ${spawnDepth} is beyond ${deps.spawnLimits.maxSpawnDepth}`);
+  return { parentKey: toSessionKey(spawnedBy, agentId), depth: spawnDepth, role: subagentRole ?? "leaf" };
+}

@@ -1,0 +1,251 @@
+/**
+ * Pairing: pending → approved | rejected | expired; approved → revoked. The policy is `grant.ts`, every step is one atomic
+ * sentence of the store; this carries the facts between them and tells whoever listens.
+ */
+import { ProtocolError, type ConnectParams } from "@portreeve/protocol";
+import type { Bus } from "../bus.ts";
+import type { Clock } from "../kit/clock.ts";
+import { background, type Log } from "../kit/log.ts";
+import type { Secret } from "../kit/secret.ts";
+import { devicePrincipal, secretPrincipal, type DevicePrincipal, type Principal, type SecretPrincipal } from "../principal/principal.ts";
+import type { DeviceRecord, DeviceState, DeviceStore, PairingAsk, PairingReason, PairingRecord } from "../store/store.ts";
+import type { Credentials } from "./credentials.ts";
+import { verifyDeviceProof } from "./device-proof.ts";
+import { toPairingRequest } from "./device-view.ts";
+import { decide, isMetadataChanged, type Ask, type Decision, type Standing } from "./grant.ts";
+import { pairingRequired, proofRefused, refused, uiDeviceRequired } from "./refusals.ts";
+
+/** A connection that asks to be let in. */
+export interface AdmissionAsk {
+  readonly connect: ConnectParams;
+  readonly role: "operator" | "node";
+  /** Of this connection's challenge. */
+  readonly nonce: string;
+  readonly peer: { readonly address: string; readonly directLoopback: boolean; /** An allowed one. */ readonly hasOrigin: boolean };
+}
+
+export interface Admission {
+  readonly principal: DevicePrincipal | SecretPrincipal;
+  readonly method: "token" | "device-token";
+  readonly role: "operator" | "node";
+  /** Undefined without a device. `scopes`: all that the device is approved for in this role. */
+  readonly grant: { readonly token: Secret; readonly scopes: readonly string[]; readonly issuedAtMs: number } | undefined;
+}
+
+export type AdmissionVerdict = { readonly kind: "admitted"; readonly admission: Admission } | { readonly kind: "refused"; readonly error: ProtocolError };
+
+export interface Pairing {
+  /** Lets a connection in or says why not. Rejects only with what the store rejects with. */
+  authenticate(ask: AdmissionAsk): Promise<AdmissionVerdict>;
+  /** @throws ProtocolError UNKNOWN_REQUEST, or MISSING_SCOPE when the approver lacks what it would grant. */
+  approve(requestId: string, approver: Principal): Promise<DeviceRecord>;
+  /** @throws ProtocolError UNKNOWN_REQUEST */
+  reject(requestId: string, rejecter: Principal): Promise<{ readonly deviceId: string }>;
+  list(): Promise<{ readonly pending: readonly PairingRecord[]; readonly paired: readonly DeviceRecord[] }>;
+}
+
+export interface PairingDeps {
+  readonly store: DeviceStore;
+  readonly credentials: Credentials;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly bus: Bus;
+  readonly autoApproveLocal: boolean;
+}
+
+/** Times an admission is decided afresh because the device's row changed meanwhile. */
+const maxRounds = 4;
+
+export function createPairing(deps: PairingDeps): Pairing {
+  const { store, clock } = deps;
+  return {
+    async authenticate(ask) {
+      const { device, client, auth, scopes } = ask.connect;
+      if (device === undefined) return authenticateDeviceless(deps, ask);
+      const signedToken = auth?.token ?? auth?.deviceToken ?? auth?.bootstrapToken ?? "";
+      const proof = verifyDeviceProof({ device, client, role: ask.role, scopes: scopes ?? [], signedToken }, { nonce: ask.nonce, nowMs: clock.now() });
+      return proof.kind === "refused" ? refusal(proofRefused(proof)) : authenticateDevice(deps, ask, proof);
+    },
+    async approve(requestId, approver) {
+      const outcome = await store.approve(requestId, { id: approver.id, scopes: approver.scopes }, clock.now());
+      if (outcome.kind === "unknown") throw unknownRequest(requestId);
+      if (outcome.kind === "exceeds-approver") throw missingScope(outcome.scope);
+      resolved(deps, { requestId, deviceId: outcome.device.deviceId, decision: "approved", by: approver.id });
+      return outcome.device;
+    },
+    async reject(requestId, rejecter) {
+      const outcome = await store.reject(requestId, { id: rejecter.id }, clock.now());
+      if (outcome.kind === "unknown") throw unknownRequest(requestId);
+      resolved(deps, { requestId, deviceId: outcome.deviceId, decision: "rejected", by: rejecter.id });
+      return { deviceId: outcome.deviceId };
+    },
+    list: () => store.list(clock.now()),
+  };
+}
+
+function authenticateDeviceless(deps: PairingDeps, ask: AdmissionAsk): AdmissionVerdict {
+  const decision = decide({ subject: "no-device", ask: toAsk(ask), peer: ask.peer, secret: deps.credentials.checkSecret(ask.connect.auth) });
+  if (decision.kind === "refuse" && decision.code !== "DEVICE_IDENTITY_REQUIRED") return refusal(refused(decision.code));
+  if (isPersonalUi(ask.connect)) return refusal(uiDeviceRequired());
+  if (decision.kind !== "admit") return refusal(refused("DEVICE_IDENTITY_REQUIRED"));
+  return { kind: "admitted", admission: { principal: secretPrincipal(decision.scopes), method: decision.method, role: ask.role, grant: undefined } };
+}
+
+async function authenticateDevice(deps: PairingDeps, ask: AdmissionAsk, device: ProvedDevice): Promise<AdmissionVerdict> {
+  let mayBeSilent = deps.autoApproveLocal;
+  for (let round = 0; round < maxRounds; round += 1) {
+    const state = await deps.store.find(device.deviceId);
+    const decision = judge(deps, ask, device, state, mayBeSilent);
+    if (decision.kind === "refuse") return refusal(refuse(deps, decision.code, device));
+    if (decision.kind === "admit" && state.kind === "paired") {
+      background(deps.log, "mark device seen", deps.store.markSeen(device.deviceId, deps.clock.now()));
+      return admit(deps, ask, state.device, decision);
+    }
+    if (decision.kind === "approve-silently") {
+      const record = await approveSilently(deps, toPairingAsk(ask, device, state, "not-paired"));
+      if (record !== undefined) return admit(deps, ask, record, { method: "token", scopes: decision.scopes });
+      // Paired, refused or waiting by the time of the write: whatever it is, it is not new any more.
+      mayBeSilent = false;
+    }
+    if (decision.kind === "pend") {
+      const verdict = await requestPairing(deps, ask, device, state, decision.reason);
+      if (verdict !== undefined) return verdict;
+    }
+  }
+  return refusal(new ProtocolError("STORE_UNAVAILABLE", "the device's record keeps changing", { remedy: "Connect again." }));
+}
+
+interface ProvedDevice {
+  readonly deviceId: string;
+  readonly publicKey: string;
+}
+
+function judge(deps: PairingDeps, ask: AdmissionAsk, device: ProvedDevice, state: DeviceState, mayBeSilent: boolean): Decision {
+  const { auth, client } = ask.connect;
+  const grant = state.kind === "paired" ? state.device.grants.find((candidate) => candidate.role === ask.role && candidate.revokedAtMs === undefined) : undefined;
+  const absent = auth?.deviceToken || auth?.token ? "wrong" : "absent";
+  return decide({
+    subject: "device",
+    ask: toAsk(ask),
+    peer: ask.peer,
+    secret: deps.credentials.checkSecret(auth),
+    token: grant === undefined ? absent : deps.credentials.checkDeviceToken(auth, { deviceId: device.deviceId, role: grant.role, generation: grant.generation }),
+    offersDeviceToken: Boolean(auth?.deviceToken),
+    standing: toStanding(state, { device, client, ceiling: grant?.scopes, nowMs: deps.clock.now() }),
+    autoApproveLocal: mayBeSilent,
+  });
+}
+
+function toStanding(
+  state: DeviceState,
+  { device, client, ceiling, nowMs }: { device: ProvedDevice; client: ConnectParams["client"]; ceiling: readonly string[] | undefined; nowMs: number },
+): Standing {
+  if (state.kind === "corrupt") return { kind: "corrupt" };
+  if (state.kind === "unknown") return { kind: "unknown", refused: state.refused, hasPending: state.pending !== undefined && state.pending.expiresAtMs > nowMs };
+  // The id is the hash of the key: another key under it can only be a damaged row.
+  if (state.device.publicKey !== device.publicKey) return { kind: "corrupt" };
+  return { kind: "paired", ceiling, metadataChanged: isMetadataChanged(state.device, { platform: client.platform, deviceFamily: client.deviceFamily }) };
+}
+
+async function approveSilently(deps: PairingDeps, ask: PairingAsk): Promise<DeviceRecord | undefined> {
+  const outcome = await deps.store.approveSilently(ask, deps.clock.now());
+  if (outcome.kind === "not-new") return undefined;
+  const { deviceId, clientId, role, scopes } = ask;
+  deps.log.info({ deviceId, client: clientId, role, scopes }, "new local device paired silently");
+  deps.bus.publish("device.pair.resolved", { requestId: `silent:${deviceId}`, deviceId, decision: "approved", ts: deps.clock.now() });
+  return outcome.device;
+}
+
+/** Records the request and refuses; undefined when an approval came in between, so that the device is judged again. */
+async function requestPairing(deps: PairingDeps, ask: AdmissionAsk, device: ProvedDevice, state: DeviceState, reason: PairingReason): Promise<AdmissionVerdict | undefined> {
+  const outcome = await deps.store.requestPairing(toPairingAsk(ask, device, state, reason), deps.clock.now());
+  const isApproved = judge(deps, ask, device, await deps.store.find(device.deviceId), false).kind === "admit";
+  if (isApproved) return undefined;
+  const grants = state.kind === "paired" ? state.device.grants : [];
+  const request = outcome.kind === "pending" ? outcome.request : undefined;
+  if (outcome.kind === "pending" && outcome.created) announce(deps, outcome.request, outcome.superseded, grants);
+  return refusal(pairingRequired({ reason, request, deviceId: device.deviceId, ask: toAsk(ask), grants }));
+}
+
+function announce(deps: PairingDeps, request: PairingRecord, superseded: string | undefined, grants: readonly { readonly role: string; readonly scopes: readonly string[] }[]): void {
+  const { requestId, deviceId, reason, clientId, role, scopes } = request;
+  const scopesFrom = grants.find((grant) => grant.role === role)?.scopes ?? [];
+  deps.log.warn({ reason, client: clientId, scopesFrom, scopesTo: scopes, requestId, deviceId, role }, "pairing request waits for an approval");
+  const ts = deps.clock.now();
+  if (superseded !== undefined) deps.bus.publish("device.pair.resolved", { requestId: superseded, deviceId, decision: "rejected", ts });
+  deps.bus.publish("device.pair.requested", toPairingRequest(request));
+}
+
+function refuse(deps: PairingDeps, code: Extract<Decision, { kind: "refuse" }>["code"], device: ProvedDevice): ProtocolError {
+  if (code === "DEVICE_RECORD_CORRUPT") deps.log.error({ deviceId: device.deviceId }, "the stored record of a device cannot be read; it is refused");
+  return refused(code, device);
+}
+
+function admit(deps: PairingDeps, ask: AdmissionAsk, record: DeviceRecord, decision: Pick<Extract<Decision, { kind: "admit" }>, "method" | "scopes">): AdmissionVerdict {
+  const { deviceId } = record;
+  const grant = record.grants.find((candidate) => candidate.role === ask.role && candidate.revokedAtMs === undefined);
+  return {
+    kind: "admitted",
+    admission: {
+      principal: devicePrincipal({ deviceId, role: ask.role, scopes: decision.scopes }),
+      method: decision.method,
+      role: ask.role,
+      grant:
+        grant === undefined
+          ? undefined
+          : {
+              token: deps.credentials.deviceToken({ deviceId, role: grant.role, generation: grant.generation }),
+              scopes: grant.scopes,
+              issuedAtMs: grant.rotatedAtMs ?? grant.createdAtMs,
+            },
+    },
+  };
+}
+
+function toAsk({ connect, role }: AdmissionAsk): Ask {
+  return { role, scopes: connect.scopes ?? [] };
+}
+
+function toPairingAsk(ask: AdmissionAsk, device: ProvedDevice, state: DeviceState, reason: PairingReason): PairingAsk {
+  const { client, scopes } = ask.connect;
+  return {
+    deviceId: device.deviceId,
+    publicKey: device.publicKey,
+    displayName: client.displayName,
+    platform: client.platform,
+    deviceFamily: client.deviceFamily,
+    clientId: client.id,
+    clientMode: client.mode,
+    remoteIp: ask.peer.directLoopback ? undefined : ask.peer.address,
+    role: ask.role,
+    scopes: scopes ?? [],
+    reason,
+    isRepair: state.kind === "paired",
+  };
+}
+
+/** Clients that keep a person's session: without a device they are refused more clearly. Their id narrows and never grants. */
+function isPersonalUi({ client }: ConnectParams): boolean {
+  return client.id === "openclaw-control-ui" || client.id === "openclaw-tui";
+}
+
+function resolved(deps: PairingDeps, facts: { readonly requestId: string; readonly deviceId: string; readonly decision: "approved" | "rejected"; readonly by: string }): void {
+  const { requestId, deviceId, decision } = facts;
+  deps.log.info(facts, "pairing request decided");
+  deps.bus.publish("device.pair.resolved", { requestId, deviceId, decision, ts: deps.clock.now() });
+}
+
+function unknownRequest(requestId: string): ProtocolError {
+  return new ProtocolError("UNKNOWN_REQUEST", "unknown requestId", { details: { requestId }, remedy: "List what waits with: ./portreeve devices list" });
+}
+
+function missingScope(scope: string): ProtocolError {
+  return new ProtocolError("MISSING_SCOPE", `missing scope: ${scope}`, {
+    details: { missingScope: scope, requiredScopes: [scope] },
+    remedy: "Approve with a device or the local secret that holds this scope itself.",
+  });
+}
+
+function refusal(error: ProtocolError): AdmissionVerdict {
+  return { kind: "refused", error };
+}

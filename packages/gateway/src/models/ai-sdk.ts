@@ -1,0 +1,162 @@
+/**
+ * One adapter for every provider family: our request to a language model call of the AI SDK, its stream parts to our
+ * events, its failures to ModelErrors. A call is exactly one HTTP exchange; nothing here retries.
+ */
+import type { LanguageModelV4, LanguageModelV4CallOptions, LanguageModelV4Prompt, LanguageModelV4StreamPart } from "@ai-sdk/provider";
+import type { Usage } from "@portreeve/protocol";
+import type { Clock } from "../kit/clock.ts";
+import type { Secret } from "../kit/secret.ts";
+import { ModelError, type Model, type ModelEvent, type ModelMessage, type ModelRequest, type ToolCall, type ToolSpec } from "./model.ts";
+import { toModelError } from "./provider-error.ts";
+
+/** How a provider is reached, and how errors speak of it. */
+export interface ProviderAccess {
+  /** Its key in the configuration. */
+  readonly provider: string;
+  readonly baseUrl: string;
+  readonly apiKey: Secret | undefined;
+  /** Where a person sets the key, for errors. */
+  readonly keyPlace: string;
+  readonly clock: Clock;
+}
+
+export interface KeyedAccess extends ProviderAccess {
+  readonly apiKey: Secret;
+}
+
+/** A model of the AI SDK as one of ours. `providerOptions` go with every call. */
+export function createAiSdkModel(
+  languageModel: LanguageModelV4,
+  access: ProviderAccess,
+  providerOptions?: NonNullable<LanguageModelV4CallOptions["providerOptions"]>,
+): Model {
+  const options = providerOptions === undefined ? {} : { providerOptions };
+  const name = languageModel.modelId;
+  return { provider: access.provider, name, stream: (request) => streamCall(languageModel, request, { access, options, name }) };
+}
+
+/** `fetch`, except that a redirect is an answer like any other: following it would carry the key to a host nobody configured. */
+export function fetchWithoutRedirects(...[input, init]: Parameters<typeof fetch>): Promise<Response> {
+  return fetch(input, { ...init, redirect: "manual" });
+}
+
+interface CallContext {
+  readonly access: ProviderAccess;
+  readonly options: Pick<LanguageModelV4CallOptions, "providerOptions">;
+  readonly name: string;
+}
+
+async function* streamCall(
+  languageModel: LanguageModelV4,
+  request: ModelRequest,
+  { access, options, name }: CallContext,
+): AsyncGenerator<ModelEvent> {
+  // A controller of our own closes the connection however the caller leaves: cancelling the stream alone does not,
+  // where a provider package has split it in two.
+  const left = new AbortController();
+  try {
+    request.signal.throwIfAborted();
+    const { stream } = await languageModel.doStream({
+      ...options,
+      prompt: toPrompt(request),
+      ...(request.tools.length === 0 ? {} : { tools: request.tools.map(toFunctionTool) }),
+      abortSignal: AbortSignal.any([request.signal, left.signal]),
+    });
+    yield* toEvents(stream);
+  } catch (error) {
+    if (request.signal.aborted) throw new ModelError("aborted", "the call was stopped");
+    throw error instanceof ModelError ? error : toModelError(error, access, name);
+  } finally {
+    left.abort();
+  }
+}
+
+type FinishPart = Extract<LanguageModelV4StreamPart, { type: "finish" }>;
+
+async function* toEvents(stream: ReadableStream<LanguageModelV4StreamPart>): AsyncGenerator<ModelEvent> {
+  let finish: FinishPart | undefined;
+  let hasCalls = false;
+  try {
+    for await (const part of stream) {
+      if (part.type === "text-delta" && part.delta !== "") yield { type: "text", delta: part.delta };
+      if (part.type === "tool-call") {
+        hasCalls = true;
+        yield { type: "tool-call", call: toToolCall(part) };
+      }
+      if (part.type === "error") throw part.error;
+      if (part.type === "finish") finish = part;
+    }
+  } catch (error) {
+    // A connection that breaks after the finish reason takes nothing away: the reply is whole.
+    if (finish === undefined) throw error;
+  }
+  yield toFinish(finish, hasCalls);
+}
+
+function toFinish(part: FinishPart | undefined, hasCalls: boolean): ModelEvent {
+  const reason = part?.finishReason.unified ?? "interrupted";
+  if (part === undefined || reason === "interrupted")
+    throw new ModelError("incomplete", "the reply ended without a finish reason", { retryable: true });
+  if (reason === "error")
+    throw new ModelError("incomplete", `the reply ended with the finish reason ${part.finishReason.raw ?? "error"}`, { retryable: true });
+  const usage = toUsage(part.usage);
+  if (reason === "length" || reason === "content-filter") return { type: "finish", reason, usage };
+  // Servers disagree on what a reply with tool calls is called; the calls decide.
+  return { type: "finish", reason: hasCalls ? "tool-calls" : "stop", usage };
+}
+
+function toUsage(usage: FinishPart["usage"]): Usage {
+  const input = usage.inputTokens.total ?? 0;
+  const output = usage.outputTokens.total ?? 0;
+  return { input, output, totalTokens: input + output };
+}
+
+function toToolCall(part: Extract<LanguageModelV4StreamPart, { type: "tool-call" }>): ToolCall {
+  return { id: part.toolCallId, name: part.toolName, arguments: parseArguments(part.input) };
+}
+
+/** A tool without parameters is often called with nothing at all. */
+function parseArguments(text: string): unknown {
+  if (text.trim() === "") return {};
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+function toFunctionTool(tool: ToolSpec): NonNullable<LanguageModelV4CallOptions["tools"]>[number] {
+  return { type: "function", name: tool.name, description: tool.description, inputSchema: { ...tool.parameters } };
+}
+
+function toPrompt(request: ModelRequest): LanguageModelV4Prompt {
+  const system: LanguageModelV4Prompt = request.system === "" ? [] : [{ role: "system", content: request.system }];
+  // A message without content is left out: providers refuse it.
+  return [...system, ...request.messages.map(toPromptMessage).filter((message) => message.content.length > 0)];
+}
+
+function toPromptMessage(message: ModelMessage): LanguageModelV4Prompt[number] {
+  const texts = message.content.flatMap((block) =>
+    block.type === "text" && block.text !== "" ? [{ type: "text" as const, text: block.text }] : [],
+  );
+  if (message.role === "user") return { role: "user", content: texts };
+  if (message.role === "assistant") {
+    const calls = message.content.flatMap((block) =>
+      block.type === "toolCall"
+        ? [{ type: "tool-call" as const, toolCallId: block.id, toolName: block.name, input: toInputObject(block.arguments) }]
+        : [],
+    );
+    return { role: "assistant", content: [...texts, ...calls] };
+  }
+  const results = message.content.flatMap((block) => {
+    if (block.type !== "toolResult") return [];
+    const output = { type: block.isError ? ("error-text" as const) : ("text" as const), value: block.text };
+    return [{ type: "tool-result" as const, toolCallId: block.toolCallId, toolName: block.toolName, output }];
+  });
+  return { role: "tool", content: results };
+}
+
+/** Providers accept nothing but an object here, so arguments that were not one are quoted back inside one. */
+function toInputObject(args: unknown): object {
+  return typeof args === "object" && args !== null && !Array.isArray(args) ? args : { invalid: args ?? null };
+}

@@ -1,0 +1,164 @@
+/** `provider/name` to a model. A provider's package is loaded with the first model that needs it, and once. */
+import { createSystemClock, type Clock } from "../kit/clock.ts";
+import type { Config, ProviderConfig } from "../kit/config.ts";
+import type { Secret } from "../kit/secret.ts";
+import type { KeyedAccess, ProviderAccess } from "./ai-sdk.ts";
+import {
+  findKeyInEnv,
+  keyedApis,
+  normaliseModelId,
+  providerDefaults,
+  resolveDefaultModel,
+  scriptedId,
+  type Env,
+  type KeyedApi,
+} from "./defaults.ts";
+import { ModelError, type Model, type Models } from "./model.ts";
+import { createScriptedModel } from "./scripted.ts";
+
+export interface ModelsInput {
+  readonly providers: Config["models"]["providers"];
+  /** `agents.defaults.model`. */
+  readonly defaultModel: string | undefined;
+  /** Where keys are that the configuration does not hold. Nothing else is read from it: hosts come from the configuration. */
+  readonly env: Env;
+  readonly clock?: Clock;
+}
+
+/** The models of a configuration. Touches neither the network nor a provider package before `get`. */
+export function createModels({ providers, defaultModel, env, clock = createSystemClock() }: ModelsInput): Models {
+  const scripted = createScriptedModel();
+  const opened = new Map<string, Promise<OpenModel>>();
+  const find = (id: string): Found => findModel(normaliseModelId(id), { providers, env, clock });
+  return {
+    defaultId: resolveDefaultModel(defaultModel, env).id,
+    problemWith(id) {
+      const found = find(id);
+      return found.kind === "problem" ? found.problem : undefined;
+    },
+    async get(id) {
+      const found = find(id);
+      if (found.kind === "problem") throw new ModelError("unusable", found.problem);
+      if (found.kind === "scripted") return scripted;
+      const open = opened.get(found.target.access.provider) ?? openProvider(found.target);
+      opened.set(found.target.access.provider, open);
+      return (await open)(found.name);
+    },
+  };
+}
+
+type OpenModel = (name: string) => Model;
+type Target =
+  | { readonly api: KeyedApi; readonly access: KeyedAccess }
+  | { readonly api: "openai-compatible"; readonly access: ProviderAccess };
+type Found =
+  | { readonly kind: "problem"; readonly problem: string }
+  | { readonly kind: "scripted" }
+  | { readonly kind: "found"; readonly name: string; readonly target: Target };
+
+async function openProvider({ api, access }: Target): Promise<OpenModel> {
+  switch (api) {
+    case "anthropic":
+      return (await import("./anthropic.ts")).openAnthropic(access);
+    case "openai":
+      return (await import("./openai.ts")).openOpenAi(access);
+    case "google":
+      return (await import("./google.ts")).openGoogle(access);
+    case "openai-compatible":
+      return (await import("./openai-compatible.ts")).openOpenAiCompatible(access);
+  }
+}
+
+/** Stated here and always passed on: left to themselves, the packages take a host from the process environment. */
+const baseUrls: Readonly<Record<KeyedApi, string>> = {
+  anthropic: "https://api.anthropic.com/v1",
+  openai: "https://api.openai.com/v1",
+  google: "https://generativelanguage.googleapis.com/v1beta",
+};
+
+type Sources = Required<Pick<ModelsInput, "providers" | "env" | "clock">>;
+
+function findModel(id: string, sources: Sources): Found {
+  const slash = id.indexOf("/");
+  const provider = id.slice(0, slash);
+  const name = id.slice(slash + 1);
+  if (slash < 1 || name.trim() === "")
+    return problem(`"${id}" is not a model id; expected provider/name, for example openai/${providerDefaults.openai.model}`);
+  if (provider === "scripted") return findScripted(id, sources);
+  const config = configOf(provider, sources);
+  if (config === undefined) return problem(unknownProvider(id, provider, sources));
+  const badUrl = problemWithUrl(provider, config.baseUrl);
+  if (badUrl !== undefined) return problem(badUrl);
+  return config.api === "openai-compatible"
+    ? findCompatible(provider, name, { config, clock: sources.clock })
+    : findKeyed(provider, name, { api: config.api, config, sources });
+}
+
+function findScripted(id: string, { providers }: Sources): Found {
+  if (Object.hasOwn(providers, "scripted"))
+    return problem("models.providers.scripted: the name belongs to the built-in model; give the provider another one");
+  return id === scriptedId ? { kind: "scripted" } : problem(`there is no model "${id}"; the built-in model is ${scriptedId}`);
+}
+
+/** What the configuration says of the provider; the families need no entry. */
+function configOf(provider: string, { providers }: Sources): ProviderConfig | undefined {
+  if (Object.hasOwn(providers, provider)) return providers[provider];
+  const api = keyedApis.find((one) => one === provider);
+  return api === undefined ? undefined : { api };
+}
+
+function findCompatible(provider: string, name: string, { config, clock }: { config: ProviderConfig; clock: Clock }): Found {
+  const { baseUrl, apiKey } = config;
+  const keyPlace = `models.providers.${provider}.apiKey`;
+  if (baseUrl === undefined)
+    return problem(
+      `models.providers.${provider}.baseUrl is missing: an openai-compatible provider needs one, for example http://127.0.0.1:11434/v1`,
+    );
+  if (apiKey !== undefined && !isHeaderText(apiKey)) return problem(unsendable(keyPlace));
+  return { kind: "found", name, target: { api: "openai-compatible", access: { provider, baseUrl, apiKey, keyPlace, clock } } };
+}
+
+function findKeyed(
+  provider: string,
+  name: string,
+  { api, config, sources }: { api: KeyedApi; config: ProviderConfig; sources: Sources },
+): Found {
+  const configPlace = `models.providers.${provider}.apiKey`;
+  const fromEnv = config.apiKey === undefined ? findKeyInEnv(api, sources.env) : undefined;
+  const apiKey = config.apiKey ?? fromEnv?.key;
+  const keyPlace = fromEnv?.variable ?? configPlace;
+  if (apiKey === undefined)
+    return problem(
+      `${provider} has no key; set ${providerDefaults[api].keyVariables.join(" or ")} in the gateway's environment, or ${configPlace}`,
+    );
+  if (!isHeaderText(apiKey)) return problem(unsendable(keyPlace));
+  const access = { provider, baseUrl: config.baseUrl ?? baseUrls[api], apiKey, keyPlace, clock: sources.clock };
+  return { kind: "found", name, target: { api, access } };
+}
+
+function problemWithUrl(provider: string, baseUrl: string | undefined): string | undefined {
+  if (baseUrl === undefined) return undefined;
+  const place = `models.providers.${provider}.baseUrl`;
+  const url = new URL(baseUrl);
+  if (url.protocol !== "http:" && url.protocol !== "https:") return `${place} must start with http:// or https://`;
+  return url.username === "" && url.password === ""
+    ? undefined
+    : `${place} must not hold a user or password; set models.providers.${provider}.apiKey`;
+}
+
+function unknownProvider(id: string, provider: string, { providers }: Sources): string {
+  const known = [...new Set([...Object.keys(providers), ...keyedApis, "scripted"])].join(", ");
+  return `there is no provider "${provider}" for the model "${id}"; there are ${known}. Add models.providers.${provider} to the configuration, or use one of these`;
+}
+
+function unsendable(keyPlace: string): string {
+  return `the key in ${keyPlace} holds white space or characters that cannot be sent; set it again`;
+}
+
+function isHeaderText(key: Secret): boolean {
+  return /^[\x21-\x7e]+$/.test(key.reveal());
+}
+
+function problem(text: string): Found {
+  return { kind: "problem", problem: text };
+}

@@ -1,0 +1,67 @@
+/** What a run does next: a pure function of its state. Retry policy and bounds stand here. */
+import type { ModelError, ToolCall } from "../models/model.ts";
+import type { Ending } from "../store/store.ts";
+import type { RunState } from "./machine.ts";
+
+export const runLimits = {
+  modelCalls: 100,
+  /** Calls of the model for one reply, the first included. */
+  attempts: 4,
+  firstBackoffMs: 500,
+  longestBackoffMs: 30_000,
+  /** The same failing tool call this often in a row ends the run. */
+  sameFailure: 3,
+} as const;
+
+export type Plan =
+  | { readonly do: "call-model"; readonly notBeforeMs: number }
+  | { readonly do: "run-tools"; readonly calls: readonly ToolCall[]; readonly begun: readonly string[] }
+  | { readonly do: "park" }
+  | { readonly do: "end"; readonly ending: Ending }
+  /** Nothing: the run is parked or over. */
+  | { readonly do: "nothing" };
+
+export function next(state: RunState): Plan {
+  switch (state.phase) {
+    case "fresh":
+    case "parked":
+    case "ended":
+      return { do: "nothing" };
+    case "working":
+      return { do: "run-tools", calls: state.pending, begun: state.begun };
+    case "parking":
+      return { do: "park" };
+    case "answered":
+      return { do: "end", ending: toEnding(state.text, state.reason) };
+    case "thinking":
+      return planModelCall(state);
+  }
+}
+
+/** When the failed call may be repeated: what the provider asked for, or doubling from half a second. */
+export function retryAtMs(error: Pick<ModelError, "retryAfterMs">, failuresBefore: number, nowMs: number): number {
+  const backoffMs = Math.min(runLimits.longestBackoffMs, runLimits.firstBackoffMs * 2 ** failuresBefore);
+  return nowMs + Math.max(backoffMs, error.retryAfterMs ?? 0);
+}
+
+function planModelCall(state: Extract<RunState, { phase: "thinking" }>): Plan {
+  if (state.repeated !== undefined && state.repeated.times >= runLimits.sameFailure) {
+    return fail("failed", `the same tool call failed ${state.repeated.times} times in a row`, "tool_loop");
+  }
+  const last = state.failures.at(-1);
+  if (last !== undefined && (!last.retryable || state.failures.length >= runLimits.attempts)) {
+    const tries = state.failures.length === 1 ? "" : ` (${state.failures.length} attempts)`;
+    return { do: "end", ending: { outcome: "failed", text: last.partial, error: `${last.message}${tries}`, stopReason: last.errorKind } };
+  }
+  if (state.modelCalls >= runLimits.modelCalls) return fail("budget_exceeded", `the run made ${runLimits.modelCalls} model calls`, "model_calls");
+  return { do: "call-model", notBeforeMs: last?.retryAtMs ?? 0 };
+}
+
+function toEnding(text: string, reason: "stop" | "length" | "content-filter"): Ending {
+  if (reason === "content-filter") return { outcome: "failed", text, error: "the provider's content filter stopped the reply", stopReason: "refusal" };
+  return { outcome: "succeeded", text, error: undefined, stopReason: reason };
+}
+
+function fail(outcome: "failed" | "budget_exceeded", error: string, stopReason: string): Plan {
+  return { do: "end", ending: { outcome, text: "", error, stopReason } };
+}

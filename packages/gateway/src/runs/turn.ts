@@ -1,0 +1,240 @@
+/** Carries one claimed run on: asks `plan.ts` what is next, does it, writes it down, until the run parks or ends. */
+import type { Caller, ContentBlock } from "@portreeve/protocol";
+import { z } from "zod";
+import type { Bus } from "../bus.ts";
+import { type Clock, sleepUntil } from "../kit/clock.ts";
+import type { Ids } from "../kit/ids.ts";
+import type { Log } from "../kit/log.ts";
+import { ModelError, type Models, type ToolCall, type ToolSpec } from "../models/model.ts";
+import { type RunPrincipal, runPrincipal } from "../principal/principal.ts";
+import type { JournalEntry } from "../store/journal.ts";
+import type { Claim, Ending, Store, TranscriptMessage } from "../store/store.ts";
+import { toolsFor } from "../tools/policy.ts";
+import type { Tool, ToolResult } from "../tools/tool.ts";
+import { apply, fold, JournalError, type RunState } from "./machine.ts";
+import { next, type Plan, retryAtMs } from "./plan.ts";
+import { systemPrompt, toModelMessages } from "./prompt.ts";
+import type { RunEvents } from "./run-events.ts";
+
+export interface TurnDeps {
+  readonly store: Store;
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly ids: Ids;
+  readonly log: Log;
+  readonly models: Models;
+  readonly tools: readonly Tool[];
+  readonly maxSpawnDepth: number;
+  readonly workspaceOf: (agentId: string) => string;
+  readonly callerFor: (principal: RunPrincipal) => Caller;
+}
+
+/** Why a turn is stopped from outside; the reason of its signal. */
+export type Interruption = "shutdown" | "cancelled" | "deadline" | "lost";
+
+/** The claim is not ours any more: whoever took it has written what matters. */
+class ClaimLost extends Error {
+  override readonly name = "ClaimLost";
+}
+
+export class Turn {
+  readonly #deps: TurnDeps;
+  readonly #claim: Claim;
+  readonly #events: RunEvents;
+  readonly #signal: AbortSignal;
+  readonly #principal: RunPrincipal;
+  #state: RunState = { phase: "fresh" };
+  #transcript: TranscriptMessage[] = [];
+
+  constructor(deps: TurnDeps, claim: Claim, events: RunEvents, signal: AbortSignal) {
+    this.#deps = deps;
+    this.#claim = claim;
+    this.#events = events;
+    this.#signal = signal;
+    this.#principal = runPrincipal(claim.run);
+  }
+
+  /** Resolves when the run has parked or ended, or is somebody else's. Rejects only when the store fails. */
+  async carryOn(): Promise<void> {
+    const { run, journal, consumed } = this.#claim;
+    try {
+      if (journal.length === 1) this.#events.started();
+      for (const completion of consumed) this.#events.announced(completion);
+      this.#state = fold(journal);
+      this.#transcript = [...(await this.#deps.store.sessions.listMessages(run.sessionKey, { limit: Number.MAX_SAFE_INTEGER, offset: 0 })).messages];
+      let plan = next(this.#state);
+      while (await this.#perform(plan)) plan = next(this.#state);
+    } catch (error) {
+      await this.#stop(error);
+    }
+  }
+
+  /** Does one step; answers whether there is a next. */
+  async #perform(plan: Plan): Promise<boolean> {
+    this.#signal.throwIfAborted();
+    switch (plan.do) {
+      case "call-model":
+        await this.#callModel(plan.notBeforeMs);
+        return true;
+      case "run-tools":
+        await Promise.all(plan.calls.map((call) => this.#runTool(call, plan.begun.includes(call.id))));
+        return true;
+      case "park":
+        return this.#park();
+      case "end":
+        await this.#end(plan.ending);
+        return false;
+      case "nothing":
+        return false;
+    }
+  }
+
+  async #callModel(notBeforeMs: number): Promise<void> {
+    const { clock, models } = this.#deps;
+    const { run } = this.#claim;
+    if (notBeforeMs > clock.now()) await sleepUntil(clock, notBeforeMs, this.#signal);
+    this.#events.resetText();
+    const content: ContentBlock[] = [];
+    try {
+      const model = await models.get(run.model);
+      for await (const event of model.stream(this.#request())) {
+        if (event.type === "text") {
+          addText(content, event.delta);
+          this.#events.addText(event.delta);
+        } else if (event.type === "tool-call") {
+          content.push({ type: "toolCall", id: event.call.id, name: event.call.name, arguments: event.call.arguments });
+        } else {
+          const { reason, usage } = event;
+          const message = { role: "assistant" as const, content, timestamp: clock.now(), stopReason: reason, provider: model.provider, model: model.name, usage };
+          await this.#commit([{ kind: "reply", content, model: run.model, reason, usage }], [message]);
+        }
+      }
+    } catch (error) {
+      if (this.#signal.aborted || !(error instanceof ModelError)) throw error;
+      await this.#commit([this.#toEntry(error)], []);
+    }
+  }
+
+  #request() {
+    const { run } = this.#claim;
+    const tools = this.#tools();
+    const mayDelegate = tools.some((tool) => tool.name === "sessions_spawn");
+    const system = systemPrompt(run, { workspace: this.#deps.workspaceOf(run.agentId), mayDelegate });
+    return { system, messages: toModelMessages(this.#transcript), tools: tools.map(toSpec), signal: this.#signal };
+  }
+
+  #toEntry(error: ModelError): JournalEntry {
+    const failures = this.#state.phase === "thinking" ? this.#state.failures.length : 0;
+    const { kind: errorKind, message, retryable } = error;
+    return { kind: "model-error", errorKind, message, retryable, retryAtMs: retryAtMs(error, failures, this.#deps.clock.now()), partial: this.#events.text };
+  }
+
+  /** The tools this run may use, decided anew each time: the policy may have changed since. */
+  #tools(): readonly Tool[] {
+    const { owner, depth } = this.#principal;
+    return toolsFor(this.#deps.tools, { owner, depth, isLeaf: depth >= this.#deps.maxSpawnDepth });
+  }
+
+  async #runTool(call: ToolCall, hasBegun: boolean): Promise<void> {
+    const tool = this.#tools().find((one) => one.name === call.name);
+    this.#events.toolStarted(call);
+    const result = tool === undefined ? notAvailable(call.name) : await this.#execute(tool, call, hasBegun);
+    const isError = result.isError === true;
+    const block: ContentBlock = { type: "toolResult", toolCallId: call.id, toolName: call.name, text: result.text, isError };
+    const entry: JournalEntry = { kind: "tool-result", toolCallId: call.id, name: call.name, text: result.text, isError, parks: result.parks === true };
+    await this.#commit([entry], [{ role: "toolResult", content: [block], timestamp: this.#deps.clock.now() }]);
+    this.#events.toolEnded(call, { isError, details: result.details ?? result.text });
+    if (result.spawned !== undefined) this.#events.spawned(result.spawned);
+  }
+
+  async #execute(tool: Tool, call: ToolCall, hasBegun: boolean): Promise<ToolResult> {
+    if (tool.repeat === "ask") {
+      if (hasBegun) return unknownEffect(call);
+      await this.#commit([{ kind: "tool-intent", toolCallId: call.id, name: call.name, args: call.arguments }], []);
+    }
+    const { run } = this.#claim;
+    const modelCalls = this.#state.phase === "working" ? this.#state.modelCalls : 0;
+    try {
+      return await tool.execute(call.arguments, {
+        caller: this.#deps.callerFor(this.#principal),
+        workspace: this.#deps.workspaceOf(run.agentId),
+        sessionKey: run.sessionKey,
+        agentId: run.agentId,
+        callKey: `call:${run.runId}:${modelCalls}:${call.id}`,
+        signal: this.#signal,
+      });
+    } catch (error) {
+      this.#signal.throwIfAborted();
+      const errorId = this.#deps.ids.next("err");
+      this.#deps.log.error({ err: error, errorId, runId: run.runId, tool: tool.name }, "tool failed");
+      return { text: `The tool ${tool.name} failed unexpectedly (error ${errorId}).`, isError: true };
+    }
+  }
+
+  async #park(): Promise<boolean> {
+    const { run, epoch } = this.#claim;
+    this.#events.flushText();
+    const outcome = await this.#deps.store.runs.park(run.runId, epoch, this.#events.seq, this.#deps.clock.now());
+    if (outcome === "lost") throw new ClaimLost("lost while parking");
+    if (outcome === "no-children") await this.#end({ outcome: "failed", text: "", error: "the run waits for sub-agents, but has none", stopReason: "no_children" });
+    if (outcome === "unread") this.#deps.bus.publish("work", undefined);
+    return false;
+  }
+
+  async #commit(entries: readonly JournalEntry[], messages: readonly TranscriptMessage[]): Promise<void> {
+    const { run, epoch } = this.#claim;
+    const outcome = await this.#deps.store.runs.append(run.runId, epoch, entries, messages, this.#deps.clock.now());
+    if (outcome === "lost") throw new ClaimLost("lost while appending");
+    this.#state = entries.reduce(apply, this.#state);
+    this.#transcript.push(...messages);
+  }
+
+  async #end(ending: Ending): Promise<void> {
+    const { run, epoch } = this.#claim;
+    const nowMs = this.#deps.clock.now();
+    // A good reply is in the transcript already; what an unfinished one had said is kept here.
+    const messages: TranscriptMessage[] =
+      ending.outcome === "succeeded" || ending.text === "" ? [] : [{ role: "assistant", content: [{ type: "text", text: ending.text }], timestamp: nowMs, stopReason: ending.stopReason }];
+    const outcome = await this.#deps.store.runs.end(run.runId, epoch, ending, messages, nowMs);
+    if (outcome.kind === "ended") this.#events.ended(outcome.run);
+  }
+
+  async #stop(error: unknown): Promise<void> {
+    if (error instanceof ClaimLost) return;
+    if (this.#signal.aborted) {
+      const reason = this.#signal.reason as Interruption;
+      if (reason === "deadline") await this.#end({ outcome: "timed_out", text: this.#events.text, error: "the deadline passed", stopReason: "timeout" });
+      return;
+    }
+    if (isStoreFailure(error)) throw error;
+    const { run } = this.#claim;
+    if (error instanceof JournalError) return this.#end({ outcome: "interrupted", text: "", error: `the run's journal cannot be continued: ${error.message}`, stopReason: "journal" });
+    const errorId = this.#deps.ids.next("err");
+    this.#deps.log.error({ err: error, errorId, runId: run.runId }, "run failed unexpectedly");
+    await this.#end({ outcome: "failed", text: "", error: `internal error ${errorId}`, stopReason: "internal" });
+  }
+}
+
+/** Consecutive text becomes one block. */
+function addText(content: ContentBlock[], delta: string): void {
+  const last = content.at(-1);
+  if (last?.type === "text") last.text += delta;
+  else content.push({ type: "text", text: delta });
+}
+
+function toSpec(tool: Tool): ToolSpec {
+  return { name: tool.name, description: tool.description, parameters: z.toJSONSchema(tool.parameters, { io: "input" }) };
+}
+
+function notAvailable(name: string): ToolResult {
+  return { text: `There is no tool ${JSON.stringify(name)} for this run.`, isError: true };
+}
+
+function unknownEffect(call: ToolCall): ToolResult {
+  const text = `The gateway stopped while ${call.name} was running with ${JSON.stringify(call.arguments)}. Whether it had its effect is unknown: check before you repeat it.`;
+  return { text, isError: true };
+}
+
+function isStoreFailure(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "STORE_UNAVAILABLE";
+}

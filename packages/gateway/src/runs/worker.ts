@@ -1,0 +1,182 @@
+/** The worker: claims runs that can go on and carries them, keeps their leases, minds deadlines, and stops what is cancelled. */
+import { randomUUID } from "node:crypto";
+import { background } from "../kit/log.ts";
+import { quoteCompletions } from "../models/completion-text.ts";
+import type { Completion } from "../store/journal.ts";
+import type { Claim, RunRecord } from "../store/store.ts";
+import { eventSeqOf } from "./machine.ts";
+import { RunEvents } from "./run-events.ts";
+import { type Interruption, Turn, type TurnDeps } from "./turn.ts";
+
+export interface WorkerDeps extends TurnDeps {
+  readonly maxConcurrentChildren: number;
+}
+
+export interface Worker extends AsyncDisposable {
+  /** Cancels the session's runs, or the one, with all they spawned; resolves when that is durable. */
+  cancel(select: { readonly sessionKey: string; readonly wireId?: string | undefined }): Promise<readonly RunRecord[]>;
+}
+
+const leaseMs = 30_000;
+const claimsAtOnce = 64;
+const retryAfterStoreFailureMs = 1_000;
+
+interface Active {
+  readonly claim: Claim;
+  readonly events: RunEvents;
+  readonly controller: AbortController;
+  readonly done: Promise<void>;
+}
+
+/**
+ * Starts claiming at once. The caller must hold the state folder's lock: leases of whoever held it before are void.
+ * Disposing stops every turn where it stands, without ending a run: the next process carries them on.
+ */
+export async function startWorker(deps: WorkerDeps): Promise<Worker> {
+  const nowMs = deps.clock.now();
+  await deps.store.runs.releaseAll();
+  await deps.store.runs.ensureDelivery(nowMs);
+  const worker = new ClaimingWorker(deps);
+  worker.start();
+  return worker;
+}
+
+class ClaimingWorker implements Worker {
+  readonly #deps: WorkerDeps;
+  readonly #owner = randomUUID();
+  readonly #active = new Map<string, Active>();
+  readonly #timers = new Map<"renew" | "deadline" | "retry", Disposable>();
+  readonly #subscriptions = new DisposableStack();
+  #stopping = false;
+  #wanted = false;
+  #pumping: Promise<void> | undefined;
+
+  constructor(deps: WorkerDeps) {
+    this.#deps = deps;
+  }
+
+  start(): void {
+    this.#subscriptions.use(this.#deps.bus.subscribe("work", () => this.#pump()));
+    this.#subscriptions.use(this.#deps.bus.subscribe("run-ended", () => this.#pump()));
+    this.#setTimer("renew", leaseMs / 3, () => this.#renew());
+    this.#pump();
+    this.#watchDeadlines();
+  }
+
+  async cancel(select: { sessionKey: string; wireId?: string | undefined }): Promise<readonly RunRecord[]> {
+    const partials = new Map([...this.#active.values()].map((active) => [active.claim.run.runId, active.events.text]));
+    const cancelled = await this.#deps.store.runs.cancel(select, partials, this.#deps.clock.now());
+    for (const run of cancelled) this.#tellEnded(run, "cancelled");
+    return cancelled;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopping = true;
+    this.#subscriptions.dispose();
+    for (const timer of this.#timers.values()) timer[Symbol.dispose]();
+    await this.#pumping;
+    for (const active of this.#active.values()) active.controller.abort("shutdown" satisfies Interruption);
+    await Promise.all([...this.#active.values()].map((active) => active.done));
+    await this.#deps.store.runs.releaseAll();
+  }
+
+  /** Claims until there is nothing to claim; a hint that comes meanwhile makes it look again. */
+  #pump(): void {
+    this.#wanted = true;
+    if (this.#pumping !== undefined || this.#stopping) return;
+    this.#pumping = this.#claimAll().finally(() => {
+      this.#pumping = undefined;
+      if (this.#wanted && !this.#stopping) this.#pump();
+    });
+    background(this.#deps.log, "claim runs", this.#pumping);
+  }
+
+  async #claimAll(): Promise<void> {
+    while (this.#wanted && !this.#stopping) {
+      this.#wanted = false;
+      try {
+        const claims = await this.#deps.store.runs.claim(this.#claimer(), this.#deps.clock.now());
+        for (const claim of claims) this.#carry(claim);
+        if (claims.length === claimsAtOnce) this.#wanted = true;
+        if (claims.some((claim) => claim.run.deadlineAtMs !== undefined)) this.#watchDeadlines();
+      } catch (error) {
+        this.#deps.log.error({ err: error }, "runs could not be claimed");
+        this.#setTimer("retry", retryAfterStoreFailureMs, () => this.#pump());
+        return;
+      }
+    }
+  }
+
+  #claimer() {
+    return { owner: this.#owner, leaseMs, limit: claimsAtOnce, maxConcurrentChildren: this.#deps.maxConcurrentChildren, quote };
+  }
+
+  #carry(claim: Claim): void {
+    const { runId } = claim.run;
+    const controller = new AbortController();
+    const events = new RunEvents(this.#deps.bus, this.#deps.clock, claim.run, eventSeqOf(claim.journal));
+    const done = new Turn(this.#deps, claim, events, controller.signal)
+      .carryOn()
+      .catch((error: unknown) => {
+        // The lease is not renewed any more: the run is claimed again when it has run out.
+        this.#deps.log.error({ err: error, runId }, "the run could not be written; it goes on when the state can be");
+        this.#setTimer("retry", leaseMs, () => this.#pump());
+      })
+      .finally(() => {
+        events[Symbol.dispose]();
+        if (this.#active.get(runId)?.controller === controller) this.#active.delete(runId);
+        this.#pump();
+      });
+    this.#active.set(runId, { claim, events, controller, done });
+  }
+
+  async #renewLeases(): Promise<void> {
+    const runIds = [...this.#active.keys()];
+    if (runIds.length === 0) return;
+    const held = new Set(await this.#deps.store.runs.renew(this.#owner, runIds, leaseMs, this.#deps.clock.now()));
+    for (const runId of runIds) if (!held.has(runId)) this.#active.get(runId)?.controller.abort("lost" satisfies Interruption);
+  }
+
+  #renew(): void {
+    background(this.#deps.log, "renew leases", this.#renewLeases());
+    this.#setTimer("renew", leaseMs / 3, () => this.#renew());
+  }
+
+  #watchDeadlines(): void {
+    background(this.#deps.log, "watch deadlines", this.#scheduleDeadline());
+  }
+
+  async #scheduleDeadline(): Promise<void> {
+    const atMs = await this.#deps.store.runs.nextDeadline();
+    if (atMs === undefined || this.#stopping) return;
+    this.#setTimer("deadline", atMs - this.#deps.clock.now(), () => background(this.#deps.log, "expire runs", this.#expire()));
+  }
+
+  async #expire(): Promise<void> {
+    const { ended, running } = await this.#deps.store.runs.expire(this.#deps.clock.now());
+    for (const run of ended) this.#tellEnded(run, "deadline");
+    const turns = running.flatMap((runId) => this.#active.get(runId) ?? []);
+    for (const active of turns) active.controller.abort("deadline" satisfies Interruption);
+    await Promise.all(turns.map((active) => active.done));
+    await this.#scheduleDeadline();
+  }
+
+  /** Stops the run's turn, if there is one, and tells everybody how the run ended. */
+  #tellEnded(run: RunRecord, why: Interruption): void {
+    const active = this.#active.get(run.runId);
+    active?.controller.abort(why);
+    const events = active?.events ?? new RunEvents(this.#deps.bus, this.#deps.clock, run, 0);
+    events.ended(run);
+  }
+
+  #setTimer(name: "renew" | "deadline" | "retry", delayMs: number, task: () => void): void {
+    this.#timers.get(name)?.[Symbol.dispose]();
+    if (this.#stopping) return;
+    this.#timers.set(name, this.#deps.clock.schedule(this.#deps.clock.now() + delayMs, task));
+  }
+}
+
+function quote(completions: readonly Completion[], open: number): string {
+  const quoted = completions.map((one) => ({ ...one, stats: `runtime ${(one.runtimeMs / 1_000).toFixed(1)} s, tokens ${one.usage.input} in and ${one.usage.output} out` }));
+  return quoteCompletions(quoted, open);
+}

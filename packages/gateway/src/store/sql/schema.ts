@@ -1,0 +1,162 @@
+/** The tables, as Kysely sees them. Portable subset: text ids, integer milliseconds, JSON as text, booleans as 0 and 1. */
+import type { RunStatus } from "@portreeve/protocol";
+
+export interface DeviceRow {
+  device_id: string;
+  public_key: string;
+  display_name: string | null;
+  platform: string | null;
+  device_family: string | null;
+  client_id: string;
+  client_mode: string;
+  remote_ip: string | null;
+  approved_via: string;
+  created_at_ms: number;
+  approved_at_ms: number;
+  last_seen_at_ms: number | null;
+}
+
+export interface GrantRow {
+  device_id: string;
+  role: string;
+  scopes: string;
+  generation: number;
+  created_at_ms: number;
+  rotated_at_ms: number | null;
+  revoked_at_ms: number | null;
+}
+
+export interface PairingRequestRow {
+  request_id: string;
+  device_id: string;
+  public_key: string;
+  display_name: string | null;
+  platform: string | null;
+  device_family: string | null;
+  client_id: string;
+  client_mode: string;
+  remote_ip: string | null;
+  role: string;
+  roles: string;
+  scopes: string;
+  reason: string;
+  is_repair: number;
+  state: "pending" | "approved" | "rejected" | "superseded";
+  created_at_ms: number;
+  expires_at_ms: number;
+}
+
+/** Keys that an operator refused: never paired silently again. */
+export interface RefusedKeyRow {
+  public_key: string;
+  refused_at_ms: number;
+}
+
+export interface CounterRow {
+  name: string;
+  value: number;
+}
+
+export interface AuditTableRow {
+  seq: number;
+  at_ms: number;
+  kind: string;
+  actor: string;
+  subject: string;
+  facts: string;
+  prev_hash: string;
+  hash: string;
+}
+
+export interface SessionTableRow {
+  session_key: string;
+  session_id: string;
+  agent_id: string;
+  label: string | null;
+  model: string | null;
+  created_at_ms: number;
+  updated_at_ms: number;
+  archived_at_ms: number | null;
+  created_by: string;
+  root_key: string;
+  parent_key: string | null;
+  depth: number;
+  role: "main" | "orchestrator" | "leaf";
+  cleanup: "keep" | "delete";
+}
+
+export interface MessageRow {
+  message_id: string;
+  session_key: string;
+  seq: number;
+  body: string;
+}
+
+export interface RunTableRow {
+  run_id: string;
+  wire_id: string;
+  idempotency_key: string;
+  /** The session in which the key was used: the run's own, or the parent's for a child. */
+  asked_in: string;
+  params_hash: string;
+  session_key: string;
+  session_id: string;
+  root_session_key: string;
+  agent_id: string;
+  trigger: "message" | "spawn" | "announce";
+  input: string;
+  label: string | null;
+  model: string;
+  scopes: string;
+  owner: number;
+  depth: number;
+  started_by: string;
+  parent_run_id: string | null;
+  parent_session_key: string | null;
+  status: RunStatus;
+  lease_owner: string | null;
+  lease_until_ms: number | null;
+  epoch: number;
+  timeout_ms: number | null;
+  deadline_at_ms: number | null;
+  created_at_ms: number;
+  started_at_ms: number | null;
+  ended_at_ms: number | null;
+  ending: string | null;
+  usage_input: number;
+  usage_output: number;
+}
+
+export interface JournalRow {
+  run_id: string;
+  seq: number;
+  epoch: number;
+  at_ms: number;
+  entry: string;
+}
+
+export interface InboxRow {
+  inbox_id: string;
+  session_key: string;
+  parent_run_id: string | null;
+  child_run_id: string;
+  generation: number;
+  completion: string;
+  created_at_ms: number;
+  consumed_by: string | null;
+  consumed_at_ms: number | null;
+}
+
+export interface Database {
+  devices: DeviceRow;
+  device_grants: GrantRow;
+  pairing_requests: PairingRequestRow;
+  refused_keys: RefusedKeyRow;
+  counters: CounterRow;
+  audit: AuditTableRow;
+  sessions: SessionTableRow;
+  messages: MessageRow;
+  runs: RunTableRow;
+  journal: JournalRow;
+  inbox: InboxRow;
+}

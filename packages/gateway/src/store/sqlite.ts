@@ -1,0 +1,91 @@
+/** The embedded store: one SQLite file, one process. A lock file beside it keeps a second gateway out. */
+import { chmodSync, closeSync, openSync } from "node:fs";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { Kysely } from "kysely";
+import type { Ids } from "../kit/ids.ts";
+import type { Store } from "./store.ts";
+import { createAuditStore } from "./sql/audit.ts";
+import { createDeviceStore } from "./sql/devices.ts";
+import { createDialect, openDatabase } from "./sql/dialect.ts";
+import { migrate } from "./sql/migrate.ts";
+import { createRunStore } from "./sql/runs.ts";
+import type { Database } from "./sql/schema.ts";
+import { createSessionStore } from "./sql/sessions.ts";
+import { toStoreError, WriteQueue } from "./sql/write-queue.ts";
+
+/** The state folder cannot be used; the message says why and what to do. */
+export class StateFolderError extends Error {
+  override readonly name = "StateFolderError";
+}
+
+/**
+ * Opens the database in `stateDir` and brings it to the newest schema. Holds the folder's lock until disposed.
+ * @throws StateFolderError when another gateway holds the lock or the files cannot be opened.
+ */
+export async function openStore(stateDir: string, ids: Ids): Promise<Store> {
+  const lock = takeLock(stateDir);
+  try {
+    const file = join(stateDir, "portreeve.db");
+    createPrivate(file);
+    return await openStoreFile(file, ids, () => lock.close());
+  } catch (error) {
+    lock.close();
+    throw toFolderError(stateDir, error);
+  }
+}
+
+/** The store over one database file (or `:memory:`), without a lock. `onClose` runs after the database is closed. */
+export async function openStoreFile(file: string, ids: Ids, onClose: () => void = () => undefined): Promise<Store> {
+  const raw = openDatabase(file);
+  const db = new Kysely<Database>({ dialect: createDialect(raw) });
+  try {
+    await migrate(db);
+  } catch (error) {
+    await db.destroy();
+    throw error;
+  }
+  const queue = new WriteQueue(db);
+  return {
+    devices: createDeviceStore(db, queue),
+    audit: createAuditStore(db),
+    sessions: createSessionStore(db, queue, ids),
+    runs: createRunStore(db, queue, ids),
+    async [Symbol.asyncDispose]() {
+      await queue.drain();
+      await db.destroy();
+      onClose();
+    },
+  };
+}
+
+/** SQLite's own file lock: the kernel frees it with the process, also after kill -9. */
+function takeLock(stateDir: string): DatabaseSync {
+  const file = join(stateDir, "lock.db");
+  let lock: DatabaseSync | undefined;
+  try {
+    createPrivate(file);
+    lock = new DatabaseSync(file, { timeout: 0 });
+    lock.exec("pragma locking_mode = exclusive; begin exclusive; commit");
+    return lock;
+  } catch (error) {
+    lock?.close();
+    if (error instanceof Error && "errcode" in error && error.errcode === 5) {
+      throw new StateFolderError(`another gateway is using the state folder ${stateDir}: stop it, or give this one a folder of its own with --state DIR`, { cause: error });
+    }
+    throw toFolderError(stateDir, error);
+  }
+}
+
+/** SQLite would create the file with the process's default mode. */
+function createPrivate(file: string): void {
+  closeSync(openSync(file, "a", 0o600));
+  chmodSync(file, 0o600);
+}
+
+function toFolderError(stateDir: string, error: unknown): Error {
+  if (error instanceof StateFolderError) return error;
+  const known = toStoreError(error);
+  const reason = known instanceof Error ? known.message : String(known);
+  return new StateFolderError(`the state folder ${stateDir} cannot be used: ${reason}`, { cause: error });
+}

@@ -1,0 +1,55 @@
+/** The tool `sessions_spawn`: start a sub-agent that works in a session of its own. */
+import { createHash } from "node:crypto";
+import { methods } from "@portreeve/protocol";
+import { z } from "zod";
+import { toFailedResult, toToolResult } from "./method-result.ts";
+import { defineTool } from "./tool.ts";
+
+const { task, label, agentId, model, runTimeoutSeconds, cleanup } = methods["subagents.spawn"].params.shape;
+
+/** Where a result goes is the gateway's to say: a child that chose an address could speak where its parent may not. */
+const deliveryAddresses: readonly string[] = ["target", "channel", "to", "threadId", "thread_id", "replyTo", "reply_to", "transport"];
+
+const parameters = z.strictObject(
+  {
+    task: task.describe("The whole brief: the sub-agent sees nothing else of this conversation."),
+    label: label.describe("A short title for people."),
+    agentId: agentId.describe("The configured agent that does it; this one when left out."),
+    model: model.describe("`provider/name`, instead of the agent's model."),
+    runTimeoutSeconds: runTimeoutSeconds.describe("The deadline; 0 is none."),
+    cleanup: cleanup.describe("`delete` removes the sub-agent's session once its result was read; `keep` is the default."),
+  },
+  { error: (issue) => (issue.code === "unrecognized_keys" ? describeUnknown(issue.keys) : undefined) },
+);
+
+export const sessionsSpawnTool = defineTool({
+  name: "sessions_spawn",
+  description:
+    "Give a task to a sub-agent that works in the background in a session of its own. Answers at once with a receipt, " +
+    "not with the result: the result comes to you as a message. Do not poll for it; call sessions_yield when you have nothing else to do.",
+  parameters,
+  repeat: "safe",
+  notForLeaves: true,
+  async execute(params, context) {
+    try {
+      const ask = { ...params, idempotencyKey: toIdempotencyKey(context.callKey) };
+      return toToolResult(await context.caller.call("subagents.spawn", ask, { signal: context.signal }));
+    } catch (error) {
+      return toFailedResult(error, context.signal);
+    }
+  },
+});
+
+/** Hashed: a call key holds a session key and a provider's id, which may be longer than an idempotency key. */
+function toIdempotencyKey(callKey: string): string {
+  return `spawn:${createHash("sha256").update(callKey).digest("base64url")}`;
+}
+
+function describeUnknown(keys: readonly string[]): string {
+  const addresses = keys.filter((key) => deliveryAddresses.includes(key));
+  if (addresses.length === 0) return `unknown: ${keys.join(", ")}`;
+  return (
+    `not allowed: ${addresses.join(", ")}. A sub-agent must not choose a delivery address: ` +
+    "its result always comes back to this session. Call again without it."
+  );
+}

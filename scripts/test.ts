@@ -1,0 +1,115 @@
+/**
+ * `npm test`: every suite, each in its own process with a clean environment, held to a budget of seconds.
+ * Over budget is said; at twice the budget the suite is stopped and has failed: that is a hang or a new order of magnitude,
+ * not a slow machine. The last line is `N passed, N failed`, over all suites.
+ */
+import { spawn } from "node:child_process";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+interface Suite {
+  readonly name: string;
+  readonly files: string;
+  /** `none`: one process for all files, for tests without processes, ports or folders of their own. */
+  readonly isolation: "none" | "process";
+  readonly budgetSeconds: number;
+}
+
+interface Outcome {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+  readonly seconds: number;
+  /** Why the suite failed although no single test did. */
+  readonly problem: string | undefined;
+}
+
+const suites: readonly Suite[] = [
+  { name: "unit", files: "packages/**/*.test.ts", isolation: "none", budgetSeconds: 30 },
+  { name: "integration", files: "test/**/*.test.ts", isolation: "process", budgetSeconds: 120 },
+];
+
+const root = join(import.meta.dirname, "..");
+
+/** All that a test may see of the caller's environment: a list of what to remove would miss the next provider's key. */
+const keptVariables = ["PATH", "LANG", "LC_ALL", "TZ", "TERM", "TMPDIR", "CI", "NO_COLOR", "FORCE_COLOR"];
+
+function cleanEnv(home: string): NodeJS.ProcessEnv {
+  const kept = keptVariables.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]]));
+  return { ...Object.fromEntries(kept), HOME: home, PORTREEVE_HOME: join(home, "portreeve") };
+}
+
+/** Runs one suite; its report goes to this process's output, its counts come from a second reporter's file. */
+async function runSuite({ files, isolation, budgetSeconds }: Suite): Promise<Outcome> {
+  const home = await mkdtemp(join(tmpdir(), "portreeve-test-"));
+  const counts = join(home, "counts.tap");
+  const reporters = ["--test-reporter=spec", "--test-reporter-destination=stdout", "--test-reporter=tap", `--test-reporter-destination=${counts}`];
+  const startedAt = performance.now();
+  const child = spawn(process.execPath, ["--test", `--test-isolation=${isolation}`, ...reporters, files], {
+    cwd: root,
+    env: cleanEnv(home),
+    stdio: ["ignore", "inherit", "inherit"],
+    // Its own group: what the tests started is stopped with it.
+    detached: true,
+  });
+  const interrupt = (): void => {
+    stopGroup(child.pid);
+    process.exit(130);
+  };
+  process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
+  let isStopped = false;
+  const stop = setTimeout(() => {
+    isStopped = true;
+    stopGroup(child.pid);
+  }, 2_000 * budgetSeconds);
+  try {
+    const code = await new Promise<number | null>((resolve, reject) => child.once("error", reject).once("close", resolve));
+    const seconds = (performance.now() - startedAt) / 1_000;
+    const tap = await readFile(counts, "utf8").catch(() => "");
+    const count = (name: string): number => Number(new RegExp(`^# ${name} (\\d+)$`, "m").exec(tap)?.[1] ?? 0);
+    const [passed, failed] = [count("pass"), count("fail") + count("cancelled")];
+    return { passed, failed, skipped: count("skipped"), seconds, problem: findProblem({ isStopped, code, passed, failed }) };
+  } finally {
+    clearTimeout(stop);
+    process.off("SIGINT", interrupt).off("SIGTERM", interrupt);
+    stopGroup(child.pid);
+    await rm(home, { recursive: true, force: true, maxRetries: 3 });
+  }
+}
+
+function findProblem({ isStopped, code, passed, failed }: { isStopped: boolean; code: number | null; passed: number; failed: number }): string | undefined {
+  if (isStopped) return "stopped at twice its budget";
+  if (passed + failed === 0) return "no test ran";
+  return code !== 0 && failed === 0 ? `ended with code ${code ?? "none"} although no test failed` : undefined;
+}
+
+function stopGroup(pid: number | undefined): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, "SIGKILL");
+  } catch {
+    // Nothing of the group is left.
+  }
+}
+
+function describe({ name, budgetSeconds }: Suite, { passed, failed, skipped, seconds, problem }: Outcome): string {
+  const counts = `${passed} passed, ${failed} failed${skipped === 0 ? "" : `, ${skipped} skipped`}`;
+  const time = `${seconds.toFixed(1)} s of ${budgetSeconds} s${seconds > budgetSeconds ? " OVER BUDGET" : ""}`;
+  return `${name.padEnd(12)} ${counts}; ${time}${problem === undefined ? "" : `; FAILED: ${problem}`}`;
+}
+
+if (import.meta.main) {
+  const lines: string[] = [];
+  let passed = 0;
+  let failed = 0;
+  for (const suite of suites) {
+    console.log(`\n==== ${suite.name}`);
+    const outcome = await runSuite(suite);
+    lines.push(describe(suite, outcome));
+    passed += outcome.passed;
+    failed += outcome.failed + (outcome.problem === undefined ? 0 : 1);
+  }
+  console.log(`\n${lines.join("\n")}\n${passed} passed, ${failed} failed`);
+  process.exitCode = failed === 0 ? 0 : 1;
+}
