@@ -52,7 +52,11 @@ async function findFreePort(): Promise<number> {
 async function startGateway(home: string): Promise<GatewayRun> {
   const port = await findFreePort();
   const startedAt = performance.now();
-  const child = spawn(launcher, ["gateway", "run", "--port", String(port)], { cwd: home, env: benchEnv(home), stdio: ["ignore", "ignore", "pipe"] });
+  const child = spawn(launcher, ["gateway", "run", "--port", String(port)], {
+    cwd: home,
+    env: benchEnv(home),
+    stdio: ["ignore", "ignore", "pipe"],
+  });
   let errors = "";
   child.stderr.on("data", (part: Buffer) => (errors += part.toString()));
   const url = `http://127.0.0.1:${port}`;
@@ -98,30 +102,37 @@ function timeCommand(home: string, args: readonly string[]): number {
 async function measure(): Promise<readonly Measure[]> {
   using packed = mkdtempDisposableSync(join(tmpdir(), "portreeve-pack-"));
   const packedBytes = await pack(root, join(packed.path, "release"));
-  const [ready, rss, pss, version, first, next]: number[][] = [[], [], [], [], [], []];
+  const values: Record<"ready" | "rss" | "pss" | "version" | "first" | "next", number[]> = {
+    ready: [],
+    rss: [],
+    pss: [],
+    version: [],
+    first: [],
+    next: [],
+  };
   for (let run = 0; run < runs; run += 1) {
     using home = mkdtempDisposableSync(join(tmpdir(), "portreeve-bench-"));
-    version?.push(timeCommand(home.path, ["--version"]));
+    values.version.push(timeCommand(home.path, ["--version"]));
     const gateway = await startGateway(home.path);
     try {
-      ready?.push(gateway.readyMs);
+      values.ready.push(gateway.readyMs);
       await sleep(settleMs);
-      rss?.push(readMegabytes(gateway.child, "status", "VmRSS"));
-      pss?.push(readMegabytes(gateway.child, "smaps_rollup", "Pss"));
-      first?.push(timeCommand(home.path, ["call", "health"]));
-      next?.push(timeCommand(home.path, ["call", "health"]));
+      values.rss.push(readMegabytes(gateway.child, "status", "VmRSS"));
+      values.pss.push(readMegabytes(gateway.child, "smaps_rollup", "Pss"));
+      values.first.push(timeCommand(home.path, ["call", "health"]));
+      values.next.push(timeCommand(home.path, ["call", "health"]));
     } finally {
       await stopGateway(gateway);
     }
   }
   return [
-    { name: "process start to /readyz", unit: "ms", aim: 250, values: ready ?? [] },
-    { name: "idle memory (RSS)", unit: "MB", aim: 90, values: rss ?? [] },
-    { name: "idle memory (PSS)", unit: "MB", aim: 90, values: pss ?? [] },
+    { name: "process start to /readyz", unit: "ms", aim: 250, values: values.ready },
+    { name: "idle memory (RSS)", unit: "MB", aim: 90, values: values.rss },
+    { name: "idle memory (PSS)", unit: "MB", aim: 90, values: values.pss },
     { name: "packed release beside Node", unit: "MB", aim: 60, values: [packedBytes / 1e6] },
-    { name: "portreeve --version", unit: "ms", aim: 60, values: version ?? [] },
-    { name: "portreeve call health, the first (pairs)", unit: "ms", aim: 200, values: first ?? [] },
-    { name: "portreeve call health", unit: "ms", aim: 200, values: next ?? [] },
+    { name: "portreeve --version", unit: "ms", aim: 60, values: values.version },
+    { name: "portreeve call health, the first (pairs)", unit: "ms", aim: 200, values: values.first },
+    { name: "portreeve call health", unit: "ms", aim: 200, values: values.next },
   ];
 }
 
@@ -133,7 +144,9 @@ function printTable(measures: readonly Measure[]): void {
   for (const { name, unit, aim, values } of measures) {
     const middle = median(values);
     const all = values.map((value) => value.toFixed(unit === "ms" ? 0 : 1)).join(" ");
-    console.log(`${name.padEnd(42)} ${middle.toFixed(unit === "ms" ? 0 : 1).padStart(6)} ${unit}   aim ${String(aim).padStart(3)} ${middle <= aim ? "met   " : "MISSED"}   ${all}`);
+    console.log(
+      `${name.padEnd(42)} ${middle.toFixed(unit === "ms" ? 0 : 1).padStart(6)} ${unit}   aim ${String(aim).padStart(3)} ${middle <= aim ? "met   " : "MISSED"}   ${all}`,
+    );
   }
 }
 

@@ -21,11 +21,11 @@ const entry = "packages/cli/src/main.ts";
 
 /** Builds `root`/dist from the sources in `root`. Rejects when the sources do not build. */
 export async function bundle(root: string): Promise<BundleOutcome> {
+  const startedAt = new Date();
   if (!existsSync(join(root, entry))) return { kind: "skipped", reason: "no sources here" };
   const esbuild = await findEsbuild();
   if (esbuild === undefined) return { kind: "skipped", reason: "esbuild is not installed; the sources serve" };
 
-  const startedAt = new Date();
   const fresh = await mkdtemp(join(root, ".dist-"));
   try {
     const { metafile } = await esbuild.build({
@@ -40,7 +40,7 @@ export async function bundle(root: string): Promise<BundleOutcome> {
       chunkNames: "[name]-[hash]",
       banner: { js: commonJsGlobals },
       legalComments: "none",
-      logLevel: "error",
+      logLevel: "silent",
       metafile: true,
     });
     await chmod(fresh, 0o755);
@@ -72,10 +72,12 @@ async function replace(target: string, fresh: string): Promise<void> {
 }
 
 if (import.meta.main) {
-  const outcome = await bundle(join(import.meta.dirname, ".."));
-  console.log(
-    outcome.kind === "built"
-      ? `bundle: dist/ ${outcome.files} files, ${(outcome.bytes / 1e6).toFixed(1)} MB, ${outcome.ms} ms`
-      : `bundle: skipped, ${outcome.reason}`,
-  );
+  try {
+    const outcome = await bundle(join(import.meta.dirname, ".."));
+    const built = (files: number, bytes: number, ms: number): string => `dist/ ${files} files, ${(bytes / 1e6).toFixed(1)} MB, ${ms} ms`;
+    console.log(`bundle: ${outcome.kind === "built" ? built(outcome.files, outcome.bytes, outcome.ms) : `skipped, ${outcome.reason}`}`);
+  } catch (error) {
+    console.error(`bundle: failed, dist/ is as it was: ${error instanceof Error ? error.message : String(error)}`);
+    process.exitCode = 1;
+  }
 }

@@ -20,7 +20,8 @@ export function listDemoProblems(line: string): readonly string[] {
 }
 
 function compare(name: string, expectedValue: unknown, actual: unknown): string[] {
-  if (typeof expectedValue === "object") return Object.entries(toRecord(expectedValue)).flatMap(([key, value]) => compare(`${name}.${key}`, value, toRecord(actual)[key]));
+  if (typeof expectedValue === "object")
+    return Object.entries(toRecord(expectedValue)).flatMap(([key, value]) => compare(`${name}.${key}`, value, toRecord(actual)[key]));
   return actual === expectedValue ? [] : [`${name}: expected ${JSON.stringify(expectedValue)}, got ${JSON.stringify(actual)}`];
 }
 

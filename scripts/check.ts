@@ -20,7 +20,11 @@ const root = join(import.meta.dirname, "..");
 
 /** The longest first: on two cores the order decides how long all of them take. */
 const checks: readonly Check[] = [
-  { name: "lint", args: ["node_modules/oxlint/bin/oxlint", "--type-aware", "--deny-warnings"], remedy: "fix what oxlint names" },
+  {
+    name: "lint",
+    args: ["node_modules/oxlint/bin/oxlint", "--type-aware", "--deny-warnings", "--format=unix"],
+    remedy: "fix what oxlint names",
+  },
   { name: "types", args: ["node_modules/typescript/bin/tsc", "-p", "."], remedy: "fix what tsc names" },
   { name: "generated", args: ["scripts/generate.ts", "--check"], remedy: "npm run generate" },
   { name: "layers", args: ["--test", "--test-isolation=none", "test/layers.test.ts"], remedy: "see the figure in ARCHITECTURE.md" },
@@ -58,7 +62,8 @@ if (import.meta.main) {
   for (const { check, output } of findings.filter(({ passed }) => !passed)) {
     console.log(`---- ${check.name}\n${output.trimEnd()}\n---- ${check.name} failed: ${check.remedy}\n`);
   }
-  for (const { check, passed, seconds } of findings) console.log(`${passed ? "ok    " : "FAILED"} ${check.name.padEnd(10)} ${seconds.toFixed(1)} s`);
+  for (const { check, passed, seconds } of findings)
+    console.log(`${passed ? "ok    " : "FAILED"} ${check.name.padEnd(10)} ${seconds.toFixed(1)} s`);
   const failed = findings.filter(({ passed }) => !passed).length;
   console.log(`check: ${checks.length - failed} ok, ${failed} failed, ${((performance.now() - startedAt) / 1_000).toFixed(1)} s`);
   process.exitCode = failed === 0 ? 0 : 1;

@@ -11,6 +11,9 @@ function listCommand(command: Command, parents: string): { command: string; text
   let text = "";
   command.configureOutput({ getOutHelpWidth: () => 100, getOutHasColors: () => false, writeOut: (part) => (text += part) });
   command.outputHelp();
-  const visible = command.createHelp().visibleCommands(command).filter((child) => child.name() !== "help");
+  const visible = command
+    .createHelp()
+    .visibleCommands(command)
+    .filter((child) => child.name() !== "help");
   return [{ command: name, text }, ...visible.flatMap((child) => listCommand(child, name))];
 }

@@ -33,7 +33,11 @@ async function generateCliPage(): Promise<[path: string, text: string]> {
 
 function formatted(name: string, text: string): string {
   const oxfmt = join(root, "node_modules/oxfmt/bin/oxfmt");
-  const { status, stdout, stderr } = spawnSync(process.execPath, [oxfmt, "--stdin-filepath", name], { cwd: root, input: text, encoding: "utf8" });
+  const { status, stdout, stderr } = spawnSync(process.execPath, [oxfmt, "--stdin-filepath", name], {
+    cwd: root,
+    input: text,
+    encoding: "utf8",
+  });
   if (status !== 0) throw new Error(`oxfmt could not format ${name}: ${stderr}`);
   return stdout;
 }

@@ -30,7 +30,10 @@ export async function pack(root: string, target: string): Promise<number> {
   await mkdir(target, { recursive: true });
   for (const path of ["dist", "portreeve", "LICENSE", "README.md"]) await cp(join(root, path), join(target, path), { recursive: true });
   await writeFile(join(target, "package.json"), `${JSON.stringify(toReleaseManifest(await readManifest(root)), undefined, 2)}\n`);
-  await writeFile(join(target, "THIRD-PARTY-LICENSES"), await collectLicences(root, listBundledPackages(Object.keys(outcome.metafile.inputs))));
+  await writeFile(
+    join(target, "THIRD-PARTY-LICENSES"),
+    await collectLicences(root, listBundledPackages(Object.keys(outcome.metafile.inputs))),
+  );
   return sizeOf(target);
 }
 

@@ -18,7 +18,12 @@ export function createMethodsPage(contract: Contract): string {
 
 export function createEventsPage(contract: Contract): string {
   const events = Object.entries(contract.events);
-  const rows = events.map(([name, { scope, droppable, summary }]) => [`[\`${name}\`](#${toAnchor(name)})`, code(scope), droppable ? "yes" : "no", summary]);
+  const rows = events.map(([name, { scope, droppable, summary }]) => [
+    `[\`${name}\`](#${toAnchor(name)})`,
+    code(scope),
+    droppable ? "yes" : "no",
+    summary,
+  ]);
   return page(
     "Events",
     "What a connection hears. `everyone` includes connections without a scope; a droppable event is skipped for a connection that reads too slowly.",
@@ -74,8 +79,18 @@ function toFirstWord(name: string): string {
 }
 
 function describeMethod(name: string, method: ContractMethod): string[] {
-  const facts = [`Scope: ${toScopeText(method.scope)}`, method.kind, `callers: ${method.callers.join(", ")}`, ...(method.hidden ? ["not listed in hello"] : [])];
-  const rows = listFields(method.params).map((field) => [code(field.name), code(toTypeText(field.schema)), field.isRequired ? "yes" : "", toBoundsText(field.schema)]);
+  const facts = [
+    `Scope: ${toScopeText(method.scope)}`,
+    method.kind,
+    `callers: ${method.callers.join(", ")}`,
+    ...(method.hidden ? ["not listed in hello"] : []),
+  ];
+  const rows = listFields(method.params).map((field) => [
+    code(field.name),
+    code(toTypeText(field.schema)),
+    field.isRequired ? "yes" : "",
+    toBoundsText(field.schema),
+  ]);
   return [
     `### \`${name}\``,
     method.summary,
@@ -90,7 +105,8 @@ function describeMethod(name: string, method: ContractMethod): string[] {
 }
 
 function toScopeText(scope: ContractMethod["scope"]): string {
-  if (typeof scope !== "string") return `${scope.oneOf.map(code).join(" or ")}, by parameters (malformed ones need ${code(scope.malformed)})`;
+  if (typeof scope !== "string")
+    return `${scope.oneOf.map(code).join(" or ")}, by parameters (malformed ones need ${code(scope.malformed)})`;
   return scope === "none" ? "none" : code(scope);
 }
 

@@ -28,7 +28,7 @@ export function toTypeText(schema: JsonSchema): string {
   if (variants !== undefined) return [...new Set(variants.map(toTypeText))].join(" | ");
   if (schema.type === "array") return toArrayText(toTypeText(schema.items ?? {}));
   if (schema.type === "object") return toObjectText(schema);
-  return schema.format === undefined ? (schema.type ?? "unknown") : formatNames[schema.format] ?? schema.type ?? schema.format;
+  return schema.format === undefined ? (schema.type ?? "unknown") : (formatNames[schema.format] ?? schema.type ?? schema.format);
 }
 
 /** The same over several lines where one would be long. `indent` is what stands before the text's own lines. */
@@ -82,5 +82,7 @@ function toObjectText(schema: JsonSchema): string {
   const fields = listFields(schema).map((field) => `${toFieldName(field)}: ${toTypeText(field.schema)}`);
   if (fields.length > 0) return `{ ${fields.join("; ")} }`;
   const { additionalProperties } = schema;
-  return typeof additionalProperties === "object" && additionalProperties !== null ? `Record<string, ${toTypeText(additionalProperties)}>` : "object";
+  return typeof additionalProperties === "object" && additionalProperties !== null
+    ? `Record<string, ${toTypeText(additionalProperties)}>`
+    : "object";
 }

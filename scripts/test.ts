@@ -44,7 +44,12 @@ function cleanEnv(home: string): NodeJS.ProcessEnv {
 async function runSuite({ files, isolation, budgetSeconds }: Suite): Promise<Outcome> {
   const home = await mkdtemp(join(tmpdir(), "portreeve-test-"));
   const counts = join(home, "counts.tap");
-  const reporters = ["--test-reporter=spec", "--test-reporter-destination=stdout", "--test-reporter=tap", `--test-reporter-destination=${counts}`];
+  const reporters = [
+    "--test-reporter=spec",
+    "--test-reporter-destination=stdout",
+    "--test-reporter=tap",
+    `--test-reporter-destination=${counts}`,
+  ];
   const startedAt = performance.now();
   const child = spawn(process.execPath, ["--test", `--test-isolation=${isolation}`, ...reporters, files], {
     cwd: root,
@@ -78,7 +83,17 @@ async function runSuite({ files, isolation, budgetSeconds }: Suite): Promise<Out
   }
 }
 
-function findProblem({ isStopped, code, passed, failed }: { isStopped: boolean; code: number | null; passed: number; failed: number }): string | undefined {
+function findProblem({
+  isStopped,
+  code,
+  passed,
+  failed,
+}: {
+  isStopped: boolean;
+  code: number | null;
+  passed: number;
+  failed: number;
+}): string | undefined {
   if (isStopped) return "stopped at twice its budget";
   if (passed + failed === 0) return "no test ran";
   return code !== 0 && failed === 0 ? `ended with code ${code ?? "none"} although no test failed` : undefined;

@@ -1,7 +1,18 @@
 /** The launcher: which Node and which code it becomes. Fake Nodes print what they were asked. */
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
-import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempDisposableSync, readFileSync, realpathSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempDisposableSync,
+  readFileSync,
+  realpathSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
@@ -136,7 +147,15 @@ interface Project extends Disposable {
 }
 
 /** A copy of the launcher in a folder of its own, with the Nodes it may find. */
-function createProject({ bundledNode = false, systemNode, isRelease = false }: { bundledNode?: boolean; systemNode?: string; isRelease?: boolean }): Project {
+function createProject({
+  bundledNode = false,
+  systemNode,
+  isRelease = false,
+}: {
+  bundledNode?: boolean;
+  systemNode?: string;
+  isRelease?: boolean;
+}): Project {
   const folder = mkdtempDisposableSync(join(tmpdir(), "portreeve-launcher-"));
   const root = realpathSync(folder.path);
   const log = join(root, "starts.log");
@@ -155,7 +174,8 @@ function createProject({ bundledNode = false, systemNode, isRelease = false }: {
       );
       chmodSync(join(root, path), 0o755);
     },
-    run: (path, args, options = { cwd: root }) => spawnSync(join(root, path), args, { cwd: options.cwd, env: { PATH: join(root, "bin") }, encoding: "utf8" }),
+    run: (path, args, options = { cwd: root }) =>
+      spawnSync(join(root, path), args, { cwd: options.cwd, env: { PATH: join(root, "bin") }, encoding: "utf8" }),
     starts: () => (existsSync(log) ? readFileSync(log, "utf8").trim().split("\n") : []),
     [Symbol.dispose]: () => folder.remove(),
   };
@@ -163,7 +183,8 @@ function createProject({ bundledNode = false, systemNode, isRelease = false }: {
   chmodSync(join(root, "portreeve"), 0o755);
   project.write("package.json");
   mkdirSync(join(root, "bin"));
-  for (const tool of ["find", "readlink"]) symlinkSync(execFileSync("sh", ["-c", `command -v ${tool}`], { encoding: "utf8" }).trim(), join(root, "bin", tool));
+  for (const tool of ["find", "readlink"])
+    symlinkSync(execFileSync("sh", ["-c", `command -v ${tool}`], { encoding: "utf8" }).trim(), join(root, "bin", tool));
   if (!isRelease) project.write("packages/cli/src/main.ts");
   if (bundledNode) project.writeNode("node_modules/.bin/node", "bundled", "v24.21.0");
   if (systemNode !== undefined) project.writeNode("bin/node", "system", systemNode);

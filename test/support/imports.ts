@@ -24,7 +24,10 @@ export function readPackages(root: string): { readonly sources: Sources; readonl
   for (const name of readdirSync(join(root, "packages"))) {
     const folder = `packages/${name}`;
     // The shape of our own package.json files: npm itself refuses others.
-    const manifest = JSON.parse(readFileSync(join(root, folder, "package.json"), "utf8")) as { name: string; exports: Record<string, string> };
+    const manifest = JSON.parse(readFileSync(join(root, folder, "package.json"), "utf8")) as {
+      name: string;
+      exports: Record<string, string>;
+    };
     for (const [key, file] of Object.entries(manifest.exports)) entries.set(join(manifest.name, key), join(folder, file));
     for (const path of readdirSync(join(root, folder, "src"), { recursive: true, encoding: "utf8" })) {
       const file = join(folder, "src", path);
@@ -57,6 +60,7 @@ const statement = /^(?:import|export)\s+(?<type>type\s)?(?:[^"';]*?\sfrom\s+)?"(
 const call = /\bimport\(\s*(?:"(?<specifier>[^"]+)")?/g;
 
 function* parseImports(text: string): Iterable<Pick<Import, "specifier" | "kind">> {
-  for (const { groups } of text.matchAll(statement)) yield { specifier: groups?.["specifier"] ?? "?", kind: groups?.["type"] === undefined ? "value" : "type" };
+  for (const { groups } of text.matchAll(statement))
+    yield { specifier: groups?.["specifier"] ?? "?", kind: groups?.["type"] === undefined ? "value" : "type" };
   for (const { groups } of text.matchAll(call)) yield { specifier: groups?.["specifier"] ?? "?", kind: "dynamic" };
 }

@@ -10,6 +10,9 @@ export interface Refusal {
   readonly close?: { readonly code: number; readonly reason: string };
 }
 
+/** How the peer answers a `connect`. */
+export type ConnectOutcome = Refusal | { readonly deviceToken?: string; readonly error?: undefined };
+
 /** What the peer is told of one request after the hello, and how it may answer. */
 export interface PeerRequest {
   readonly method: string;
@@ -30,7 +33,7 @@ export interface PeerOptions {
   readonly port?: number;
   readonly tickIntervalMs?: number;
   /** The hello's device token, or a refusal; default: hello without a token. */
-  readonly onConnect?: (params: ConnectParams, connection: number) => Refusal | { readonly deviceToken?: string };
+  readonly onConnect?: (params: ConnectParams, connection: number) => ConnectOutcome;
   readonly onRequest?: (request: PeerRequest) => void;
 }
 
@@ -107,8 +110,8 @@ function challenge(key: DeviceKey, kind: PeerOptions["key"]): object {
   return { type: "event", event: "connect.challenge", payload: { nonce, ts, ...gateway } };
 }
 
-function answerConnect(socket: WebSocket, id: string, options: PeerOptions, outcome: Refusal | { readonly deviceToken?: string }): void {
-  if ("error" in outcome) {
+function answerConnect(socket: WebSocket, id: string, options: PeerOptions, outcome: ConnectOutcome): void {
+  if (outcome.error !== undefined) {
     send(socket, { type: "res", id, ok: false, error: outcome.error });
     socket.close(outcome.close?.code ?? 1008, outcome.close?.reason ?? "refused");
     return;

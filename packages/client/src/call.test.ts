@@ -36,7 +36,7 @@ test("explicit scopes win exactly, also when there are none", () => {
 });
 
 test("every method whose parameters decide its scope is decided here as its definition decides", () => {
-  const decided = table.filter(([method]) => (methodTable[method]?.scopes.length ?? 0) > 1);
+  const decided = table.filter(([method]) => Object.hasOwn(methodTable, method) && (methodTable[method]?.scopes.length ?? 0) > 1);
   const byParams = Object.entries(methods).filter(([, definition]) => typeof definition.scope === "object");
 
   assert.deepEqual(new Set(decided.map(([method]) => method)), new Set(byParams.map(([method]) => method)));

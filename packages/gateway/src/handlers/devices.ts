@@ -14,7 +14,10 @@ export function deviceHandlers(deps: DeviceHandlerDeps): Pick<Handlers, "device.
     "device.pair.list": async () => {
       const { pending, paired } = await deps.pairing.list();
       const connected = deps.connectedDevices();
-      return { pending: pending.map(toPairingRequest), paired: paired.map((device) => toPairedDevice(device, connected.has(device.deviceId))) };
+      return {
+        pending: pending.map(toPairingRequest),
+        paired: paired.map((device) => toPairedDevice(device, connected.has(device.deviceId))),
+      };
     },
     "device.pair.approve": async ({ principal }, { requestId }) => {
       const device = await deps.pairing.approve(requestId, principal);

@@ -9,8 +9,7 @@ export interface Arrival {
   /** Of the TCP connection. */
   readonly remoteAddress: string | undefined;
   readonly localAddress: string | undefined;
-  /** The port the gateway listens on. */
-  readonly port: number;
+  readonly localPort: number | undefined;
   readonly headers: IncomingHttpHeaders;
 }
 
@@ -25,7 +24,11 @@ export type OriginVerdict = "none" | "allowed" | "foreign";
 
 export type Passage =
   | { readonly kind: "passed"; readonly peer: Peer; readonly origin: OriginVerdict }
-  | { readonly kind: "refused"; readonly status: 403 | 421; readonly error: { readonly type: string; readonly message: string; readonly remediationHint: string } };
+  | {
+      readonly kind: "refused";
+      readonly status: 403 | 421;
+      readonly error: { readonly type: string; readonly message: string; readonly remediationHint: string };
+    };
 
 /** `isProbe`: a health probe, which a load balancer may send with proxy headers. */
 export function guard(arrival: Arrival, config: DoorConfig, isProbe: boolean): Passage {
@@ -33,11 +36,21 @@ export function guard(arrival: Arrival, config: DoorConfig, isProbe: boolean): P
   const isProxied = hasProxyHeader(arrival.headers);
   const trusted = config.trustedProxies.map(canonicalAddress);
   if (isProxied && !isProbe && !trusted.includes(tcpPeer)) {
-    return refuse(403, "proxy_attribution_required", "The request carries proxy headers, but its sender is not a trusted proxy.", `Add the proxy's address to gateway.trustedProxies, or connect without a proxy. The sender was ${tcpPeer}.`);
+    return refuse(
+      403,
+      "proxy_attribution_required",
+      "The request carries proxy headers, but its sender is not a trusted proxy.",
+      `Add the proxy's address to gateway.trustedProxies, or connect without a proxy. The sender was ${tcpPeer}.`,
+    );
   }
   if (!isOwnHost(arrival, config)) {
     const host = (arrival.headers.host ?? "").slice(0, 255);
-    return refuse(421, "misdirected_request", `The Host '${host}' is not a name of this gateway.`, "Use the gateway's address, or set gateway.publicUrl to the URL under which clients reach it.");
+    return refuse(
+      421,
+      "misdirected_request",
+      `The Host '${host}' is not a name of this gateway.`,
+      "Use the gateway's address, or set gateway.publicUrl to the URL under which clients reach it.",
+    );
   }
   const directLoopback = isLoopback(tcpPeer) && !isProxied;
   const address = isProxied && trusted.includes(tcpPeer) ? (forwardedAddress(arrival.headers, trusted) ?? tcpPeer) : tcpPeer;
@@ -81,7 +94,7 @@ function judgeOrigin(arrival: Arrival, config: DoorConfig, directLoopback: boole
   const own = ownAddress(arrival, config);
   const allowed = [...config.allowedOrigins, ...(config.publicUrl === undefined ? [] : [config.publicUrl])].map(toOrigin);
   // A loopback origin is a page on the caller's machine, which is ours only for a direct peer.
-  if (own !== undefined && !isLoopback(own)) allowed.push(toOrigin(`http://${isIPv6(own) ? `[${own}]` : own}:${arrival.port}`));
+  if (own !== undefined && !isLoopback(own)) allowed.push(toOrigin(`http://${isIPv6(own) ? `[${own}]` : own}:${arrival.localPort}`));
   return allowed.includes(url.origin) ? "allowed" : "foreign";
 }
 

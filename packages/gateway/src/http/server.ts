@@ -28,7 +28,6 @@ export const serverOptions = {
 
 export interface RequestHandlerDeps {
   readonly config: DoorConfig;
-  readonly port: () => number;
   readonly clock: Clock;
   /** Names of what is not ready; empty when requests are served. Must not reject. */
   readonly failing: () => Promise<readonly string[]>;
@@ -48,16 +47,26 @@ export function createRequestHandler(deps: RequestHandlerDeps): RequestListener 
     const details = peer.directLoopback ? { failing, uptimeMs: deps.clock.now() - startedAtMs } : {};
     return { status: failing.length === 0 ? 200 : 503, body: { ready: failing.length === 0, ...details } };
   };
-  const answers: Readonly<Record<keyof typeof routes, (peer: Peer) => Promise<Answer>>> = { "/health": live, "/healthz": live, "/ready": ready, "/readyz": ready };
+  const answers: Readonly<Record<keyof typeof routes, (peer: Peer) => Promise<Answer>>> = {
+    "/health": live,
+    "/healthz": live,
+    "/ready": ready,
+    "/readyz": ready,
+  };
 
   const answer = async (request: IncomingMessage): Promise<Answer> => {
     const path = findPath(request.url);
-    const { remoteAddress, localAddress } = request.socket;
-    const passage = guard({ remoteAddress, localAddress, port: deps.port(), headers: request.headers }, deps.config, path !== undefined && routes[path].isProbe);
+    const { remoteAddress, localAddress, localPort } = request.socket;
+    const passage = guard(
+      { remoteAddress, localAddress, localPort, headers: request.headers },
+      deps.config,
+      path !== undefined && routes[path].isProbe,
+    );
     if (passage.kind === "refused") return { status: passage.status, body: { error: passage.error } };
     if (path === undefined) return { status: 404, body: "Not Found" };
     const { methods } = routes[path];
-    if (!methods.some((method) => method === request.method)) return { status: 405, body: "Method Not Allowed", headers: { allow: methods.join(", ") } };
+    if (!methods.some((method) => method === request.method))
+      return { status: 405, body: "Method Not Allowed", headers: { allow: methods.join(", ") } };
     return answers[path](passage.peer);
   };
 

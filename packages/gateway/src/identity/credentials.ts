@@ -21,10 +21,16 @@ export interface Credentials {
   deviceToken(subject: DeviceTokenSubject): Secret;
 }
 
-export function createCredentials(keys: { readonly secret: Secret; readonly tokenKey: KeyObject; readonly gatewayId: string }): Credentials {
+export function createCredentials(keys: {
+  readonly secret: Secret;
+  readonly tokenKey: KeyObject;
+  readonly gatewayId: string;
+}): Credentials {
   const derive = ({ deviceId, role, generation }: DeviceTokenSubject): Buffer =>
     // As a JSON array no part can run into the next one.
-    createHmac("sha256", keys.tokenKey).update(JSON.stringify([keys.gatewayId, deviceId, role, generation])).digest();
+    createHmac("sha256", keys.tokenKey)
+      .update(JSON.stringify([keys.gatewayId, deviceId, role, generation]))
+      .digest();
 
   return {
     checkSecret(auth) {
@@ -38,7 +44,9 @@ export function createCredentials(keys: { readonly secret: Secret; readonly toke
       if (!candidate) return "absent";
       const bytes = Buffer.from(candidate, "base64url");
       const expected = derive(subject);
-      return bytes.toString("base64url") === candidate && bytes.length === expected.length && timingSafeEqual(bytes, expected) ? "right" : "wrong";
+      return bytes.toString("base64url") === candidate && bytes.length === expected.length && timingSafeEqual(bytes, expected)
+        ? "right"
+        : "wrong";
     },
     deviceToken: (subject) => new Secret(derive(subject).toString("base64url")),
   };

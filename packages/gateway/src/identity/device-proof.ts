@@ -45,7 +45,8 @@ export function verifyDeviceProof(claim: DeviceClaim, against: { readonly nonce:
 
 /** The texts a client may have signed. The layouts' numbers are unrelated to the protocol's versions. */
 const layouts: readonly ((claim: DeviceClaim, nonce: string) => string)[] = [
-  (claim, nonce) => ["v3", ...signedFields(claim, nonce), normaliseLabel(claim.client.platform), normaliseLabel(claim.client.deviceFamily)].join("|"),
+  (claim, nonce) =>
+    ["v3", ...signedFields(claim, nonce), normaliseLabel(claim.client.platform), normaliseLabel(claim.client.deviceFamily)].join("|"),
   (claim, nonce) => ["v2", ...signedFields(claim, nonce)].join("|"),
 ];
 

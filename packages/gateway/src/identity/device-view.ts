@@ -40,7 +40,9 @@ export function toPairedDevice(record: DeviceRecord, connected: boolean): Paired
   };
 }
 
-function toFacts(facts: DeviceFacts): Pick<PairingRequest, "deviceId" | "publicKey" | "displayName" | "platform" | "deviceFamily" | "clientId" | "clientMode" | "remoteIp"> {
+function toFacts(
+  facts: DeviceFacts,
+): Pick<PairingRequest, "deviceId" | "publicKey" | "displayName" | "platform" | "deviceFamily" | "clientId" | "clientMode" | "remoteIp"> {
   return {
     deviceId: facts.deviceId,
     publicKey: facts.publicKey,

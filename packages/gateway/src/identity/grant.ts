@@ -21,7 +21,11 @@ interface Peer {
 
 /** What is stored of the device that proved its key. */
 export type Standing =
-  | { readonly kind: "unknown"; /** Once rejected, removed or revoked by an operator. */ readonly refused: boolean; readonly hasPending: boolean }
+  | {
+      readonly kind: "unknown";
+      /** Once rejected, removed or revoked by an operator. */ readonly refused: boolean;
+      readonly hasPending: boolean;
+    }
   /** `ceiling`: the approved scopes of the asked role, undefined when that role is not approved. */
   | { readonly kind: "paired"; readonly ceiling: readonly string[] | undefined; readonly metadataChanged: boolean }
   | { readonly kind: "corrupt" };
@@ -72,7 +76,8 @@ function decideForDevice(facts: Extract<GrantFacts, { subject: "device" }>): Dec
   if (secret === "absent" && token === "absent") return refuse("AUTH_TOKEN_MISSING");
   // Its token cannot be judged without the row; a mismatch would make the client throw away a token that may be right.
   if (standing.kind === "corrupt") return refuse("DEVICE_RECORD_CORRUPT");
-  if (secret !== "right" && token !== "right") return refuse(facts.offersDeviceToken ? "AUTH_DEVICE_TOKEN_MISMATCH" : "AUTH_TOKEN_MISMATCH");
+  if (secret !== "right" && token !== "right")
+    return refuse(facts.offersDeviceToken ? "AUTH_DEVICE_TOKEN_MISMATCH" : "AUTH_TOKEN_MISMATCH");
   if (standing.kind === "unknown") return decideForUnknown(facts, standing);
 
   const { ceiling, metadataChanged } = standing;
@@ -103,7 +108,9 @@ interface Metadata {
 export function isMetadataChanged(pinned: Metadata, claimed: Metadata): boolean {
   const platform = toPlatform(pinned.platform);
   const family = normaliseLabel(pinned.deviceFamily);
-  return (platform !== "" && platform !== toPlatform(claimed.platform)) || (family !== "" && family !== normaliseLabel(claimed.deviceFamily));
+  return (
+    (platform !== "" && platform !== toPlatform(claimed.platform)) || (family !== "" && family !== normaliseLabel(claimed.deviceFamily))
+  );
 }
 
 /** The operating system alone: `darwin` is `macos`, and its version is no part of it. */

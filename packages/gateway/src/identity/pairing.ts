@@ -32,7 +32,9 @@ export interface Admission {
   readonly grant: { readonly token: Secret; readonly scopes: readonly string[]; readonly issuedAtMs: number } | undefined;
 }
 
-export type AdmissionVerdict = { readonly kind: "admitted"; readonly admission: Admission } | { readonly kind: "refused"; readonly error: ProtocolError };
+export type AdmissionVerdict =
+  | { readonly kind: "admitted"; readonly admission: Admission }
+  | { readonly kind: "refused"; readonly error: ProtocolError };
 
 export interface Pairing {
   /** Lets a connection in or says why not. Rejects only with what the store rejects with. */
@@ -63,7 +65,10 @@ export function createPairing(deps: PairingDeps): Pairing {
       const { device, client, auth, scopes } = ask.connect;
       if (device === undefined) return authenticateDeviceless(deps, ask);
       const signedToken = auth?.token ?? auth?.deviceToken ?? auth?.bootstrapToken ?? "";
-      const proof = verifyDeviceProof({ device, client, role: ask.role, scopes: scopes ?? [], signedToken }, { nonce: ask.nonce, nowMs: clock.now() });
+      const proof = verifyDeviceProof(
+        { device, client, role: ask.role, scopes: scopes ?? [], signedToken },
+        { nonce: ask.nonce, nowMs: clock.now() },
+      );
       return proof.kind === "refused" ? refusal(proofRefused(proof)) : authenticateDevice(deps, ask, proof);
     },
     async approve(requestId, approver) {
@@ -84,11 +89,19 @@ export function createPairing(deps: PairingDeps): Pairing {
 }
 
 function authenticateDeviceless(deps: PairingDeps, ask: AdmissionAsk): AdmissionVerdict {
-  const decision = decide({ subject: "no-device", ask: toAsk(ask), peer: ask.peer, secret: deps.credentials.checkSecret(ask.connect.auth) });
+  const decision = decide({
+    subject: "no-device",
+    ask: toAsk(ask),
+    peer: ask.peer,
+    secret: deps.credentials.checkSecret(ask.connect.auth),
+  });
   if (decision.kind === "refuse" && decision.code !== "DEVICE_IDENTITY_REQUIRED") return refusal(refused(decision.code));
   if (isPersonalUi(ask.connect)) return refusal(uiDeviceRequired());
   if (decision.kind !== "admit") return refusal(refused("DEVICE_IDENTITY_REQUIRED"));
-  return { kind: "admitted", admission: { principal: secretPrincipal(decision.scopes), method: decision.method, role: ask.role, grant: undefined } };
+  return {
+    kind: "admitted",
+    admission: { principal: secretPrincipal(decision.scopes), method: decision.method, role: ask.role, grant: undefined },
+  };
 }
 
 async function authenticateDevice(deps: PairingDeps, ask: AdmissionAsk, device: ProvedDevice): Promise<AdmissionVerdict> {
@@ -122,14 +135,20 @@ interface ProvedDevice {
 
 function judge(deps: PairingDeps, ask: AdmissionAsk, device: ProvedDevice, state: DeviceState, mayBeSilent: boolean): Decision {
   const { auth, client } = ask.connect;
-  const grant = state.kind === "paired" ? state.device.grants.find((candidate) => candidate.role === ask.role && candidate.revokedAtMs === undefined) : undefined;
+  const grant =
+    state.kind === "paired"
+      ? state.device.grants.find((candidate) => candidate.role === ask.role && candidate.revokedAtMs === undefined)
+      : undefined;
   const absent = auth?.deviceToken || auth?.token ? "wrong" : "absent";
   return decide({
     subject: "device",
     ask: toAsk(ask),
     peer: ask.peer,
     secret: deps.credentials.checkSecret(auth),
-    token: grant === undefined ? absent : deps.credentials.checkDeviceToken(auth, { deviceId: device.deviceId, role: grant.role, generation: grant.generation }),
+    token:
+      grant === undefined
+        ? absent
+        : deps.credentials.checkDeviceToken(auth, { deviceId: device.deviceId, role: grant.role, generation: grant.generation }),
     offersDeviceToken: Boolean(auth?.deviceToken),
     standing: toStanding(state, { device, client, ceiling: grant?.scopes, nowMs: deps.clock.now() }),
     autoApproveLocal: mayBeSilent,
@@ -138,13 +157,23 @@ function judge(deps: PairingDeps, ask: AdmissionAsk, device: ProvedDevice, state
 
 function toStanding(
   state: DeviceState,
-  { device, client, ceiling, nowMs }: { device: ProvedDevice; client: ConnectParams["client"]; ceiling: readonly string[] | undefined; nowMs: number },
+  {
+    device,
+    client,
+    ceiling,
+    nowMs,
+  }: { device: ProvedDevice; client: ConnectParams["client"]; ceiling: readonly string[] | undefined; nowMs: number },
 ): Standing {
   if (state.kind === "corrupt") return { kind: "corrupt" };
-  if (state.kind === "unknown") return { kind: "unknown", refused: state.refused, hasPending: state.pending !== undefined && state.pending.expiresAtMs > nowMs };
+  if (state.kind === "unknown")
+    return { kind: "unknown", refused: state.refused, hasPending: state.pending !== undefined && state.pending.expiresAtMs > nowMs };
   // The id is the hash of the key: another key under it can only be a damaged row.
   if (state.device.publicKey !== device.publicKey) return { kind: "corrupt" };
-  return { kind: "paired", ceiling, metadataChanged: isMetadataChanged(state.device, { platform: client.platform, deviceFamily: client.deviceFamily }) };
+  return {
+    kind: "paired",
+    ceiling,
+    metadataChanged: isMetadataChanged(state.device, { platform: client.platform, deviceFamily: client.deviceFamily }),
+  };
 }
 
 async function approveSilently(deps: PairingDeps, ask: PairingAsk): Promise<DeviceRecord | undefined> {
@@ -157,7 +186,13 @@ async function approveSilently(deps: PairingDeps, ask: PairingAsk): Promise<Devi
 }
 
 /** Records the request and refuses; undefined when an approval came in between, so that the device is judged again. */
-async function requestPairing(deps: PairingDeps, ask: AdmissionAsk, device: ProvedDevice, state: DeviceState, reason: PairingReason): Promise<AdmissionVerdict | undefined> {
+async function requestPairing(
+  deps: PairingDeps,
+  ask: AdmissionAsk,
+  device: ProvedDevice,
+  state: DeviceState,
+  reason: PairingReason,
+): Promise<AdmissionVerdict | undefined> {
   const outcome = await deps.store.requestPairing(toPairingAsk(ask, device, state, reason), deps.clock.now());
   const isApproved = judge(deps, ask, device, await deps.store.find(device.deviceId), false).kind === "admit";
   if (isApproved) return undefined;
@@ -167,21 +202,35 @@ async function requestPairing(deps: PairingDeps, ask: AdmissionAsk, device: Prov
   return refusal(pairingRequired({ reason, request, deviceId: device.deviceId, ask: toAsk(ask), grants }));
 }
 
-function announce(deps: PairingDeps, request: PairingRecord, superseded: string | undefined, grants: readonly { readonly role: string; readonly scopes: readonly string[] }[]): void {
+function announce(
+  deps: PairingDeps,
+  request: PairingRecord,
+  superseded: string | undefined,
+  grants: readonly { readonly role: string; readonly scopes: readonly string[] }[],
+): void {
   const { requestId, deviceId, reason, clientId, role, scopes } = request;
   const scopesFrom = grants.find((grant) => grant.role === role)?.scopes ?? [];
-  deps.log.warn({ reason, client: clientId, scopesFrom, scopesTo: scopes, requestId, deviceId, role }, "pairing request waits for an approval");
+  deps.log.warn(
+    { reason, client: clientId, scopesFrom, scopesTo: scopes, requestId, deviceId, role },
+    "pairing request waits for an approval",
+  );
   const ts = deps.clock.now();
   if (superseded !== undefined) deps.bus.publish("device.pair.resolved", { requestId: superseded, deviceId, decision: "rejected", ts });
   deps.bus.publish("device.pair.requested", toPairingRequest(request));
 }
 
 function refuse(deps: PairingDeps, code: Extract<Decision, { kind: "refuse" }>["code"], device: ProvedDevice): ProtocolError {
-  if (code === "DEVICE_RECORD_CORRUPT") deps.log.error({ deviceId: device.deviceId }, "the stored record of a device cannot be read; it is refused");
+  if (code === "DEVICE_RECORD_CORRUPT")
+    deps.log.error({ deviceId: device.deviceId }, "the stored record of a device cannot be read; it is refused");
   return refused(code, device);
 }
 
-function admit(deps: PairingDeps, ask: AdmissionAsk, record: DeviceRecord, decision: Pick<Extract<Decision, { kind: "admit" }>, "method" | "scopes">): AdmissionVerdict {
+function admit(
+  deps: PairingDeps,
+  ask: AdmissionAsk,
+  record: DeviceRecord,
+  decision: Pick<Extract<Decision, { kind: "admit" }>, "method" | "scopes">,
+): AdmissionVerdict {
   const { deviceId } = record;
   const grant = record.grants.find((candidate) => candidate.role === ask.role && candidate.revokedAtMs === undefined);
   return {
@@ -229,14 +278,20 @@ function isPersonalUi({ client }: ConnectParams): boolean {
   return client.id === "openclaw-control-ui" || client.id === "openclaw-tui";
 }
 
-function resolved(deps: PairingDeps, facts: { readonly requestId: string; readonly deviceId: string; readonly decision: "approved" | "rejected"; readonly by: string }): void {
+function resolved(
+  deps: PairingDeps,
+  facts: { readonly requestId: string; readonly deviceId: string; readonly decision: "approved" | "rejected"; readonly by: string },
+): void {
   const { requestId, deviceId, decision } = facts;
   deps.log.info(facts, "pairing request decided");
   deps.bus.publish("device.pair.resolved", { requestId, deviceId, decision, ts: deps.clock.now() });
 }
 
 function unknownRequest(requestId: string): ProtocolError {
-  return new ProtocolError("UNKNOWN_REQUEST", "unknown requestId", { details: { requestId }, remedy: "List what waits with: ./portreeve devices list" });
+  return new ProtocolError("UNKNOWN_REQUEST", "unknown requestId", {
+    details: { requestId },
+    remedy: "List what waits with: ./portreeve devices list",
+  });
 }
 
 function missingScope(scope: string): ProtocolError {

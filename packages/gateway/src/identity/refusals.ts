@@ -32,7 +32,10 @@ export function pairingRequired({ reason, request, deviceId, ask, grants }: Pair
       deviceId,
       requestedRole: ask.role,
       ...listed("requestedScopes", ask.scopes),
-      ...listed("approvedRoles", live.map((grant) => grant.role)),
+      ...listed(
+        "approvedRoles",
+        live.map((grant) => grant.role),
+      ),
       ...listed("approvedScopes", approvedScopes),
     },
     remedy:
@@ -48,7 +51,8 @@ interface Wording {
   readonly remedy: string;
 }
 
-const secretRemedy = "Present this gateway's secret: what its configuration or PORTREEVE_TOKEN says, else the file `secret` in its state folder.";
+const secretRemedy =
+  "Present this gateway's secret: what its configuration or PORTREEVE_TOKEN says, else the file `secret` in its state folder.";
 
 const wordings: Readonly<Record<RefusalCode, Wording>> = {
   AUTH_TOKEN_MISSING: {
@@ -79,7 +83,8 @@ const wordings: Readonly<Record<RefusalCode, Wording>> = {
   DEVICE_RECORD_CORRUPT: {
     message: "device record unreadable",
     details: {},
-    remedy: "Restore the gateway's database from a backup, or give this client a new device key (for the CLI: move the folder `cli` in its home away) and connect again.",
+    remedy:
+      "Restore the gateway's database from a backup, or give this client a new device key (for the CLI: move the folder `cli` in its home away) and connect again.",
   },
 };
 
@@ -87,19 +92,29 @@ const wordings: Readonly<Record<RefusalCode, Wording>> = {
 export function refused(code: RefusalCode, device?: { readonly deviceId: string }): ProtocolError {
   const { message, details, remedy } = wordings[code];
   if (code === "DEVICE_RECORD_CORRUPT" && device !== undefined) {
-    return new ProtocolError(code, `${message}: the stored record of device ${device.deviceId} cannot be read`, { details: { deviceId: device.deviceId }, remedy });
+    return new ProtocolError(code, `${message}: the stored record of device ${device.deviceId} cannot be read`, {
+      details: { deviceId: device.deviceId },
+      remedy,
+    });
   }
   if (code === "AUTH_TOKEN_MISMATCH" && device !== undefined) {
-    return new ProtocolError(code, message, { details: { ...details, canRetryWithDeviceToken: true, recommendedNextStep: "retry_with_device_token" }, remedy });
+    return new ProtocolError(code, message, {
+      details: { ...details, canRetryWithDeviceToken: true, recommendedNextStep: "retry_with_device_token" },
+      remedy,
+    });
   }
   return new ProtocolError(code, message, { details, remedy });
 }
 
 /** A control UI or terminal UI without a device. */
 export function uiDeviceRequired(): ProtocolError {
-  return new ProtocolError("CONTROL_UI_DEVICE_IDENTITY_REQUIRED", "control ui requires device identity (use HTTPS or localhost secure context)", {
-    remedy: "Open the page over https:// or from http://localhost, where the browser can keep a device key.",
-  });
+  return new ProtocolError(
+    "CONTROL_UI_DEVICE_IDENTITY_REQUIRED",
+    "control ui requires device identity (use HTTPS or localhost secure context)",
+    {
+      remedy: "Open the page over https:// or from http://localhost, where the browser can keep a device key.",
+    },
+  );
 }
 
 const proofRemedies: Partial<Record<ErrorCode, string>> = {

@@ -50,27 +50,33 @@ export interface StateKeysOptions {
 export async function openStateKeys(stateDir: string, options: StateKeysOptions): Promise<StateKeys> {
   const tightened: string[] = [];
   await prepareFolder(stateDir, tightened);
-  const openKey = (name: string, make: () => string): Promise<string> => openKeyFile(join(stateDir, name), make, tightened);
+  const openKey = (path: string, make: () => string): Promise<string> => openKeyFile(path, make, tightened);
 
-  const pem = await openKey("gateway-key.pem", () => generateKeyPairSync("ed25519").privateKey.export({ type: "pkcs8", format: "pem" }).toString());
-  const tokenKey = await openKey("token-key", makeRandomText);
+  const pemFile = join(stateDir, "gateway-key.pem");
+  const tokenKeyFile = join(stateDir, "token-key");
+  const pem = await openKey(pemFile, () => generateKeyPairSync("ed25519").privateKey.export({ type: "pkcs8", format: "pem" }).toString());
+  const tokenKey = await openKey(tokenKeyFile, makeRandomText);
   const fromEnvironment = options.env["PORTREEVE_TOKEN"];
   const [secret, secretSource] = options.configuredSecret
     ? [options.configuredSecret, "config" as const]
     : fromEnvironment
       ? [new Secret(fromEnvironment), "environment" as const]
-      : [new Secret(await openKey("secret", makeRandomText)), "file" as const];
+      : [new Secret(await openKey(secretFileIn(stateDir), makeRandomText)), "file" as const];
 
-  const gatewayKey = toGatewayKey(pem, join(stateDir, "gateway-key.pem"));
+  const gatewayKey = toGatewayKey(pem, pemFile);
   const gatewayId = createHash("sha256").update(Buffer.from(gatewayKey.publicKey, "base64url")).digest("hex");
-  return { secret, secretSource, gatewayKey, gatewayId, tokenKey: toTokenKey(tokenKey, join(stateDir, "token-key")), tightened };
+  return { secret, secretSource, gatewayKey, gatewayId, tokenKey: toTokenKey(tokenKey, tokenKeyFile), tightened };
 }
 
 async function prepareFolder(stateDir: string, tightened: string[]): Promise<void> {
   try {
     await mkdir(stateDir, { recursive: true, mode: 0o700 });
   } catch (error) {
-    throw new StateKeyError("STATE_NOT_WRITABLE", `state folder ${stateDir} cannot be made (${codeOf(error)}); make it writable for this user, or choose another with --state DIR`, error);
+    throw new StateKeyError(
+      "STATE_NOT_WRITABLE",
+      `state folder ${stateDir} cannot be made (${codeOf(error)}); make it writable for this user, or choose another with --state DIR`,
+      error,
+    );
   }
   await tighten(stateDir, 0o700, tightened);
 }
@@ -82,7 +88,8 @@ async function openKeyFile(path: string, make: () => string, tightened: string[]
   if (!stat.isFile()) throw new StateKeyError("STATE_DAMAGED", `${path} is not a regular file; remove it and start again`);
   await tighten(path, 0o600, tightened);
   const text = (await readKeyFile(path)).trim();
-  if (text === "") throw new StateKeyError("STATE_DAMAGED", `${path} is empty; restore it from a backup, or remove it to have a new one made`);
+  if (text === "")
+    throw new StateKeyError("STATE_DAMAGED", `${path} is empty; restore it from a backup, or remove it to have a new one made`);
   return text;
 }
 
@@ -102,7 +109,11 @@ async function createKeyFile(path: string, text: string): Promise<void> {
     });
     await syncFolder(join(path, ".."));
   } catch (error) {
-    throw new StateKeyError("STATE_NOT_WRITABLE", `${path} cannot be written (${codeOf(error)}); give this user a writable state folder with free space, or choose another with --state DIR`, error);
+    throw new StateKeyError(
+      "STATE_NOT_WRITABLE",
+      `${path} cannot be written (${codeOf(error)}); give this user a writable state folder with free space, or choose another with --state DIR`,
+      error,
+    );
   } finally {
     await rm(draft, { force: true }).catch(() => undefined);
   }
@@ -123,7 +134,11 @@ async function tighten(path: string, mode: number, tightened: string[]): Promise
   try {
     await chmod(path, mode);
   } catch (error) {
-    throw new StateKeyError("STATE_TOO_OPEN", `${path} is open to other users (mode ${(stat.mode & 0o777).toString(8)}) and cannot be narrowed; run: chmod ${mode.toString(8)} ${path}`, error);
+    throw new StateKeyError(
+      "STATE_TOO_OPEN",
+      `${path} is open to other users (mode ${(stat.mode & 0o777).toString(8)}) and cannot be narrowed; run: chmod ${mode.toString(8)} ${path}`,
+      error,
+    );
   }
   tightened.push(path);
 }
@@ -147,14 +162,21 @@ async function readKeyFile(path: string): Promise<string> {
 }
 
 function unreadable(path: string, error: unknown): StateKeyError {
-  return new StateKeyError("STATE_NOT_READABLE", `${path} cannot be read (${codeOf(error)}); it must belong to the user that runs the gateway`, error);
+  return new StateKeyError(
+    "STATE_NOT_READABLE",
+    `${path} cannot be read (${codeOf(error)}); it must belong to the user that runs the gateway`,
+    error,
+  );
 }
 
 function toGatewayKey(pem: string, path: string): GatewayKey {
   const key = parsePrivateKey(pem);
   const publicKey = key?.asymmetricKeyType === "ed25519" ? key.export({ format: "jwk" }).x : undefined;
   if (key === undefined || publicKey === undefined) {
-    throw new StateKeyError("STATE_DAMAGED", `${path} is no Ed25519 key; restore it from a backup, or remove it to have a new one made (clients then pair again)`);
+    throw new StateKeyError(
+      "STATE_DAMAGED",
+      `${path} is no Ed25519 key; restore it from a backup, or remove it to have a new one made (clients then pair again)`,
+    );
   }
   return { publicKey, sign: (text) => sign(null, Buffer.from(text, "utf8"), key).toString("base64url") };
 }
@@ -169,7 +191,11 @@ function parsePrivateKey(pem: string): KeyObject | undefined {
 
 function toTokenKey(text: string, path: string): KeyObject {
   const bytes = Buffer.from(text, "base64url");
-  if (bytes.length !== 32) throw new StateKeyError("STATE_DAMAGED", `${path} does not hold 32 bytes; restore it from a backup, or remove it to have a new one made (device tokens then end)`);
+  if (bytes.length !== 32)
+    throw new StateKeyError(
+      "STATE_DAMAGED",
+      `${path} does not hold 32 bytes; restore it from a backup, or remove it to have a new one made (device tokens then end)`,
+    );
   return createSecretKey(bytes);
 }
 

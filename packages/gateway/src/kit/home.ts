@@ -24,3 +24,8 @@ export function findHome(env: Readonly<Record<string, string | undefined>>): Hom
 export function secretFileIn(stateDir: string): string {
   return join(stateDir, "secret");
 }
+
+/** Where a running gateway says its URL and process id. */
+export function runningFileIn(stateDir: string): string {
+  return join(stateDir, "gateway.json");
+}

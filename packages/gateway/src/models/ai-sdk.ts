@@ -51,8 +51,7 @@ async function* streamCall(
   request: ModelRequest,
   { access, options, name }: CallContext,
 ): AsyncGenerator<ModelEvent> {
-  // A controller of our own closes the connection however the caller leaves: cancelling the stream alone does not,
-  // where a provider package has split it in two.
+  // However this call ends, nothing of it stays open: a package may go on reading an answer it has thrown away.
   const left = new AbortController();
   try {
     request.signal.throwIfAborted();

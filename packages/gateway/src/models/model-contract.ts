@@ -87,7 +87,6 @@ function testReplies(name: string, setups: ModelSetups): void {
     assert.equal(new Set(calls.map((call) => call.id)).size, 2);
     assert.ok(last?.type === "finish" && last.reason === "tool-calls");
   });
-
 }
 
 function testEndings(name: string, setups: ModelSetups): void {

@@ -237,6 +237,12 @@ test("a stream that is cut in the middle is a network failure after the text tha
   assert.match(error.message, /^local: the connection broke in the middle of the reply/);
 });
 
+test("an answer without a body is incomplete and worth a retry", async () => {
+  const error = await failureWith({ status: 204 });
+
+  assert.deepEqual([error.kind, error.retryable], ["incomplete", true]);
+});
+
 test("a stream that ends without a finish reason is incomplete and worth a retry", async () => {
   const error = await failureWith({ steps: [{ text: "half" }] });
 
@@ -267,7 +273,7 @@ test("nobody at the address is a network failure that names it", async () => {
   assert.deepEqual([error.kind, error.retryable], ["network", true]);
   assert.equal(
     error.message,
-    `local: ${provider.baseUrl} cannot be reached (ECONNREFUSED); check that it is running and that models.providers.local.baseUrl is right`,
+    `local: ${provider.baseUrl} cannot be reached (ECONNREFUSED); check that it runs, and models.providers.local.baseUrl`,
   );
 });
 

@@ -10,8 +10,7 @@ import type { ProviderAccess } from "./ai-sdk.ts";
 export function toModelError(error: unknown, access: ProviderAccess, model: string): ModelError {
   const facts = readFacts(error);
   const { kind, retryable } = classify(facts);
-  const message = redact(describe(kind, facts, access, model), access);
-  return new ModelError(kind, message, {
+  return new ModelError(kind, describe(kind, { ...facts, message: redact(facts.message, access) }, access, model), {
     retryable,
     retryAfterMs: readRetryAfter(facts.headers, access.clock.now()),
     httpStatus: facts.status,
@@ -79,7 +78,7 @@ interface Verdict {
 }
 
 const tooLong =
-  /context.?length|context.?window|maximum context|prompt is too long|too many (input )?tokens|input token count.{0,40}exceed|exceeds the (maximum|limit).{0,30}tokens/i;
+  /context.?(length|window)|maximum context|prompt is too long|too many tokens|token count.{0,40}exceed|exceeds the \w+.{0,30}tokens/i;
 const filtered = /content.?filter|content.{0,12}policy|prohibited_content|flagged as|safety (system|filter)/i;
 const badKey = /api.?key.{0,20}(not valid|invalid|expired)|(invalid|incorrect).{0,10}api.?key|authentication|permission/i;
 const spent = /insufficient.?quota|credit balance|billing/i;
@@ -87,10 +86,11 @@ const busy = /overloaded|server_error|api_error|internal|unavailable|timeout/i;
 
 function classify(facts: Facts): Verdict {
   const { status, words } = facts;
-  if (status === undefined && (facts.midStream || facts.networkCode !== undefined || isBrokenConnection(facts))) {
+  // Without a status, the packages call only a broken connection retryable.
+  if (status === undefined && facts.name === "AI_APICallError" && facts.retryable === true) {
     return { kind: "network", retryable: !untrusted.test(facts.networkCode ?? "") };
   }
-  if (/^AI_(InvalidResponseData|JSONParse|TypeValidation|EmptyResponseBody)Error$/.test(facts.name))
+  if (facts.midStream || /^AI_(InvalidResponseData|JSONParse|TypeValidation)Error$/.test(facts.name))
     return { kind: "incomplete", retryable: true };
   if (status === 401 || status === 403) return { kind: "auth", retryable: false };
   if (status === 402) return { kind: "rate_limit", retryable: false };
@@ -112,27 +112,23 @@ function classifyByWords({ status, words, retryable }: Facts): Verdict {
   return { kind: "unknown", retryable: retryable ?? false };
 }
 
-function isBrokenConnection({ name, message, retryable }: Facts): boolean {
-  return (name === "AI_APICallError" && retryable === true) || name === "TimeoutError" || /^(terminated|fetch failed)$/.test(message);
-}
-
-function describe(kind: ModelErrorKind, facts: Facts, access: ProviderAccess, model: string): string {
-  const { provider } = access;
+function describe(kind: ModelErrorKind, facts: Facts, { provider, baseUrl, keyPlace }: ProviderAccess, model: string): string {
   const said = facts.message === "" ? "" : `: ${cut(facts.message)}`;
   const http = facts.status === undefined ? "" : ` (HTTP ${facts.status})`;
   const code = facts.networkCode === undefined ? "" : ` (${facts.networkCode})`;
   if (kind === "network" && facts.midStream) return `${provider}: the connection broke in the middle of the reply${code}`;
   if (kind === "network")
-    return `${provider}: ${access.baseUrl} cannot be reached${code}; check that it is running and that models.providers.${provider}.baseUrl is right`;
+    return `${provider}: ${baseUrl} cannot be reached${code}; check that it runs, and models.providers.${provider}.baseUrl`;
   if (kind === "incomplete") return `${provider}: the reply was not complete${said}`;
-  if (kind === "auth") return `${provider} refused the key${http}${said}; check ${access.keyPlace}`;
+  if (kind === "auth") return `${provider} refused the key${http}${said}; check ${keyPlace}`;
   if (kind === "unusable")
-    return `${provider} does not know the model "${model}" at ${access.baseUrl}${http}${said}; check the model's name and the base URL`;
+    return `${provider} does not know the model "${model}" at ${baseUrl}${http}${said}; check the model's name and the base URL`;
   if (facts.status !== undefined && facts.status < 400)
     return `${provider} answered with a redirect${http}, which is not followed; set models.providers.${provider}.baseUrl to where it leads`;
   return `${provider} answered with an error${http}${said}`;
 }
 
+/** Only ever after `redact`: half a key is still half a key. */
 function cut(text: string): string {
   const line = text.replaceAll(/\s+/g, " ").trim();
   return line.length > 400 ? `${line.slice(0, 400).toWellFormed()}…` : line;

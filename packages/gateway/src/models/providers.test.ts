@@ -185,6 +185,22 @@ test("anthropic: a connection that breaks after the end of the message takes not
   assert.equal(events.at(-1)?.type, "finish");
 });
 
+test("openai: an error before any output closes the connection, also when the server would keep it", async () => {
+  await using provider = await startFakeOpenAi();
+  const failed = {
+    type: "error",
+    sequence_number: 1,
+    error: { type: "server_error", code: "server_error", message: "The server had an error" },
+  };
+  provider.enqueue({ steps: [{ frame: families.openai.reply[0] }, { frame: failed }, { hold: never }] });
+  const model = await openModel("openai", provider);
+
+  const error = await failureOf(model.stream(requestOf([userSays("go")])));
+
+  assert.deepEqual([error.kind, error.retryable], ["overloaded", true]);
+  assert.equal(await (await provider.request(0)).ended, "closed");
+});
+
 test("openai: the provider is asked to keep no copy", async () => {
   await using provider = await startFakeOpenAi();
   provider.enqueue({ steps: families.openai.reply.map((frame) => ({ frame })) });

@@ -32,12 +32,12 @@ for (const { id, providers = {}, env = {}, problem } of [
     id: "nope/x",
     providers: { local: compatible },
     problem:
-      'there is no provider "nope" for the model "nope/x"; there are local, anthropic, openai, google, scripted. Add models.providers.nope to the configuration, or use one of these',
+      'there is no provider "nope" for the model "nope/x"; use one of local, anthropic, openai, google, scripted, or add models.providers.nope',
   },
   {
     id: "constructor/x",
     problem:
-      'there is no provider "constructor" for the model "constructor/x"; there are anthropic, openai, google, scripted. Add models.providers.constructor to the configuration, or use one of these',
+      'there is no provider "constructor" for the model "constructor/x"; use one of anthropic, openai, google, scripted, or add models.providers.constructor',
   },
   {
     id: "openai/gpt-5.5",
@@ -66,7 +66,12 @@ for (const { id, providers = {}, env = {}, problem } of [
   {
     id: "local/x",
     providers: { local: { api: "openai-compatible", baseUrl: "http://u:p@127.0.0.1/v1" } },
-    problem: "models.providers.local.baseUrl must not hold a user or password; set models.providers.local.apiKey",
+    problem: "models.providers.local.baseUrl must be no more than host and path; a key goes to models.providers.local.apiKey",
+  },
+  {
+    id: "local/x",
+    providers: { local: { api: "openai-compatible", baseUrl: "http://127.0.0.1/v1?key=k" } },
+    problem: "models.providers.local.baseUrl must be no more than host and path; a key goes to models.providers.local.apiKey",
   },
   {
     id: "local/x",

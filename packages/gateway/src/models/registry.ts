@@ -141,14 +141,13 @@ function problemWithUrl(provider: string, baseUrl: string | undefined): string |
   const place = `models.providers.${provider}.baseUrl`;
   const url = new URL(baseUrl);
   if (url.protocol !== "http:" && url.protocol !== "https:") return `${place} must start with http:// or https://`;
-  return url.username === "" && url.password === ""
-    ? undefined
-    : `${place} must not hold a user or password; set models.providers.${provider}.apiKey`;
+  const isPlain = url.username === "" && url.password === "" && url.search === "" && url.hash === "";
+  return isPlain ? undefined : `${place} must be no more than host and path; a key goes to models.providers.${provider}.apiKey`;
 }
 
 function unknownProvider(id: string, provider: string, { providers }: Sources): string {
   const known = [...new Set([...Object.keys(providers), ...keyedApis, "scripted"])].join(", ");
-  return `there is no provider "${provider}" for the model "${id}"; there are ${known}. Add models.providers.${provider} to the configuration, or use one of these`;
+  return `there is no provider "${provider}" for the model "${id}"; use one of ${known}, or add models.providers.${provider}`;
 }
 
 function unsendable(keyPlace: string): string {

@@ -8,8 +8,9 @@ import type { ModelErrorKind, ModelMessage, ToolCall } from "./model.ts";
 
 /** The last paragraph of every reply of the built-in model that ends a turn. */
 export const footer =
-  "(From the built-in scripted model, which does not think. For a real one, set agents.defaults.model to provider/name in config.json5 with that " +
-  "provider under models.providers, or put ANTHROPIC_API_KEY, OPENAI_API_KEY or GEMINI_API_KEY into the gateway's environment.)";
+  "(From the built-in scripted model, which does not think. For a real one, set agents.defaults.model to provider/name in " +
+  "config.json5 with that provider under models.providers, or put ANTHROPIC_API_KEY, OPENAI_API_KEY or GEMINI_API_KEY into the " +
+  "gateway's environment.)";
 
 /** What the model does now. */
 export type Action =

@@ -12,7 +12,8 @@ export type WalkStep =
 const skippedFolders: readonly string[] = [".git", "node_modules"];
 
 /**
- * Walks in the order of names, looking at no more than `maxEntries` entries in all. A start that is no folder is its own only step. Rejects with the signal's reason when it aborts.
+ * Walks in the order of names, looking at no more than `maxEntries` entries in all. A start that is no
+ * folder is its own only step. Rejects with the signal's reason when it aborts.
  */
 export async function* walkFiles(start: PlaceInside, maxEntries: number, signal: AbortSignal): AsyncGenerator<WalkStep> {
   const waiting: { readonly isFolder: boolean; readonly place: PlaceInside }[] = [{ isFolder: true, place: start }];
@@ -34,7 +35,7 @@ export async function* walkFiles(start: PlaceInside, maxEntries: number, signal:
     const entries = listed.entries.filter((entry) => entry.isFile() || (entry.isDirectory() && !skippedFolders.includes(entry.name)));
     // The last comes off first.
     entries.sort((a, b) => (a.name < b.name ? 1 : -1));
-    waiting.push(...entries.map((entry) => ({ isFolder: entry.isDirectory(), place: placeIn(place, entry.name) })));
+    for (const entry of entries) waiting.push({ isFolder: entry.isDirectory(), place: placeIn(place, entry.name) });
     isCut ||= !listed.isComplete;
   }
   if (isCut) yield { kind: "cut" };

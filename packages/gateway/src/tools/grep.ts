@@ -76,14 +76,15 @@ async function* readBatches(start: PlaceInside, { include, signal }: Wanted, tal
   let batchCharacters = 0;
   let allCharacters = 0;
   for await (const step of walkFiles(start, maxEntries, signal)) {
-    if (step.kind === "file" && !include(step.place.shown)) continue;
+    if (step.kind === "unlisted") tally.skipped += 1;
+    if (step.kind === "unlisted" || (step.kind === "file" && !include(step.place.shown))) continue;
     if (step.kind === "cut" || tally.files === maxFiles || allCharacters >= maxCharacters) {
       tally.isCut = true;
       break;
     }
-    if (step.kind === "file") tally.files += 1;
-    const text = step.kind === "file" ? await readText(step.place) : undefined;
-    if (step.kind === "unlisted" || text === undefined) {
+    tally.files += 1;
+    const text = await readText(step.place);
+    if (text === undefined) {
       tally.skipped += 1;
       continue;
     }

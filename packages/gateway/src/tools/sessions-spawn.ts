@@ -33,7 +33,9 @@ export const sessionsSpawnTool = defineTool({
   async execute(params, context) {
     try {
       const ask = { ...params, idempotencyKey: toIdempotencyKey(context.callKey) };
-      return toToolResult(await context.caller.call("subagents.spawn", ask, { signal: context.signal }));
+      const receipt = await context.caller.call("subagents.spawn", ask, { signal: context.signal });
+      const { childSessionKey, runId: childRunId, scopes } = receipt;
+      return { ...toToolResult(receipt), spawned: { childSessionKey, childRunId, label: params.label, scopes } };
     } catch (error) {
       return toFailedResult(error, context.signal);
     }

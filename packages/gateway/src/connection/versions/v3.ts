@@ -1,5 +1,15 @@
 /** Version 3: what its clients know, dropped or renamed from version 4. */
-import { covers, isRecord, limits, ProtocolError, toErrorBody, type EventName, type EventPayload, type MethodName, type Result } from "@portreeve/protocol";
+import {
+  covers,
+  isRecord,
+  limits,
+  ProtocolError,
+  toErrorBody,
+  type EventName,
+  type EventPayload,
+  type MethodName,
+  type Result,
+} from "@portreeve/protocol";
 import type { HelloFacts, WireVersion } from "./wire-version.ts";
 
 export const v3: WireVersion = {
@@ -51,13 +61,17 @@ function toHello(facts: HelloFacts): unknown {
       ...(covers(principal.scopes, "operator.admin") ? { configPath, stateDir, authMode: facts.authMode } : {}),
     },
     // The scopes here are the token's, expanded, and not this socket's.
-    ...(grant === undefined ? {} : { auth: { deviceToken: grant.token.reveal(), role, scopes: expandScopes(grant.scopes), issuedAtMs: grant.issuedAtMs } }),
+    ...(grant === undefined
+      ? {}
+      : { auth: { deviceToken: grant.token.reveal(), role, scopes: expandScopes(grant.scopes), issuedAtMs: grant.issuedAtMs } }),
     policy: { maxPayload: limits.maxPayloadBytes, maxBufferedBytes: limits.maxBufferedBytes, tickIntervalMs: limits.tickIntervalMs },
   };
 }
 
 function expandScopes(scopes: readonly string[]): readonly string[] {
-  const implied = ["operator.read", "operator.write"].filter((scope) => scopes.includes("operator.admin") || (scope === "operator.read" && scopes.includes("operator.write")));
+  const implied = ["operator.read", "operator.write"].filter(
+    (scope) => scopes.includes("operator.admin") || (scope === "operator.read" && scopes.includes("operator.write")),
+  );
   return [...new Set([...scopes, ...implied])].sort();
 }
 
@@ -66,7 +80,10 @@ function toV3Error(error: ProtocolError): ProtocolError {
   const remedy = error.remedy === undefined ? {} : { remedy: error.remedy };
   if (error.code === "PAIRING_REQUIRED") {
     const { requestId, reason } = error.details;
-    return new ProtocolError("PAIRING_REQUIRED", "pairing required", { details: { ...(requestId === undefined ? {} : { requestId }), reason }, ...remedy });
+    return new ProtocolError("PAIRING_REQUIRED", "pairing required", {
+      details: { ...(requestId === undefined ? {} : { requestId }), reason },
+      ...remedy,
+    });
   }
   if (error.code === "AUTH_SCOPE_MISMATCH") {
     return new ProtocolError("AUTH_DEVICE_TOKEN_MISMATCH", "unauthorized: device token mismatch (rotate/reissue device token)", {
@@ -94,9 +111,12 @@ function toChat(payload: EventPayload<"chat">): unknown {
 
 function toAgent({ runId, sessionKey, seq, ts, stream, data }: EventPayload<"agent">): unknown {
   const envelope = { runId, sessionKey, seq, ts, stream };
-  if (stream === "lifecycle" && data.phase === "end") return { ...envelope, data: { phase: data.phase, endedAt: data.endedAt, stopReason: data.stopReason } };
-  if (stream === "lifecycle" && data.phase === "error") return { ...envelope, data: { phase: data.phase, error: data.error, endedAt: data.endedAt } };
-  if (stream === "tool" && data.phase === "result") return { ...envelope, data: { phase: data.phase, name: data.name, toolCallId: data.toolCallId, isError: data.isError } };
+  if (stream === "lifecycle" && data.phase === "end")
+    return { ...envelope, data: { phase: data.phase, endedAt: data.endedAt, stopReason: data.stopReason } };
+  if (stream === "lifecycle" && data.phase === "error")
+    return { ...envelope, data: { phase: data.phase, error: data.error, endedAt: data.endedAt } };
+  if (stream === "tool" && data.phase === "result")
+    return { ...envelope, data: { phase: data.phase, name: data.name, toolCallId: data.toolCallId, isError: data.isError } };
   return { ...envelope, data };
 }
 

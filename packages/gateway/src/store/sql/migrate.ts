@@ -1,5 +1,5 @@
 /** Brings a database to the newest schema, each migration in one transaction. */
-import type { Kysely } from "kysely";
+import { type Kysely, sql } from "kysely";
 import { type Migration, Migrator } from "kysely/migration";
 import type { Database } from "./schema.ts";
 import * as first from "./migrations/001-first.ts";
@@ -7,9 +7,23 @@ import * as first from "./migrations/001-first.ts";
 /** By name, in order; a released migration is never edited. */
 export const migrations: Readonly<Record<string, Migration>> = { "001-first": first };
 
-/** @throws when a migration fails, or when the database was written by a newer version that has migrations unknown here. */
+/** A newer version has changed the schema in a way this one does not know. */
+export class NewerSchemaError extends Error {
+  override readonly name = "NewerSchemaError";
+}
+
+/** @throws NewerSchemaError, or whatever makes a migration fail; the database is then as it was before that migration. */
 export async function migrate(db: Kysely<Database>): Promise<void> {
   const migrator = new Migrator({ db, provider: { getMigrations: () => Promise.resolve({ ...migrations }) } });
+  const unknown = (await readExecutedNames(db)).find((name) => !Object.hasOwn(migrations, name));
+  if (unknown !== undefined) throw new NewerSchemaError(`its schema (${unknown}) was written by a newer version of Portreeve: use that version`);
   const { error } = await migrator.migrateToLatest();
   if (error !== undefined) throw error;
+}
+
+async function readExecutedNames(db: Kysely<Database>): Promise<readonly string[]> {
+  const table = await sql`select name from sqlite_master where name = 'kysely_migration'`.execute(db);
+  if (table.rows.length === 0) return [];
+  const { rows } = await sql<{ name: string }>`select name from kysely_migration`.execute(db);
+  return rows.map((row) => row.name);
 }

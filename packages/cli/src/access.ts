@@ -1,0 +1,137 @@
+/**
+ * How the command line opens connections: it pairs once at its declared ceiling with the shared secret, and from then on
+ * opens each call with exactly the call's scopes and the device token of that gateway.
+ */
+import {
+  ConnectionError,
+  GatewayClient,
+  RemoteError,
+  type ClientInfo,
+  type Credential,
+  type DeviceKey,
+  type Presentation,
+  type TokenStore,
+} from "@portreeve/client";
+import type { Target } from "./target.ts";
+
+/** Everything the command line will ever ask for, declared at the connect that pairs it, so that no later call is an upgrade. */
+export const ceiling: readonly string[] = ["operator.admin", "operator.approvals", "operator.pairing", "operator.read", "operator.write"];
+
+export interface AccessOptions {
+  readonly target: Target;
+  /** Opens the device's key, when a connection first needs it. */
+  readonly device: () => Promise<DeviceKey>;
+  readonly tokens: TokenStore;
+  readonly version: string;
+}
+
+export class Access {
+  readonly #options: AccessOptions;
+  #socketsOpened = 0;
+
+  constructor(options: AccessOptions) {
+    this.#options = options;
+  }
+
+  /** WebSockets opened so far, those of failed attempts and of pairing included. */
+  get socketsOpened(): number {
+    return this.#socketsOpened;
+  }
+
+  /**
+   * A connection with exactly `scopes`; the caller closes it. A gateway that does not prove its key is given no token and
+   * none is kept for it: each call goes with the secret.
+   * @throws RemoteError for a refusal; ConnectionError when there is no answer.
+   */
+  async open(scopes: readonly string[]): Promise<GatewayClient> {
+    try {
+      return await this.#openPaired(scopes);
+    } catch (error) {
+      if (!(error instanceof TokenRefused)) throw error;
+      const { gatewayKey, token, refusal } = error;
+      await this.#options.tokens.forget({ gatewayKey, url: this.#options.target.url }, token);
+      if ((await this.#options.target.secret()) === undefined) throw refusal;
+      return await this.#openPaired(scopes);
+    }
+  }
+
+  /** As `open`; when this device waits for an approval, with the shared secret alone, so that the owner can give it. */
+  async openAsOwner(scopes: readonly string[]): Promise<GatewayClient> {
+    try {
+      return await this.open(scopes);
+    } catch (error) {
+      if (!(error instanceof RemoteError && error.code === "PAIRING_REQUIRED")) throw error;
+      if ((await this.#options.target.secret()) === undefined) throw error;
+      return await this.#connect(undefined, async (gatewayKey) => ({ scopes, credential: await this.#secretFor(gatewayKey) }));
+    }
+  }
+
+  /** Opens with the gateway's token; without one, first pairs at the ceiling and keeps the token that comes back. */
+  async #openPaired(scopes: readonly string[]): Promise<GatewayClient> {
+    const first = await this.#openOnce(scopes, ceiling);
+    if (!first.isMeeting) return first.client;
+    first.client.close();
+    return (await this.#openOnce(scopes, scopes)).client;
+  }
+
+  async #openOnce(scopes: readonly string[], scopesToMeet: readonly string[]): Promise<{ client: GatewayClient; isMeeting: boolean }> {
+    const { target, tokens } = this.#options;
+    const presented: { gatewayKey: string | undefined; token: string | undefined } = { gatewayKey: undefined, token: undefined };
+    const device = await this.#options.device();
+    try {
+      const client = await this.#connect(device, async (gatewayKey) => {
+        if (gatewayKey === undefined) return { scopes, credential: await this.#secretFor(undefined) };
+        presented.gatewayKey = gatewayKey;
+        presented.token = await tokens.find({ gatewayKey, url: target.url });
+        if (presented.token !== undefined) return { scopes, credential: { kind: "device-token", value: presented.token } };
+        return { scopes: scopesToMeet, credential: await this.#secretFor(gatewayKey) };
+      });
+      const { gatewayKey, token } = presented;
+      if (gatewayKey === undefined || token !== undefined) return { client, isMeeting: false };
+      const { deviceToken } = client.hello;
+      if (deviceToken !== undefined) await tokens.save({ gatewayKey, url: target.url }, deviceToken);
+      return { client, isMeeting: true };
+    } catch (error) {
+      const { gatewayKey, token } = presented;
+      const isTokenRefused = error instanceof RemoteError && error.code === "AUTH_DEVICE_TOKEN_MISMATCH";
+      if (isTokenRefused && gatewayKey !== undefined && token !== undefined) throw new TokenRefused(gatewayKey, token, error);
+      throw error;
+    }
+  }
+
+  #connect(device: DeviceKey | undefined, present: (gatewayKey: string | undefined) => Promise<Presentation>): Promise<GatewayClient> {
+    this.#socketsOpened += 1;
+    const client: ClientInfo = { id: "cli", mode: "cli", version: this.#options.version, platform: process.platform };
+    return GatewayClient.open({
+      url: this.#options.target.url,
+      client,
+      device,
+      caps: ["tool-events"],
+      reconnect: false,
+      present: ({ gatewayKey }) => present(gatewayKey),
+    });
+  }
+
+  async #secretFor(gatewayKey: string | undefined): Promise<Credential> {
+    const { url } = this.#options.target;
+    const secret = await this.#options.target.secret();
+    if (secret === undefined) return { kind: "none" };
+    if (secret.onlyFor === undefined || secret.onlyFor === gatewayKey) return { kind: "secret", value: secret.value };
+    const message = `What answers at ${url} is not the gateway of this home, so its secret was not sent. If you trust it, name its own with --url and --token.`;
+    throw new ConnectionError("unproved", message, { phase: "connecting", url });
+  }
+}
+
+/** Between `#openOnce` and `open` only: the stored token is no longer good. */
+class TokenRefused extends Error {
+  readonly gatewayKey: string;
+  readonly token: string;
+  readonly refusal: RemoteError;
+
+  constructor(gatewayKey: string, token: string, refusal: RemoteError) {
+    super(refusal.message, { cause: refusal });
+    this.gatewayKey = gatewayKey;
+    this.token = token;
+    this.refusal = refusal;
+  }
+}

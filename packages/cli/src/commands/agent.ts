@@ -1,0 +1,142 @@
+/** `agent <message>`: one run, streamed as it comes, with the results of the sub-agents it leaves behind. */
+import { randomUUID } from "node:crypto";
+import { leastScopes, type GatewayClient } from "@portreeve/client";
+import type { ParamsInput, Result } from "@portreeve/protocol/wire";
+import type { Command } from "commander";
+import { connecting, findAccess, wholeNumber, withExamples, type ConnectingFlags } from "../connecting.ts";
+import { CliError } from "../exit.ts";
+import { dim, oneLine, plain, writeJson, writeLine, type Io } from "../output.ts";
+import { RunWatch, type LaterEnding, type Seen } from "../run-watch.ts";
+
+interface AgentFlags extends ConnectingFlags {
+  readonly session?: string;
+  readonly agent?: string;
+  readonly timeout?: number;
+  readonly wait: boolean;
+  readonly follow?: boolean;
+}
+
+export function addAgent(program: Command, io: Io): void {
+  const command = connecting(program.command("agent <message>").description("run an agent turn and print the answer"));
+  command
+    .option("--session <key>", "the session to speak in (default: the agent's main session)")
+    .option("--agent <id>", "the agent (default: the gateway's)")
+    .option("--timeout <seconds>", "the run's deadline; 0 is none (default: the gateway's)", wholeNumber(0, 86_400))
+    .option("--no-wait", "do not wait for sub-agents that are still at work when the run ends")
+    .option("--follow", "show what sub-agents do too, and stream when the output is no terminal");
+  withExamples(
+    command,
+    './portreeve agent "What is in this folder?"',
+    './portreeve agent --session notes "Remember: the meeting is at ten."',
+    './portreeve agent --json "hello" | jq -r .answer',
+  );
+  command.action((message: string, flags: AgentFlags) => runAgent(io, message, flags));
+}
+
+async function runAgent(io: Io, message: string, flags: AgentFlags): Promise<void> {
+  const params = toParams(message, flags);
+  const access = await findAccess(io, flags);
+  using client = await access.open(leastScopes("agent", params));
+  const lost = failWhenClosed(client);
+  const printer = new Printer(io, { isFollowing: flags.follow === true, asJson: flags.json === true });
+  using watch = new RunWatch(client, params.idempotencyKey, (seen) => printer.show(seen));
+
+  const result = await client.call("agent", params);
+  const answer = result.result.payloads.map(({ text }) => text).join("\n");
+  printer.finish(answer);
+  if (flags.wait && watch.openChildren > 0) printer.note(`waiting for ${watch.openChildren} sub-agent${watch.openChildren === 1 ? "" : "s"}`);
+  const later = flags.wait ? await Promise.race([watch.settled(), lost]) : [];
+  for (const { text } of later) printer.finish(text);
+  if (flags.json === true) writeJson(io, { answer: later.at(-1)?.text ?? answer, run: result, later });
+  assertSucceeded(result, later);
+}
+
+function toParams(message: string, { session, agent, timeout }: AgentFlags): ParamsInput<"agent"> {
+  return {
+    message,
+    idempotencyKey: randomUUID(),
+    ...(session === undefined ? {} : { sessionKey: session }),
+    ...(agent === undefined ? {} : { agentId: agent }),
+    ...(timeout === undefined ? {} : { timeout }),
+  };
+}
+
+/** Rejects when the connection ends: nothing more will be heard. */
+function failWhenClosed(client: GatewayClient): Promise<never> {
+  const lost = client.closed.then((error) => Promise.reject(error));
+  // Nobody may be waiting any more when the connection ends.
+  lost.catch(() => undefined);
+  return lost;
+}
+
+function assertSucceeded(result: Result<"agent">, later: readonly LaterEnding[]): void {
+  if (result.status === "timeout") throw new CliError("timeout", `The run ended at its deadline: ${result.summary}`, { code: "RUN_TIMEOUT" });
+  const failed = later.find(({ status }) => status !== "ok");
+  if (result.status === "error") throw new CliError("failed", `The run failed: ${result.summary}`, { code: "RUN_FAILED" });
+  if (failed !== undefined) throw new CliError("failed", `The run that read the sub-agents' results did not succeed: ${failed.text}`, { code: "RUN_FAILED" });
+}
+
+/** Streams for a person, prints whole answers for a pipe, or prints every event as JSON when asked to follow. */
+class Printer {
+  readonly #io: Io;
+  readonly #asJson: boolean;
+  readonly #isFollowing: boolean;
+  readonly #isStreaming: boolean;
+  /** The reply of the run's own session that was streamed last. */
+  #reply = "";
+  #isMidLine = false;
+
+  constructor(io: Io, { isFollowing, asJson }: { isFollowing: boolean; asJson: boolean }) {
+    this.#io = io;
+    this.#asJson = asJson;
+    this.#isFollowing = isFollowing;
+    this.#isStreaming = !asJson && (isFollowing || io.isTerminal);
+  }
+
+  show(seen: Seen): void {
+    if (this.#asJson) return this.#isFollowing ? writeJson(this.#io, seen) : undefined;
+    if (!this.#isStreaming || (seen.by.depth > 0 && !this.#isFollowing)) return;
+    if (seen.kind === "text" && seen.by.depth === 0) return this.#stream(seen.text, seen.isNew);
+    if (seen.kind === "text") return this.#line(`${seen.by.name}: ${oneLine(seen.text)}`);
+    if (seen.kind === "tool") return this.#line(`${nameOf(seen)}${seen.name} ${oneLine(JSON.stringify(seen.args) ?? "", 80)}`);
+    if (seen.kind === "spawned") return this.#line(`started ${seen.child.name} with ${seen.scopes.join(", ") || "no scopes"}`);
+    this.#line(`${seen.child.name} ${seen.status}: ${oneLine(seen.result)}`);
+  }
+
+  /** The whole text of a reply that has ended; prints what was not streamed. */
+  finish(text: string): void {
+    if (this.#asJson) return;
+    if (this.#reply.trim() !== text.trim()) this.#stream(text, true);
+    this.#endLine();
+    this.#reply = "";
+  }
+
+  note(text: string): void {
+    if (!this.#asJson) this.#line(text);
+  }
+
+  #stream(text: string, isNew: boolean): void {
+    if (isNew) {
+      this.#endLine();
+      this.#reply = "";
+    }
+    this.#reply += text;
+    this.#io.out(plain(text));
+    this.#isMidLine = !text.endsWith("\n");
+  }
+
+  /** A line about the run, not of it: on standard error. */
+  #line(text: string): void {
+    this.#endLine();
+    this.#io.err(`${dim(this.#io, plain(text))}\n`);
+  }
+
+  #endLine(): void {
+    if (this.#isMidLine) writeLine(this.#io, "");
+    this.#isMidLine = false;
+  }
+}
+
+function nameOf({ by }: Seen): string {
+  return by.depth === 0 ? "" : `${by.name}: `;
+}

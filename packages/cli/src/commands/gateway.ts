@@ -1,0 +1,61 @@
+/** `gateway run`: the gateway in the foreground. The only place that loads the gateway. */
+import { resolve } from "node:path";
+import { findHome } from "@portreeve/gateway/home";
+import type { GatewayOptions, RunningGateway } from "@portreeve/gateway/main";
+import type { Command } from "commander";
+import { wholeNumber, withExamples } from "../connecting.ts";
+import { CliError } from "../exit.ts";
+import { writeJson, writeLine, type Io } from "../output.ts";
+
+interface GatewayFlags {
+  readonly config?: string;
+  readonly state?: string;
+  readonly port?: number;
+  readonly json?: boolean;
+}
+
+export function addGateway(program: Command, io: Io): void {
+  const gateway = program.command("gateway").description("the gateway process");
+  const command = gateway.command("run").description("run the gateway in the foreground until Ctrl-C");
+  command
+    .option("--config <file>", "configuration file (default: config.json5 in the home)")
+    .option("--state <dir>", "state folder: database, keys, secret (default: state in the home)")
+    .option("--port <port>", "TCP port; 0 takes a free one (default: the configured one, else 18789)", wholeNumber(0, 65_535))
+    .option("--json", "print the start as one JSON object; errors too, on standard error");
+  withExamples(command, "./portreeve gateway run", "./portreeve gateway run --port 0 --state /tmp/state");
+  command.action((flags: GatewayFlags) => runInForeground(io, flags));
+}
+
+/** Starts a gateway in this process. @throws CliError with what stands in the way, in one line. */
+export async function startGateway(options: GatewayOptions): Promise<RunningGateway> {
+  const { runGateway } = await import("@portreeve/gateway/main");
+  try {
+    return await runGateway(options);
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    throw new CliError("failed", `The gateway does not start: ${message}`, { code: "GATEWAY_START", cause: error });
+  }
+}
+
+async function runInForeground(io: Io, flags: GatewayFlags): Promise<void> {
+  const home = findHome(io.env);
+  const interrupted = io.interrupted();
+  await using gateway = await startGateway({
+    configFile: flags.config === undefined ? home.configFile : resolve(io.cwd, flags.config),
+    stateDir: flags.state === undefined ? home.stateDir : resolve(io.cwd, flags.state),
+    workspaceDir: home.workspaceDir,
+    ...(flags.port === undefined ? {} : { port: flags.port }),
+    env: io.env,
+  });
+  const { url, secretFrom, modelId, modelWhy } = gateway;
+  if (flags.json === true) writeJson(io, { url, secretFrom, model: modelId, why: modelWhy });
+  else writeLine(io, `Gateway  ${url}\nSecret   ${secretFrom}\nModel    ${modelId} (${modelWhy})\nCtrl-C stops it.`);
+  await aborted(interrupted);
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}

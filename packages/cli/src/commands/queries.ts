@@ -1,0 +1,71 @@
+/** Commands that are one call: name, method, and how a person reads the answer. */
+import { leastScopes } from "@portreeve/client";
+import type { MethodName, ParamsInput, Result } from "@portreeve/protocol/wire";
+import type { Command } from "commander";
+import { connecting, findAccess, withExamples, type ConnectingFlags } from "../connecting.ts";
+import { toMinute, toTable, writeJson, writeLine, type Io } from "../output.ts";
+
+interface Query<N extends MethodName> {
+  /** `noun verb`, or one word. */
+  readonly words: string;
+  readonly about: string;
+  readonly method: N;
+  readonly params: ParamsInput<N>;
+  readonly show: (result: Result<N>) => string;
+}
+
+type AnyQuery = { [N in MethodName]: Query<N> }[MethodName];
+
+const queries: readonly AnyQuery[] = [
+  { words: "health", about: "whether the gateway answers and works", method: "health", params: {}, show: showHealth },
+  { words: "status", about: "counts of sessions, runs, connections, pairing requests and sub-agents", method: "status", params: {}, show: showStatus },
+  { words: "sessions list", about: "sessions, newest first", method: "sessions.list", params: {}, show: showSessions },
+  { words: "agents list", about: "the configured agents and the model each would use", method: "agents.list", params: {}, show: showAgents },
+];
+
+export function addQueries(program: Command, io: Io): void {
+  for (const query of queries) {
+    const [noun = query.words, verb] = query.words.split(" ");
+    const parent = verb === undefined ? program : program.command(noun).description(`${noun} of the gateway`);
+    const command = connecting(parent.command(verb ?? noun).description(query.about));
+    withExamples(command, `./portreeve ${query.words}`, `./portreeve ${query.words} --json`);
+    command.action((flags: ConnectingFlags) => runQuery(io, query, flags));
+  }
+}
+
+async function runQuery<N extends MethodName>(io: Io, { method, params, show }: Query<N>, flags: ConnectingFlags): Promise<void> {
+  const access = await findAccess(io, flags);
+  using client = await access.open(leastScopes(method, params));
+  const result = await client.call(method, params);
+  if (flags.json === true) writeJson(io, result);
+  else writeLine(io, show(result));
+}
+
+function showHealth({ defaultAgentId, agents, sessions }: Result<"health">): string {
+  return `ok: ${agents.length} agent${agents.length === 1 ? "" : "s"} (default ${defaultAgentId}), ${sessions.count} session${sessions.count === 1 ? "" : "s"}`;
+}
+
+function showStatus({ runtimeVersion, sessions, tasks, children, connections, pairing }: Result<"status">): string {
+  const rows = [
+    ["version", runtimeVersion],
+    ["model", sessions.defaults.model],
+    ["sessions", String(sessions.count)],
+    ["runs", `${tasks.active} active, ${tasks.terminal} ended, ${tasks.failures} of them without success`],
+    ["sub-agents", `${children.accepted} accepted, ${children.completed} completed, ${children.announced} announced, ${children.undelivered} undelivered`],
+    ["connections", `${connections.open} open, ${connections.accepted} accepted since the start`],
+    ["pairing", `${pairing.pending} pending, ${pairing.requestsCreated} requests in all`],
+  ];
+  return toTable(["", ""], rows).trimStart();
+}
+
+function showSessions({ sessions, totalCount }: Result<"sessions.list">): string {
+  if (sessions.length === 0) return 'There is no session yet. Start one: ./portreeve agent "hello"';
+  const rows = sessions.map((row) => [row.key, row.label ?? "", row.status ?? "-", toMinute(row.updatedAt), row.spawnedBy ?? ""]);
+  const rest = totalCount > sessions.length ? `\n${totalCount - sessions.length} more: ./portreeve call sessions.list '{"offset":${sessions.length}}'` : "";
+  return `${toTable(["SESSION", "LABEL", "RUN", "UPDATED", "SPAWNED BY"], rows)}${rest}`;
+}
+
+function showAgents({ agents, defaultId }: Result<"agents.list">): string {
+  const rows = agents.map(({ id, model, workspace }) => [id === defaultId ? `${id} (default)` : id, model.primary, workspace ?? "-"]);
+  return toTable(["AGENT", "MODEL", "WORKSPACE"], rows);
+}

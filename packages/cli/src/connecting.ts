@@ -1,0 +1,46 @@
+/** What every command that talks to a gateway shares: its flags, and a connection from them. */
+import { join } from "node:path";
+import { openDeviceKey, openTokenStore } from "@portreeve/client";
+import { findHome } from "@portreeve/gateway/home";
+import { InvalidArgumentError, type Command } from "commander";
+import manifest from "../package.json" with { type: "json" };
+import { Access } from "./access.ts";
+import type { Io } from "./output.ts";
+import { findTarget, readHome, type TargetFlags } from "./target.ts";
+
+export interface ConnectingFlags extends TargetFlags {
+  readonly json?: boolean;
+}
+
+/** Adds --json, --url and --token. */
+export function connecting(command: Command): Command {
+  return command
+    .option("--json", "print JSON; errors too, on standard error")
+    .option("--url <url>", "the gateway's address, ws:// or wss://")
+    .option("--token <secret>", "the gateway's shared secret");
+}
+
+/** The way to the gateway that flags, environment and home name. Connects to nothing yet. */
+export async function findAccess(io: Io, flags: TargetFlags): Promise<Access> {
+  const home = findHome(io.env);
+  return new Access({
+    target: await findTarget(flags, io.env, readHome(home)),
+    device: () => openDeviceKey(join(home.cliDir, "device.pem")),
+    tokens: openTokenStore(join(home.cliDir, "tokens.json")),
+    version: manifest.version,
+  });
+}
+
+/** Adds examples after a command's help. */
+export function withExamples(command: Command, ...lines: readonly string[]): Command {
+  return command.addHelpText("after", `\nExamples:\n${lines.map((line) => `  ${line}`).join("\n")}`);
+}
+
+/** Parses a whole number from `min` to `max` for a flag. */
+export function wholeNumber(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (/^\d+$/.test(text) && value >= min && value <= max) return value;
+    throw new InvalidArgumentError(`Expected a whole number from ${min} to ${max}.`);
+  };
+}

@@ -1,0 +1,74 @@
+/** How a command ends: its exit code, and what is said when it failed. */
+import { ConnectionError, RemoteError, type ConnectionErrorKind } from "@portreeve/client";
+import { CommanderError } from "commander";
+import { plain, type Io } from "./output.ts";
+
+export const exitCodes = {
+  ok: { code: 0, meaning: "success" },
+  failed: { code: 1, meaning: "the gateway refused, or the run or the gateway's start failed" },
+  usage: { code: 2, meaning: "the command line is wrong" },
+  unreachable: { code: 3, meaning: "no gateway answers, or the connection was lost" },
+  unauthorised: { code: 4, meaning: "pairing or authorisation is needed" },
+  timeout: { code: 5, meaning: "no answer or no end in time" },
+} as const;
+
+export type Exit = keyof typeof exitCodes;
+
+/** A failure that the command line itself finds. */
+export class CliError extends Error {
+  override readonly name = "CliError";
+  readonly exit: Exit;
+  readonly code: string;
+  readonly remedy: string | undefined;
+
+  constructor(exit: Exit, message: string, options: { code?: string; remedy?: string; cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.exit = exit;
+    this.code = options.code ?? exit.toUpperCase();
+    this.remedy = options.remedy;
+  }
+}
+
+/** What is wrong with the command line itself, and what was expected. */
+export function usageError(message: string): CliError {
+  return new CliError("usage", message, { remedy: "See `./portreeve --help`." });
+}
+
+export interface Failure {
+  readonly exit: Exit;
+  readonly code: string;
+  readonly message: string;
+  readonly remedy: string | undefined;
+}
+
+/** What happened, for a person and for a program. Pure. */
+export function toFailure(error: unknown): Failure {
+  if (error instanceof CliError) return { exit: error.exit, code: error.code, message: error.message, remedy: error.remedy };
+  if (error instanceof RemoteError) {
+    return { exit: isAuthorisation(error) ? "unauthorised" : "failed", code: error.code, message: error.message, remedy: error.remedy };
+  }
+  if (error instanceof ConnectionError) return { ...connectionFailures[error.kind], message: error.message };
+  if (error instanceof CommanderError) {
+    return { exit: "usage", code: "USAGE", message: error.message.replace(/^error: /, ""), remedy: "See `./portreeve --help`." };
+  }
+  return { exit: "failed", code: "FAILED", message: error instanceof Error ? error.message : String(error), remedy: undefined };
+}
+
+/** Says it on standard error: one line a fact, or one JSON object. Answers the exit code. */
+export function reportFailure(io: Io, failure: Failure, asJson: boolean): number {
+  const { exit, code, message, remedy } = failure;
+  if (asJson) io.err(`${JSON.stringify({ error: { code, message, ...(remedy === undefined ? {} : { remedy }) } })}\n`);
+  else io.err(`portreeve: ${plain(message)}\n${remedy === undefined ? "" : `${plain(remedy)}\n`}`);
+  return exitCodes[exit].code;
+}
+
+const connectionFailures: Readonly<Record<ConnectionErrorKind, Pick<Failure, "exit" | "code" | "remedy">>> = {
+  unreachable: { exit: "unreachable", code: "UNREACHABLE", remedy: "Start one with `./portreeve gateway run` (or `npm start`)." },
+  closed: { exit: "unreachable", code: "CONNECTION_CLOSED", remedy: "See whether the gateway still runs: `./portreeve health`." },
+  timeout: { exit: "timeout", code: "TIMEOUT", remedy: "See whether the address is a gateway's, and the gateway's log." },
+  unproved: { exit: "unauthorised", code: "GATEWAY_UNPROVED", remedy: undefined },
+};
+
+function isAuthorisation(error: RemoteError): boolean {
+  return /^(PAIRING_REQUIRED|MISSING_SCOPE|AUTH_|DEVICE_|CONTROL_UI_)/.test(error.code);
+}

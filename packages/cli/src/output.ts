@@ -1,0 +1,79 @@
+/** What the commands see of the outside: streams, environment, Ctrl-C. And how text, tables and JSON go out. */
+import { stripVTControlCharacters, styleText } from "node:util";
+
+export interface Io {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+  /** Whether a person watches standard output. */
+  readonly isTerminal: boolean;
+  readonly hasColour: boolean;
+  out(text: string): void;
+  err(text: string): void;
+  /** Aborts at the first Ctrl-C or SIGTERM from now on; the second one ends the process. */
+  interrupted(): AbortSignal;
+}
+
+/** The process's own streams and signals. Touches none of them until it is used. */
+export function createProcessIo(): Io {
+  const { env, stdout, stderr } = process;
+  return {
+    env,
+    cwd: process.cwd(),
+    isTerminal: stdout.isTTY,
+    hasColour: stdout.isTTY && !env["NO_COLOR"],
+    out: (text) => void stdout.write(text),
+    err: (text) => void stderr.write(text),
+    interrupted() {
+      const abort = new AbortController();
+      for (const name of ["SIGINT", "SIGTERM"] as const) {
+        process.once(name, () => {
+          if (abort.signal.aborted) process.exit(130);
+          abort.abort(new Error("interrupted"));
+        });
+      }
+      return abort.signal;
+    },
+  };
+}
+
+export function writeLine(io: Io, text: string): void {
+  io.out(`${text}\n`);
+}
+
+/** One line of JSON. */
+export function writeJson(io: Io, value: unknown): void {
+  io.out(`${JSON.stringify(value)}\n`);
+}
+
+export function dim(io: Io, text: string): string {
+  return io.hasColour ? styleText("dim", text, { validateStream: false }) : text;
+}
+
+export function bold(io: Io, text: string): string {
+  return io.hasColour ? styleText("bold", text, { validateStream: false }) : text;
+}
+
+/** Text from elsewhere, safe for a terminal: without what would move the cursor, colour or hide other text. Keeps line ends and tabs. */
+export function plain(text: string): string {
+  // C0, C1, DEL, and the marks that turn the direction of what follows.
+  return stripVTControlCharacters(text).replace(/[\u0000-\u0008\u000B-\u001F\u007F-\u009F\u202A-\u202E\u2066-\u2069]/g, "");
+}
+
+/** Safe, and on one line of at most `maxChars`. */
+export function oneLine(text: string, maxChars = 100): string {
+  const line = plain(text).replace(/\s+/g, " ").trim();
+  return line.length <= maxChars ? line : `${line.slice(0, maxChars - 1)}…`;
+}
+
+/** Columns wide enough for their longest cell, two spaces apart. Cells are made safe. Empty rows give an empty text. */
+export function toTable(headings: readonly string[], rows: readonly (readonly string[])[]): string {
+  if (rows.length === 0) return "";
+  const cells = [headings, ...rows.map((row) => row.map((cell) => oneLine(cell)))];
+  const widths = headings.map((_heading, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)));
+  return cells.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ").trimEnd()).join("\n");
+}
+
+/** Unix milliseconds as a minute in UTC: the same on every machine. */
+export function toMinute(timeMs: number | undefined): string {
+  return timeMs === undefined ? "-" : `${new Date(timeMs).toISOString().slice(0, 16).replace("T", " ")}Z`;
+}

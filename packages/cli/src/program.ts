@@ -1,0 +1,69 @@
+/** The commands, their help, and what one run of the program comes to. */
+import { Command, CommanderError } from "commander";
+import manifest from "../package.json" with { type: "json" };
+import { addAgent } from "./commands/agent.ts";
+import { addCall } from "./commands/call.ts";
+import { addDemo } from "./commands/demo.ts";
+import { addDevices } from "./commands/devices.ts";
+import { addGateway } from "./commands/gateway.ts";
+import { addQueries } from "./commands/queries.ts";
+import { exitCodes, reportFailure, toFailure } from "./exit.ts";
+import { createProcessIo, type Io } from "./output.ts";
+
+const about = `A self-hosted gateway for AI agents: every client a paired device, every sub-agent a durable run.`;
+
+const after = `
+The gateway is found by --url and --token, else PORTREEVE_URL and PORTREEVE_TOKEN, else the home
+(PORTREEVE_HOME, default ~/.portreeve).
+
+Exit codes:
+${Object.values(exitCodes)
+  .map(({ code, meaning }) => `  ${code}  ${meaning}`)
+  .join("\n")}
+
+Examples:
+  ./portreeve demo                            see it work, with nothing set up
+  ./portreeve gateway run                     start the gateway
+  ./portreeve agent "What is in this folder?"
+  ./portreeve devices list`;
+
+/** The whole command tree; `io` is used by actions only, so help needs none. */
+export function createProgram(io: Io = createProcessIo()): Command {
+  const program = new Command("portreeve");
+  program
+    .description(about)
+    .version(manifest.version, "-V, --version", "print the version")
+    .exitOverride()
+    .configureOutput({ writeOut: (text) => io.out(text), writeErr: (text) => io.err(text), outputError: () => undefined })
+    .addHelpText("after", after);
+  addGateway(program, io);
+  addAgent(program, io);
+  addDevices(program, io);
+  addQueries(program, io);
+  addCall(program, io);
+  addDemo(program, io);
+  return program;
+}
+
+/** Runs one command line. Answers the exit code; never throws. */
+export async function run(args: readonly string[], io: Io): Promise<number> {
+  try {
+    await createProgram(io).parseAsync([...args], { from: "user" });
+    return exitCodes.ok.code;
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.ok.code;
+    // A command that only groups others has printed its help.
+    if (error instanceof CommanderError && error.code === "commander.help") return exitCodes.usage.code;
+    return reportFailure(io, toFailure(error), args.includes("--json"));
+  }
+}
+
+/** Runs the process's command line and ends the process. */
+export async function runProcess(args: readonly string[]): Promise<void> {
+  // Whoever reads our output may stop early, as `head` does.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
+  const code = await run(args, createProcessIo());
+  await new Promise<void>((resolve) => void process.stdout.write("", () => resolve()));
+  // A socket whose peer does not answer the close would keep the process for seconds.
+  process.exit(code);
+}

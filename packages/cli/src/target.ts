@@ -1,0 +1,130 @@
+/**
+ * Which gateway a command talks to, and which shared secret belongs to it. The address comes from the flags, else the
+ * environment, else the home; a secret goes only to the address it stands beside.
+ */
+import { createPublicKey } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { runningFileIn, type Home } from "@portreeve/gateway/home";
+
+export interface Target {
+  readonly url: string;
+  /** The secret for `url`, or undefined. Read when first asked for: most calls need none. */
+  secret(): Promise<TargetSecret | undefined>;
+}
+
+export interface TargetSecret {
+  readonly value: string;
+  /** The only gateway key that may be sent the secret; undefined: whoever named the secret named the address too. */
+  readonly onlyFor: string | undefined;
+}
+
+/** What the home knows of its gateway. Absent parts are undefined; nothing is created. */
+export interface HomeFacts {
+  /** The gateway that runs on this home, as it says itself. */
+  running(): Promise<{ readonly url: string } | undefined>;
+  /** What the configuration file says of address and secret. */
+  config(): Promise<{ readonly port?: number | undefined; readonly bind?: string | undefined; readonly token?: string | undefined }>;
+  /** The generated secret. */
+  secret(): Promise<string | undefined>;
+  /** The public key of the gateway whose state is in this home. */
+  gatewayKey(): Promise<string | undefined>;
+}
+
+export interface TargetFlags {
+  readonly url?: string | undefined;
+  readonly token?: string | undefined;
+}
+
+const defaultPort = 18_789;
+
+/** Finds the gateway. Reads from `home` only what flags and environment leave open. */
+export async function findTarget(flags: TargetFlags, env: Readonly<Record<string, string | undefined>>, home: HomeFacts): Promise<Target> {
+  const envUrl = env["PORTREEVE_URL"] || undefined;
+  const envToken = env["PORTREEVE_TOKEN"] || undefined;
+  const url = flags.url ?? envUrl ?? (await homeUrl(home));
+  const isOfHome = async (): Promise<boolean> => (flags.url ?? envUrl) === undefined || url === (await homeUrl(home));
+  if (flags.token !== undefined) return withSecret(url, flags.token);
+  // PORTREEVE_TOKEN belongs to PORTREEVE_URL; without that, to the gateway of the home, which reads the same variable.
+  if (envToken !== undefined && (envUrl === undefined ? await isOfHome() : url === envUrl)) return withSecret(url, envToken);
+  return { url, secret: async () => ((await isOfHome()) ? await homeSecret(home) : undefined) };
+}
+
+/** The facts of a home on disk. */
+export function readHome(home: Home): HomeFacts {
+  return {
+    running: () => readRunning(runningFileIn(home.stateDir)),
+    config: () => readAddress(home.configFile),
+    secret: async () => (await findText(home.secretFile))?.trim(),
+    gatewayKey: async () => publicKeyOf(await findText(join(home.stateDir, "gateway-key.pem"))),
+  };
+}
+
+function withSecret(url: string, value: string): Target {
+  return { url, secret: () => Promise.resolve({ value, onlyFor: undefined }) };
+}
+
+async function homeUrl(home: HomeFacts): Promise<string> {
+  const running = await home.running();
+  if (running !== undefined) return running.url;
+  const { port, bind } = await home.config();
+  const host = bind === undefined || bind === "loopback" || bind === "lan" ? "127.0.0.1" : bind;
+  return `ws://${host.includes(":") ? `[${host}]` : host}:${port || defaultPort}`;
+}
+
+async function homeSecret(home: HomeFacts): Promise<TargetSecret | undefined> {
+  const value = (await home.config()).token ?? (await home.secret());
+  return value === undefined || value === "" ? undefined : { value, onlyFor: await home.gatewayKey() };
+}
+
+async function readRunning(file: string): Promise<{ readonly url: string } | undefined> {
+  const text = await findText(file);
+  if (text === undefined) return undefined;
+  try {
+    const { url, pid } = JSON.parse(text) as { url: unknown; pid: unknown }; // Checked on the next line.
+    return typeof url === "string" && typeof pid === "number" && isAlive(pid) ? { url } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** After a crash the file stays behind, and another program may listen at its address. */
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return error instanceof Error && "code" in error && error.code === "EPERM";
+  }
+}
+
+/** A mistake in the file is the gateway's to report: here it only means that the file says nothing. */
+async function readAddress(file: string): ReturnType<HomeFacts["config"]> {
+  const text = await findText(file);
+  // The parser costs more than a whole call: it is loaded only for a file that may name one of the three.
+  if (text === undefined || !/port|bind|token|\\/.test(text)) return {};
+  const { parseConfig } = await import("@portreeve/gateway/config");
+  try {
+    const { port, bind, auth } = parseConfig(text, file).gateway;
+    return { port, bind, token: auth.token?.reveal() };
+  } catch {
+    return {};
+  }
+}
+
+async function findText(file: string): Promise<string | undefined> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (error) {
+    if (error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR")) return undefined;
+    throw error;
+  }
+}
+
+function publicKeyOf(pem: string | undefined): string | undefined {
+  try {
+    return pem === undefined ? undefined : createPublicKey(pem).export({ format: "jwk" }).x;
+  } catch {
+    return undefined;
+  }
+}

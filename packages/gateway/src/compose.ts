@@ -1,0 +1,155 @@
+/** The composition root: the only file that constructs implementations. Reads top to bottom. */
+import { mkdir } from "node:fs/promises";
+import { mainKey, mainSessionKey } from "@portreeve/protocol";
+import { Bus } from "./bus.ts";
+import { openListener, type Listener } from "./connection/listener.ts";
+import { createCaller } from "./dispatch/caller.ts";
+import { createDispatch } from "./dispatch/dispatch.ts";
+import type { Dispatch } from "./dispatch/types.ts";
+import { agentHandlers } from "./handlers/agents.ts";
+import { chatHandlers } from "./handlers/chat.ts";
+import { connectHandlers } from "./handlers/connect.ts";
+import { type AgentFacts, type HandlerDeps, toSessionRow } from "./handlers/deps.ts";
+import { deviceHandlers } from "./handlers/devices.ts";
+import { healthHandlers, readHealth } from "./handlers/health.ts";
+import { sessionHandlers } from "./handlers/sessions.ts";
+import { subagentHandlers } from "./handlers/subagents.ts";
+import { createCredentials } from "./identity/credentials.ts";
+import { createPairing } from "./identity/pairing.ts";
+import { openStateKeys, type StateKeys } from "./identity/state-keys.ts";
+import type { Clock } from "./kit/clock.ts";
+import type { Config } from "./kit/config.ts";
+import type { Ids } from "./kit/ids.ts";
+import type { Log } from "./kit/log.ts";
+import { createModels } from "./models/registry.ts";
+import type { Models } from "./models/model.ts";
+import { startWorker, type Worker } from "./runs/worker.ts";
+import { openStore } from "./store/sqlite.ts";
+import type { Store } from "./store/store.ts";
+import { startCleanUp } from "./subagents/clean-up.ts";
+import { createTools } from "./tools/all.ts";
+
+export interface ComposeOptions {
+  readonly config: Config;
+  readonly configFile: string;
+  readonly stateDir: string;
+  /** The workspace of `main`; another agent without one gets `<this>-<agent id>`. */
+  readonly workspaceDir: string;
+  /** Where provider keys and `PORTREEVE_TOKEN` are looked up; nothing else reads the environment. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly version: string;
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly ids: Ids;
+  /** Checks every result against its definition. */
+  readonly checkResults: boolean;
+}
+
+export interface Gateway extends AsyncDisposable {
+  readonly listener: Listener;
+  readonly keys: StateKeys;
+  readonly store: Store;
+  readonly bus: Bus;
+  readonly dispatch: Dispatch;
+  readonly models: Models;
+}
+
+/** Opens everything, in order. @throws what the part that cannot be opened throws; what was opened before is closed again. */
+export async function compose(options: ComposeOptions): Promise<Gateway> {
+  const { config, stateDir, env, version, log, clock, ids } = options;
+  await using resources = new AsyncDisposableStack();
+
+  const keys = await openStateKeys(stateDir, { configuredSecret: config.gateway.auth.token, env });
+  if (keys.tightened.length > 0) log.warn({ paths: keys.tightened }, "permissions were too wide and have been narrowed");
+  const store = resources.use(await openStore(stateDir, ids));
+  const bus = new Bus();
+  const models = createModels({ providers: config.models.providers, defaultModel: config.agents.defaults.model, env, clock });
+  const agents = agentFacts(options, models);
+  for (const id of agents.ids) if (config.agents.entries[id]?.workspace === undefined) await mkdir(agents.workspaceOf(id), { recursive: true, mode: 0o700 });
+
+  const credentials = createCredentials(keys);
+  const pairing = createPairing({ store: store.devices, credentials, clock, log, bus, autoApproveLocal: config.gateway.pairing.autoApproveLocal });
+
+  // The worker runs tools that call methods, and methods cancel its runs; counts are asked of a listener that asks methods.
+  let worker: Worker | undefined;
+  let listener: Listener | undefined;
+  const handlerDeps: HandlerDeps = {
+    store,
+    bus,
+    version,
+    agents,
+    now: () => clock.now(),
+    cancelRuns: (select) => worker?.cancel(select) ?? Promise.resolve([]),
+    connections: () => listener?.counts() ?? { accepted: 0, open: 0 },
+    spawnLimits: config.agents.defaults.subagents,
+  };
+  const handlers = {
+    ...connectHandlers(),
+    ...healthHandlers(handlerDeps),
+    ...agentHandlers(handlerDeps),
+    ...sessionHandlers(handlerDeps),
+    ...chatHandlers(handlerDeps),
+    ...subagentHandlers(handlerDeps),
+    ...deviceHandlers({ pairing, connectedDevices: () => listener?.connectedDevices() ?? new Set() }),
+  };
+  const dispatch = createDispatch({ handlers, log, ids, checkResults: options.checkResults });
+  const callerFor = (principal: Parameters<typeof createCaller>[1]) => createCaller(dispatch, principal);
+
+  const { maxSpawnDepth, maxConcurrent } = config.agents.defaults.subagents;
+  worker = resources.use(
+    await startWorker({
+      store,
+      bus,
+      clock,
+      ids,
+      log,
+      models,
+      tools: createTools(),
+      maxSpawnDepth,
+      maxConcurrentChildren: maxConcurrent,
+      workspaceOf: agents.workspaceOf,
+      callerFor,
+    }),
+  );
+  resources.use(startCleanUp({ sessions: store.sessions, bus, log, callerFor }));
+
+  listener = resources.use(
+    await openListener({
+      config: config.gateway,
+      keys,
+      pairing,
+      dispatch,
+      bus,
+      clock,
+      log,
+      version,
+      ids,
+      paths: { configPath: options.configFile, stateDir },
+      health: () => readHealth(handlerDeps),
+      sessionDefaults: () => Promise.resolve(sessionDefaults(agents)),
+      rowOf: async (key) => {
+        const session = await store.sessions.find(key);
+        return session === undefined ? undefined : toSessionRow(agents, session);
+      },
+    }),
+  );
+
+  const owned = resources.move();
+  return { listener, keys, store, bus, dispatch, models, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+function sessionDefaults({ defaultAgentId }: AgentFacts) {
+  return { defaultAgentId, mainKey, mainSessionKey: mainSessionKey(defaultAgentId), scope: "per-sender", modelConfigured: true };
+}
+
+function agentFacts({ config, workspaceDir }: ComposeOptions, models: Models): AgentFacts {
+  const defaultAgentId = "main";
+  const { entries } = config.agents;
+  return {
+    defaultAgentId,
+    ids: Object.keys(entries),
+    modelOf: (id) => entries[id]?.model ?? models.defaultId,
+    workspaceOf: (id) => entries[id]?.workspace ?? (id === defaultAgentId ? workspaceDir : `${workspaceDir}-${id}`),
+    problemWithModel: (id) => models.problemWith(id),
+  };
+}

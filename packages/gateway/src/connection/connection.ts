@@ -1,0 +1,233 @@
+/** One socket's life: challenge, handshake, then requests in and answers and events out, until it closes. */
+import { limits, ProtocolError } from "@portreeve/protocol";
+import type { WebSocket } from "ws";
+import type { ConnectionHandle, Dispatch } from "../dispatch/types.ts";
+import type { OriginVerdict, Peer } from "../http/guard.ts";
+import type { Pairing } from "../identity/pairing.ts";
+import type { GatewayKey } from "../identity/state-keys.ts";
+import type { Clock } from "../kit/clock.ts";
+import type { Ids } from "../kit/ids.ts";
+import { background, type Log } from "../kit/log.ts";
+import type { Principal } from "../principal/principal.ts";
+import { stepHandshake, type Handshake, type HandshakeInput, type HandshakeOutput } from "./handshake.ts";
+import type { GatherHello } from "./hello.ts";
+import { Outbound, type OutgoingEvent } from "./outbound.ts";
+import { Requests } from "./requests.ts";
+import { wireVersions, type HelloFacts, type WireVersion } from "./versions/wire-version.ts";
+
+export interface ConnectionDeps {
+  readonly pairing: Pick<Pairing, "authenticate">;
+  readonly dispatch: Dispatch;
+  readonly gatewayKey: GatewayKey;
+  readonly hello: GatherHello;
+  readonly clock: Clock;
+  readonly ids: Ids;
+  readonly log: Log;
+}
+
+export interface ConnectionEvents {
+  /** After the hello went out, before any queued request is answered. */
+  readonly onOpen: (connection: Connection) => void;
+  /** Exactly once, whatever the state was. */
+  readonly onClosed: (connection: Connection) => void;
+}
+
+/** What an admitted connection has. */
+interface Session {
+  readonly principal: Principal;
+  readonly version: WireVersion;
+  readonly requests: Requests;
+}
+
+/** Runs a connection may follow; the oldest is forgotten first. */
+const followedRuns = 1_024;
+
+export class Connection implements ConnectionHandle {
+  readonly connId: string;
+  readonly #deps: ConnectionDeps;
+  readonly #events: ConnectionEvents;
+  readonly #socket: WebSocket;
+  readonly #peer: Peer;
+  readonly #hasOrigin: boolean;
+  readonly #outbound: Outbound;
+  readonly #nonce: string;
+  readonly #deadline: Disposable;
+  readonly #followed = new Set<string>();
+  readonly #gone = Promise.withResolvers<void>();
+  #handshake: Handshake;
+  #session: Session | undefined;
+  #caps: readonly string[] = [];
+  #hearsSessions = false;
+  #awaitsPong = false;
+
+  /** Sends the challenge. `socket` is open and nobody else listens to it. */
+  constructor(
+    socket: WebSocket,
+    arrival: { readonly peer: Peer; readonly origin: OriginVerdict },
+    deps: ConnectionDeps,
+    events: ConnectionEvents,
+  ) {
+    this.connId = deps.ids.uuid();
+    this.#deps = deps;
+    this.#events = events;
+    this.#socket = socket;
+    this.#peer = arrival.peer;
+    this.#hasOrigin = arrival.origin !== "none";
+    this.#handshake = { state: "challenged", origin: arrival.origin };
+    this.#outbound = new Outbound(socket);
+    this.#nonce = deps.ids.uuid();
+    this.#deadline = deps.clock.schedule(deps.clock.now() + limits.handshakeTimeoutMs, () => this.#step({ kind: "timeout" }));
+
+    // Sockets deliver Buffers: no other binary type is ever chosen.
+    socket.on("message", (data) => this.#receive(Buffer.isBuffer(data) ? data.toString("utf8") : ""));
+    socket.on("ping", (data) => this.#pong(data));
+    socket.on("pong", () => (this.#awaitsPong = false));
+    // The close that follows says it all: a broken frame or a reset is the peer's affair.
+    socket.on("error", (error) => deps.log.debug({ connId: this.connId, err: error }, "socket error"));
+    socket.on("close", () => this.#onClose());
+    this.#challenge();
+  }
+
+  /** Undefined before the hello. */
+  get principal(): Principal | undefined {
+    return this.#session?.principal;
+  }
+
+  get version(): WireVersion | undefined {
+    return this.#session?.version;
+  }
+
+  get caps(): readonly string[] {
+    return this.#caps;
+  }
+
+  get hearsSessions(): boolean {
+    return this.#hearsSessions;
+  }
+
+  setSessionsSubscription(on: boolean): void {
+    this.#hearsSessions = on;
+  }
+
+  followRun(wireId: string): void {
+    this.#followed.delete(wireId);
+    this.#followed.add(wireId);
+    const [oldest] = this.#followed;
+    if (this.#followed.size > followedRuns && oldest !== undefined) this.#followed.delete(oldest);
+  }
+
+  follows(wireId: string): boolean {
+    return this.#followed.has(wireId);
+  }
+
+  /** `payloadJson` is in this connection's version already. */
+  sendEvent(event: OutgoingEvent): void {
+    this.#outbound.event(event);
+  }
+
+  /** Resolves when the socket is closed. */
+  get closed(): Promise<void> {
+    return this.#gone.promise;
+  }
+
+  /** Drops an open peer that left the last ping unanswered. A paused socket cannot have read its answer. */
+  ping(): void {
+    if (this.#session === undefined) return;
+    if (this.#awaitsPong && !this.#socket.isPaused) return this.#socket.terminate();
+    this.#awaitsPong = true;
+    this.#socket.ping();
+  }
+
+  close(code: number, reason: string): void {
+    this.#outbound.close(code, reason);
+    // Only a socket that is read gets the peer's half of the close.
+    this.#socket.resume();
+  }
+
+  /** More bytes came than a socket may send before its hello. */
+  refuseOversized(): void {
+    this.#step({ kind: "oversized" });
+  }
+
+  #challenge(): void {
+    const { gatewayKey, clock } = this.#deps;
+    const ts = clock.now();
+    const signature = gatewayKey.sign(`portreeve-gateway|${this.#nonce}|${ts}`);
+    this.#outbound.challenge({ nonce: this.#nonce, ts, gateway: { publicKey: gatewayKey.publicKey, signature } });
+  }
+
+  #receive(text: string): void {
+    if (this.#session === undefined) this.#step({ kind: "frame", text });
+    else this.#session.requests.receive(text);
+  }
+
+  #step(input: HandshakeInput, hello?: HelloFacts): void {
+    const { next, output } = stepHandshake(this.#handshake, input);
+    this.#handshake = next;
+    if (next.state === "open" || next.state === "closed") this.#deadline[Symbol.dispose]();
+    if (output !== undefined) this.#perform(output, hello);
+  }
+
+  #perform(output: HandshakeOutput, hello: HelloFacts | undefined): void {
+    switch (output.kind) {
+      case "authenticate":
+        this.#caps = output.connect.caps ?? [];
+        return background(this.#deps.log, "authenticate connection", this.#authenticate(output));
+      case "welcome":
+        return hello === undefined ? undefined : this.#welcome(output, hello);
+      case "refuse": {
+        const version = wireVersions[output.version];
+        this.#deps.log.debug({ connId: this.connId, peer: this.#peer.address, code: output.error.code }, "connection refused");
+        this.#outbound.refuse(output.requestId, version.error(output.error));
+        return this.close(output.closeCode, version.closeReason(output.error));
+      }
+      case "close":
+        return this.close(output.code, output.reason);
+    }
+  }
+
+  async #authenticate({ connect, role }: Extract<HandshakeOutput, { kind: "authenticate" }>): Promise<void> {
+    const { pairing, hello, log } = this.#deps;
+    const peer = { ...this.#peer, hasOrigin: this.#hasOrigin };
+    try {
+      const verdict = await pairing.authenticate({ connect, role, nonce: this.#nonce, peer });
+      if (verdict.kind === "refused") return this.#step(verdict);
+      this.#step({ kind: "admitted" }, await hello(this.connId, verdict.admission));
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) log.error({ err: error, connId: this.connId }, "a handshake failed");
+      this.#step({ kind: "refused", error: error instanceof ProtocolError ? error : new ProtocolError("INTERNAL", "internal error") });
+    }
+  }
+
+  #welcome({ requestId, version: protocol, queued }: Extract<HandshakeOutput, { kind: "welcome" }>, hello: HelloFacts): void {
+    const { dispatch, log } = this.#deps;
+    const version = wireVersions[protocol];
+    const { principal } = hello.admission;
+    const pause = (): void => this.#socket.pause();
+    const resume = (): void => this.#socket.resume();
+    const requests = new Requests({ dispatch, log, principal, version, outbound: this.#outbound, handle: this, pause, resume });
+    this.#session = { principal, version, requests };
+    this.#outbound.answer(requestId, version.hello(hello));
+    this.#events.onOpen(this);
+    this.sendEvent({
+      name: "health",
+      payloadJson: JSON.stringify(version.event("health", hello.health)),
+      droppable: true,
+      healthVersion: hello.healthVersion,
+    });
+    for (const text of queued) requests.receive(text);
+  }
+
+  #onClose(): void {
+    this.#step({ kind: "gone" });
+    this.#session?.requests.end();
+    this.#events.onClosed(this);
+    this.#gone.resolve();
+  }
+
+  /** Answered here and not by the library, which would buffer answers for a peer that never reads. */
+  #pong(data: Buffer): void {
+    if (this.#socket.bufferedAmount > limits.maxBufferedBytes) return this.close(1008, "slow consumer");
+    this.#socket.pong(data);
+  }
+}

@@ -1,0 +1,158 @@
+/** Where sockets come in: every upgrade is judged and counted before anything is allocated for it. */
+import { STATUS_CODES, type IncomingMessage } from "node:http";
+import type { Duplex } from "node:stream";
+import { limits } from "@portreeve/protocol";
+import { WebSocketServer } from "ws";
+import { guard, type DoorConfig } from "../http/guard.ts";
+import { Connection, type ConnectionDeps } from "./connection.ts";
+import type { Subscriptions } from "./subscriptions.ts";
+
+export interface DoorDeps {
+  readonly config: DoorConfig;
+  readonly connection: ConnectionDeps;
+  readonly subscriptions: Subscriptions;
+}
+
+/** What Node gives with an upgrade request. */
+export interface Upgrade {
+  readonly request: IncomingMessage;
+  readonly socket: Duplex;
+  readonly head: Buffer;
+}
+
+/** How long a peer may take to close its half before it is cut off. */
+const closeTimeoutMs = 2_000;
+
+export class Door {
+  readonly #deps: DoorDeps;
+  readonly #server: WebSocketServer;
+  /** Every socket that is a WebSocket and not closed yet. */
+  readonly #connections = new Set<Connection>();
+  /** Sockets without a hello, by the peer's address. */
+  readonly #unauthenticated = new Map<string, number>();
+  #accepted = 0;
+  #isClosing = false;
+
+  constructor(deps: DoorDeps) {
+    this.#deps = deps;
+    const options = {
+      noServer: true,
+      clientTracking: false,
+      perMessageDeflate: false,
+      maxPayload: limits.maxPayloadBytes,
+      autoPong: false,
+      closeTimeout: closeTimeoutMs,
+    };
+    this.#server = new WebSocketServer(options);
+  }
+
+  get isClosing(): boolean {
+    return this.#isClosing;
+  }
+
+  upgrade({ request, socket, head }: Upgrade): void {
+    const { remoteAddress, localAddress, localPort } = request.socket;
+    const passage = guard({ remoteAddress, localAddress, localPort, headers: request.headers }, this.#deps.config, false);
+    if (passage.kind === "refused") return refuseUpgrade(socket, passage.status, JSON.stringify({ error: passage.error }));
+    if (this.#isClosing) return refuseUpgrade(socket, 503, "The gateway is stopping");
+    const { address } = passage.peer;
+    const waiting = this.#unauthenticated.get(address) ?? 0;
+    if (waiting >= limits.unauthenticatedSocketsPerPeer) return refuseUpgrade(socket, 503, "Too many unauthenticated sockets");
+
+    const budget = new ByteBudget(socket, limits.preauthBytes);
+    this.#server.handleUpgrade(request, socket, head, (webSocket) => {
+      this.#accepted += 1;
+      this.#unauthenticated.set(address, waiting + 1);
+      let isCounted = true;
+      const uncount = (): void => {
+        if (isCounted) this.#uncount(address);
+        isCounted = false;
+      };
+      const connection = new Connection(webSocket, passage, this.#deps.connection, {
+        onOpen: (opened) => {
+          budget.lift();
+          uncount();
+          this.#deps.subscriptions.add(opened);
+        },
+        onClosed: (closed) => {
+          uncount();
+          this.#connections.delete(closed);
+          this.#deps.subscriptions.remove(closed);
+        },
+      });
+      this.#connections.add(connection);
+      budget.onExceeded = () => connection.refuseOversized();
+    });
+  }
+
+  counts(): { readonly accepted: number; readonly open: number } {
+    return { accepted: this.#accepted, open: this.#connections.size };
+  }
+
+  connectedDevices(): ReadonlySet<string> {
+    const principals = [...this.#connections].map((connection) => connection.principal);
+    return new Set(principals.flatMap((principal) => (principal?.kind === "device" ? [principal.deviceId] : [])));
+  }
+
+  pingAll(): void {
+    for (const connection of this.#connections) connection.ping();
+  }
+
+  /** Says goodbye to every connection; resolves when the last socket is closed. */
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    this.#deps.subscriptions.tell("shutdown", { reason: "gateway stopping", restartExpectedMs: null });
+    const connections = [...this.#connections];
+    for (const connection of connections) connection.close(1012, "service restart");
+    await Promise.all(connections.map((connection) => connection.closed));
+  }
+
+  #uncount(address: string): void {
+    const waiting = (this.#unauthenticated.get(address) ?? 1) - 1;
+    if (waiting > 0) this.#unauthenticated.set(address, waiting);
+    else this.#unauthenticated.delete(address);
+  }
+}
+
+/** Counts what a socket sends, before anything parses it, until the count is lifted or exceeded. */
+class ByteBudget {
+  readonly #socket: Duplex;
+  readonly #maxBytes: number;
+  #received = 0;
+  onExceeded: () => void = () => undefined;
+
+  constructor(socket: Duplex, maxBytes: number) {
+    this.#socket = socket;
+    this.#maxBytes = maxBytes;
+    socket.on("data", this.#count);
+  }
+
+  lift(): void {
+    this.#socket.off("data", this.#count);
+  }
+
+  readonly #count = (chunk: Buffer): void => {
+    this.#received += chunk.length;
+    if (this.#received <= this.#maxBytes) return;
+    this.onExceeded();
+    // What still comes is thrown away unparsed; the peer gets our close and then the end of the stream.
+    this.#socket.removeAllListeners("data");
+    this.#socket.resume();
+    this.#socket.end();
+  };
+}
+
+function refuseUpgrade(socket: Duplex, status: number, body: string): void {
+  const type = body.startsWith("{") ? "application/json" : "text/plain";
+  const head = [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}`,
+    "Connection: close",
+    `Content-Type: ${type}; charset=utf-8`,
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    "X-Content-Type-Options: nosniff",
+    "Cache-Control: no-store",
+  ];
+  socket.on("error", () => socket.destroy());
+  socket.once("finish", () => socket.destroy());
+  socket.end(`${head.join("\r\n")}\r\n\r\n${body}`);
+}

@@ -1,0 +1,52 @@
+/** What a hello says that is the same whichever version says it, and the numbered health state in it. */
+import { eventDefinitions, methods, type Health, type HelloOk } from "@portreeve/protocol";
+import type { Admission } from "../identity/pairing.ts";
+import type { Clock } from "../kit/clock.ts";
+import type { HelloFacts } from "./versions/wire-version.ts";
+
+export interface HealthFeed {
+  /** The gateway's health as it is; every reading has the next number. */
+  read(): Promise<{ readonly health: Health; readonly healthVersion: number }>;
+}
+
+export function createHealthFeed(health: () => Promise<Health>): HealthFeed {
+  let healthVersion = 0;
+  return {
+    async read() {
+      const reading = await health();
+      healthVersion += 1;
+      return { health: reading, healthVersion };
+    },
+  };
+}
+
+export interface HelloDeps {
+  readonly health: HealthFeed;
+  readonly sessionDefaults: () => Promise<HelloOk["snapshot"]["sessionDefaults"]>;
+  readonly serverVersion: string;
+  readonly bootId: string;
+  readonly clock: Clock;
+  readonly paths: HelloFacts["paths"];
+  readonly authMode: string;
+}
+
+export type GatherHello = (connId: string, admission: Admission) => Promise<HelloFacts>;
+
+export function createHello(deps: HelloDeps): GatherHello {
+  const startedAtMs = deps.clock.now();
+  const methodNames = Object.entries(methods).flatMap(([name, definition]) => (definition.hidden ? [] : [name]));
+  const eventNames = Object.keys(eventDefinitions);
+  return async (connId, admission) => ({
+    serverVersion: deps.serverVersion,
+    bootId: deps.bootId,
+    connId,
+    admission,
+    methods: methodNames,
+    events: eventNames,
+    ...(await deps.health.read()),
+    uptimeMs: deps.clock.now() - startedAtMs,
+    sessionDefaults: await deps.sessionDefaults(),
+    paths: deps.paths,
+    authMode: deps.authMode,
+  });
+}

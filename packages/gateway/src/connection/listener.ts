@@ -1,0 +1,162 @@
+/** The gateway's one port: HTTP and WebSocket, guarded before anything is allocated, closed in order at the end. */
+import { createServer, type Server } from "node:http";
+import type { Health, HelloOk, SessionRow } from "@portreeve/protocol";
+import { limits } from "@portreeve/protocol";
+import type { Bus } from "../bus.ts";
+import type { Dispatch } from "../dispatch/types.ts";
+import { createRequestHandler, serverOptions } from "../http/server.ts";
+import type { Pairing } from "../identity/pairing.ts";
+import type { StateKeys } from "../identity/state-keys.ts";
+import type { Clock } from "../kit/clock.ts";
+import type { Config } from "../kit/config.ts";
+import type { Ids } from "../kit/ids.ts";
+import { background, type Log } from "../kit/log.ts";
+import { Door } from "./door.ts";
+import { createHealthFeed, createHello } from "./hello.ts";
+import { Subscriptions } from "./subscriptions.ts";
+
+export interface ListenerDeps {
+  readonly config: Config["gateway"];
+  readonly keys: Pick<StateKeys, "gatewayKey">;
+  readonly pairing: Pick<Pairing, "authenticate">;
+  readonly dispatch: Dispatch;
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly ids: Ids;
+  readonly log: Log;
+  /** Of the gateway's package. */
+  readonly version: string;
+  readonly paths: { readonly configPath: string; readonly stateDir: string };
+  readonly health: () => Promise<Health>;
+  readonly sessionDefaults: () => Promise<HelloOk["snapshot"]["sessionDefaults"]>;
+  readonly rowOf: (sessionKey: string) => Promise<SessionRow | undefined>;
+}
+
+export interface Listener extends AsyncDisposable {
+  /** For clients on this machine, or under the bind address. */
+  readonly url: string;
+  readonly port: number;
+  /** Sockets that became WebSockets: all since the start, and those not closed yet. */
+  counts(): { readonly accepted: number; readonly open: number };
+  /** Ids of the devices with an open connection. */
+  connectedDevices(): ReadonlySet<string>;
+}
+
+export type ListenCode = "PORT_IN_USE" | "PORT_NOT_PERMITTED" | "ADDRESS_NOT_AVAILABLE" | "LISTEN_FAILED";
+
+/** The port cannot be had; the message is one line with the next step. */
+export class ListenError extends Error {
+  override readonly name = "ListenError";
+  readonly code: ListenCode;
+
+  constructor(code: ListenCode, message: string, cause: unknown) {
+    super(message, { cause });
+    this.code = code;
+  }
+}
+
+const healthIntervalMs = 60_000;
+
+/** Listens; resolves once connections are accepted. @throws ListenError */
+export async function openListener(deps: ListenerDeps): Promise<Listener> {
+  const { config, clock, bus, log, ids } = deps;
+  const health = createHealthFeed(deps.health);
+  const hello = createHello({ ...deps, health, serverVersion: deps.version, bootId: ids.uuid(), authMode: config.auth.mode });
+  const connection = { pairing: deps.pairing, dispatch: deps.dispatch, gatewayKey: deps.keys.gatewayKey, hello, clock, ids, log };
+  const subscriptions = new Subscriptions({ bus, clock, log, rowOf: deps.rowOf });
+  const door = new Door({ config, connection, subscriptions });
+  const failing = async (): Promise<readonly string[]> => {
+    if (door.isClosing) return ["stopping"];
+    return deps.health().then(
+      () => [],
+      () => ["health"],
+    );
+  };
+  const server = createServer(serverOptions, createRequestHandler({ config, clock, failing }));
+  server.on("upgrade", (request, socket, head) => door.upgrade({ request, socket, head }));
+  await listen(server, config);
+
+  const beats = new DisposableStack();
+  beats.use(repeat(clock, limits.tickIntervalMs, () => subscriptions.tell("tick", { ts: clock.now() })));
+  beats.use(repeat(clock, limits.pingIntervalMs, () => door.pingAll()));
+  const tellHealth = async (): Promise<void> => {
+    const reading = await health.read();
+    subscriptions.tell("health", reading.health, { healthVersion: reading.healthVersion });
+  };
+  beats.use(repeat(clock, healthIntervalMs, () => background(log, "tell health", tellHealth())));
+
+  return {
+    url: urlOf(config, portOf(server)),
+    port: portOf(server),
+    counts: () => door.counts(),
+    connectedDevices: () => door.connectedDevices(),
+    async [Symbol.asyncDispose]() {
+      beats.dispose();
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      await door.close();
+      subscriptions[Symbol.dispose]();
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+}
+
+function listen(server: Server, config: Config["gateway"]): Promise<void> {
+  const { port, bind } = config;
+  const host = bind === "loopback" ? "127.0.0.1" : bind === "lan" ? undefined : bind;
+  return new Promise((resolve, reject) => {
+    const onError = (error: NodeJS.ErrnoException): void => reject(toListenError(error, port, host ?? "all addresses"));
+    server.once("error", onError);
+    server.listen({ port, ...(host === undefined ? {} : { host }) }, () => {
+      server.off("error", onError);
+      resolve();
+    });
+  });
+}
+
+function toListenError(error: NodeJS.ErrnoException, port: number, where: string): ListenError {
+  switch (error.code) {
+    case "EADDRINUSE":
+      return new ListenError(
+        "PORT_IN_USE",
+        `port ${port} on ${where} is in use: stop the program that has it, or choose another port with --port N or gateway.port`,
+        error,
+      );
+    case "EACCES":
+      return new ListenError(
+        "PORT_NOT_PERMITTED",
+        `port ${port} on ${where} needs more rights than this user has: choose one above 1023 with --port N or gateway.port`,
+        error,
+      );
+    case "EADDRNOTAVAIL":
+      return new ListenError(
+        "ADDRESS_NOT_AVAILABLE",
+        `${where} is no address of this machine: set gateway.bind to loopback, lan or one of its addresses`,
+        error,
+      );
+    default:
+      return new ListenError("LISTEN_FAILED", `cannot listen on port ${port} of ${where}: ${error.message}`, error);
+  }
+}
+
+function portOf(server: Server): number {
+  const address = server.address();
+  return typeof address === "object" && address !== null ? address.port : 0;
+}
+
+function urlOf({ bind }: Config["gateway"], port: number): string {
+  const host = bind === "loopback" || bind === "lan" ? "127.0.0.1" : bind;
+  return `ws://${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+
+function repeat(clock: Clock, everyMs: number, task: () => void): Disposable {
+  let timer: Disposable;
+  const arm = (): void => {
+    timer = clock.schedule(clock.now() + everyMs, () => {
+      arm();
+      task();
+    });
+  };
+  arm();
+  return { [Symbol.dispose]: () => timer[Symbol.dispose]() };
+}

@@ -1,0 +1,70 @@
+/** What goes out over one socket: answers, and events numbered for this connection alone. */
+import { limits, type ErrorBody, type EventName } from "@portreeve/protocol";
+import { cutCloseReason } from "./close-reason.ts";
+
+/** The part of a WebSocket that sending needs. */
+export interface Sink {
+  readonly bufferedAmount: number;
+  send(text: string): void;
+  close(code: number, reason: string): void;
+}
+
+export interface OutgoingEvent {
+  readonly name: EventName;
+  /** JSON of the payload, in the connection's version: made once for all who hear it. */
+  readonly payloadJson: string;
+  readonly droppable: boolean;
+  /** The number of the health state that the event carries. */
+  readonly healthVersion?: number | undefined;
+}
+
+export class Outbound {
+  readonly #sink: Sink;
+  #seq = 0;
+  #isClosed = false;
+
+  constructor(sink: Sink) {
+    this.#sink = sink;
+  }
+
+  /** The one event without a number: it comes before the connection is one. */
+  challenge(payload: object): void {
+    this.#send(JSON.stringify({ type: "event", event: "connect.challenge", payload }));
+  }
+
+  answer(id: string, payload: unknown): void {
+    this.#sendOrClose(() => JSON.stringify({ type: "res", id, ok: true, payload }));
+  }
+
+  refuse(id: string, error: ErrorBody): void {
+    this.#sendOrClose(() => JSON.stringify({ type: "res", id, ok: false, error }));
+  }
+
+  /** An event that is skipped uses up its number: the gap tells the client to read again. */
+  event({ name, payloadJson, droppable, healthVersion }: OutgoingEvent): void {
+    this.#seq += 1;
+    if (droppable && this.#isFull()) return;
+    const stateVersion = healthVersion === undefined ? "" : `,"stateVersion":{"presence":0,"health":${healthVersion}}`;
+    this.#sendOrClose(() => `{"type":"event","event":${JSON.stringify(name)},"payload":${payloadJson},"seq":${this.#seq}${stateVersion}}`);
+  }
+
+  /** Nothing is sent after this. */
+  close(code: number, reason: string): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#sink.close(code, cutCloseReason(reason));
+  }
+
+  #sendOrClose(makeText: () => string): void {
+    if (this.#isFull()) this.close(1008, "slow consumer");
+    else this.#send(makeText());
+  }
+
+  #send(text: string): void {
+    if (!this.#isClosed) this.#sink.send(text);
+  }
+
+  #isFull(): boolean {
+    return this.#sink.bufferedAmount > limits.maxBufferedBytes;
+  }
+}

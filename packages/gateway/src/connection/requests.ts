@@ -1,0 +1,96 @@
+/** The requests of one open connection: parsed, dispatched, answered under their id, and no more of them at once than it may have. */
+import { isMethodName, limits, parseFrame, ProtocolError, type RequestFrame } from "@portreeve/protocol";
+import type { ConnectionHandle, Dispatch } from "../dispatch/types.ts";
+import { background, type Log } from "../kit/log.ts";
+import type { Principal } from "../principal/principal.ts";
+import type { Outbound } from "./outbound.ts";
+import type { WireVersion } from "./versions/wire-version.ts";
+
+export interface RequestsDeps {
+  readonly dispatch: Dispatch;
+  readonly log: Log;
+  readonly principal: Principal;
+  readonly version: WireVersion;
+  readonly outbound: Outbound;
+  readonly handle: ConnectionHandle;
+  /** Stops and resumes reading from the socket. What was read already may still arrive. */
+  readonly pause: () => void;
+  readonly resume: () => void;
+}
+
+export class Requests {
+  readonly #deps: RequestsDeps;
+  readonly #inWork = new Set<AbortController>();
+  /** Frames that were in the socket's buffer when reading stopped. */
+  readonly #waiting: string[] = [];
+  #isPaused = false;
+  #wrongRoleAnswers = 0;
+  #isEnded = false;
+
+  constructor(deps: RequestsDeps) {
+    this.#deps = deps;
+  }
+
+  receive(text: string): void {
+    if (this.#isEnded) return;
+    if (this.#inWork.size < limits.requestsInFlight) return this.#start(text);
+    this.#waiting.push(text);
+    if (this.#isPaused) return;
+    this.#isPaused = true;
+    this.#deps.pause();
+  }
+
+  /** Nobody waits for answers any more. */
+  end(): void {
+    this.#isEnded = true;
+    this.#waiting.length = 0;
+    for (const controller of this.#inWork) controller.abort(new ProtocolError("SHUTTING_DOWN", "the connection is closed"));
+  }
+
+  #start(text: string): void {
+    const { log, outbound, version, handle } = this.#deps;
+    const parsed = parseFrame(text);
+    if (parsed.kind === "not-json") return log.debug({ connId: handle.connId }, "a frame that is not JSON was ignored");
+    if (parsed.kind === "frame") return background(log, "answer request", this.#answer(parsed.frame));
+    this.#wrongRoleAnswers = 0;
+    outbound.refuse(
+      parsed.id,
+      version.error(
+        new ProtocolError("INVALID_FRAME", parsed.message, { remedy: "Send one JSON object with type, id, method and params." }),
+      ),
+    );
+  }
+
+  async #answer({ id, method, params }: RequestFrame): Promise<void> {
+    const { dispatch, principal, outbound, version, handle } = this.#deps;
+    const controller = new AbortController();
+    this.#inWork.add(controller);
+    const accept = (accepted: unknown): void => outbound.answer(id, isMethodName(method) ? version.accepted(method, accepted) : accepted);
+    try {
+      const result = await dispatch(principal, method, params, { connection: handle, signal: controller.signal, accept });
+      this.#wrongRoleAnswers = 0;
+      outbound.answer(id, isMethodName(method) ? version.result(method, result) : result);
+    } catch (error) {
+      this.#refuse(id, error);
+    } finally {
+      this.#inWork.delete(controller);
+      this.#startWaiting();
+    }
+  }
+
+  #refuse(id: string, thrown: unknown): void {
+    const { log, outbound, version, handle } = this.#deps;
+    if (!(thrown instanceof ProtocolError)) log.error({ err: thrown, connId: handle.connId }, "a request failed outside of dispatch");
+    const error = thrown instanceof ProtocolError ? thrown : new ProtocolError("INTERNAL", "internal error");
+    outbound.refuse(id, version.error(error));
+    this.#wrongRoleAnswers = error.code === "WRONG_CALLER" ? this.#wrongRoleAnswers + 1 : 0;
+    if (this.#wrongRoleAnswers > limits.wrongRoleAnswers) outbound.close(1008, "repeated unauthorized calls");
+  }
+
+  #startWaiting(): void {
+    while (this.#waiting.length > 0 && this.#inWork.size < limits.requestsInFlight) this.#start(this.#waiting.shift() ?? "");
+    if (!this.#isPaused || this.#waiting.length > 0) return;
+    this.#isPaused = false;
+    this.#deps.resume();
+  }
+}

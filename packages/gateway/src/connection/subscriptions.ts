@@ -1,0 +1,109 @@
+/** Who hears what: events from the bus go to the open connections that may and want to hear them. */
+import { agentOfSessionKey, covers, eventDefinitions, type EventName, type EventPayload, type SessionRow } from "@portreeve/protocol";
+import type { Bus, BusMessages } from "../bus.ts";
+import type { Clock } from "../kit/clock.ts";
+import { background, type Log } from "../kit/log.ts";
+import type { Principal } from "../principal/principal.ts";
+import type { OutgoingEvent } from "./outbound.ts";
+import type { WireVersion } from "./versions/wire-version.ts";
+
+/** A connection, as far as events go. */
+export interface Hearer {
+  readonly principal: Principal | undefined;
+  readonly version: WireVersion | undefined;
+  readonly caps: readonly string[];
+  readonly hearsSessions: boolean;
+  follows(wireId: string): boolean;
+  sendEvent(event: OutgoingEvent): void;
+}
+
+export interface SubscriptionsDeps {
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** The session as lists show it; undefined when there is none. */
+  readonly rowOf: (sessionKey: string) => Promise<SessionRow | undefined>;
+}
+
+/** Whether `principal` may hear `name` at all: its scope, and for whoever is no operator only what is for everyone. Fails closed. */
+export function mayHear(principal: Principal | undefined, name: EventName): boolean {
+  if (principal === undefined) return false;
+  const { scope } = eventDefinitions[name];
+  if (scope === "everyone") return true;
+  const isOperator = principal.kind === "secret" || (principal.kind === "device" && principal.role === "operator");
+  return isOperator && covers(principal.scopes, scope);
+}
+
+export class Subscriptions implements Disposable {
+  readonly #deps: SubscriptionsDeps;
+  readonly #hearers = new Set<Hearer>();
+  readonly #bus: DisposableStack;
+  /** Looks up one session row after the other, so that changes arrive in their order. */
+  #lookups: Promise<void> = Promise.resolve();
+
+  constructor(deps: SubscriptionsDeps) {
+    this.#deps = deps;
+    this.#bus = new DisposableStack();
+    this.#bus.use(deps.bus.subscribe("agent", (event) => this.#tellAgent(event)));
+    // The end of a reply is not live text: whoever loses it must be closed, not left waiting.
+    this.#bus.use(deps.bus.subscribe("chat", (event) => this.tell("chat", event, { droppable: event.state === "delta" })));
+    this.#bus.use(deps.bus.subscribe("sessions.changed", (change) => this.#tellSessions(change)));
+    this.#bus.use(deps.bus.subscribe("device.pair.requested", (request) => this.tell("device.pair.requested", request)));
+    this.#bus.use(deps.bus.subscribe("device.pair.resolved", (resolution) => this.tell("device.pair.resolved", resolution)));
+  }
+
+  add(hearer: Hearer): void {
+    this.#hearers.add(hearer);
+  }
+
+  remove(hearer: Hearer): void {
+    this.#hearers.delete(hearer);
+  }
+
+  /** Sends the event to every connection with its scope that `wants` it. */
+  tell<N extends EventName>(
+    name: N,
+    payload: EventPayload<N>,
+    options: { readonly wants?: (hearer: Hearer) => boolean; readonly droppable?: boolean; readonly healthVersion?: number } = {},
+  ): void {
+    const { wants = () => true, droppable = eventDefinitions[name].droppable, healthVersion } = options;
+    const texts = new Map<WireVersion, string>();
+    for (const hearer of this.#hearers) {
+      const { version } = hearer;
+      if (version === undefined || !mayHear(hearer.principal, name) || !wants(hearer)) continue;
+      const payloadJson = texts.get(version) ?? JSON.stringify(version.event(name, payload));
+      texts.set(version, payloadJson);
+      hearer.sendEvent({ name, payloadJson, droppable, healthVersion });
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#bus.dispose();
+  }
+
+  /** What tools were called with and answered goes to whoever started the run and asked for it. */
+  #tellAgent(event: BusMessages["agent"]): void {
+    const wants =
+      event.stream === "tool" ? (hearer: Hearer) => hearer.caps.includes("tool-events") && hearer.follows(event.runId) : () => true;
+    this.tell("agent", event, { wants });
+  }
+
+  #tellSessions({ sessionKey, reason, runId }: BusMessages["sessions.changed"]): void {
+    const wants = (hearer: Hearer): boolean => hearer.hearsSessions;
+    if (![...this.#hearers].some(wants)) return;
+    const ts = this.#deps.clock.now();
+    const tell = async (): Promise<void> => {
+      const session = await this.#deps.rowOf(sessionKey);
+      const agentId = session?.agentId ?? agentOfSessionKey(sessionKey) ?? "";
+      this.tell(
+        "sessions.changed",
+        { sessionKey, agentId, reason, ts, ...(runId === undefined ? {} : { runId }), ...(session === undefined ? {} : { session }) },
+        { wants },
+      );
+    };
+    // A failed look-up loses one hint; the next change is told all the same.
+    const lookup = this.#lookups.then(tell);
+    this.#lookups = lookup.catch(() => undefined);
+    background(this.#deps.log, "tell session change", lookup);
+  }
+}

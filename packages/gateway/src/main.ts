@@ -1,0 +1,65 @@
+/** A gateway as a process runs it: configuration, composition, a file that says where it is, and the end. */
+import { rm, writeFile } from "node:fs/promises";
+import packageJson from "../package.json" with { type: "json" };
+import { compose } from "./compose.ts";
+import { createSystemClock } from "./kit/clock.ts";
+import { readConfig } from "./kit/config.ts";
+import { runningFileIn, secretFileIn } from "./kit/home.ts";
+import { createIds } from "./kit/ids.ts";
+import { createLog, type LogLevel } from "./kit/log.ts";
+import { resolveDefaultModel } from "./models/defaults.ts";
+
+export interface GatewayOptions {
+  readonly configFile: string;
+  readonly stateDir: string;
+  readonly workspaceDir: string;
+  /** Instead of the configured one; 0 takes a free one. */
+  readonly port?: number | undefined;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly logLevel?: LogLevel | undefined;
+}
+
+export interface RunningGateway extends AsyncDisposable {
+  readonly url: string;
+  /** Where the shared secret is kept, or which setting holds it. */
+  readonly secretFrom: string;
+  readonly modelId: string;
+  /** Why this model: a short phrase. */
+  readonly modelWhy: string;
+}
+
+/**
+ * Starts a gateway and resolves when it listens.
+ * @throws ConfigError, StateKeyError, StateFolderError or ListenError, each with one line for a person.
+ */
+export async function runGateway(options: GatewayOptions): Promise<RunningGateway> {
+  const { configFile, stateDir, workspaceDir, env } = options;
+  const config = await readConfig(configFile);
+  const gateway = await compose({
+    config: options.port === undefined ? config : { ...config, gateway: { ...config.gateway, port: options.port } },
+    configFile,
+    stateDir,
+    workspaceDir,
+    env,
+    version: packageJson.version,
+    log: createLog(options.logLevel ?? "info"),
+    clock: createSystemClock(),
+    ids: createIds(),
+    checkResults: env["PORTREEVE_CHECK_RESULTS"] === "1",
+  });
+  const { url } = gateway.listener;
+  const runningFile = runningFileIn(stateDir);
+  await writeFile(runningFile, `${JSON.stringify({ url, pid: process.pid })}\n`, { mode: 0o600 });
+  const sources = { config: `gateway.auth.token in ${configFile}`, environment: "PORTREEVE_TOKEN", file: secretFileIn(stateDir) };
+  const model = resolveDefaultModel(config.agents.entries["main"]?.model ?? config.agents.defaults.model, env);
+  return {
+    url,
+    secretFrom: sources[gateway.keys.secretSource],
+    modelId: model.id,
+    modelWhy: model.why,
+    async [Symbol.asyncDispose]() {
+      await gateway[Symbol.asyncDispose]();
+      await rm(runningFile, { force: true });
+    },
+  };
+}

@@ -1,0 +1,49 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { createSystemClock } from "../kit/clock.ts";
+import { Secret } from "../kit/secret.ts";
+import type { ProviderAccess } from "./ai-sdk.ts";
+import { toModelError } from "./provider-error.ts";
+
+const access: ProviderAccess = {
+  provider: "local",
+  baseUrl: "https://127.0.0.1:1/v1",
+  apiKey: new Secret("key-of-the-test-0123456789"),
+  keyPlace: "models.providers.local.apiKey",
+  clock: createSystemClock(),
+};
+
+test("no part of a key is left where a long message is cut", () => {
+  const error = toModelError({ message: `${"x".repeat(390)} key-of-the-test-0123456789` }, access, "m");
+
+  assert.doesNotMatch(error.message, /key-of/);
+});
+
+test("a placeholder of a key does not tear messages apart", () => {
+  const error = toModelError({ message: "no such thing", statusCode: 400 }, { ...access, apiKey: new Secret("no") }, "m");
+
+  assert.equal(error.message, "local answered with an error (HTTP 400): no such thing");
+});
+
+test("a certificate that is not trusted is not worth a retry, a host that is not found is", () => {
+  const failures = ["DEPTH_ZERO_SELF_SIGNED_CERT", "EAI_AGAIN"].map((code) => {
+    const cause = Object.assign(new Error("no"), { code });
+    return toModelError(Object.assign(new Error("no", { cause }), { name: "AI_APICallError", isRetryable: true }), access, "m");
+  });
+
+  assert.deepEqual(
+    failures.map(({ kind, retryable, message }) => [kind, retryable, message.includes("DEPTH_ZERO") || message.includes("EAI_AGAIN")]),
+    [
+      ["network", false, true],
+      ["network", true, true],
+    ],
+  );
+});
+
+for (const thrown of ["boom", undefined, null, ["boom"], 7, { message: { nested: true } }]) {
+  test(`${JSON.stringify(thrown)} thrown by a package is an unknown failure, not another one`, () => {
+    const error = toModelError(thrown, access, "m");
+
+    assert.deepEqual([error.kind, error.retryable], ["unknown", false]);
+  });
+}

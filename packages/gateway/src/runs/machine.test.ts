@@ -1,0 +1,80 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import type { JournalEntry } from "../store/journal.ts";
+import { apply, fold, JournalError, type RunState } from "./machine.ts";
+
+const usage = { input: 1, output: 1, totalTokens: 2 };
+const call = (id: string): JournalEntry => ({ kind: "reply", content: [{ type: "toolCall", id, name: "ls", arguments: {} }], model: "m", reason: "tool-calls", usage });
+const said = (text: string): JournalEntry => ({ kind: "reply", content: [{ type: "text", text }], model: "m", reason: "stop", usage });
+const result = (toolCallId: string, over: Partial<Extract<JournalEntry, { kind: "tool-result" }>> = {}): JournalEntry => ({ kind: "tool-result", toolCallId, name: "ls", text: "", isError: false, parks: false, ...over });
+const input: JournalEntry = { kind: "input", text: "go" };
+const parked: JournalEntry = { kind: "parked", on: "children", eventSeq: 7 };
+const completions: JournalEntry = { kind: "completions", completions: [] };
+const failed: JournalEntry = { kind: "model-error", errorKind: "overloaded", message: "busy", retryable: true, retryAtMs: 5, partial: "half" };
+const ended: JournalEntry = { kind: "ended", outcome: "succeeded", text: "", error: undefined, stopReason: "stop" };
+const intent: JournalEntry = { kind: "tool-intent", toolCallId: "a", name: "ls", args: {} };
+
+/** One journal that reaches each phase. */
+const journals = {
+  fresh: [],
+  thinking: [input],
+  working: [input, call("a")],
+  parking: [input, call("a"), result("a", { parks: true })],
+  parked: [input, call("a"), result("a", { parks: true }), parked],
+  answered: [input, said("done")],
+  ended: [input, said("done"), ended],
+} satisfies Record<RunState["phase"], readonly JournalEntry[]>;
+
+/** Which entries may follow in which phase: the whole table, so that a new entry or phase must be placed in it. */
+const follows: Record<JournalEntry["kind"], { entry: JournalEntry; in: readonly RunState["phase"][] }> = {
+  input: { entry: input, in: ["fresh"] },
+  completions: { entry: completions, in: ["fresh", "parked"] },
+  reply: { entry: said("x"), in: ["thinking"] },
+  "model-error": { entry: failed, in: ["thinking"] },
+  "tool-intent": { entry: intent, in: ["working"] },
+  "tool-result": { entry: result("a"), in: ["working"] },
+  parked: { entry: parked, in: ["parking"] },
+  ended: { entry: ended, in: ["fresh", "thinking", "working", "parking", "parked", "answered"] },
+};
+
+for (const phase of Object.keys(journals) as RunState["phase"][]) {
+  test(`phase ${phase} takes exactly the entries that may follow it`, () => {
+    const state = fold(journals[phase]);
+
+    assert.equal(state.phase, phase);
+    for (const { entry, in: phases } of Object.values(follows)) {
+      if (phases.includes(phase)) assert.doesNotThrow(() => apply(state, entry), entry.kind);
+      else assert.throws(() => apply(state, entry), JournalError, entry.kind);
+    }
+  });
+}
+
+test("a turn goes on only when every call of the reply has its result", () => {
+  const two: JournalEntry = { kind: "reply", content: ["a", "b"].map((id) => ({ type: "toolCall", id, name: "ls", arguments: {} })), model: "m", reason: "tool-calls", usage };
+
+  const half = fold([input, two, result("b")]);
+  const whole = fold([input, two, result("b"), result("a")]);
+
+  assert.equal(half.phase, "working");
+  assert.equal(whole.phase, "thinking");
+});
+
+test("a run that parks waits for the other calls of the same reply", () => {
+  const two: JournalEntry = { kind: "reply", content: ["a", "b"].map((id) => ({ type: "toolCall", id, name: "ls", arguments: {} })), model: "m", reason: "tool-calls", usage };
+
+  const states = [fold([input, two, result("a", { parks: true })]), fold([input, two, result("a", { parks: true }), result("b")])];
+
+  assert.deepEqual(states.map((state) => state.phase), ["working", "parking"]);
+});
+
+test("a second result for one call is refused", () => {
+  assert.throws(() => fold([input, call("a"), result("a"), result("a")]), JournalError);
+});
+
+test("failed attempts are counted until a reply succeeds", () => {
+  const state = fold([input, failed, failed]);
+  const after = fold([input, failed, failed, call("a"), result("a")]);
+
+  assert.equal(state.phase === "thinking" && state.failures.length, 2);
+  assert.equal(after.phase === "thinking" && after.failures.length, 0);
+});

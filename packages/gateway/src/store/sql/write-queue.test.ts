@@ -1,0 +1,67 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { Kysely } from "kysely";
+import { ProtocolError } from "@portreeve/protocol";
+import { createDialect, openDatabase } from "./dialect.ts";
+import { migrate } from "./migrate.ts";
+import type { Database } from "./schema.ts";
+import { WriteQueue } from "./write-queue.ts";
+
+async function open() {
+  const raw = openDatabase(":memory:");
+  const db = new Kysely<Database>({ dialect: createDialect(raw) });
+  await migrate(db);
+  const queue = new WriteQueue(db);
+  const write = (name: string, size = 1) => queue.write((tx) => tx.insertInto("counters").values({ name: name.padEnd(size, "x"), value: 1 }).execute());
+  const names = async () => (await db.selectFrom("counters").select("name").orderBy("name").execute()).map((row) => row.name);
+  return { raw, queue, write, names, [Symbol.asyncDispose]: () => db.destroy() };
+}
+
+test("writes of one turn are all there when they resolve", async () => {
+  await using store = await open();
+
+  await Promise.all(["a", "b", "c"].map((name) => store.write(name)));
+
+  assert.deepEqual(await store.names(), ["a", "b", "c"]);
+});
+
+test("a write that throws undoes itself alone", async () => {
+  await using store = await open();
+  const failing = store.queue.write(async (tx) => {
+    await tx.insertInto("counters").values({ name: "half", value: 1 }).execute();
+    throw new Error("no");
+  });
+
+  const outcomes = await Promise.allSettled([store.write("a"), failing, store.write("b")]);
+
+  assert.deepEqual(outcomes.map((outcome) => outcome.status), ["fulfilled", "rejected", "fulfilled"]);
+  assert.deepEqual(await store.names(), ["a", "b"]);
+});
+
+test("a full disk refuses every write of the commit, keeps what was there, and writing works again with space", async () => {
+  await using store = await open();
+  await store.write("before");
+  const pages = Number(store.raw.prepare("pragma page_count").get()?.["page_count"]);
+  store.raw.exec(`pragma max_page_count = ${pages}`);
+
+  const outcomes = await Promise.allSettled([store.write("small"), store.write("large", 100_000), store.write("other")]);
+  store.raw.exec(`pragma max_page_count = ${pages + 1_000}`);
+  await store.write("after");
+
+  for (const outcome of outcomes) {
+    assert.equal(outcome.status, "rejected");
+    assert.ok(outcome.status === "rejected" && outcome.reason instanceof ProtocolError && outcome.reason.code === "STORE_UNAVAILABLE");
+  }
+  assert.deepEqual(await store.names(), ["after", "before"]);
+});
+
+test("draining waits for what is queued", async () => {
+  await using store = await open();
+  const settled: string[] = [];
+  void store.write("a").then(() => settled.push("a"));
+
+  await store.queue.drain();
+  await Promise.resolve();
+
+  assert.deepEqual(settled, ["a"]);
+});

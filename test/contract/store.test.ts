@@ -1,0 +1,427 @@
+/** What every store driver must hold. SQLite in memory is the driver there is. */
+import assert from "node:assert/strict";
+import test from "node:test";
+import { createIds } from "../../packages/gateway/src/kit/ids.ts";
+import { openStoreFile } from "../../packages/gateway/src/store/sqlite.ts";
+import type { ChildToSpawn, Claim, Claimer, Ending, PairingAsk, RunToAdmit, Store } from "../../packages/gateway/src/store/store.ts";
+
+const drivers: Readonly<Record<string, () => Promise<Store>>> = { sqlite: () => openStoreFile(":memory:", createIds()) };
+
+const claimer: Claimer = { owner: "w1", leaseMs: 1_000, limit: 50, maxConcurrentChildren: 50, quote: (all, open) => `${all.map((one) => one.text).join("+")}|${open}` };
+const done: Ending = { outcome: "succeeded", text: "result", error: undefined, stopReason: "stop" };
+
+function run(over: Partial<RunToAdmit> = {}): RunToAdmit {
+  return {
+    sessionKey: "agent:main:main",
+    agentId: "main",
+    wireId: "k1",
+    input: "hello",
+    label: undefined,
+    defaultModel: "scripted/scripted",
+    authority: { scopes: ["operator.write"], owner: false, depth: 0 },
+    startedBy: "device:a",
+    timeoutMs: undefined,
+    paramsHash: "h",
+    ...over,
+  };
+}
+
+function child(parent: Claim, over: Partial<ChildToSpawn> = {}): ChildToSpawn {
+  return {
+    parentSessionKey: parent.run.sessionKey,
+    parentRunId: parent.run.runId,
+    agentId: "main",
+    task: "look",
+    label: undefined,
+    model: undefined,
+    defaultModel: "scripted/scripted",
+    scopes: ["operator.write"],
+    spawnedBy: `run:${parent.run.runId}`,
+    timeoutMs: undefined,
+    cleanup: "keep",
+    idempotencyKey: "c1",
+    paramsHash: "h",
+    limits: { maxSpawnDepth: 2, maxChildrenPerAgent: 3 },
+    ...over,
+  };
+}
+
+function ask(over: Partial<PairingAsk> = {}): PairingAsk {
+  return {
+    deviceId: "d1",
+    publicKey: "k".repeat(43),
+    displayName: undefined,
+    platform: "linux",
+    deviceFamily: undefined,
+    clientId: "cli",
+    clientMode: "cli",
+    remoteIp: undefined,
+    role: "operator",
+    scopes: ["operator.read"],
+    reason: "not-paired",
+    isRepair: false,
+    ...over,
+  };
+}
+
+async function claimOne(store: Store, nowMs: number, over: Partial<Claimer> = {}): Promise<Claim> {
+  const [claim, ...rest] = await store.runs.claim({ ...claimer, ...over }, nowMs);
+  assert.ok(claim !== undefined, "a run can be claimed");
+  assert.equal(rest.length, 0);
+  return claim;
+}
+
+/** A parent that has spawned `count` children and parked. */
+async function parkedParent(store: Store, count: number): Promise<Claim> {
+  await store.runs.admit(run(), 1);
+  const parent = await claimOne(store, 2);
+  for (let index = 0; index < count; index += 1) {
+    assert.equal((await store.runs.spawn(child(parent, { idempotencyKey: `c${index}` }), 3)).kind, "accepted");
+  }
+  assert.equal(await store.runs.park(parent.run.runId, parent.epoch, 0, 4), "parked");
+  return parent;
+}
+
+for (const [driver, open] of Object.entries(drivers)) {
+  test(`${driver}: the same key and parameters find the first run, other parameters are a mismatch`, async () => {
+    await using store = await open();
+
+    const first = await store.runs.admit(run(), 1);
+    const again = await store.runs.admit(run(), 2);
+    const other = await store.runs.admit(run({ paramsHash: "other" }), 3);
+    const elsewhere = await store.runs.admit(run({ startedBy: "device:b" }), 4);
+
+    assert.equal(first.kind, "admitted");
+    assert.equal(again.kind === "replayed" && again.run.runId, first.kind === "admitted" && first.run.runId);
+    assert.equal(other.kind, "mismatch");
+    assert.equal(elsewhere.kind, "admitted");
+  });
+
+  test(`${driver}: a session has one running run, and the next one is claimed when it has ended`, async () => {
+    await using store = await open();
+    await store.runs.admit(run({ wireId: "k1" }), 1);
+    await store.runs.admit(run({ wireId: "k2" }), 2);
+
+    const first = await claimOne(store, 3);
+    const meanwhile = await store.runs.claim(claimer, 4);
+    await store.runs.end(first.run.runId, first.epoch, done, [], 5);
+    const second = await claimOne(store, 6);
+
+    assert.deepEqual([first.run.wireId, meanwhile.length, second.run.wireId], ["k1", 0, "k2"]);
+  });
+
+  test(`${driver}: a worker whose lease was taken over can write nothing`, async () => {
+    await using store = await open();
+    await store.runs.admit(run(), 1);
+    const zombie = await claimOne(store, 2);
+
+    const heir = await claimOne(store, 2 + claimer.leaseMs, { owner: "w2" });
+    const { runId } = zombie.run;
+
+    assert.equal(heir.epoch, zombie.epoch + 1);
+    assert.equal(await store.runs.append(runId, zombie.epoch, [{ kind: "tool-intent", toolCallId: "x", name: "ls", args: {} }], [], 9), "lost");
+    assert.equal(await store.runs.park(runId, zombie.epoch, 0, 9), "lost");
+    assert.equal((await store.runs.end(runId, zombie.epoch, done, [], 9)).kind, "lost");
+    assert.equal((await store.runs.end(runId, heir.epoch, done, [], 9)).kind, "ended");
+    assert.equal((await store.runs.end(runId, heir.epoch, done, [], 9)).kind, "lost");
+  });
+
+  test(`${driver}: a claim after a crash continues the journal and says nothing twice`, async () => {
+    await using store = await open();
+    await store.runs.admit(run(), 1);
+    await claimOne(store, 2);
+
+    await store.runs.releaseAll();
+    const again = await claimOne(store, 3);
+
+    assert.deepEqual(again.journal, [{ kind: "input", text: "hello" }]);
+    assert.equal((await store.sessions.listMessages("agent:main:main", { limit: 10, offset: 0 })).total, 1);
+  });
+
+  test(`${driver}: a spawn is one child however often it is asked for`, async () => {
+    await using store = await open();
+    await store.runs.admit(run(), 1);
+    const parent = await claimOne(store, 2);
+
+    const outcomes = await Promise.all(Array.from({ length: 5 }, () => store.runs.spawn(child(parent), 3)));
+
+    assert.deepEqual(outcomes.map((outcome) => outcome.kind).sort(), ["accepted", "replayed", "replayed", "replayed", "replayed"]);
+    assert.equal((await store.runs.counts()).children.accepted, 1);
+  });
+
+  test(`${driver}: limits are exact when spawns race, and a refused spawn leaves nothing`, async () => {
+    await using store = await open();
+    await store.runs.admit(run(), 1);
+    const parent = await claimOne(store, 2);
+    const sessionsBefore = await store.sessions.count();
+
+    const outcomes = await Promise.all(Array.from({ length: 50 }, (_, index) => store.runs.spawn(child(parent, { idempotencyKey: `c${index}` }), 3)));
+
+    assert.equal(outcomes.filter((outcome) => outcome.kind === "accepted").length, 3);
+    assert.equal(outcomes.filter((outcome) => outcome.kind === "too-many").length, 47);
+    assert.equal((await store.sessions.count()) - sessionsBefore, 3);
+  });
+
+  test(`${driver}: depth counts from the parent's row, and a run that has ended spawns nothing`, async () => {
+    await using store = await open();
+    await store.runs.admit(run(), 1);
+    const top = await claimOne(store, 2);
+    await store.runs.spawn(child(top), 3);
+    const middle = await claimOne(store, 4);
+    await store.runs.spawn(child(middle), 5);
+    const bottom = await claimOne(store, 6);
+
+    const deeper = await store.runs.spawn(child(bottom), 7);
+    await store.runs.end(bottom.run.runId, bottom.epoch, done, [], 8);
+    const late = await store.runs.spawn(child(bottom, { limits: { maxSpawnDepth: 5, maxChildrenPerAgent: 5 } }), 9);
+
+    assert.deepEqual([top, middle, bottom].map((claim) => claim.run.authority.depth), [0, 1, 2]);
+    assert.deepEqual(deeper, { kind: "too-deep", depth: 2 });
+    assert.equal(late.kind, "parent-ended");
+  });
+
+  test(`${driver}: a parked parent wakes with every result there is, each exactly once`, async () => {
+    await using store = await open();
+    const parent = await parkedParent(store, 2);
+    const children = await store.runs.claim(claimer, 5);
+    for (const one of children) await store.runs.end(one.run.runId, one.epoch, done, [], 6);
+
+    const woken = await claimOne(store, 7);
+    await store.runs.append(woken.run.runId, woken.epoch, [], [], 8);
+    const counts = await store.runs.counts();
+
+    assert.equal(woken.run.runId, parent.run.runId);
+    assert.deepEqual(woken.consumed.map((completion) => completion.text), ["result", "result"]);
+    assert.deepEqual(counts.children, { accepted: 2, completed: 2, announced: 2, undelivered: 0 });
+    assert.equal((await store.runs.claim(claimer, 9)).length, 0);
+  });
+
+  test(`${driver}: a child that ended before the park is seen by the park`, async () => {
+    await using store = await open();
+    await store.runs.admit(run(), 1);
+    const parent = await claimOne(store, 2);
+    await store.runs.spawn(child(parent), 3);
+    const one = await claimOne(store, 4);
+    await store.runs.end(one.run.runId, one.epoch, done, [], 5);
+
+    const parked = await store.runs.park(parent.run.runId, parent.epoch, 0, 6);
+    const woken = await claimOne(store, 7);
+
+    assert.equal(parked, "unread");
+    assert.equal(woken.consumed.length, 1);
+  });
+
+  test(`${driver}: results that no run waits for come in one announce run, named by the oldest`, async () => {
+    await using store = await open();
+    await store.runs.admit(run(), 1);
+    const parent = await claimOne(store, 2);
+    for (const key of ["c1", "c2"]) await store.runs.spawn(child(parent, { idempotencyKey: key }), 3);
+    await store.runs.end(parent.run.runId, parent.epoch, done, [], 4);
+    const children = await store.runs.claim(claimer, 5);
+    for (const one of children) await store.runs.end(one.run.runId, one.epoch, done, [], 6);
+
+    const announce = await claimOne(store, 7);
+
+    assert.equal(announce.run.wireId, `announce:v1:${children[0]?.run.sessionKey}:${children[0]?.run.wireId}`);
+    assert.equal(announce.consumed.length, 2);
+    assert.equal(announce.run.authority.owner, false);
+    assert.equal(announce.run.sessionKey, parent.run.sessionKey);
+  });
+
+  test(`${driver}: results left unread when the parent ends are announced after it`, async () => {
+    await using store = await open();
+    await store.runs.admit(run(), 1);
+    const parent = await claimOne(store, 2);
+    await store.runs.spawn(child(parent), 3);
+    const one = await claimOne(store, 4);
+    await store.runs.end(one.run.runId, one.epoch, done, [], 5);
+
+    assert.equal((await store.runs.claim(claimer, 6)).length, 0);
+    await store.runs.end(parent.run.runId, parent.epoch, done, [], 7);
+
+    assert.equal((await claimOne(store, 8)).run.trigger, "announce");
+  });
+
+  test(`${driver}: a cancel reaches every descendant, fences their workers and announces nothing`, async () => {
+    await using store = await open();
+    const parent = await parkedParent(store, 2);
+    const [first] = await store.runs.claim(claimer, 5);
+    assert.ok(first !== undefined);
+    await store.runs.spawn(child(first), 6);
+
+    const cancelled = await store.runs.cancel({ sessionKey: parent.run.sessionKey }, new Map([[first.run.runId, "half"]]), 7);
+    const late = await store.runs.end(first.run.runId, first.epoch, done, [], 8);
+    const messages = await store.sessions.listMessages(first.run.sessionKey, { limit: 10, offset: 0 });
+
+    assert.equal(cancelled.length, 4);
+    assert.equal(late.kind, "lost");
+    assert.deepEqual(messages.messages.at(-1)?.content, [{ type: "text", text: "half" }]);
+    assert.equal((await store.runs.claim(claimer, 9)).length, 0);
+    await store.runs.ensureDelivery(10);
+    assert.equal((await store.runs.claim(claimer, 11)).length, 0);
+  });
+
+  test(`${driver}: a cancelled child still wakes the parent that goes on`, async () => {
+    await using store = await open();
+    await parkedParent(store, 1);
+    const one = await claimOne(store, 5);
+
+    await store.runs.cancel({ sessionKey: one.run.sessionKey }, new Map(), 6);
+
+    assert.deepEqual((await claimOne(store, 7)).consumed.map((completion) => completion.outcome), ["cancelled"]);
+  });
+
+  test(`${driver}: a deadline counts from the first turn, ends what waits and names what runs`, async () => {
+    await using store = await open();
+    await store.runs.admit(run({ timeoutMs: 100 }), 1);
+    const parent = await claimOne(store, 50);
+    await store.runs.spawn(child(parent, { timeoutMs: 10 }), 51);
+    await claimOne(store, 60);
+    await store.runs.park(parent.run.runId, parent.epoch, 0, 61);
+
+    const early = await store.runs.expire(69);
+    const childDue = await store.runs.expire(70);
+    const parentDue = await store.runs.expire(150);
+
+    assert.deepEqual([early.ended.length, early.running.length], [0, 0]);
+    assert.deepEqual([childDue.ended.length, childDue.running.length], [0, 1]);
+    assert.deepEqual(parentDue.ended.map((one) => one.status), ["timed_out"]);
+  });
+
+  test(`${driver}: concurrent children are bounded, and those that wait for their own hold no slot`, async () => {
+    await using store = await open();
+    const parent = await parkedParent(store, 2);
+    const one = { maxConcurrentChildren: 1 };
+
+    const first = await claimOne(store, 5, one);
+    const none = await store.runs.claim({ ...claimer, ...one }, 6);
+    await store.runs.spawn(child(first), 7);
+    await store.runs.park(first.run.runId, first.epoch, 0, 8);
+    const second = await claimOne(store, 9, one);
+
+    assert.equal(none.length, 0);
+    assert.notEqual(second.run.runId, parent.run.runId);
+    assert.notEqual(second.run.runId, first.run.runId);
+  });
+
+  test(`${driver}: a session of another tree is not there`, async () => {
+    await using store = await open();
+    await store.runs.admit(run(), 1);
+    await store.runs.admit(run({ sessionKey: "agent:main:other", wireId: "k2" }), 1);
+
+    const seen = await store.sessions.list({ limit: 10, offset: 0, rootKey: "agent:main:main", archived: false });
+
+    assert.deepEqual(seen.sessions.map((session) => session.key), ["agent:main:main"]);
+    assert.equal(await store.sessions.find("agent:main:other", "agent:main:main"), undefined);
+  });
+
+  test(`${driver}: search takes its text literally`, async () => {
+    await using store = await open();
+    await store.sessions.patch("agent:main:a", { agentId: "main", label: "100% sure", by: "t" }, 1);
+    await store.sessions.patch("agent:main:b", { agentId: "main", label: "100 sure", by: "t" }, 1);
+
+    const found = await store.sessions.list({ limit: 10, offset: 0, search: "0% s", archived: false });
+
+    assert.deepEqual(found.sessions.map((session) => session.key), ["agent:main:a"]);
+  });
+
+  test(`${driver}: lineage is written once`, async () => {
+    await using store = await open();
+    const lineage = { parentKey: "agent:main:main", depth: 1, role: "leaf" as const };
+
+    const first = await store.sessions.patch("agent:main:subagent:x", { agentId: "main", lineage, by: "t" }, 1);
+    const second = await store.sessions.patch("agent:main:subagent:x", { agentId: "main", lineage: { ...lineage, parentKey: "agent:main:evil" }, by: "t" }, 2);
+
+    assert.equal(first.kind, "patched");
+    assert.equal(second.kind, "lineage-fixed");
+    assert.equal((await store.sessions.find("agent:main:subagent:x"))?.parentKey, "agent:main:main");
+  });
+
+  test(`${driver}: only a device that nobody decided about is approved silently`, async () => {
+    await using store = await open();
+
+    const first = await store.devices.approveSilently(ask(), 1);
+    const again = await store.devices.approveSilently(ask({ scopes: ["operator.admin"] }), 2);
+    const { device } = await store.devices.find("d1").then((state) => (state.kind === "paired" ? state : assert.fail("not paired")));
+
+    assert.equal(first.kind, "approved");
+    assert.equal(again.kind, "not-new");
+    assert.deepEqual(device.grants.map((grant) => grant.scopes), [["operator.read"]]);
+  });
+
+  test(`${driver}: a rejected key is never approved silently again, and approving it by hand forgets the refusal`, async () => {
+    await using store = await open();
+    const asked = await store.devices.requestPairing(ask(), 1);
+    assert.equal(asked.kind, "pending");
+    await store.devices.reject(asked.kind === "pending" ? asked.request.requestId : "", { id: "owner" }, 2);
+
+    const silent = await store.devices.approveSilently(ask(), 3);
+    const second = await store.devices.requestPairing(ask(), 4);
+    const approved = await store.devices.approve(second.kind === "pending" ? second.request.requestId : "", { id: "owner", scopes: ["operator.admin"] }, 5);
+    const state = await store.devices.find("d1");
+
+    assert.equal(silent.kind, "not-new");
+    assert.equal(approved.kind, "approved");
+    assert.equal(state.kind === "paired" && state.refused, false);
+  });
+
+  test(`${driver}: a narrower ask keeps the pending request, a wider one replaces it with the union`, async () => {
+    await using store = await open();
+    const first = await store.devices.requestPairing(ask({ scopes: ["operator.write"] }), 1);
+    const narrower = await store.devices.requestPairing(ask({ scopes: ["operator.read"] }), 2);
+    const wider = await store.devices.requestPairing(ask({ scopes: ["operator.pairing"] }), 3);
+    assert.ok(first.kind === "pending" && narrower.kind === "pending" && wider.kind === "pending");
+
+    assert.deepEqual([narrower.created, narrower.request.requestId], [false, first.request.requestId]);
+    assert.deepEqual([wider.created, wider.superseded, wider.request.scopes], [true, first.request.requestId, ["operator.pairing", "operator.write"]]);
+    assert.equal((await store.devices.list(4)).pending.length, 1);
+  });
+
+  test(`${driver}: an approval needs every scope it grants and is answered the same twice`, async () => {
+    await using store = await open();
+    const asked = await store.devices.requestPairing(ask({ scopes: ["operator.admin"] }), 1);
+    const requestId = asked.kind === "pending" ? asked.request.requestId : "";
+
+    const denied = await store.devices.approve(requestId, { id: "x", scopes: ["operator.pairing", "operator.write"] }, 2);
+    const approved = await store.devices.approve(requestId, { id: "x", scopes: ["operator.admin"] }, 3);
+    const again = await store.devices.approve(requestId, { id: "x", scopes: ["operator.admin"] }, 4);
+
+    assert.deepEqual(denied, { kind: "exceeds-approver", scope: "operator.admin" });
+    assert.equal(approved.kind, "approved");
+    assert.deepEqual(again, approved);
+  });
+
+  test(`${driver}: an expired request can be neither approved nor rejected`, async () => {
+    await using store = await open();
+    const asked = await store.devices.requestPairing(ask(), 0);
+    const requestId = asked.kind === "pending" ? asked.request.requestId : "";
+
+    assert.equal((await store.devices.approve(requestId, { id: "x", scopes: ["operator.admin"] }, 300_000)).kind, "unknown");
+    assert.equal((await store.devices.reject(requestId, { id: "x" }, 300_000)).kind, "unknown");
+  });
+
+  test(`${driver}: pending requests are bounded for a peer and the oldest are kept`, async () => {
+    await using store = await open();
+    const outcomes = [];
+    for (let index = 0; index < 20; index += 1) {
+      outcomes.push((await store.devices.requestPairing(ask({ deviceId: `d${index}`, publicKey: String(index).padEnd(43, "x"), remoteIp: "203.0.113.9" }), 1)).kind);
+    }
+    const elsewhere = await store.devices.requestPairing(ask({ deviceId: "e", publicKey: "e".repeat(43), remoteIp: "203.0.113.10" }), 1);
+
+    assert.deepEqual([outcomes.filter((kind) => kind === "pending").length, outcomes.at(-1)], [16, "dropped"]);
+    assert.equal(elsewhere.kind, "pending");
+  });
+
+  test(`${driver}: every grant is in the audit chain`, async () => {
+    await using store = await open();
+    await store.devices.approveSilently(ask(), 1);
+    await store.runs.admit(run({ authority: { scopes: ["operator.write"], owner: true, depth: 0 } }), 2);
+    const parent = await claimOne(store, 3);
+    await store.runs.spawn(child(parent), 4);
+
+    const rows = await store.audit.list(10);
+
+    assert.deepEqual(rows.map((row) => row.kind), ["device.paired", "run.started-as-owner", "run.spawned"]);
+    assert.equal(await store.audit.findBreak(), undefined);
+  });
+}

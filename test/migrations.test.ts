@@ -1,0 +1,70 @@
+/** A state folder of every released schema opens, and what was going on in it goes on. */
+import assert from "node:assert/strict";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import test from "node:test";
+import { createIds } from "../packages/gateway/src/kit/ids.ts";
+import { migrations } from "../packages/gateway/src/store/sql/migrate.ts";
+import { openStore, StateFolderError } from "../packages/gateway/src/store/sqlite.ts";
+
+const schemas = ["001"];
+const fixtureTimeMs = 1_760_000_000_000;
+
+/** A state folder that holds the fixture of one schema; `change` runs on it before it is opened. */
+async function stateFolder(schema: string, change: (db: DatabaseSync) => void = () => undefined): Promise<AsyncDisposable & { path: string }> {
+  const path = await mkdtemp(join(tmpdir(), "portreeve-migrate-"));
+  const db = new DatabaseSync(join(path, "portreeve.db"));
+  db.exec(await readFile(join(import.meta.dirname, "fixtures", `schema-${schema}.sql`), "utf8"));
+  change(db);
+  db.close();
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
+}
+
+for (const schema of schemas) {
+  test(`schema ${schema}: devices, requests, sessions and the audit chain are there`, async () => {
+    await using state = await stateFolder(schema);
+    await using store = await openStore(state.path, createIds());
+
+    const { pending, paired } = await store.devices.list(fixtureTimeMs);
+
+    assert.deepEqual(paired.map((device) => [device.displayName, device.grants[0]?.scopes]), [["laptop", ["operator.admin", "operator.read"]]]);
+    assert.deepEqual(pending.map((request) => request.displayName), ["phone"]);
+    assert.equal(await store.sessions.count(), 3);
+    assert.equal(await store.audit.findBreak(), undefined);
+  });
+
+  test(`schema ${schema}: a parked parent reads the result that was unread, and the queued child runs`, async () => {
+    await using state = await stateFolder(schema);
+    await using store = await openStore(state.path, createIds());
+
+    const claims = await store.runs.claim({ owner: "w", leaseMs: 1_000, limit: 9, maxConcurrentChildren: 9, quote: () => "results" }, fixtureTimeMs + 100);
+
+    assert.deepEqual(claims.map((claim) => [claim.run.trigger, claim.consumed.map((one) => one.text)]), [
+      ["message", ['it\'s "done"']],
+      ["spawn", []],
+    ]);
+  });
+}
+
+test("every schema before the newest has a fixture", () => {
+  assert.deepEqual(Object.keys(migrations).map((name) => name.slice(0, 3)), schemas);
+});
+
+test("a database that a newer version wrote is refused by name and left as it is", async () => {
+  await using state = await stateFolder("001", (db) => db.exec("insert into kysely_migration (name, timestamp) values ('999-future', '2999-01-01')"));
+
+  await assert.rejects(openStore(state.path, createIds()), (error: unknown) => error instanceof StateFolderError && /999-future/.test(error.message) && /newer version/.test(error.message));
+});
+
+test("a second store on the same folder is refused, and the lock is free again afterwards", async () => {
+  await using state = await stateFolder("001");
+  const first = await openStore(state.path, createIds());
+
+  await assert.rejects(openStore(state.path, createIds()), /another gateway is using the state folder/);
+  await first[Symbol.asyncDispose]();
+  await using second = await openStore(state.path, createIds());
+
+  assert.equal(await second.sessions.count(), 3);
+});
