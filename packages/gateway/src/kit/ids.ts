@@ -1,12 +1,23 @@
 /** Ids: opaque, prefixed by what they name, never paths. */
-import { randomUUID, randomUUIDv7 } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
 
 export interface Ids {
-  /** `<prefix>_<time-ordered uuid>`. */
-  next(prefix: "run" | "msg" | "inbox" | "audit" | "err"): string;
+  /** `<prefix>_<time, count, 64 random bits>` in hex: ids of one source sort in the order they were made. */
+  next(prefix: "run" | "msg" | "inbox" | "err"): string;
   uuid(): string;
 }
 
 export function createIds(): Ids {
-  return { next: (prefix) => `${prefix}_${randomUUIDv7().replaceAll("-", "")}`, uuid: () => randomUUID() };
+  let lastMs = 0;
+  let count = 0;
+  return {
+    next(prefix) {
+      // The clock may stand still or go back; the order may not.
+      const nowMs = Math.max(Date.now(), lastMs);
+      count = nowMs === lastMs ? count + 1 : 0;
+      lastMs = nowMs;
+      return `${prefix}_${nowMs.toString(16).padStart(12, "0")}${count.toString(16).padStart(5, "0")}${randomBytes(8).toString("hex")}`;
+    },
+    uuid: () => randomUUID(),
+  };
 }
