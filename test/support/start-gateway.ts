@@ -10,6 +10,8 @@ import { parseConfig } from "../../packages/gateway/src/kit/config.ts";
 import { createIds } from "../../packages/gateway/src/kit/ids.ts";
 import type { Log } from "../../packages/gateway/src/kit/log.ts";
 import { secretPrincipal } from "../../packages/gateway/src/principal/principal.ts";
+import { createTools } from "../../packages/gateway/src/tools/all.ts";
+import type { Tool } from "../../packages/gateway/src/tools/tool.ts";
 
 export interface LogLine {
   readonly level: "debug" | "info" | "warn" | "error";
@@ -36,6 +38,8 @@ export interface TestGatewayOptions {
   readonly config?: object;
   /** An existing state folder instead of a fresh one; it is not removed at the end. */
   readonly root?: string;
+  /** Beside the gateway's own. */
+  readonly tools?: readonly Tool[];
 }
 
 export async function startGateway(options: TestGatewayOptions = {}): Promise<TestGateway> {
@@ -53,6 +57,7 @@ export async function startGateway(options: TestGatewayOptions = {}): Promise<Te
       log: recordLog(logLines),
       clock: createSystemClock(),
       ids: createIds(),
+      tools: [...createTools(), ...(options.tools ?? [])],
       checkResults: true,
     });
   let gateway = await open();

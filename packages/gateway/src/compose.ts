@@ -27,7 +27,7 @@ import { startWorker, type Worker } from "./runs/worker.ts";
 import { openStore } from "./store/sqlite.ts";
 import type { Store } from "./store/store.ts";
 import { startCleanUp } from "./subagents/clean-up.ts";
-import { createTools } from "./tools/all.ts";
+import type { Tool } from "./tools/tool.ts";
 
 export interface ComposeOptions {
   readonly config: Config;
@@ -41,6 +41,7 @@ export interface ComposeOptions {
   readonly log: Log;
   readonly clock: Clock;
   readonly ids: Ids;
+  readonly tools: readonly Tool[];
   /** Checks every result against its definition. */
   readonly checkResults: boolean;
 }
@@ -104,7 +105,7 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
       ids,
       log,
       models,
-      tools: createTools(),
+      tools: options.tools,
       maxSpawnDepth,
       maxConcurrentChildren: maxConcurrent,
       workspaceOf: agents.workspaceOf,

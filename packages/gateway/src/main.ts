@@ -8,6 +8,7 @@ import { runningFileIn, secretFileIn } from "./kit/home.ts";
 import { createIds } from "./kit/ids.ts";
 import { createLog, type LogLevel } from "./kit/log.ts";
 import { resolveDefaultModel } from "./models/defaults.ts";
+import { createTools } from "./tools/all.ts";
 
 export interface GatewayOptions {
   readonly configFile: string;
@@ -45,6 +46,7 @@ export async function runGateway(options: GatewayOptions): Promise<RunningGatewa
     log: createLog(options.logLevel ?? "info"),
     clock: createSystemClock(),
     ids: createIds(),
+    tools: createTools(),
     checkResults: env["PORTREEVE_CHECK_RESULTS"] === "1",
   });
   const { url } = gateway.listener;

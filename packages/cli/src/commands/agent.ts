@@ -5,6 +5,7 @@ import type { ParamsInput, Result } from "@portreeve/protocol/wire";
 import type { Command } from "commander";
 import { connecting, findAccess, wholeNumber, withExamples, type ConnectingFlags } from "../connecting.ts";
 import { CliError } from "../exit.ts";
+import { Narrator } from "../narrator.ts";
 import { dim, oneLine, plain, writeJson, writeLine, type Io } from "../output.ts";
 import { RunWatch, type LaterEnding, type Seen } from "../run-watch.ts";
 
@@ -82,6 +83,7 @@ class Printer {
   readonly #asJson: boolean;
   readonly #isFollowing: boolean;
   readonly #isStreaming: boolean;
+  readonly #narrator = new Narrator();
   /** The reply of the run's own session that was streamed last. */
   #reply = "";
   #isMidLine = false;
@@ -97,10 +99,7 @@ class Printer {
     if (this.#asJson) return this.#isFollowing ? writeJson(this.#io, seen) : undefined;
     if (!this.#isStreaming || (seen.by.depth > 0 && !this.#isFollowing)) return;
     if (seen.kind === "text" && seen.by.depth === 0) return this.#stream(seen.text, seen.isNew);
-    if (seen.kind === "text") return this.#line(`${seen.by.name}: ${oneLine(seen.text)}`);
-    if (seen.kind === "tool") return this.#line(`${nameOf(seen)}${seen.name} ${oneLine(JSON.stringify(seen.args) ?? "", 80)}`);
-    if (seen.kind === "spawned") return this.#line(`started ${seen.child.name} with ${seen.scopes.join(", ") || "no scopes"}`);
-    this.#line(`${seen.child.name} ${seen.status}: ${oneLine(seen.result)}`);
+    for (const line of this.#narrator.tell(seen)) this.#line(line);
   }
 
   /** The whole text of a reply that has ended; prints what was not streamed. */
@@ -135,8 +134,4 @@ class Printer {
     if (this.#isMidLine) writeLine(this.#io, "");
     this.#isMidLine = false;
   }
-}
-
-function nameOf({ by }: Seen): string {
-  return by.depth === 0 ? "" : `${by.name}: `;
 }

@@ -1,0 +1,32 @@
+/** What stands in the pairing tables: put there before a gateway starts, and read back word for word. */
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { createWireKey, type WireKey } from "./wire-client.ts";
+
+export const storedStates = ["none", "read", "write", "admin", "revoked", "foreign key", "corrupt"] as const;
+export type StoredState = (typeof storedStates)[number];
+
+const tables = ["devices", "device_grants", "pairing_requests", "refused_keys", "counters"];
+
+/** Every row of the pairing tables as text: two equal dumps are the same to the byte. */
+export function dumpPairing(stateDir: string): string {
+  using db = new DatabaseSync(join(stateDir, "portreeve.db"), { readOnly: true });
+  return tables.map((table) => `${table}: ${JSON.stringify(db.prepare(`select * from ${table} order by 1, 2`).all())}`).join("\n");
+}
+
+/** Stores a device in the given state; answers its key. The gateway must have made the tables. */
+export function storeDevice(stateDir: string, state: Exclude<StoredState, "none">): WireKey {
+  const key = createWireKey();
+  using db = new DatabaseSync(join(stateDir, "portreeve.db"));
+  const publicKey = state === "foreign key" ? createWireKey().publicKey : key.publicKey;
+  const scopes = { read: '["operator.read"]', write: '["operator.write"]', admin: '["operator.admin"]', revoked: '["operator.admin"]', "foreign key": '["operator.read"]', corrupt: '{"not":"a list"' };
+  db.prepare("insert into devices values (?, ?, 'host', 'linux', null, 'gateway-client', 'backend', null, 'silent', 1, 1, null)").run(key.id, publicKey);
+  db.prepare("insert into device_grants values (?, 'operator', ?, 1, 1, null, ?)").run(key.id, scopes[state], state === "revoked" ? 2 : null);
+  return key;
+}
+
+/** Runs one statement on the gateway's database from outside, for faults that no caller can cause. */
+export function tamper(stateDir: string, sql: string): void {
+  using db = new DatabaseSync(join(stateDir, "portreeve.db"), { timeout: 5_000 });
+  db.exec(sql);
+}
