@@ -121,9 +121,10 @@ for (const held of [["operator.admin"], ["operator.write"], ["operator.admin", "
   });
 }
 
-test("7. an owner-only tool is there for the owner's run, absent from a child's list, and refused to it at execution", async () => {
+/** A tool only the owner may use, and the sessions that did. */
+function createOwnerTool() {
   const used: string[] = [];
-  const ownerTool = defineTool({
+  const tool = defineTool({
     name: "owner_tool",
     description: "Only for the owner.",
     parameters: z.strictObject({}),
@@ -131,6 +132,11 @@ test("7. an owner-only tool is there for the owner's run, absent from a child's 
     ownerOnly: true,
     execute: (_args, context) => Promise.resolve({ text: `used by ${used.push(context.sessionKey)}` }),
   });
+  return { tool, used };
+}
+
+test("7. an owner-only tool is there for the owner's run, absent from a child's list, and refused to it at execution", async () => {
+  const { tool: ownerTool, used } = createOwnerTool();
   await using provider = await startFakeOpenAi({
     handler: ({ body }) => {
       const messages = body.messages ?? [];
@@ -159,13 +165,14 @@ test("7. an owner-only tool is there for the owner's run, absent from a child's 
 });
 
 test("7. without admin the starter's own run is not the owner's either", async () => {
-  await using gw = await startGateway();
+  const { tool, used } = createOwnerTool();
+  await using gw = await startGateway({ tools: [tool] });
+  const message = script("go", { call: [{ tool: "owner_tool", args: {} }] }, { say: "done" });
 
-  await gw.callerWith("operator.write").call("agent", { message: "hello", idempotencyKey: "w" });
-  await gw.callerWith(...admin).call("agent", { message: "hello", idempotencyKey: "a" });
-  const owners = await Promise.all(["w", "a"].map(async (wireId) => (await gw.gateway.store.runs.findByWireId(wireId, {}))?.authority.owner));
+  await gw.callerWith("operator.write", "operator.pairing").call("agent", { message, sessionKey: "writer", idempotencyKey: "w" });
+  await gw.callerWith(...admin).call("agent", { message, sessionKey: "owner", idempotencyKey: "a" });
 
-  assert.deepEqual(owners, [false, true]);
+  assert.deepEqual(used, ["agent:main:owner"]);
 });
 
 test("8. the lifecycle capability deletes its own child's session and does nothing else", async () => {
@@ -256,6 +263,7 @@ test("11. a run inherits nothing from the connection that started it but what it
   assert.ok(run !== undefined);
   const inside = createCaller(gw.gateway.dispatch, runPrincipal(run));
 
+  assert.deepEqual(run.authority.scopes, ["operator.write"]);
   for (const call of [() => inside.call("device.pair.list", {}), () => inside.call("sessions.delete", { key: "main" }), () => inside.call("agent", { message: "x", idempotencyKey: "y" })]) {
     await assert.rejects(call, (error: { code: string }) => error.code === "MISSING_SCOPE" || error.code === "WRONG_CALLER");
   }

@@ -6,7 +6,7 @@ import { listImports, reach, readPackages, type Import } from "./support/imports
 
 /** Inside the gateway. Every layer may also use itself, `kit` and the protocol package. */
 const figure: Readonly<Record<string, readonly string[]>> = {
-  main: ["compose", "models"],
+  main: ["compose", "models", "tools"],
   compose: [
     "connection",
     "http",

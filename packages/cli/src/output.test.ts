@@ -1,0 +1,32 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { oneLine, plain, toMinute, toTable } from "./output.ts";
+
+const texts: readonly (readonly [string, string])[] = [
+  ["plain\ttext\nstays", "plain\ttext\nstays"],
+  ["\u001b[31mred\u001b[0m", "red"],
+  ["\u001b]8;;http://x\u0007link\u001b]8;;\u0007", "link"],
+  ["over\rwrite\u0008\u007f", "overwrite"],
+  ["\u009b2Jclear", "clear"],
+  ["abc\u202Egnp.exe\u2066", "abcgnp.exe"],
+];
+
+for (const [raw, safe] of texts) {
+  test(`${JSON.stringify(raw)} is printed as ${JSON.stringify(safe)}`, () => {
+    assert.equal(plain(raw), safe);
+  });
+}
+
+test("a long text becomes one line of bounded length", () => {
+  assert.equal(oneLine("a\n  b\tc"), "a b c");
+  assert.equal(oneLine("x".repeat(200), 10), `${"x".repeat(9)}…`);
+});
+
+test("columns are as wide as their longest cell", () => {
+  assert.equal(toTable(["A", "B"], [["long cell", "1"], ["x", "2"]]), "A          B\nlong cell  1\nx          2");
+  assert.equal(toTable(["A"], []), "");
+});
+
+test("times are minutes in UTC", () => {
+  assert.deepEqual([toMinute(0), toMinute(undefined)], ["1970-01-01 00:00Z", "-"]);
+});

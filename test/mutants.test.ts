@@ -1,0 +1,106 @@
+/** Guards are broken on purpose, one at a time: the test named beside each must go red. */
+import assert from "node:assert/strict";
+import test from "node:test";
+import { copyProject, type Mutation } from "./support/mutant.ts";
+
+interface Mutant extends Mutation {
+  readonly what: string;
+  /** A pattern of test names in `test/invariants.test.ts`. */
+  readonly killedBy: string;
+}
+
+const principal = "packages/gateway/src/principal/principal.ts";
+const turn = "packages/gateway/src/runs/turn.ts";
+
+const mutants: readonly Mutant[] = [
+  {
+    what: "the launch of a child carries admin",
+    file: principal,
+    from: "return { scopes: attenuate(parent, runScopes), owner: false, depth: parentDepth + 1 };",
+    to: 'return { scopes: ["operator.admin"], owner: true, depth: parentDepth + 1 };',
+    killedBy: "^6\\.",
+  },
+  {
+    what: "a child counts as the owner's run",
+    file: principal,
+    from: "owner: owner && depth === 0, depth });",
+    to: "owner: true, depth });",
+    killedBy: "^7\\.",
+  },
+  {
+    what: "an owner-only tool is looked up without the policy at execution",
+    file: turn,
+    from: "const tool = this.#tools().find((one) => one.name === call.name);",
+    to: "const tool = this.#deps.tools.find((one) => one.name === call.name);",
+    killedBy: "^7\\. an owner-only",
+  },
+  {
+    what: "lifecycle work is done with write scope instead of the capability",
+    file: principal,
+    from: 'if (principal.kind === "lifecycle") {\n    const isItsOwn',
+    to: 'if (principal.kind === "lifecycle" && Boolean(0)) {\n    const isItsOwn',
+    killedBy: "^8\\.",
+  },
+  {
+    what: "the lifecycle capability reaches every session",
+    file: principal,
+    from: "return typeof params === \"object\" && params !== null && \"key\" in params && params.key === key;",
+    to: "return typeof params === \"object\" && params !== null && key !== \"\";",
+    killedBy: "^8\\.",
+  },
+  {
+    what: "a spawn fails and still makes its calls",
+    file: "packages/gateway/src/subagents/spawn.ts",
+    from: 'if (outcome.kind !== "accepted" && outcome.kind !== "replayed") throw toRefusal(outcome, deps.limits);',
+    to: 'if (outcome.kind !== "replayed") throw toRefusal({ kind: "parent-ended" }, deps.limits);',
+    killedBy: "^3\\.",
+  },
+  {
+    what: "an empty set of scopes means everything the caller has",
+    file: principal,
+    from: "return principal.kind === \"lifecycle\" ? principal : { ...principal, scopes: attenuate(principal, scopes) };",
+    to: "return principal.kind === \"lifecycle\" || scopes.length === 0 ? principal : { ...principal, scopes: attenuate(principal, scopes) };",
+    killedBy: "^9\\.",
+  },
+  {
+    what: "a missing scope is not refused",
+    file: principal,
+    from: "return covers(principal.scopes, needed) ? { kind: \"permitted\" } : { kind: \"missing-scope\", scope: needed };",
+    to: "return covers(principal.scopes, needed) || true ? { kind: \"permitted\" } : { kind: \"missing-scope\", scope: needed };",
+    killedBy: "^10\\.",
+  },
+  {
+    what: "a run that has ended may spawn",
+    file: "packages/gateway/src/store/sql/admission.ts",
+    from: 'parentRun?.status !== "running") return { kind: "parent-ended" };',
+    to: 'parentRun === undefined) return { kind: "parent-ended" };',
+    killedBy: "^11\\. a run that has ended",
+  },
+  {
+    what: "a run carries its starter's whole authority",
+    file: principal,
+    from: "return { scopes: attenuate(starter, runScopes), owner: isPerson",
+    to: "return { scopes: starter.scopes, owner: isPerson",
+    killedBy: "^11\\. a run inherits",
+  },
+];
+
+test("every broken guard is noticed by the test that stands for it", { timeout: 600_000 }, async (t) => {
+  await using copy = await copyProject();
+
+  for (const { what, killedBy, ...mutation } of mutants) {
+    await t.test(what, async () => {
+      const { failed, ran } = await copy.run("test/invariants.test.ts", killedBy, mutation);
+
+      assert.ok(ran > 0, `no test is named ${killedBy}`);
+      assert.ok(failed.length > 0, `all ${ran} tests named ${killedBy} stayed green`);
+    });
+  }
+
+  await t.test("without a change all of them are green", async () => {
+    const { failed, ran } = await copy.run("test/invariants.test.ts", mutants.map((mutant) => mutant.killedBy).join("|"));
+
+    assert.deepEqual(failed, []);
+    assert.ok(ran >= 8);
+  });
+});

@@ -1,0 +1,62 @@
+/** A copy of the project with one line changed, and what its tests say to that. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const root = join(import.meta.dirname, "../..");
+
+export interface Mutation {
+  readonly file: string;
+  readonly from: string;
+  readonly to: string;
+}
+
+export interface Copy extends AsyncDisposable {
+  /** Runs the named tests of one file with `mutation` in place (none: as it is); answers those that failed and how many ran. */
+  run(testFile: string, namePattern: string, mutation?: Mutation): Promise<{ readonly failed: readonly string[]; readonly ran: number }>;
+}
+
+/** Copies packages and tests; dependencies are linked, the project's own packages are the copy's. */
+export async function copyProject(): Promise<Copy> {
+  const folder = await mkdtemp(join(tmpdir(), "portreeve-mutant-"));
+  for (const part of ["packages", "test"]) await cp(join(root, part), join(folder, part), { recursive: true });
+  await cp(join(root, "package.json"), join(folder, "package.json"));
+  await mkdir(join(folder, "node_modules/@portreeve"), { recursive: true });
+  for (const name of await readdir(join(root, "node_modules"))) {
+    if (name !== "@portreeve") await symlink(join(root, "node_modules", name), join(folder, "node_modules", name));
+  }
+  for (const name of await readdir(join(root, "packages"))) await symlink(join(folder, "packages", name), join(folder, "node_modules/@portreeve", name));
+  return {
+    async run(testFile, namePattern, mutation) {
+      const restore = mutation === undefined ? async () => undefined : await mutate(folder, mutation);
+      try {
+        return await runTests(folder, testFile, namePattern);
+      } finally {
+        await restore();
+      }
+    },
+    [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }),
+  };
+}
+
+async function mutate(folder: string, { file, from, to }: Mutation): Promise<() => Promise<undefined>> {
+  const path = join(folder, file);
+  const text = await readFile(path, "utf8");
+  if (text.split(from).length !== 2) throw new Error(`${file} does not hold exactly once: ${from}`);
+  await writeFile(path, text.replace(from, () => to));
+  return async () => void (await writeFile(path, text));
+}
+
+async function runTests(folder: string, testFile: string, namePattern: string): Promise<{ failed: string[]; ran: number }> {
+  const args = ["--test", "--test-isolation=none", "--test-reporter=tap", `--test-name-pattern=${namePattern}`, testFile];
+  // A mutant may wait for what never comes.
+  const child = spawn(process.execPath, args, { cwd: folder, env: { PATH: process.env["PATH"] }, stdio: ["ignore", "pipe", "ignore"], timeout: 60_000, killSignal: "SIGKILL" });
+  let output = "";
+  child.stdout.on("data", (chunk) => (output += String(chunk)));
+  const [code] = (await once(child, "close")) as [number | null];
+  const results = [...output.matchAll(/^(not ok|ok) \d+ - (.*?)(?: # .*)?$/gm)].filter((match) => !/# SKIP/.test(match[0]));
+  const failed = results.filter(([, verdict]) => verdict === "not ok").map(([, , name]) => name ?? "");
+  return { failed: code === null ? [...failed, "(stopped)"] : failed, ran: results.length };
+}
