@@ -76,7 +76,8 @@ export async function startPeer(options: PeerOptions = {}): Promise<Peer> {
     socket.on("message", (data: Buffer) => {
       const parsed = parseFrame(data.toString("utf8"));
       if (parsed.kind !== "frame") return socket.close(1008, "invalid request frame");
-      if (parsed.frame.method !== "connect") return answerRequest(socket, parsed.frame, { options, connection, connect: connects.at(connection), calls });
+      if (parsed.frame.method !== "connect")
+        return answerRequest(socket, parsed.frame, { options, connection, connect: connects.at(connection), calls });
       const params = parsed.frame.params as ConnectParams; // The client under test wrote it; tests look at its fields.
       connects[connection] = params;
       answerConnect(socket, parsed.frame.id, options, options.onConnect?.(params, connection) ?? {});

@@ -22,12 +22,18 @@ function memoryTokens(): TokenStore & { readonly all: Map<string, string> } {
 
 function accessTo(url: string, tokens: TokenStore, secret: TargetSecret | "none" = { value: "s3cret", onlyFor: undefined }): Access {
   const known = secret === "none" ? undefined : secret;
-  return new Access({ target: { url, secret: () => Promise.resolve(known) }, device: () => Promise.resolve(device), tokens, version: "1.0.0" });
+  return new Access({
+    target: { url, secret: () => Promise.resolve(known) },
+    device: () => Promise.resolve(device),
+    tokens,
+    version: "1.0.0",
+  });
 }
 
 /** `secret [scopes]` or `token [scopes]`, with `no device` when there was none. */
 function presented({ auth, scopes = [], device: proof }: ConnectParams): string {
-  const what = auth?.token !== undefined ? `secret ${auth.token}` : auth?.deviceToken !== undefined ? `token ${auth.deviceToken}` : "nothing";
+  const what =
+    auth?.token !== undefined ? `secret ${auth.token}` : auth?.deviceToken !== undefined ? `token ${auth.deviceToken}` : "nothing";
   return `${what} [${scopes.join()}]${proof === undefined ? " no device" : ""}`;
 }
 
@@ -106,7 +112,9 @@ test("for a gateway without a proof no token is kept: each call goes with the se
   assert.equal(tokens.all.size, 0);
 });
 
-const mismatch: ConnectOutcome = { error: { code: "INVALID_REQUEST", message: "device token mismatch", details: { code: "AUTH_DEVICE_TOKEN_MISMATCH" } } };
+const mismatch: ConnectOutcome = {
+  error: { code: "INVALID_REQUEST", message: "device token mismatch", details: { code: "AUTH_DEVICE_TOKEN_MISMATCH" } },
+};
 
 test("a stored token that is refused is replaced once, with the secret", async () => {
   await using peer = await startPeer({ onConnect: ({ auth }) => (auth?.deviceToken === "old" ? mismatch : { deviceToken: "t1" }) });
@@ -115,7 +123,11 @@ test("a stored token that is refused is replaced once, with the secret", async (
 
   (await accessTo(peer.url, tokens).open(least)).close();
 
-  assert.deepEqual(peer.connects.map(presented), ["token old [operator.read]", `secret s3cret [${ceiling.join()}]`, "token t1 [operator.read]"]);
+  assert.deepEqual(peer.connects.map(presented), [
+    "token old [operator.read]",
+    `secret s3cret [${ceiling.join()}]`,
+    "token t1 [operator.read]",
+  ]);
 });
 
 test("a new token that is refused too is an error, not a loop", async () => {
@@ -133,7 +145,10 @@ test("without the secret a refused token stays the gateway's own refusal", async
   const tokens = memoryTokens();
   await tokens.save({ gatewayKey: peer.key.publicKey, url: peer.url }, "old");
 
-  await assert.rejects(accessTo(peer.url, tokens, "none").open(least), (error) => error instanceof RemoteError && error.code === "AUTH_DEVICE_TOKEN_MISMATCH");
+  await assert.rejects(
+    accessTo(peer.url, tokens, "none").open(least),
+    (error) => error instanceof RemoteError && error.code === "AUTH_DEVICE_TOKEN_MISMATCH",
+  );
 
   assert.equal(peer.sockets, 1);
 });
@@ -151,7 +166,10 @@ test("an owner whose device waits for an approval gets in with the secret alone,
 test("for anything but the owner's commands a device that waits is refused", async () => {
   await using peer = await startPeer({ onConnect: () => waits });
 
-  await assert.rejects(accessTo(peer.url, memoryTokens()).open(least), (error) => error instanceof RemoteError && error.code === "PAIRING_REQUIRED");
+  await assert.rejects(
+    accessTo(peer.url, memoryTokens()).open(least),
+    (error) => error instanceof RemoteError && error.code === "PAIRING_REQUIRED",
+  );
 
   assert.equal(peer.sockets, 1);
 });

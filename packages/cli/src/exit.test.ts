@@ -42,7 +42,11 @@ test("a person reads what happened and then the next step", () => {
 
 test("a program reads one JSON object on standard error", () => {
   const io = captureIo();
-  const error = new RemoteError({ code: "NOT_PAIRED", message: "pairing required", details: { code: "PAIRING_REQUIRED", remediationHint: "approve it" } });
+  const error = new RemoteError({
+    code: "NOT_PAIRED",
+    message: "pairing required",
+    details: { code: "PAIRING_REQUIRED", remediationHint: "approve it" },
+  });
 
   reportFailure(io, toFailure(error), true);
 

@@ -23,7 +23,16 @@ test("a long text becomes one line of bounded length", () => {
 });
 
 test("columns are as wide as their longest cell", () => {
-  assert.equal(toTable(["A", "B"], [["long cell", "1"], ["x", "2"]]), "A          B\nlong cell  1\nx          2");
+  assert.equal(
+    toTable(
+      ["A", "B"],
+      [
+        ["long cell", "1"],
+        ["x", "2"],
+      ],
+    ),
+    "A          B\nlong cell  1\nx          2",
+  );
   assert.equal(toTable(["A"], []), "");
 });
 

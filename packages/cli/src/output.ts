@@ -70,7 +70,14 @@ export function toTable(headings: readonly string[], rows: readonly (readonly st
   if (rows.length === 0) return "";
   const cells = [headings, ...rows.map((row) => row.map((cell) => oneLine(cell)))];
   const widths = headings.map((_heading, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)));
-  return cells.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ").trimEnd()).join("\n");
+  return cells
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
 }
 
 /** Unix milliseconds as a minute in UTC: the same on every machine. */

@@ -99,7 +99,8 @@ export class RunWatch implements Disposable {
 
   /** Whoever the event is about, when it belongs to the run's tree. */
   #actorOf({ runId, sessionKey, agentId }: AgentEvent): Actor | undefined {
-    if (runId === this.#runId && !this.#actors.has(sessionKey)) this.#actors.set(sessionKey, { sessionKey, runId, name: agentId, depth: 0 });
+    if (runId === this.#runId && !this.#actors.has(sessionKey))
+      this.#actors.set(sessionKey, { sessionKey, runId, name: agentId, depth: 0 });
     const actor = this.#actors.get(sessionKey);
     return actor === undefined ? undefined : { ...actor, runId };
   }

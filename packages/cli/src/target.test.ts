@@ -24,7 +24,14 @@ function homeOf({ running, config = {}, secret, key }: KnownHome): HomeFacts {
 }
 
 const home: KnownHome = { running: "ws://127.0.0.1:4000", secret: "home-secret", key: "home-key" };
-type Row = readonly [what: string, flags: TargetFlags, env: Record<string, string>, home: KnownHome, url: string, secret: string | undefined];
+type Row = readonly [
+  what: string,
+  flags: TargetFlags,
+  env: Record<string, string>,
+  home: KnownHome,
+  url: string,
+  secret: string | undefined,
+];
 
 const table: readonly Row[] = [
   ["nothing at all", {}, {}, {}, "ws://127.0.0.1:18789", undefined],
@@ -33,7 +40,14 @@ const table: readonly Row[] = [
   ["a port that is chosen at start", {}, {}, { config: { port: 0 } }, "ws://127.0.0.1:18789", undefined],
   ["a gateway bound to all addresses", {}, {}, { config: { bind: "lan" } }, "ws://127.0.0.1:18789", undefined],
   ["a gateway bound to one address", {}, {}, { config: { bind: "::1" } }, "ws://[::1]:18789", undefined],
-  ["a configured secret beside a generated one", {}, {}, { ...home, config: { token: "configured" } }, "ws://127.0.0.1:4000", "configured only for home-key"],
+  [
+    "a configured secret beside a generated one",
+    {},
+    {},
+    { ...home, config: { token: "configured" } },
+    "ws://127.0.0.1:4000",
+    "configured only for home-key",
+  ],
   ["the environment's address and secret", {}, { PORTREEVE_URL: "ws://e:1", PORTREEVE_TOKEN: "e" }, home, "ws://e:1", "e"],
   ["the environment's address alone", {}, { PORTREEVE_URL: "ws://e:1" }, home, "ws://e:1", undefined],
   ["the environment's secret alone", {}, { PORTREEVE_TOKEN: "e" }, home, "ws://127.0.0.1:4000", "e"],
@@ -41,7 +55,14 @@ const table: readonly Row[] = [
   ["flags", { url: "ws://f:1", token: "f" }, { PORTREEVE_URL: "ws://e:1", PORTREEVE_TOKEN: "e" }, home, "ws://f:1", "f"],
   ["a --url of elsewhere", { url: "ws://f:1" }, {}, home, "ws://f:1", undefined],
   ["a --url of elsewhere, and the environment's secret", { url: "ws://f:1" }, { PORTREEVE_TOKEN: "e" }, home, "ws://f:1", undefined],
-  ["a --url of elsewhere, and another gateway in the environment", { url: "ws://f:1" }, { PORTREEVE_URL: "ws://e:1", PORTREEVE_TOKEN: "e" }, home, "ws://f:1", undefined],
+  [
+    "a --url of elsewhere, and another gateway in the environment",
+    { url: "ws://f:1" },
+    { PORTREEVE_URL: "ws://e:1", PORTREEVE_TOKEN: "e" },
+    home,
+    "ws://f:1",
+    undefined,
+  ],
   ["a --url that is the home's", { url: "ws://127.0.0.1:4000" }, {}, home, "ws://127.0.0.1:4000", "home-secret only for home-key"],
   ["a --token alone", { token: "f" }, {}, home, "ws://127.0.0.1:4000", "f"],
 ];
@@ -77,7 +98,10 @@ test("a home that is empty, or holds what cannot be read as meant, says nothing"
   await using folder = await mkdtempDisposable(join(tmpdir(), "portreeve-home-"));
   const known = findHome({ PORTREEVE_HOME: folder.path });
   const empty = readHome(known);
-  assert.deepEqual([await empty.running(), await empty.secret(), await empty.gatewayKey(), await empty.config()], [undefined, undefined, undefined, {}]);
+  assert.deepEqual(
+    [await empty.running(), await empty.secret(), await empty.gatewayKey(), await empty.config()],
+    [undefined, undefined, undefined, {}],
+  );
   await mkdir(known.stateDir);
   await writeFile(join(known.stateDir, "gateway.json"), "{");
   await writeFile(join(known.stateDir, "gateway-key.pem"), createDeviceKey().publicKey);

@@ -3,7 +3,8 @@ import { isRecord, methodTable } from "@portreeve/protocol/wire";
 
 /** Calls whose parameters decide between the scopes of the table: when they need the widest. A test holds them to the definitions. */
 const needsWidest: Readonly<Record<string, (params: Readonly<Record<string, unknown>>) => boolean>> = {
-  "sessions.patch": (params) => ["spawnedBy", "spawnDepth", "subagentRole", "subagentControlScope"].some((field) => params[field] !== undefined),
+  "sessions.patch": (params) =>
+    ["spawnedBy", "spawnDepth", "subagentRole", "subagentControlScope"].some((field) => params[field] !== undefined),
   agent: (params) => typeof params["message"] === "string" && isSessionCommand(params["message"]),
 };
 

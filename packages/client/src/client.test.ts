@@ -144,7 +144,9 @@ test("an aborted call is rejected with the signal's reason and its late answer i
 });
 
 test("a call under way when the connection is lost is rejected as unknown, and later ones go over a new connection", async () => {
-  await using peer = await startPeer({ onRequest: ({ connection, answer, close }) => (connection === 0 ? close(1012, "service restart") : answer({ connection })) });
+  await using peer = await startPeer({
+    onRequest: ({ connection, answer, close }) => (connection === 0 ? close(1012, "service restart") : answer({ connection })),
+  });
   using gateway = await open(peer.url);
 
   const lost = await gateway.request("sessions.delete", {}).catch((reason: unknown) => reason);
@@ -176,8 +178,14 @@ for (const [what, error] of Object.entries(refusedAgain)) {
 }
 
 test("a gateway that is starting is tried again", async () => {
-  const busy = { error: { code: "UNAVAILABLE", message: "gateway starting", retryable: true }, close: { code: 1013, reason: "gateway starting" } };
-  await using peer = await startPeer({ onConnect: (_params, connection) => (connection === 1 ? busy : {}), onRequest: ({ answer }) => answer({}) });
+  const busy = {
+    error: { code: "UNAVAILABLE", message: "gateway starting", retryable: true },
+    close: { code: 1013, reason: "gateway starting" },
+  };
+  await using peer = await startPeer({
+    onConnect: (_params, connection) => (connection === 1 ? busy : {}),
+    onRequest: ({ answer }) => answer({}),
+  });
   using gateway = await open(peer.url);
 
   peer.terminate();
@@ -208,7 +216,9 @@ test("a gateway silent for more than two ticks is left with code 4000", async ()
 });
 
 test("the first connect is not retried", async () => {
-  await using peer = await startPeer({ onConnect: () => ({ error: { code: "UNAVAILABLE", message: "gateway starting", retryable: true } }) });
+  await using peer = await startPeer({
+    onConnect: () => ({ error: { code: "UNAVAILABLE", message: "gateway starting", retryable: true } }),
+  });
 
   await assert.rejects(open(peer.url), /gateway starting/);
 

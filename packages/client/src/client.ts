@@ -166,8 +166,12 @@ export class GatewayClient implements Caller {
     const held = new Set(this.#openState().connection.scopes);
     const asked = new Set(scopes);
     if (held.symmetricDifference(asked).size === 0) return;
-    throw new ProtocolError("NOT_SUPPORTED", `${method} asks for [${[...asked].join(", ")}], but this connection has [${[...held].join(", ")}]`, {
-      remedy: "Open a connection with exactly these scopes for the call.",
-    });
+    throw new ProtocolError(
+      "NOT_SUPPORTED",
+      `${method} asks for [${[...asked].join(", ")}], but this connection has [${[...held].join(", ")}]`,
+      {
+        remedy: "Open a connection with exactly these scopes for the call.",
+      },
+    );
   }
 }

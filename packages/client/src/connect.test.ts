@@ -78,13 +78,19 @@ test("a gateway whose proof does not hold is told nothing", async () => {
 test("a refusal carries the wire's code, details and remedy, and how the socket closed", async () => {
   const details = { code: "PAIRING_REQUIRED", reason: "scope-upgrade", requestId: "r1", remediationHint: "approve it" };
   await using peer = await startPeer({
-    onConnect: () => ({ error: { code: "NOT_PAIRED", message: "pairing required", details }, close: { code: 1008, reason: "pairing required" } }),
+    onConnect: () => ({
+      error: { code: "NOT_PAIRED", message: "pairing required", details },
+      close: { code: 1008, reason: "pairing required" },
+    }),
   });
 
   const error = await open(peer.url).catch((reason: unknown) => reason);
 
   assert.ok(error instanceof RemoteError);
-  assert.deepEqual([error.code, error.wireCode, error.message, error.remedy], ["PAIRING_REQUIRED", "NOT_PAIRED", "pairing required", "approve it"]);
+  assert.deepEqual(
+    [error.code, error.wireCode, error.message, error.remedy],
+    ["PAIRING_REQUIRED", "NOT_PAIRED", "pairing required", "approve it"],
+  );
   assert.deepEqual(error.details, details);
   assert.deepEqual(error.close, { code: 1008, reason: "pairing required" });
 });
@@ -99,7 +105,8 @@ test("an address where nothing listens, or where no WebSocket is spoken, is unre
   const silent = await open(`ws://127.0.0.1:${port}`).catch((reason: unknown) => reason);
   const nonsense = await open("not a url").catch((reason: unknown) => reason);
 
-  for (const error of [refused, silent, nonsense]) assert.ok(error instanceof ConnectionError && error.kind === "unreachable", String(error));
+  for (const error of [refused, silent, nonsense])
+    assert.ok(error instanceof ConnectionError && error.kind === "unreachable", String(error));
 });
 
 test("a gateway that never challenges is given up after the budget", async () => {

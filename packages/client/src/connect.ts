@@ -132,10 +132,14 @@ class Handshake {
 
   async #answer(payload: unknown): Promise<void> {
     const { nonce, ts, gateway } = isRecord(payload) ? payload : {};
-    if (typeof nonce !== "string" || typeof ts !== "number") throw this.#error("closed", "The gateway's challenge lacks a nonce or a time.");
+    if (typeof nonce !== "string" || typeof ts !== "number")
+      throw this.#error("closed", "The gateway's challenge lacks a nonce or a time.");
     const proof = verifyGatewayProof({ nonce, ts, gateway });
     if (proof.kind === "invalid") {
-      throw this.#error("unproved", `${this.#options.url} does not prove its key: ${proof.why}. Nothing was sent to it; check the address.`);
+      throw this.#error(
+        "unproved",
+        `${this.#options.url} does not prove its key: ${proof.why}. Nothing was sent to it; check the address.`,
+      );
     }
     const gatewayKey = proof.kind === "proved" ? proof.key : undefined;
     const presentation = await this.#options.present({ gatewayKey });
@@ -152,7 +156,8 @@ class Handshake {
       return;
     }
     const hello = parseHello(frame.payload);
-    if (hello === undefined || this.#presented === undefined) return this.#fail(this.#error("closed", "The gateway's answer to connect is not a hello."));
+    if (hello === undefined || this.#presented === undefined)
+      return this.#fail(this.#error("closed", "The gateway's answer to connect is not a hello."));
     this.#phase = "open";
     this.#release();
     const connection: Connection = {

@@ -43,7 +43,11 @@ export class ConnectionError extends Error {
   readonly url: string;
   readonly close: Close | undefined;
 
-  constructor(kind: ConnectionErrorKind, message: string, at: { phase: "connecting" | "calling"; url: string; close?: Close | undefined; cause?: unknown }) {
+  constructor(
+    kind: ConnectionErrorKind,
+    message: string,
+    at: { phase: "connecting" | "calling"; url: string; close?: Close | undefined; cause?: unknown },
+  ) {
     super(message, at.cause === undefined ? undefined : { cause: at.cause });
     this.kind = kind;
     this.phase = at.phase;

@@ -2,7 +2,15 @@
 export { backoffDelayMs, type Backoff } from "./backoff.ts";
 export { leastScopes, scopesOf } from "./call.ts";
 export { GatewayClient, type ClientOptions } from "./client.ts";
-export { connect, type ClientInfo, type Connection, type ConnectionListener, type ConnectOptions, type Credential, type Presentation } from "./connect.ts";
+export {
+  connect,
+  type ClientInfo,
+  type Connection,
+  type ConnectionListener,
+  type ConnectOptions,
+  type Credential,
+  type Presentation,
+} from "./connect.ts";
 export { connectProofText, createDeviceKey, openDeviceKey, type ConnectProof, type DeviceKey } from "./device-key.ts";
 export { ConnectionError, RemoteError, type Close, type ConnectionErrorKind } from "./errors.ts";
 export { verifyGatewayProof, type GatewayProof } from "./gateway-proof.ts";

@@ -47,10 +47,13 @@ test("a spawn succeeds with admin for the session, the least for the start, and 
 
   assert.deepEqual(outcome, { status: "accepted", childSessionKey, runId: "r1" });
   assert.deepEqual(peer.calls, ["sessions.patch [operator.admin]", "agent [operator.write]"]);
-  assert.deepEqual(seen.map(({ params }) => params), [
-    { key: childSessionKey, spawnedBy: "agent:main:main", spawnDepth: 1, subagentRole: "leaf", label: "scout" },
-    { message: "look around", sessionKey: childSessionKey, deliver: false, idempotencyKey: "c1" },
-  ]);
+  assert.deepEqual(
+    seen.map(({ params }) => params),
+    [
+      { key: childSessionKey, spawnedBy: "agent:main:main", spawnDepth: 1, subagentRole: "leaf", label: "scout" },
+      { message: "look around", sessionKey: childSessionKey, deliver: false, idempotencyKey: "c1" },
+    ],
+  );
 });
 
 test("explicit scopes are asked for exactly, in every call", async () => {
@@ -74,7 +77,8 @@ test("an explicit empty set stays empty and is refused, not widened", async () =
 
 test("a refused start takes the session away again, with admin, and says that the task was not sent", async () => {
   await using peer = await startPeer({
-    onRequest: (request) => (request.method === "agent" ? request.refuse({ code: "UNAVAILABLE", message: "no model" }) : answerByScope(request)),
+    onRequest: (request) =>
+      request.method === "agent" ? request.refuse({ code: "UNAVAILABLE", message: "no model" }) : answerByScope(request),
   });
 
   const outcome = await spawn(peer);
@@ -86,7 +90,10 @@ test("a refused start takes the session away again, with admin, and says that th
 
 test("a session that cannot be taken away is reported as kept, with the reason", async () => {
   await using peer = await startPeer({
-    onRequest: (request) => (request.method === "sessions.patch" ? answerByScope(request) : request.refuse({ code: "UNAVAILABLE", message: `no ${request.method}` })),
+    onRequest: (request) =>
+      request.method === "sessions.patch"
+        ? answerByScope(request)
+        : request.refuse({ code: "UNAVAILABLE", message: `no ${request.method}` }),
   });
 
   const outcome = await spawn(peer);
@@ -97,7 +104,9 @@ test("a session that cannot be taken away is reported as kept, with the reason",
 });
 
 test("a connection that ends before the start is answered leaves the task's fate unknown, and the session is deleted", async () => {
-  await using peer = await startPeer({ onRequest: (request) => (request.method === "agent" ? request.close(1012, "service restart") : answerByScope(request)) });
+  await using peer = await startPeer({
+    onRequest: (request) => (request.method === "agent" ? request.close(1012, "service restart") : answerByScope(request)),
+  });
 
   const outcome = await spawn(peer);
 
@@ -122,7 +131,9 @@ test("a run that was admitted and then failed, or was accepted without a name, c
     ({ refuse }) => refuse({ code: "UNAVAILABLE", message: "failed", details: { code: "RUN_FAILED" } }),
   ];
   for (const answerStart of answers) {
-    await using peer = await startPeer({ onRequest: (request) => (request.method === "agent" ? answerStart(request) : answerByScope(request)) });
+    await using peer = await startPeer({
+      onRequest: (request) => (request.method === "agent" ? answerStart(request) : answerByScope(request)),
+    });
 
     const outcome = await spawn(peer);
 

@@ -140,7 +140,10 @@ function fateOfTask(error: unknown): "not-sent" | "sent" | "unknown" {
 }
 
 /** Takes the session away; when that fails, what remains is `before`, or not known when nobody answered. */
-async function cleanUp(undo: () => Promise<unknown>, before: "session" | "unknown"): Promise<{ kept: "nothing" | "session" | "unknown"; cleanupError?: unknown }> {
+async function cleanUp(
+  undo: () => Promise<unknown>,
+  before: "session" | "unknown",
+): Promise<{ kept: "nothing" | "session" | "unknown"; cleanupError?: unknown }> {
   try {
     await undo();
     return { kept: "nothing" };

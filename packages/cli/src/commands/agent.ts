@@ -44,10 +44,11 @@ async function runAgent(io: Io, message: string, flags: AgentFlags): Promise<voi
 
   const result = await client.call("agent", params);
   const answer = result.result.payloads.map(({ text }) => text).join("\n");
-  printer.finish(answer);
-  if (flags.wait && watch.openChildren > 0) printer.note(`waiting for ${watch.openChildren} sub-agent${watch.openChildren === 1 ? "" : "s"}`);
+  printer.finish(params.idempotencyKey, answer);
+  if (flags.wait && watch.openChildren > 0)
+    printer.note(`waiting for ${watch.openChildren} sub-agent${watch.openChildren === 1 ? "" : "s"}`);
   const later = flags.wait ? await Promise.race([watch.settled(), lost]) : [];
-  for (const { text } of later) printer.finish(text);
+  for (const { runId, text } of later) printer.finish(runId, text);
   if (flags.json === true) writeJson(io, { answer: later.at(-1)?.text ?? answer, run: result, later });
   assertSucceeded(result, later);
 }
@@ -71,10 +72,12 @@ function failWhenClosed(client: GatewayClient): Promise<never> {
 }
 
 function assertSucceeded(result: Result<"agent">, later: readonly LaterEnding[]): void {
-  if (result.status === "timeout") throw new CliError("timeout", `The run ended at its deadline: ${result.summary}`, { code: "RUN_TIMEOUT" });
+  if (result.status === "timeout")
+    throw new CliError("timeout", `The run ended at its deadline: ${result.summary}`, { code: "RUN_TIMEOUT" });
   const failed = later.find(({ status }) => status !== "ok");
   if (result.status === "error") throw new CliError("failed", `The run failed: ${result.summary}`, { code: "RUN_FAILED" });
-  if (failed !== undefined) throw new CliError("failed", `The run that read the sub-agents' results did not succeed: ${failed.text}`, { code: "RUN_FAILED" });
+  if (failed !== undefined)
+    throw new CliError("failed", `The run that read the sub-agents' results did not succeed: ${failed.text}`, { code: "RUN_FAILED" });
 }
 
 /** Streams for a person, prints whole answers for a pipe, or prints every event as JSON when asked to follow. */
@@ -84,8 +87,8 @@ class Printer {
   readonly #isFollowing: boolean;
   readonly #isStreaming: boolean;
   readonly #narrator = new Narrator();
-  /** The reply of the run's own session that was streamed last. */
-  #reply = "";
+  /** The newest reply of each run of the session, as far as it was streamed. */
+  readonly #replies = new Map<string, string>();
   #isMidLine = false;
 
   constructor(io: Io, { isFollowing, asJson }: { isFollowing: boolean; asJson: boolean }) {
@@ -98,28 +101,24 @@ class Printer {
   show(seen: Seen): void {
     if (this.#asJson) return this.#isFollowing ? writeJson(this.#io, seen) : undefined;
     if (!this.#isStreaming || (seen.by.depth > 0 && !this.#isFollowing)) return;
-    if (seen.kind === "text" && seen.by.depth === 0) return this.#stream(seen.text, seen.isNew);
+    if (seen.kind === "text" && seen.by.depth === 0) return this.#stream(seen.by.runId, seen.text, seen.isNew);
     for (const line of this.#narrator.tell(seen)) this.#line(line);
   }
 
-  /** The whole text of a reply that has ended; prints what was not streamed. */
-  finish(text: string): void {
+  /** The answer of a run that has ended; prints it unless it was streamed. */
+  finish(runId: string, answer: string): void {
     if (this.#asJson) return;
-    if (this.#reply.trim() !== text.trim()) this.#stream(text, true);
+    if (this.#replies.get(runId)?.trim() !== answer.trim()) this.#stream(runId, answer, true);
     this.#endLine();
-    this.#reply = "";
   }
 
   note(text: string): void {
     if (!this.#asJson) this.#line(text);
   }
 
-  #stream(text: string, isNew: boolean): void {
-    if (isNew) {
-      this.#endLine();
-      this.#reply = "";
-    }
-    this.#reply += text;
+  #stream(runId: string, text: string, isNew: boolean): void {
+    if (isNew) this.#endLine();
+    this.#replies.set(runId, isNew ? text : `${this.#replies.get(runId) ?? ""}${text}`);
     this.#io.out(plain(text));
     this.#isMidLine = !text.endsWith("\n");
   }

@@ -9,7 +9,10 @@ test("parameters are a JSON object, and none are an empty one", () => {
 
 for (const json of ["{limit:5}", "[1]", "null", '"x"']) {
   test(`parameters ${json} are refused with an example`, () => {
-    assert.throws(() => parseParams(json), (error) => error instanceof CliError && error.exit === "usage" && error.message.includes('{"limit":5}'));
+    assert.throws(
+      () => parseParams(json),
+      (error) => error instanceof CliError && error.exit === "usage" && error.message.includes('{"limit":5}'),
+    );
   });
 }
 

@@ -12,8 +12,16 @@ interface CallFlags extends ConnectingFlags {
 
 export function addCall(program: Command, io: Io): void {
   const command = connecting(program.command("call <method> [json]").description("call a method of the protocol and print its result"));
-  command.option("--scopes <list>", "ask for exactly these scopes, separated by commas; empty for none (default: the least the method needs)");
-  withExamples(command, "./portreeve call health", `./portreeve call sessions.list '{"limit":5}'`, "./portreeve call status --scopes operator.admin");
+  command.option(
+    "--scopes <list>",
+    "ask for exactly these scopes, separated by commas; empty for none (default: the least the method needs)",
+  );
+  withExamples(
+    command,
+    "./portreeve call health",
+    `./portreeve call sessions.list '{"limit":5}'`,
+    "./portreeve call status --scopes operator.admin",
+  );
   command.action((method: string, json: string | undefined, flags: CallFlags) => runCall(io, { method, params: parseParams(json), flags }));
 }
 
@@ -24,7 +32,9 @@ export function parseParams(json: string | undefined): Record<string, unknown> {
   try {
     value = JSON.parse(json);
   } catch (error) {
-    throw usageError(`The parameters are not JSON (${error instanceof Error ? error.message : String(error)}). Expected an object such as '{"limit":5}'.`);
+    throw usageError(
+      `The parameters are not JSON (${error instanceof Error ? error.message : String(error)}). Expected an object such as '{"limit":5}'.`,
+    );
   }
   if (!isRecord(value)) throw usageError(`The parameters must be a JSON object such as '{"limit":5}'; got ${json}.`);
   return value;
@@ -32,10 +42,16 @@ export function parseParams(json: string | undefined): Record<string, unknown> {
 
 /** `a, b` as a list; an empty text is an empty list, and an absent one leaves the choice open. */
 export function parseScopes(list: string | undefined): readonly string[] | undefined {
-  return list?.split(",").map((scope) => scope.trim()).filter((scope) => scope !== "");
+  return list
+    ?.split(",")
+    .map((scope) => scope.trim())
+    .filter((scope) => scope !== "");
 }
 
-async function runCall(io: Io, { method, params, flags }: { method: string; params: Record<string, unknown>; flags: CallFlags }): Promise<void> {
+async function runCall(
+  io: Io,
+  { method, params, flags }: { method: string; params: Record<string, unknown>; flags: CallFlags },
+): Promise<void> {
   const access = await findAccess(io, flags);
   const isOwners = method.startsWith("device.pair.");
   const scopes = parseScopes(flags.scopes) ?? leastScopes(method, params);

@@ -19,11 +19,16 @@ import { RunWatch, type Seen } from "../run-watch.ts";
 import { startGateway } from "./gateway.ts";
 
 export function addDemo(program: Command, io: Io): void {
-  const command = program.command("demo [question]").description("show it at work: a gateway of its own, one question about a folder, two sub-agents");
+  const command = program
+    .command("demo [question]")
+    .description("show it at work: a gateway of its own, one question about a folder, two sub-agents");
   command
     .option("--dir <dir>", "the folder the question is about (default: the current one)")
     .option("--base-url <url>", "an OpenAI-compatible endpoint (Ollama, vLLM, llama.cpp); needs --model NAME")
-    .option("--model <name>", "the model's name at --base-url, or provider/name (default: a provider whose key is set, else the built-in scripted model)")
+    .option(
+      "--model <name>",
+      "the model's name at --base-url, or provider/name (default: a provider whose key is set, else the built-in scripted model)",
+    )
     .option("--api-key-env <variable>", "the environment variable that holds the key for --base-url")
     .option("--json", "print events as JSON lines, and the answer with the counts as the last one");
   withExamples(
@@ -49,7 +54,7 @@ async function runDemo(io: Io, question: string, flags: DemoFlags): Promise<void
   const names = await listFiles(dir);
   const config = demoConfig(flags, dir, io.env);
   const interrupted = io.interrupted();
-  await using folder = await mkdtempDisposable(join(tmpdir(), "portreeve-demo-"));
+  await using folder = await mkdtempDisposable(join(io.env["TMPDIR"] || tmpdir(), "portreeve-demo-"));
   await using gateway = await startOwnGateway(folder.path, config, io.env);
   const access = await accessTo(gateway, folder.path);
   const asked = { question, entryFile: chooseEntryFile(names) };
@@ -76,7 +81,9 @@ async function listFiles(dir: string): Promise<readonly string[]> {
   try {
     return (await readdir(dir, { withFileTypes: true })).filter((entry) => entry.isFile()).map((entry) => entry.name);
   } catch (error) {
-    throw usageError(`--dir ${dir} cannot be read (${error instanceof Error && "code" in error ? String(error.code) : String(error)}); expected a folder.`);
+    throw usageError(
+      `--dir ${dir} cannot be read (${error instanceof Error && "code" in error ? String(error.code) : String(error)}); expected a folder.`,
+    );
   }
 }
 
@@ -85,7 +92,14 @@ async function startOwnGateway(folder: string, config: object, env: Io["env"]): 
   const configFile = join(folder, "config.json5");
   await writeFile(configFile, JSON.stringify(config), { mode: 0o600 });
   const { PORTREEVE_TOKEN: _other, ...rest } = env;
-  return await startGateway({ configFile, stateDir: join(folder, "state"), workspaceDir: join(folder, "workspace"), port: 0, env: rest, logLevel: "error" });
+  return await startGateway({
+    configFile,
+    stateDir: join(folder, "state"),
+    workspaceDir: join(folder, "workspace"),
+    port: 0,
+    env: rest,
+    logLevel: "error",
+  });
 }
 
 async function accessTo(gateway: RunningGateway, folder: string): Promise<Access> {
@@ -104,9 +118,11 @@ async function ask(client: GatewayClient, message: string, tell: (seen: Seen) =>
   const params = { message, idempotencyKey: randomUUID() };
   using watch = new RunWatch(client, params.idempotencyKey, tell);
   const { status, summary, result } = await client.call("agent", params);
-  if (status !== "ok") throw new CliError(status === "timeout" ? "timeout" : "failed", `The run did not succeed: ${summary}`, { code: "RUN_FAILED" });
+  if (status !== "ok")
+    throw new CliError(status === "timeout" ? "timeout" : "failed", `The run did not succeed: ${summary}`, { code: "RUN_FAILED" });
   const later = (await watch.settled()).at(-1);
-  if (later !== undefined && later.status !== "ok") throw new CliError("failed", `The run did not succeed: ${later.text}`, { code: "RUN_FAILED" });
+  if (later !== undefined && later.status !== "ok")
+    throw new CliError("failed", `The run did not succeed: ${later.text}`, { code: "RUN_FAILED" });
   return later?.text ?? result.payloads.map(({ text }) => text).join("\n");
 }
 
@@ -152,5 +168,5 @@ function conclude(io: Io, { answer, selfSockets, pairingPrompts, children }: Dem
   ];
   writeLine(io, `\n${bold(io, "Answer")}\n${plain(answer)}\n\n${bold(io, "Counts, from the gateway's status")}`);
   for (const line of toTable(["", ""], rows).trimStart().split("\n")) writeLine(io, line);
-  writeLine(io, "\nNext: ./portreeve gateway run, then ./portreeve agent \"…\" in another terminal.");
+  writeLine(io, '\nNext: ./portreeve gateway run, then ./portreeve agent "…" in another terminal.');
 }

@@ -64,8 +64,15 @@ test("a request is found by the beginning of its id, when only one begins so", (
   const list = { pending: [waiting, other], paired: [] };
 
   assert.equal(findRequest(list, "4f9d1"), waiting);
-  assert.throws(() => findRequest(list, "4f9d"), (error) => error instanceof CliError && error.exit === "usage" && /2 waiting requests/.test(error.message));
-  for (const id of ["zz", ""]) assert.throws(() => findRequest(list, id), (error) => error instanceof CliError && error.code === "UNKNOWN_REQUEST");
+  assert.throws(
+    () => findRequest(list, "4f9d"),
+    (error) => error instanceof CliError && error.exit === "usage" && /2 waiting requests/.test(error.message),
+  );
+  for (const id of ["zz", ""])
+    assert.throws(
+      () => findRequest(list, id),
+      (error) => error instanceof CliError && error.code === "UNKNOWN_REQUEST",
+    );
 });
 
 const approvals: readonly (readonly [Pick<PairingRequest, "role" | "roles" | "scopes">, readonly string[]])[] = [

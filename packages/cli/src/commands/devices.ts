@@ -17,7 +17,9 @@ export function addDevices(program: Command, io: Io): void {
   const list = connecting(devices.command("list").description("devices that wait for an approval, then those that are paired"));
   withExamples(list, "./portreeve devices list", "./portreeve devices list --json").action((flags: ConnectingFlags) => runList(io, flags));
 
-  const approve = connecting(devices.command("approve <id>").description("approve a waiting device; ID is the request's, or its beginning"));
+  const approve = connecting(
+    devices.command("approve <id>").description("approve a waiting device; ID is the request's, or its beginning"),
+  );
   withExamples(approve, "./portreeve devices approve 4f9d1c2a").action((id: string, flags: ConnectingFlags) => runApprove(io, id, flags));
 
   const reject = connecting(devices.command("reject <id>").description("reject a waiting device; ID is the request's, or its beginning"));
@@ -90,8 +92,12 @@ export function showDevices({ pending, paired }: DeviceList): string {
     device.approvedVia === "silent" ? "silently (local)" : "by the owner",
   ]);
   return [
-    ...(waiting.length === 0 ? [] : [`Waiting (./portreeve devices approve ID):\n${toTable(["ID", "NAME", "ROLE", "SCOPES", "SINCE", "WHY"], waiting)}`]),
-    known.length === 0 ? "No device is paired." : `Paired:\n${toTable(["DEVICE", "NAME", "ROLE", "SCOPES", "SINCE", "LAST SEEN", "APPROVED"], known)}`,
+    ...(waiting.length === 0
+      ? []
+      : [`Waiting (./portreeve devices approve ID):\n${toTable(["ID", "NAME", "ROLE", "SCOPES", "SINCE", "WHY"], waiting)}`]),
+    known.length === 0
+      ? "No device is paired."
+      : `Paired:\n${toTable(["DEVICE", "NAME", "ROLE", "SCOPES", "SINCE", "LAST SEEN", "APPROVED"], known)}`,
   ].join("\n\n");
 }
 

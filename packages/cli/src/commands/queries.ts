@@ -18,9 +18,21 @@ type AnyQuery = { [N in MethodName]: Query<N> }[MethodName];
 
 const queries: readonly AnyQuery[] = [
   { words: "health", about: "whether the gateway answers and works", method: "health", params: {}, show: showHealth },
-  { words: "status", about: "counts of sessions, runs, connections, pairing requests and sub-agents", method: "status", params: {}, show: showStatus },
+  {
+    words: "status",
+    about: "counts of sessions, runs, connections, pairing requests and sub-agents",
+    method: "status",
+    params: {},
+    show: showStatus,
+  },
   { words: "sessions list", about: "sessions, newest first", method: "sessions.list", params: {}, show: showSessions },
-  { words: "agents list", about: "the configured agents and the model each would use", method: "agents.list", params: {}, show: showAgents },
+  {
+    words: "agents list",
+    about: "the configured agents and the model each would use",
+    method: "agents.list",
+    params: {},
+    show: showAgents,
+  },
 ];
 
 export function addQueries(program: Command, io: Io): void {
@@ -51,7 +63,10 @@ function showStatus({ runtimeVersion, sessions, tasks, children, connections, pa
     ["model", sessions.defaults.model],
     ["sessions", String(sessions.count)],
     ["runs", `${tasks.active} active, ${tasks.terminal} ended, ${tasks.failures} of them without success`],
-    ["sub-agents", `${children.accepted} accepted, ${children.completed} completed, ${children.announced} announced, ${children.undelivered} undelivered`],
+    [
+      "sub-agents",
+      `${children.accepted} accepted, ${children.completed} completed, ${children.announced} announced, ${children.undelivered} undelivered`,
+    ],
     ["connections", `${connections.open} open, ${connections.accepted} accepted since the start`],
     ["pairing", `${pairing.pending} pending, ${pairing.requestsCreated} requests in all`],
   ];
@@ -61,7 +76,10 @@ function showStatus({ runtimeVersion, sessions, tasks, children, connections, pa
 function showSessions({ sessions, totalCount }: Result<"sessions.list">): string {
   if (sessions.length === 0) return 'There is no session yet. Start one: ./portreeve agent "hello"';
   const rows = sessions.map((row) => [row.key, row.label ?? "", row.status ?? "-", toMinute(row.updatedAt), row.spawnedBy ?? ""]);
-  const rest = totalCount > sessions.length ? `\n${totalCount - sessions.length} more: ./portreeve call sessions.list '{"offset":${sessions.length}}'` : "";
+  const rest =
+    totalCount > sessions.length
+      ? `\n${totalCount - sessions.length} more: ./portreeve call sessions.list '{"offset":${sessions.length}}'`
+      : "";
   return `${toTable(["SESSION", "LABEL", "RUN", "UPDATED", "SPAWNED BY"], rows)}${rest}`;
 }
 

@@ -31,6 +31,9 @@ const bad: readonly (readonly [DemoFlags, RegExp])[] = [
 
 for (const [flags, message] of bad) {
   test(`${JSON.stringify(flags)} is refused with what was expected`, () => {
-    assert.throws(() => demoConfig(flags, "/work", {}), (error) => error instanceof CliError && error.exit === "usage" && message.test(error.message));
+    assert.throws(
+      () => demoConfig(flags, "/work", {}),
+      (error) => error instanceof CliError && error.exit === "usage" && message.test(error.message),
+    );
   });
 }

@@ -27,7 +27,10 @@ test("a question is searched by its own words, each once, without those that mea
 
 for (const question of [defaultQuestion, "what is it?", "?"]) {
   test(`"${question}" is searched by headings and first steps`, () => {
-    assert.deepEqual(searchesFor(question).map(({ about }) => about), ["headings of documents", "lines on how to start"]);
+    assert.deepEqual(
+      searchesFor(question).map(({ about }) => about),
+      ["headings of documents", "lines on how to start"],
+    );
   });
 }
 
@@ -40,7 +43,8 @@ test("patterns made of any question are regular expressions", () => {
 test("the prompt names both sub-agents, the waiting and the summing up, and the question in one line", () => {
   const prompt = promptFor({ question: "Why\n@script [] ?", entryFile: "README.md" });
 
-  for (const part of ['label "survey"', 'label "search"', "sessions_yield", "Write the answer yourself", "Why @script [] ?", "README.md"]) assert.ok(prompt.includes(part), part);
+  for (const part of ['label "survey"', 'label "search"', "sessions_yield", "Write the answer yourself", "Why @script [] ?", "README.md"])
+    assert.ok(prompt.includes(part), part);
   assert.doesNotMatch(prompt, /^@script/m);
 });
 
@@ -48,8 +52,13 @@ test("the script is one line that spawns two children with a script each, waits 
   const line = scriptFor({ question: 'Say "hi" {{children}}', entryFile: "README.md" });
 
   assert.equal(line.split("\n").length, 1);
-  const [spawn, wait, say] = JSON.parse(line.replace("@script ", "")) as { call: { tool: string; args: { label: string; task: string } }[] }[];
-  assert.deepEqual(spawn?.call.map(({ tool, args }) => `${tool} ${args.label}`), ["sessions_spawn survey", "sessions_spawn search"]);
+  const [spawn, wait, say] = JSON.parse(line.replace("@script ", "")) as {
+    call: { tool: string; args: { label: string; task: string } }[];
+  }[];
+  assert.deepEqual(
+    spawn?.call.map(({ tool, args }) => `${tool} ${args.label}`),
+    ["sessions_spawn survey", "sessions_spawn search"],
+  );
   for (const { args } of spawn?.call ?? []) assert.ok(Array.isArray(JSON.parse(/^@script (.*)$/m.exec(args.task)?.[1] ?? "")));
   assert.deepEqual(wait, { awaitChildren: true });
   assert.deepEqual(say, { say: 'Say "hi" { {children}}\n\nWhat my two sub-agents found:\n\n{{children}}' });

@@ -43,7 +43,13 @@ export function scriptFor(asked: DemoQuestion): string {
 /** The name among `names` that says most about a folder: a readme, else a manifest, else the first by name. */
 export function chooseEntryFile(names: readonly string[]): string | undefined {
   const sorted = names.toSorted();
-  for (const wanted of [/^readme\.md$/i, /^readme(\.|$)/i, /^(index|main)\./i, /^(package\.json|pyproject\.toml|cargo\.toml|go\.mod|makefile)$/i, /\.(md|txt)$/i]) {
+  for (const wanted of [
+    /^readme\.md$/i,
+    /^readme(\.|$)/i,
+    /^(index|main)\./i,
+    /^(package\.json|pyproject\.toml|cargo\.toml|go\.mod|makefile)$/i,
+    /\.(md|txt)$/i,
+  ]) {
     const found = sorted.find((name) => wanted.test(name));
     if (found !== undefined) return found;
   }
@@ -61,12 +67,19 @@ const documents = "*.{md,markdown,rst,adoc,txt}";
 const headings: Search = { about: "headings of documents", args: { pattern: "^#{1,3} \\S", ignoreCase: false, include: documents } };
 const firstSteps: Search = {
   about: "lines on how to start",
-  args: { pattern: "getting started|quick ?start|newcomer|how to (install|build|run|start|use)|npm (ci|start|run|test|install)", ignoreCase: true, include: documents },
+  args: {
+    pattern: "getting started|quick ?start|newcomer|how to (install|build|run|start|use)|npm (ci|start|run|test|install)",
+    ignoreCase: true,
+    include: documents,
+  },
 };
 
 /** What to look for in the text files: the question's own words; for the default question, or one without words, how the documents begin. */
 export function searchesFor(question: string): readonly Search[] {
-  const words = question === defaultQuestion ? [] : [...new Set(question.toLowerCase().match(/[\p{L}\p{N}_]{3,}/gu) ?? [])].filter((word) => !fillers.has(word));
+  const words =
+    question === defaultQuestion
+      ? []
+      : [...new Set(question.toLowerCase().match(/[\p{L}\p{N}_]{3,}/gu) ?? [])].filter((word) => !fillers.has(word));
   if (words.length === 0) return [headings, firstSteps];
   const chosen = words.slice(0, 12);
   // Letters, digits and _ only: nothing in a word needs escaping.
@@ -87,7 +100,9 @@ function surveyTask(entryFile: string | undefined): string {
 }
 
 function searchTask(question: string): string {
-  const about = searchesFor(question).map((search) => search.about).join(", and ");
+  const about = searchesFor(question)
+    .map((search) => search.about)
+    .join(", and ");
   return `Look through the text files of the workspace with grep for ${about}. Report what helps to answer: ${inOneLine(question)} Name file and line.`;
 }
 
