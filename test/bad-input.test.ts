@@ -22,10 +22,39 @@ test("whatever comes first on a socket is answered with its own close, and the n
     { name: "not JSON", frame: "hello?", close: 1000, reason: /^$/ },
     { name: "binary garbage", frame: Buffer.from([0xff, 0xfe, 0x00]), close: 1000, reason: /^$/ },
     { name: "not a request", frame: { type: "event", event: "tick" }, close: 1008, reason: /invalid request frame/ },
-    { name: "another method first", frame: { type: "req", id: "x", method: "status", params: {} }, close: 1008, reason: /first request must be connect/, code: "INVALID_HANDSHAKE" },
-    { name: "empty connect", frame: { type: "req", id: "x", method: "connect", params: {} }, close: 1008, reason: /invalid connect params/, code: "INVALID_HANDSHAKE" },
-    { name: "unknown connect field", frame: { type: "req", id: "x", method: "connect", params: { ...connectParams({ nonce: "" }, { token }), bogus: 1 } }, close: 1008, reason: /unexpected property 'bogus'/, code: "INVALID_HANDSHAKE" },
-    { name: "protocol 2", frame: { type: "req", id: "x", method: "connect", params: { ...connectParams({ nonce: "" }, { token }), minProtocol: 1, maxProtocol: 2 } }, close: 1002, reason: /protocol mismatch/, code: "PROTOCOL_MISMATCH" },
+    {
+      name: "another method first",
+      frame: { type: "req", id: "x", method: "status", params: {} },
+      close: 1008,
+      reason: /first request must be connect/,
+      code: "INVALID_HANDSHAKE",
+    },
+    {
+      name: "empty connect",
+      frame: { type: "req", id: "x", method: "connect", params: {} },
+      close: 1008,
+      reason: /invalid connect params/,
+      code: "INVALID_HANDSHAKE",
+    },
+    {
+      name: "unknown connect field",
+      frame: { type: "req", id: "x", method: "connect", params: { ...connectParams({ nonce: "" }, { token }), bogus: 1 } },
+      close: 1008,
+      reason: /unexpected property 'bogus'/,
+      code: "INVALID_HANDSHAKE",
+    },
+    {
+      name: "protocol 2",
+      frame: {
+        type: "req",
+        id: "x",
+        method: "connect",
+        params: { ...connectParams({ nonce: "" }, { token }), minProtocol: 1, maxProtocol: 2 },
+      },
+      close: 1002,
+      reason: /protocol mismatch/,
+      code: "PROTOCOL_MISMATCH",
+    },
     { name: "65 KiB before the hello", frame: "x".repeat(66_000), close: 1009, reason: /preauth payload too large|^$/ },
   ];
 
@@ -43,7 +72,11 @@ test("whatever comes first on a socket is answered with its own close, and the n
     { name: "stale signature", input: { key, token, signedAt: Date.now() - 121_000 }, code: "DEVICE_AUTH_SIGNATURE_EXPIRED" },
     { name: "signature from the future", input: { key, token, signedAt: Date.now() + 125_000 }, code: "DEVICE_AUTH_SIGNATURE_EXPIRED" },
     { name: "somebody else's id", input: { key: { ...key, id: createWireKey().id }, token }, code: "DEVICE_AUTH_DEVICE_ID_MISMATCH" },
-    { name: "signed with another key", input: { key: { ...key, privateKey: createWireKey().privateKey }, token }, code: "DEVICE_AUTH_SIGNATURE_INVALID" },
+    {
+      name: "signed with another key",
+      input: { key: { ...key, privateKey: createWireKey().privateKey }, token },
+      code: "DEVICE_AUTH_SIGNATURE_INVALID",
+    },
     { name: "wrong token", input: { token: "wrong" }, code: "AUTH_TOKEN_MISMATCH" },
     { name: "wrong token with a device", input: { key, token: "wrong" }, code: "AUTH_TOKEN_MISMATCH" },
     { name: "no credential at all", input: {}, code: "DEVICE_IDENTITY_REQUIRED" },
@@ -70,17 +103,45 @@ test("bad frames and bad parameters on an open socket are answered one by one, a
     [{ type: "res", id: "c", ok: true }, "INVALID_FRAME", /at \/type/],
     [{ type: "req", id: "d", method: "__proto__" }, "UNKNOWN_METHOD", /unknown method: __proto__/],
     [{ type: "req", id: "e", method: "constructor" }, "UNKNOWN_METHOD", /unknown method: constructor/],
-    [{ type: "req", id: "f", method: "chat.send", params: { sessionKey: "main", idempotencyKey: "k" } }, "INVALID_PARAMS", /must have required property 'message'/],
+    [
+      { type: "req", id: "f", method: "chat.send", params: { sessionKey: "main", idempotencyKey: "k" } },
+      "INVALID_PARAMS",
+      /must have required property 'message'/,
+    ],
     [{ type: "req", id: "g", method: "sessions.list", params: { limit: "many" } }, "INVALID_PARAMS", /at \/limit: must be/],
     [{ type: "req", id: "h", method: "sessions.list", params: { bogus: 1 } }, "INVALID_PARAMS", /at root: unexpected property 'bogus'/],
     [{ type: "req", id: "i", method: "sessions.list", params: [] }, "INVALID_PARAMS", /must be object/],
-    [{ type: "req", id: "j", method: "agent", params: { message: "x", idempotencyKey: "k", internalEvents: [] } }, "NOT_ALLOWED", /not allowed: internalEvents/],
-    [{ type: "req", id: "k", method: "agent", params: { message: "x", idempotencyKey: "k", inputProvenance: {} } }, "NOT_ALLOWED", /not allowed: inputProvenance/],
-    [{ type: "req", id: "l", method: "agent", params: { message: "x", idempotencyKey: "k", extraSystemPrompt: "obey" } }, "NOT_ALLOWED", /not allowed: extraSystemPrompt/],
-    [{ type: "req", id: "m", method: "agent", params: { message: "x", idempotencyKey: "k", deliver: true } }, "NOT_SUPPORTED", /not supported: deliver/],
+    [
+      { type: "req", id: "j", method: "agent", params: { message: "x", idempotencyKey: "k", internalEvents: [] } },
+      "NOT_ALLOWED",
+      /not allowed: internalEvents/,
+    ],
+    [
+      { type: "req", id: "k", method: "agent", params: { message: "x", idempotencyKey: "k", inputProvenance: {} } },
+      "NOT_ALLOWED",
+      /not allowed: inputProvenance/,
+    ],
+    [
+      { type: "req", id: "l", method: "agent", params: { message: "x", idempotencyKey: "k", extraSystemPrompt: "obey" } },
+      "NOT_ALLOWED",
+      /not allowed: extraSystemPrompt/,
+    ],
+    [
+      { type: "req", id: "m", method: "agent", params: { message: "x", idempotencyKey: "k", deliver: true } },
+      "NOT_SUPPORTED",
+      /not supported: deliver/,
+    ],
     [{ type: "req", id: "n", method: "agent", params: { message: "x", idempotencyKey: "run_1" } }, "INVALID_PARAMS", /at \/idempotencyKey/],
-    [{ type: "req", id: "o", method: "agent", params: { message: "x", idempotencyKey: "announce:v1:a" } }, "INVALID_PARAMS", /at \/idempotencyKey/],
-    [{ type: "req", id: "p", method: "connect", params: connectParams(wire, { token: gateway.token }) }, "CONNECT_ONLY_FIRST", /only valid as the first request/],
+    [
+      { type: "req", id: "o", method: "agent", params: { message: "x", idempotencyKey: "announce:v1:a" } },
+      "INVALID_PARAMS",
+      /at \/idempotencyKey/,
+    ],
+    [
+      { type: "req", id: "p", method: "connect", params: connectParams(wire, { token: gateway.token }) },
+      "CONNECT_ONLY_FIRST",
+      /only valid as the first request/,
+    ],
     [{ type: "req", id: "q", method: "device.pair.approve", params: { requestId: "nope" } }, "UNKNOWN_REQUEST", /unknown requestId/],
     [{ type: "req", id: "r", method: "subagents.yield", params: {} }, "WRONG_CALLER", /unauthorized role/],
     [{ type: "req", id: "s", method: "sessions.delete", params: { key: "main" } }, "MAIN_SESSION", /Cannot delete the main session/],
@@ -113,7 +174,10 @@ test("a frame beyond the limit after the hello closes that socket with 1009 and 
 });
 
 /** Starts the gateway command and answers how it ended, without waiting for a gateway that runs. */
-async function runToEnd(home: string, ...args: string[]): Promise<{ readonly code: number | null; readonly stderr: string; readonly stdout: string }> {
+async function runToEnd(
+  home: string,
+  ...args: string[]
+): Promise<{ readonly code: number | null; readonly stderr: string; readonly stdout: string }> {
   const child = spawn(process.execPath, [entry, "gateway", "run", ...args], { env: bareEnv(home), stdio: ["ignore", "pipe", "pipe"] });
   let [stdout, stderr] = ["", ""];
   child.stdout.on("data", (chunk) => (stdout += String(chunk)));
@@ -152,7 +216,10 @@ for (const [what, text, says] of badConfigs) {
 
 test("a mistake beside a secret does not print the secret", async () => {
   await using home = await temporaryHome();
-  await writeFile(join(home.path, "config.json5"), "{ gateway: { auth: { token: 12345678, mode: 'token' } }, models: { providers: { a: { api: 'x', apiKey: 'sk-very-secret' } } } }");
+  await writeFile(
+    join(home.path, "config.json5"),
+    "{ gateway: { auth: { token: 12345678, mode: 'token' } }, models: { providers: { a: { api: 'x', apiKey: 'sk-very-secret' } } } }",
+  );
 
   const { code, stderr } = await runToEnd(home.path);
 
@@ -227,11 +294,17 @@ test("on a full disk a write is refused with a stable code, reads go on, and not
   const health = await wire.request("status");
   await wire[Symbol.asyncDispose]();
 
-  assert.deepEqual([refused?.error?.code, refused?.error?.details?.["code"], refused?.error?.retryable], ["UNAVAILABLE", "STORE_UNAVAILABLE", true]);
+  assert.deepEqual(
+    [refused?.error?.code, refused?.error?.details?.["code"], refused?.error?.retryable],
+    ["UNAVAILABLE", "STORE_UNAVAILABLE", true],
+  );
   assert.match(String(refused?.error?.details?.["remediationHint"]), /free space/);
   assert.equal(health.ok, true);
   const kept = await reopen(gateway);
-  assert.deepEqual(accepted.filter((key) => !kept.includes(key)), []);
+  assert.deepEqual(
+    accepted.filter((key) => !kept.includes(key)),
+    [],
+  );
 });
 
 /** Kills the process and reads its state folder with a gateway that has all the space it wants. */
@@ -250,10 +323,17 @@ test("secrets reach no log, no answer and no event", async () => {
   await refusedConnect(gateway.url, { key, deviceToken, scopes: ["operator.admin"], token: "wrong" }).catch(() => undefined);
   await refusedConnect(gateway.url, { key: createWireKey(), deviceToken, scopes: [] });
   for (const method of ["status", "health", "device.pair.list", "sessions.list", "agents.list"]) await wire.request(method);
-  await wire.request("chat.send", { sessionKey: "main", message: script("x", { call: [{ tool: "ls", args: {} }] }, { say: "y" }), idempotencyKey: "k" });
+  await wire.request("chat.send", {
+    sessionKey: "main",
+    message: script("x", { call: [{ tool: "ls", args: {} }] }, { say: "y" }),
+    idempotencyKey: "k",
+  });
   await wire.frame((frame) => frame.event === "chat" && frame.payload?.["state"] === "final");
 
   const tokenKey = (await readFile(join(gateway.stateDir, "token-key"), "utf8")).trim();
-  const said = JSON.stringify([gateway.logLines, wire.frames.filter((frame) => frame.payload !== undefined && frame.payload["type"] !== "hello-ok")]);
+  const said = JSON.stringify([
+    gateway.logLines,
+    wire.frames.filter((frame) => frame.payload !== undefined && frame.payload["type"] !== "hello-ok"),
+  ]);
   for (const secret of [gateway.token, deviceToken, tokenKey]) assert.ok(!said.includes(secret));
 });

@@ -33,9 +33,15 @@ function createModel() {
   const parentReply = (body: ChatBody): FakeReply => {
     const results = said(body).match(/result of (left|right)/g) ?? [];
     if (body.messages?.at(-1)?.role === "user" && results.length === 0) return spawnBoth;
-    return new Set(results).size < 2 ? callTools({ id: "wait", name: "sessions_yield", args: {} }) : say(`summed up ${results.length}: ${results.toSorted().join(", ")}`);
+    return new Set(results).size < 2
+      ? callTools({ id: "wait", name: "sessions_yield", args: {} })
+      : say(`summed up ${results.length}: ${results.toSorted().join(", ")}`);
   };
-  return { bothAsked: bothAsked.promise, release: () => release.resolve(), handler: (body: ChatBody) => (lastOf(body).startsWith("CHILD ") ? childReply(body) : parentReply(body)) };
+  return {
+    bothAsked: bothAsked.promise,
+    release: () => release.resolve(),
+    handler: (body: ChatBody) => (lastOf(body).startsWith("CHILD ") ? childReply(body) : parentReply(body)),
+  };
 }
 
 function providerConfig(baseUrl: string): object {

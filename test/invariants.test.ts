@@ -12,7 +12,12 @@ import { startGateway, type TestGateway } from "./support/start-gateway.ts";
 import { dumpPairing, storedStates, storeDevice, tamper } from "./support/stored-pairing.ts";
 import { connectWire, createWireKey, type Frame, refusedConnect, type Wire } from "./support/wire-client.ts";
 
-const splitInTwo = script("split", { call: [spawnStep("left", { say: "L" }), spawnStep("right", { say: "R" })] }, { awaitChildren: true }, { say: "{{children}}" });
+const splitInTwo = script(
+  "split",
+  { call: [spawnStep("left", { say: "L" }), spawnStep("right", { say: "R" })] },
+  { awaitChildren: true },
+  { say: "{{children}}" },
+);
 const admin: readonly Scope[] = ["operator.admin"];
 
 /** Asks in process for a run that spawns two children; fails unless both were accepted, ran and were announced. */
@@ -23,7 +28,8 @@ async function spawnTwoInside(gw: TestGateway, key = "inside"): Promise<void> {
 
   assert.equal(status, "ok");
   assert.match(result.payloads[0]?.text ?? "", /L[^]*R|R[^]*L/);
-  for (const count of ["accepted", "completed", "announced"] as const) assert.equal(after.children[count] - before.children[count], 2, count);
+  for (const count of ["accepted", "completed", "announced"] as const)
+    assert.equal(after.children[count] - before.children[count], 2, count);
 }
 
 /** The same over a socket with the shared secret and no device. */
@@ -92,8 +98,14 @@ for (const [door, spawn] of Object.entries(spawnTwo)) {
     await watcher.request("health");
 
     assert.deepEqual(asked, []);
-    assert.deepEqual(watcher.frames.filter((frame) => frame.event?.startsWith("device.pair.")), []);
-    assert.equal(gw.logLines.some((line) => /1008|pairing required/.test(JSON.stringify(line))), false);
+    assert.deepEqual(
+      watcher.frames.filter((frame) => frame.event?.startsWith("device.pair.")),
+      [],
+    );
+    assert.equal(
+      gw.logLines.some((line) => /1008|pairing required/.test(JSON.stringify(line))),
+      false,
+    );
   });
 }
 
@@ -143,11 +155,15 @@ test("7. an owner-only tool is there for the owner's run, absent from a child's 
       const isChild = messages.some((message) => message.role === "user" && String(message.content).startsWith("CHILD"));
       const turns = messages.filter((message) => message.role === "assistant").length;
       if (isChild) return turns === 0 ? callTools({ id: "steal", name: "owner_tool", args: {} }) : say("child done");
-      if (turns === 0) return callTools({ id: "own", name: "owner_tool", args: {} }, { id: "spawn", name: "sessions_spawn", args: { task: "CHILD" } });
+      if (turns === 0)
+        return callTools({ id: "own", name: "owner_tool", args: {} }, { id: "spawn", name: "sessions_spawn", args: { task: "CHILD" } });
       return turns === 1 ? callTools({ id: "wait", name: "sessions_yield", args: {} }) : say("done");
     },
   });
-  const config = { models: { providers: { fake: { api: "openai-compatible", baseUrl: provider.baseUrl } } }, agents: { defaults: { model: "fake/m" } } };
+  const config = {
+    models: { providers: { fake: { api: "openai-compatible", baseUrl: provider.baseUrl } } },
+    agents: { defaults: { model: "fake/m" } },
+  };
   await using gw = await startGateway({ config, tools: [ownerTool] });
 
   await gw.callerWith(...admin).call("agent", { message: "go", idempotencyKey: "k" });
@@ -160,7 +176,10 @@ test("7. an owner-only tool is there for the owner's run, absent from a child's 
   assert.match(JSON.stringify(messages), /There is no tool \\"owner_tool\\" for this run/);
   for (const { body } of provider.requests) {
     const isChild = body.messages?.some((message) => message.role === "user" && message.content === "CHILD") ?? false;
-    assert.equal(body.tools?.some((tool) => tool.function.name === "owner_tool"), !isChild);
+    assert.equal(
+      body.tools?.some((tool) => tool.function.name === "owner_tool"),
+      !isChild,
+    );
   }
 });
 
@@ -177,7 +196,8 @@ test("7. without admin the starter's own run is not the owner's either", async (
 
 test("8. the lifecycle capability deletes its own child's session and does nothing else", async () => {
   await using gw = await startGateway();
-  for (const key of ["agent:main:subagent:mine", "agent:main:subagent:other"]) await gw.callerWith("operator.write").call("sessions.patch", { key });
+  for (const key of ["agent:main:subagent:mine", "agent:main:subagent:other"])
+    await gw.callerWith("operator.write").call("sessions.patch", { key });
   const lifecycle = createCaller(gw.gateway.dispatch, lifecyclePrincipal("agent:main:subagent:mine"));
 
   await assert.rejects(lifecycle.call("sessions.delete", { key: "agent:main:subagent:other" }), { code: "WRONG_CALLER" });
@@ -185,7 +205,10 @@ test("8. the lifecycle capability deletes its own child's session and does nothi
   await assert.rejects(lifecycle.call("status", {}), { code: "WRONG_CALLER" });
 
   assert.equal((await lifecycle.call("sessions.delete", { key: "agent:main:subagent:mine" })).deleted, true);
-  assert.deepEqual((await gw.callerWith("operator.read").call("sessions.list", {})).sessions.map((session) => session.key), ["agent:main:subagent:other"]);
+  assert.deepEqual(
+    (await gw.callerWith("operator.read").call("sessions.list", {})).sessions.map((session) => session.key),
+    ["agent:main:subagent:other"],
+  );
 });
 
 test("9. explicit scopes are honoured exactly: an empty set is refused, a narrower one narrows, a wider one does not widen", async () => {
@@ -193,7 +216,9 @@ test("9. explicit scopes are honoured exactly: an empty set is refused, a narrow
   const writer = gw.callerWith("operator.write");
 
   await assert.rejects(writer.call("status", {}, { scopes: [] }), { code: "MISSING_SCOPE" });
-  await assert.rejects(writer.call("sessions.patch", { key: "main", label: "x" }, { scopes: ["operator.read"] }), { code: "MISSING_SCOPE" });
+  await assert.rejects(writer.call("sessions.patch", { key: "main", label: "x" }, { scopes: ["operator.read"] }), {
+    code: "MISSING_SCOPE",
+  });
   await assert.rejects(writer.call("device.pair.list", {}, { scopes: admin }), { code: "MISSING_SCOPE" });
   assert.equal((await writer.call("status", {}, { scopes: ["operator.read"] })).sessions.count, 0);
 });
@@ -206,7 +231,10 @@ test("9. a socket that asked for no scopes has none", async () => {
 
   const answers = await Promise.all([none.request("health"), none.request("status"), first.request("status")]);
 
-  assert.deepEqual(answers.map((answer) => answer.ok), [true, false, true]);
+  assert.deepEqual(
+    answers.map((answer) => answer.ok),
+    [true, false, true],
+  );
   assert.equal(answers[1]?.error?.message, "missing scope: operator.read");
 });
 
@@ -225,7 +253,10 @@ test("10. every method is refused to every scope that does not cover it, in proc
   for (const { name, held, allowed } of matrix) {
     const outcome = await gw.gateway
       .dispatch(secretPrincipal([held]), name, { __proto__: null, malformed: true }, { signal: AbortSignal.timeout(10_000) })
-      .then(() => "answered", (error: { code: string }) => error.code);
+      .then(
+        () => "answered",
+        (error: { code: string }) => error.code,
+      );
 
     assert.equal(outcome !== "MISSING_SCOPE" && outcome !== "WRONG_CALLER", allowed, `${name} with ${held}: ${outcome}`);
   }
@@ -264,7 +295,11 @@ test("11. a run inherits nothing from the connection that started it but what it
   const inside = createCaller(gw.gateway.dispatch, runPrincipal(run));
 
   assert.deepEqual(run.authority.scopes, ["operator.write"]);
-  for (const call of [() => inside.call("device.pair.list", {}), () => inside.call("sessions.delete", { key: "main" }), () => inside.call("agent", { message: "x", idempotencyKey: "y" })]) {
+  for (const call of [
+    () => inside.call("device.pair.list", {}),
+    () => inside.call("sessions.delete", { key: "main" }),
+    () => inside.call("agent", { message: "x", idempotencyKey: "y" }),
+  ]) {
     await assert.rejects(call, (error: { code: string }) => error.code === "MISSING_SCOPE" || error.code === "WRONG_CALLER");
   }
 });
@@ -284,7 +319,11 @@ for (const { userAgent, ...client } of disguises.map((disguise) => ({ userAgent:
     const { key } = await pair(gw, ["operator.read"]);
     const headers = client.id === "openclaw-control-ui" ? { origin: gw.url.replace("ws:", "http:") } : {};
 
-    const { error } = await refusedConnect(gw.url, { key, token: gw.token, scopes: admin, client, extra: userAgent === undefined ? {} : { userAgent } }, headers);
+    const { error } = await refusedConnect(
+      gw.url,
+      { key, token: gw.token, scopes: admin, client, extra: userAgent === undefined ? {} : { userAgent } },
+      headers,
+    );
 
     assert.equal(error.details?.["reason"], "scope-upgrade");
   });
@@ -302,7 +341,10 @@ test("13. a device paired at read that asks for admin with the secret gets one p
   const denied = await reader.request("sessions.patch", { key: "main", label: "x" });
 
   const pending = list.payload?.["pending"] as { deviceId: string; scopes: string[]; reason: string }[];
-  assert.deepEqual(pending.map((request) => [request.deviceId, request.scopes, request.reason]), [[key.id, ["operator.admin"], "scope-upgrade"]]);
+  assert.deepEqual(
+    pending.map((request) => [request.deviceId, request.scopes, request.reason]),
+    [[key.id, ["operator.admin"], "scope-upgrade"]],
+  );
   assert.equal(watcher.frames.filter((frame) => frame.event === "device.pair.requested").length, 1);
   const after = await gw.gateway.store.devices.find(key.id);
   assert.deepEqual(after.kind === "paired" && after.device.grants, before.kind === "paired" && before.device.grants);
@@ -317,7 +359,10 @@ test("13. the refused upgrade is one log line with reason, client, scopesFrom an
   const lines = gw.logLines.filter((line) => line.facts["reason"] === "scope-upgrade");
 
   assert.equal(lines.length, 1);
-  assert.deepEqual([lines[0]?.facts["client"], lines[0]?.facts["scopesFrom"], lines[0]?.facts["scopesTo"]], ["test", ["operator.read"], ["operator.admin"]]);
+  assert.deepEqual(
+    [lines[0]?.facts["client"], lines[0]?.facts["scopesFrom"], lines[0]?.facts["scopesTo"]],
+    ["test", ["operator.read"], ["operator.admin"]],
+  );
 });
 
 test("13. a device token that asks above its scopes is refused without a pending request, in both versions' words", async () => {
@@ -352,10 +397,17 @@ test("17. silent first pairing is written to the audit and happens only for a di
   await using gw = await startGateway({ config: { gateway: { trustedProxies: ["127.0.0.1"] } } });
 
   const { key } = await pair(gw, ["operator.read"]);
-  const remote = await refusedConnect(gw.url, { key: createWireKey(), token: gw.token, scopes: ["operator.read"] }, { "x-forwarded-for": "203.0.113.9" });
+  const remote = await refusedConnect(
+    gw.url,
+    { key: createWireKey(), token: gw.token, scopes: ["operator.read"] },
+    { "x-forwarded-for": "203.0.113.9" },
+  );
   const audit = await gw.gateway.store.audit.list(10);
 
-  assert.deepEqual(audit.map((row) => [row.kind, row.subject, row.facts["scopes"]]), [["device.paired", key.id, ["operator.read"]]]);
+  assert.deepEqual(
+    audit.map((row) => [row.kind, row.subject, row.facts["scopes"]]),
+    [["device.paired", key.id, ["operator.read"]]],
+  );
   assert.equal(remote.error.details?.["reason"], "not-paired");
 });
 
@@ -392,9 +444,14 @@ test("19. and 20. a spawn is accepted only with a durable run and session; a fai
 
 test("20. a failed spawn inside a run is told to the model, and the run goes on", async () => {
   await using gw = await startGateway();
-  tamper(gw.stateDir, "create table keep (x); create trigger no_child before insert on runs when new.depth > 0 begin select raise(abort, 'no'); end");
+  tamper(
+    gw.stateDir,
+    "create table keep (x); create trigger no_child before insert on runs when new.depth > 0 begin select raise(abort, 'no'); end",
+  );
 
-  const { result } = await gw.callerWith("operator.write").call("agent", { message: script("go", { call: [spawnStep("a", { say: "x" })] }, { say: "{{result:1}}" }), idempotencyKey: "k" });
+  const { result } = await gw
+    .callerWith("operator.write")
+    .call("agent", { message: script("go", { call: [spawnStep("a", { say: "x" })] }, { say: "{{result:1}}" }), idempotencyKey: "k" });
   const failure = JSON.parse((result.payloads[0]?.text ?? "").split("\n\n(")[0] ?? "") as Record<string, unknown>;
 
   assert.deepEqual([failure["status"], failure["code"]], ["error", "INTERNAL"]);
@@ -405,13 +462,21 @@ test("20. a failed spawn inside a run is told to the model, and the run goes on"
 test("21. errors are typed, say whether to retry, and name what failed, on both versions", async () => {
   await using gw = await startGateway();
   for (const protocol of [3, 4] as const) {
-    await using wire = await connectWire(gw.url, { token: gw.token, scopes: ["operator.write"], protocol, ...(protocol === 3 ? { key: createWireKey() } : {}) });
+    await using wire = await connectWire(gw.url, {
+      token: gw.token,
+      scopes: ["operator.write"],
+      protocol,
+      ...(protocol === 3 ? { key: createWireKey() } : {}),
+    });
     const unknown = await wire.request("no.such.method");
     const agent = await wire.request("agent", { message: "x", agentId: "nobody", idempotencyKey: "k" });
     const model = await wire.request("sessions.patch", { key: "s", model: "nowhere/m" });
 
     assert.equal(unknown.error?.message, "unknown method: no.such.method");
-    assert.deepEqual([agent.error?.details?.["code"], agent.error?.message], ["UNKNOWN_AGENT_ID", 'invalid agent params: unknown agent id "nobody"']);
+    assert.deepEqual(
+      [agent.error?.details?.["code"], agent.error?.message],
+      ["UNKNOWN_AGENT_ID", 'invalid agent params: unknown agent id "nobody"'],
+    );
     assert.equal(model.error?.details?.["code"], "MODEL_UNUSABLE");
     assert.ok([unknown, agent, model].every(({ error }) => error?.retryable !== true));
   }

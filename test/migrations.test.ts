@@ -13,7 +13,10 @@ const schemas = ["001"];
 const fixtureTimeMs = 1_760_000_000_000;
 
 /** A state folder that holds the fixture of one schema; `change` runs on it before it is opened. */
-async function stateFolder(schema: string, change: (db: DatabaseSync) => void = () => undefined): Promise<AsyncDisposable & { path: string }> {
+async function stateFolder(
+  schema: string,
+  change: (db: DatabaseSync) => void = () => undefined,
+): Promise<AsyncDisposable & { path: string }> {
   const path = await mkdtemp(join(tmpdir(), "portreeve-migrate-"));
   const db = new DatabaseSync(join(path, "portreeve.db"));
   db.exec(await readFile(join(import.meta.dirname, "fixtures", `schema-${schema}.sql`), "utf8"));
@@ -29,8 +32,14 @@ for (const schema of schemas) {
 
     const { pending, paired } = await store.devices.list(fixtureTimeMs);
 
-    assert.deepEqual(paired.map((device) => [device.displayName, device.grants[0]?.scopes]), [["laptop", ["operator.admin", "operator.read"]]]);
-    assert.deepEqual(pending.map((request) => request.displayName), ["phone"]);
+    assert.deepEqual(
+      paired.map((device) => [device.displayName, device.grants[0]?.scopes]),
+      [["laptop", ["operator.admin", "operator.read"]]],
+    );
+    assert.deepEqual(
+      pending.map((request) => request.displayName),
+      ["phone"],
+    );
     assert.equal(await store.sessions.count(), 3);
     assert.equal(await store.audit.findBreak(), undefined);
   });
@@ -39,23 +48,37 @@ for (const schema of schemas) {
     await using state = await stateFolder(schema);
     await using store = await openStore(state.path, createIds());
 
-    const claims = await store.runs.claim({ owner: "w", leaseMs: 1_000, limit: 9, maxConcurrentChildren: 9, quote: () => "results" }, fixtureTimeMs + 100);
+    const claims = await store.runs.claim(
+      { owner: "w", leaseMs: 1_000, limit: 9, maxConcurrentChildren: 9, quote: () => "results" },
+      fixtureTimeMs + 100,
+    );
 
-    assert.deepEqual(claims.map((claim) => [claim.run.trigger, claim.consumed.map((one) => one.text)]), [
-      ["message", ['it\'s "done"']],
-      ["spawn", []],
-    ]);
+    assert.deepEqual(
+      claims.map((claim) => [claim.run.trigger, claim.consumed.map((one) => one.text)]),
+      [
+        ["message", ['it\'s "done"']],
+        ["spawn", []],
+      ],
+    );
   });
 }
 
 test("every schema before the newest has a fixture", () => {
-  assert.deepEqual(Object.keys(migrations).map((name) => name.slice(0, 3)), schemas);
+  assert.deepEqual(
+    Object.keys(migrations).map((name) => name.slice(0, 3)),
+    schemas,
+  );
 });
 
 test("a database that a newer version wrote is refused by name and left as it is", async () => {
-  await using state = await stateFolder("001", (db) => db.exec("insert into kysely_migration (name, timestamp) values ('999-future', '2999-01-01')"));
+  await using state = await stateFolder("001", (db) =>
+    db.exec("insert into kysely_migration (name, timestamp) values ('999-future', '2999-01-01')"),
+  );
 
-  await assert.rejects(openStore(state.path, createIds()), (error: unknown) => error instanceof StateFolderError && /999-future/.test(error.message) && /newer version/.test(error.message));
+  await assert.rejects(
+    openStore(state.path, createIds()),
+    (error: unknown) => error instanceof StateFolderError && /999-future/.test(error.message) && /newer version/.test(error.message),
+  );
 });
 
 test("a second store on the same folder is refused, and the lock is free again afterwards", async () => {

@@ -44,8 +44,8 @@ const mutants: readonly Mutant[] = [
   {
     what: "the lifecycle capability reaches every session",
     file: principal,
-    from: "return typeof params === \"object\" && params !== null && \"key\" in params && params.key === key;",
-    to: "return typeof params === \"object\" && params !== null && key !== \"\";",
+    from: 'return typeof params === "object" && params !== null && "key" in params && params.key === key;',
+    to: 'return typeof params === "object" && params !== null && key !== "";',
     killedBy: "^8\\.",
   },
   {
@@ -58,15 +58,15 @@ const mutants: readonly Mutant[] = [
   {
     what: "an empty set of scopes means everything the caller has",
     file: principal,
-    from: "return principal.kind === \"lifecycle\" ? principal : { ...principal, scopes: attenuate(principal, scopes) };",
-    to: "return principal.kind === \"lifecycle\" || scopes.length === 0 ? principal : { ...principal, scopes: attenuate(principal, scopes) };",
+    from: 'return principal.kind === "lifecycle" ? principal : { ...principal, scopes: attenuate(principal, scopes) };',
+    to: 'return principal.kind === "lifecycle" || scopes.length === 0 ? principal : { ...principal, scopes: attenuate(principal, scopes) };',
     killedBy: "^9\\.",
   },
   {
     what: "a missing scope is not refused",
     file: principal,
-    from: "return covers(principal.scopes, needed) ? { kind: \"permitted\" } : { kind: \"missing-scope\", scope: needed };",
-    to: "return covers(principal.scopes, needed) || true ? { kind: \"permitted\" } : { kind: \"missing-scope\", scope: needed };",
+    from: 'return covers(principal.scopes, needed) ? { kind: "permitted" } : { kind: "missing-scope", scope: needed };',
+    to: 'return covers(principal.scopes, needed) || true ? { kind: "permitted" } : { kind: "missing-scope", scope: needed };',
     killedBy: "^10\\.",
   },
   {

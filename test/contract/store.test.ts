@@ -7,7 +7,13 @@ import type { ChildToSpawn, Claim, Claimer, Ending, PairingAsk, RunToAdmit, Stor
 
 const drivers: Readonly<Record<string, () => Promise<Store>>> = { sqlite: () => openStoreFile(":memory:", createIds()) };
 
-const claimer: Claimer = { owner: "w1", leaseMs: 1_000, limit: 50, maxConcurrentChildren: 50, quote: (all, open) => `${all.map((one) => one.text).join("+")}|${open}` };
+const claimer: Claimer = {
+  owner: "w1",
+  leaseMs: 1_000,
+  limit: 50,
+  maxConcurrentChildren: 50,
+  quote: (all, open) => `${all.map((one) => one.text).join("+")}|${open}`,
+};
 const done: Ending = { outcome: "succeeded", text: "result", error: undefined, stopReason: "stop" };
 
 function run(over: Partial<RunToAdmit> = {}): RunToAdmit {
@@ -29,6 +35,7 @@ function run(over: Partial<RunToAdmit> = {}): RunToAdmit {
 function child(parent: Claim, over: Partial<ChildToSpawn> = {}): ChildToSpawn {
   return {
     parentSessionKey: parent.run.sessionKey,
+    parentAgentId: "main",
     parentRunId: parent.run.runId,
     agentId: "main",
     task: "look",
@@ -119,7 +126,10 @@ for (const [driver, open] of Object.entries(drivers)) {
     const { runId } = zombie.run;
 
     assert.equal(heir.epoch, zombie.epoch + 1);
-    assert.equal(await store.runs.append(runId, zombie.epoch, [{ kind: "tool-intent", toolCallId: "x", name: "ls", args: {} }], [], 9), "lost");
+    assert.equal(
+      await store.runs.append(runId, zombie.epoch, [{ kind: "tool-intent", toolCallId: "x", name: "ls", args: {} }], [], 9),
+      "lost",
+    );
     assert.equal(await store.runs.park(runId, zombie.epoch, 0, 9), "lost");
     assert.equal((await store.runs.end(runId, zombie.epoch, done, [], 9)).kind, "lost");
     assert.equal((await store.runs.end(runId, heir.epoch, done, [], 9)).kind, "ended");
@@ -155,7 +165,9 @@ for (const [driver, open] of Object.entries(drivers)) {
     const parent = await claimOne(store, 2);
     const sessionsBefore = await store.sessions.count();
 
-    const outcomes = await Promise.all(Array.from({ length: 50 }, (_, index) => store.runs.spawn(child(parent, { idempotencyKey: `c${index}` }), 3)));
+    const outcomes = await Promise.all(
+      Array.from({ length: 50 }, (_, index) => store.runs.spawn(child(parent, { idempotencyKey: `c${index}` }), 3)),
+    );
 
     assert.equal(outcomes.filter((outcome) => outcome.kind === "accepted").length, 3);
     assert.equal(outcomes.filter((outcome) => outcome.kind === "too-many").length, 47);
@@ -175,7 +187,10 @@ for (const [driver, open] of Object.entries(drivers)) {
     await store.runs.end(bottom.run.runId, bottom.epoch, done, [], 8);
     const late = await store.runs.spawn(child(bottom, { limits: { maxSpawnDepth: 5, maxChildrenPerAgent: 5 } }), 9);
 
-    assert.deepEqual([top, middle, bottom].map((claim) => claim.run.authority.depth), [0, 1, 2]);
+    assert.deepEqual(
+      [top, middle, bottom].map((claim) => claim.run.authority.depth),
+      [0, 1, 2],
+    );
     assert.deepEqual(deeper, { kind: "too-deep", depth: 2 });
     assert.equal(late.kind, "parent-ended");
   });
@@ -191,7 +206,10 @@ for (const [driver, open] of Object.entries(drivers)) {
     const counts = await store.runs.counts();
 
     assert.equal(woken.run.runId, parent.run.runId);
-    assert.deepEqual(woken.consumed.map((completion) => completion.text), ["result", "result"]);
+    assert.deepEqual(
+      woken.consumed.map((completion) => completion.text),
+      ["result", "result"],
+    );
     assert.deepEqual(counts.children, { accepted: 2, completed: 2, announced: 2, undelivered: 0 });
     assert.equal((await store.runs.claim(claimer, 9)).length, 0);
   });
@@ -268,7 +286,10 @@ for (const [driver, open] of Object.entries(drivers)) {
 
     await store.runs.cancel({ sessionKey: one.run.sessionKey }, new Map(), 6);
 
-    assert.deepEqual((await claimOne(store, 7)).consumed.map((completion) => completion.outcome), ["cancelled"]);
+    assert.deepEqual(
+      (await claimOne(store, 7)).consumed.map((completion) => completion.outcome),
+      ["cancelled"],
+    );
   });
 
   test(`${driver}: a deadline counts from the first turn, ends what waits and names what runs`, async () => {
@@ -285,7 +306,10 @@ for (const [driver, open] of Object.entries(drivers)) {
 
     assert.deepEqual([early.ended.length, early.running.length], [0, 0]);
     assert.deepEqual([childDue.ended.length, childDue.running.length], [0, 1]);
-    assert.deepEqual(parentDue.ended.map((one) => one.status), ["timed_out"]);
+    assert.deepEqual(
+      parentDue.ended.map((one) => one.status),
+      ["timed_out"],
+    );
   });
 
   test(`${driver}: concurrent children are bounded, and those that wait for their own hold no slot`, async () => {
@@ -311,7 +335,10 @@ for (const [driver, open] of Object.entries(drivers)) {
 
     const seen = await store.sessions.list({ limit: 10, offset: 0, rootKey: "agent:main:main", archived: false });
 
-    assert.deepEqual(seen.sessions.map((session) => session.key), ["agent:main:main"]);
+    assert.deepEqual(
+      seen.sessions.map((session) => session.key),
+      ["agent:main:main"],
+    );
     assert.equal(await store.sessions.find("agent:main:other", "agent:main:main"), undefined);
   });
 
@@ -322,7 +349,10 @@ for (const [driver, open] of Object.entries(drivers)) {
 
     const found = await store.sessions.list({ limit: 10, offset: 0, search: "0% s", archived: false });
 
-    assert.deepEqual(found.sessions.map((session) => session.key), ["agent:main:a"]);
+    assert.deepEqual(
+      found.sessions.map((session) => session.key),
+      ["agent:main:a"],
+    );
   });
 
   test(`${driver}: lineage is written once`, async () => {
@@ -330,7 +360,11 @@ for (const [driver, open] of Object.entries(drivers)) {
     const lineage = { parentKey: "agent:main:main", depth: 1, role: "leaf" as const };
 
     const first = await store.sessions.patch("agent:main:subagent:x", { agentId: "main", lineage, by: "t" }, 1);
-    const second = await store.sessions.patch("agent:main:subagent:x", { agentId: "main", lineage: { ...lineage, parentKey: "agent:main:evil" }, by: "t" }, 2);
+    const second = await store.sessions.patch(
+      "agent:main:subagent:x",
+      { agentId: "main", lineage: { ...lineage, parentKey: "agent:main:evil" }, by: "t" },
+      2,
+    );
 
     assert.equal(first.kind, "patched");
     assert.equal(second.kind, "lineage-fixed");
@@ -346,7 +380,10 @@ for (const [driver, open] of Object.entries(drivers)) {
 
     assert.equal(first.kind, "approved");
     assert.equal(again.kind, "not-new");
-    assert.deepEqual(device.grants.map((grant) => grant.scopes), [["operator.read"]]);
+    assert.deepEqual(
+      device.grants.map((grant) => grant.scopes),
+      [["operator.read"]],
+    );
   });
 
   test(`${driver}: a rejected key is never approved silently again, and approving it by hand forgets the refusal`, async () => {
@@ -357,7 +394,11 @@ for (const [driver, open] of Object.entries(drivers)) {
 
     const silent = await store.devices.approveSilently(ask(), 3);
     const second = await store.devices.requestPairing(ask(), 4);
-    const approved = await store.devices.approve(second.kind === "pending" ? second.request.requestId : "", { id: "owner", scopes: ["operator.admin"] }, 5);
+    const approved = await store.devices.approve(
+      second.kind === "pending" ? second.request.requestId : "",
+      { id: "owner", scopes: ["operator.admin"] },
+      5,
+    );
     const state = await store.devices.find("d1");
 
     assert.equal(silent.kind, "not-new");
@@ -373,7 +414,10 @@ for (const [driver, open] of Object.entries(drivers)) {
     assert.ok(first.kind === "pending" && narrower.kind === "pending" && wider.kind === "pending");
 
     assert.deepEqual([narrower.created, narrower.request.requestId], [false, first.request.requestId]);
-    assert.deepEqual([wider.created, wider.superseded, wider.request.scopes], [true, first.request.requestId, ["operator.pairing", "operator.write"]]);
+    assert.deepEqual(
+      [wider.created, wider.superseded, wider.request.scopes],
+      [true, first.request.requestId, ["operator.pairing", "operator.write"]],
+    );
     assert.equal((await store.devices.list(4)).pending.length, 1);
   });
 
@@ -404,7 +448,14 @@ for (const [driver, open] of Object.entries(drivers)) {
     await using store = await open();
     const outcomes = [];
     for (let index = 0; index < 20; index += 1) {
-      outcomes.push((await store.devices.requestPairing(ask({ deviceId: `d${index}`, publicKey: String(index).padEnd(43, "x"), remoteIp: "203.0.113.9" }), 1)).kind);
+      outcomes.push(
+        (
+          await store.devices.requestPairing(
+            ask({ deviceId: `d${index}`, publicKey: String(index).padEnd(43, "x"), remoteIp: "203.0.113.9" }),
+            1,
+          )
+        ).kind,
+      );
     }
     const elsewhere = await store.devices.requestPairing(ask({ deviceId: "e", publicKey: "e".repeat(43), remoteIp: "203.0.113.10" }), 1);
 
@@ -421,7 +472,10 @@ for (const [driver, open] of Object.entries(drivers)) {
 
     const rows = await store.audit.list(10);
 
-    assert.deepEqual(rows.map((row) => row.kind), ["device.paired", "run.started-as-owner", "run.spawned"]);
+    assert.deepEqual(
+      rows.map((row) => row.kind),
+      ["device.paired", "run.started-as-owner", "run.spawned"],
+    );
     assert.equal(await store.audit.findBreak(), undefined);
   });
 }

@@ -3,9 +3,13 @@ import { DatabaseSync } from "node:sqlite";
 
 export function dumpDatabase(file: string): string {
   using db = new DatabaseSync(file, { readOnly: true });
-  const tables = db.prepare("select name, sql from sqlite_master where sql is not null and name not like 'sqlite_%' order by type desc, rowid").all();
+  const tables = db
+    .prepare("select name, sql from sqlite_master where sql is not null and name not like 'sqlite_%' order by type desc, rowid")
+    .all();
   const lines = tables.map((row) => `${String(row["sql"])};`);
-  for (const { name } of db.prepare("select name from sqlite_master where type = 'table' and name not like 'sqlite_%' order by rowid").all()) {
+  for (const { name } of db
+    .prepare("select name from sqlite_master where type = 'table' and name not like 'sqlite_%' order by rowid")
+    .all()) {
     for (const row of db.prepare(`select * from "${String(name)}"`).all()) {
       lines.push(`insert into "${String(name)}" values (${Object.values(row).map(toLiteral).join(", ")});`);
     }

@@ -27,32 +27,42 @@ export async function copyProject(): Promise<Copy> {
   for (const name of await readdir(join(root, "node_modules"))) {
     if (name !== "@portreeve") await symlink(join(root, "node_modules", name), join(folder, "node_modules", name));
   }
-  for (const name of await readdir(join(root, "packages"))) await symlink(join(folder, "packages", name), join(folder, "node_modules/@portreeve", name));
+  for (const name of await readdir(join(root, "packages")))
+    await symlink(join(folder, "packages", name), join(folder, "node_modules/@portreeve", name));
   return {
     async run(testFile, namePattern, mutation) {
-      const restore = mutation === undefined ? async () => undefined : await mutate(folder, mutation);
+      const restore = mutation === undefined ? undefined : await mutate(folder, mutation);
       try {
         return await runTests(folder, testFile, namePattern);
       } finally {
-        await restore();
+        await restore?.();
       }
     },
     [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }),
   };
 }
 
-async function mutate(folder: string, { file, from, to }: Mutation): Promise<() => Promise<undefined>> {
+async function mutate(folder: string, { file, from, to }: Mutation): Promise<() => Promise<void>> {
   const path = join(folder, file);
   const text = await readFile(path, "utf8");
   if (text.split(from).length !== 2) throw new Error(`${file} does not hold exactly once: ${from}`);
-  await writeFile(path, text.replace(from, () => to));
-  return async () => void (await writeFile(path, text));
+  await writeFile(
+    path,
+    text.replace(from, () => to),
+  );
+  return () => writeFile(path, text);
 }
 
 async function runTests(folder: string, testFile: string, namePattern: string): Promise<{ failed: string[]; ran: number }> {
   const args = ["--test", "--test-isolation=none", "--test-reporter=tap", `--test-name-pattern=${namePattern}`, testFile];
   // A mutant may wait for what never comes.
-  const child = spawn(process.execPath, args, { cwd: folder, env: { PATH: process.env["PATH"] }, stdio: ["ignore", "pipe", "ignore"], timeout: 60_000, killSignal: "SIGKILL" });
+  const child = spawn(process.execPath, args, {
+    cwd: folder,
+    env: { PATH: process.env["PATH"] },
+    stdio: ["ignore", "pipe", "ignore"],
+    timeout: 60_000,
+    killSignal: "SIGKILL",
+  });
   let output = "";
   child.stdout.on("data", (chunk) => (output += String(chunk)));
   const [code] = (await once(child, "close")) as [number | null];

@@ -5,7 +5,12 @@ export interface ToolStep {
   readonly args: object;
 }
 
-export type Step = { readonly say: string } | { readonly call: readonly ToolStep[] } | { readonly awaitChildren: true } | { readonly hang: true } | { readonly fail: { readonly kind: string; readonly retryable: boolean } };
+export type Step =
+  | { readonly say: string }
+  | { readonly call: readonly ToolStep[] }
+  | { readonly awaitChildren: true }
+  | { readonly hang: true }
+  | { readonly fail: { readonly kind: string; readonly retryable: boolean } };
 
 /** `text`, followed by what the model is to do. */
 export function script(text: string, ...steps: readonly Step[]): string {

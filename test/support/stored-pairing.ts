@@ -19,9 +19,23 @@ export function storeDevice(stateDir: string, state: Exclude<StoredState, "none"
   const key = createWireKey();
   using db = new DatabaseSync(join(stateDir, "portreeve.db"));
   const publicKey = state === "foreign key" ? createWireKey().publicKey : key.publicKey;
-  const scopes = { read: '["operator.read"]', write: '["operator.write"]', admin: '["operator.admin"]', revoked: '["operator.admin"]', "foreign key": '["operator.read"]', corrupt: '{"not":"a list"' };
-  db.prepare("insert into devices values (?, ?, 'host', 'linux', null, 'gateway-client', 'backend', null, 'silent', 1, 1, null)").run(key.id, publicKey);
-  db.prepare("insert into device_grants values (?, 'operator', ?, 1, 1, null, ?)").run(key.id, scopes[state], state === "revoked" ? 2 : null);
+  const scopes = {
+    read: '["operator.read"]',
+    write: '["operator.write"]',
+    admin: '["operator.admin"]',
+    revoked: '["operator.admin"]',
+    "foreign key": '["operator.read"]',
+    corrupt: '{"not":"a list"',
+  };
+  db.prepare("insert into devices values (?, ?, 'host', 'linux', null, 'gateway-client', 'backend', null, 'silent', 1, 1, null)").run(
+    key.id,
+    publicKey,
+  );
+  db.prepare("insert into device_grants values (?, 'operator', ?, 1, 1, null, ?)").run(
+    key.id,
+    scopes[state],
+    state === "revoked" ? 2 : null,
+  );
   return key;
 }
 

@@ -125,7 +125,11 @@ export function connectParams(wire: Pick<Wire, "nonce">, input: ConnectInput): o
 }
 
 /** Connects and answers the open wire with its hello; fails when it is refused. */
-export async function connectWire(url: string, input: ConnectInput, headers: Readonly<Record<string, string>> = {}): Promise<Wire & { readonly hello: Record<string, unknown> }> {
+export async function connectWire(
+  url: string,
+  input: ConnectInput,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<Wire & { readonly hello: Record<string, unknown> }> {
   const wire = await openWire(url, headers);
   const answer = await wire.request("connect", connectParams(wire, input));
   if (answer.ok !== true) throw new Error(`connect refused: ${JSON.stringify(answer.error)}`);
@@ -133,7 +137,11 @@ export async function connectWire(url: string, input: ConnectInput, headers: Rea
 }
 
 /** Connects and answers the refusal and the close; fails when it is let in. */
-export async function refusedConnect(url: string, input: ConnectInput, headers: Readonly<Record<string, string>> = {}): Promise<{ readonly error: NonNullable<Frame["error"]>; readonly close: { readonly code: number; readonly reason: string } }> {
+export async function refusedConnect(
+  url: string,
+  input: ConnectInput,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<{ readonly error: NonNullable<Frame["error"]>; readonly close: { readonly code: number; readonly reason: string } }> {
   await using wire = await openWire(url, headers);
   const answer = await wire.request("connect", connectParams(wire, input));
   if (answer.error === undefined) throw new Error("connect was let in");

@@ -3,12 +3,12 @@ import type { AgentEvent, ChatEvent, EventPayload } from "@portreeve/protocol";
 
 export interface BusMessages {
   /** There may be a run to claim. */
-  "work": undefined;
+  work: undefined;
   /** The run reached a terminal state. */
   "run-ended": { readonly runId: string };
   /** Live events of a run, in order. */
-  "agent": AgentEvent;
-  "chat": ChatEvent;
+  agent: AgentEvent;
+  chat: ChatEvent;
   "sessions.changed": { readonly sessionKey: string; readonly reason: EventPayload<"sessions.changed">["reason"]; readonly runId?: string };
   "device.pair.requested": EventPayload<"device.pair.requested">;
   "device.pair.resolved": EventPayload<"device.pair.resolved">;

@@ -1,16 +1,16 @@
 /** The composition root: the only file that constructs implementations. Reads top to bottom. */
 import { mkdir } from "node:fs/promises";
-import { mainKey, mainSessionKey } from "@portreeve/protocol";
+import { type Caller, mainKey, mainSessionKey } from "@portreeve/protocol";
 import { Bus } from "./bus.ts";
 import { openListener, type Listener } from "./connection/listener.ts";
 import { createCaller } from "./dispatch/caller.ts";
 import { createDispatch } from "./dispatch/dispatch.ts";
-import type { Dispatch } from "./dispatch/types.ts";
+import type { Dispatch, Handlers } from "./dispatch/types.ts";
 import { agentHandlers } from "./handlers/agents.ts";
 import { chatHandlers } from "./handlers/chat.ts";
 import { connectHandlers } from "./handlers/connect.ts";
-import { type AgentFacts, type HandlerDeps, toSessionRow } from "./handlers/deps.ts";
-import { deviceHandlers } from "./handlers/devices.ts";
+import { type AgentFacts, type HandlerDeps, readSessionRow } from "./handlers/deps.ts";
+import { type DeviceHandlerDeps, deviceHandlers } from "./handlers/devices.ts";
 import { healthHandlers, readHealth } from "./handlers/health.ts";
 import { sessionHandlers } from "./handlers/sessions.ts";
 import { subagentHandlers } from "./handlers/subagents.ts";
@@ -23,6 +23,7 @@ import type { Ids } from "./kit/ids.ts";
 import type { Log } from "./kit/log.ts";
 import { createModels } from "./models/registry.ts";
 import type { Models } from "./models/model.ts";
+import type { Principal } from "./principal/principal.ts";
 import { startWorker, type Worker } from "./runs/worker.ts";
 import { openStore } from "./store/sqlite.ts";
 import type { Store } from "./store/store.ts";
@@ -57,7 +58,7 @@ export interface Gateway extends AsyncDisposable {
 
 /** Opens everything, in order. @throws what the part that cannot be opened throws; what was opened before is closed again. */
 export async function compose(options: ComposeOptions): Promise<Gateway> {
-  const { config, stateDir, env, version, log, clock, ids } = options;
+  const { config, stateDir, env, log, clock, ids } = options;
   await using resources = new AsyncDisposableStack();
 
   const keys = await openStateKeys(stateDir, { configuredSecret: config.gateway.auth.token, env });
@@ -66,55 +67,25 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   const bus = new Bus();
   const models = createModels({ providers: config.models.providers, defaultModel: config.agents.defaults.model, env, clock });
   const agents = agentFacts(options, models);
-  for (const id of agents.ids) if (config.agents.entries[id]?.workspace === undefined) await mkdir(agents.workspaceOf(id), { recursive: true, mode: 0o700 });
+  await makeWorkspaces(config, agents);
 
   const credentials = createCredentials(keys);
-  const pairing = createPairing({ store: store.devices, credentials, clock, log, bus, autoApproveLocal: config.gateway.pairing.autoApproveLocal });
+  const { autoApproveLocal } = config.gateway.pairing;
+  const pairing = createPairing({ store: store.devices, credentials, clock, log, bus, autoApproveLocal });
 
-  // The worker runs tools that call methods, and methods cancel its runs; counts are asked of a listener that asks methods.
-  let worker: Worker | undefined;
-  let listener: Listener | undefined;
-  const handlerDeps: HandlerDeps = {
-    store,
-    bus,
-    version,
-    agents,
-    now: () => clock.now(),
-    cancelRuns: (select) => worker?.cancel(select) ?? Promise.resolve([]),
-    connections: () => listener?.counts() ?? { accepted: 0, open: 0 },
-    spawnLimits: config.agents.defaults.subagents,
-  };
-  const handlers = {
-    ...connectHandlers(),
-    ...healthHandlers(handlerDeps),
-    ...agentHandlers(handlerDeps),
-    ...sessionHandlers(handlerDeps),
-    ...chatHandlers(handlerDeps),
-    ...subagentHandlers(handlerDeps),
-    ...deviceHandlers({ pairing, connectedDevices: () => listener?.connectedDevices() ?? new Set() }),
-  };
+  const late: LateParts = {};
+  const handlerDeps = createHandlerDeps(options, { store, bus, agents, late });
+  const handlers = createHandlers(handlerDeps, { pairing, connectedDevices: () => late.listener?.connectedDevices() ?? new Set() });
   const dispatch = createDispatch({ handlers, log, ids, checkResults: options.checkResults });
-  const callerFor = (principal: Parameters<typeof createCaller>[1]) => createCaller(dispatch, principal);
+  const callerFor = (principal: Principal): Caller => createCaller(dispatch, principal);
 
-  const { maxSpawnDepth, maxConcurrent } = config.agents.defaults.subagents;
-  worker = resources.use(
-    await startWorker({
-      store,
-      bus,
-      clock,
-      ids,
-      log,
-      models,
-      tools: options.tools,
-      maxSpawnDepth,
-      maxConcurrentChildren: maxConcurrent,
-      workspaceOf: agents.workspaceOf,
-      callerFor,
-    }),
-  );
+  const { maxSpawnDepth, maxConcurrent: maxConcurrentChildren } = config.agents.defaults.subagents;
+  const { workspaceOf } = agents;
+  const turns = { store, bus, clock, ids, log, models, tools: options.tools, maxSpawnDepth, workspaceOf, callerFor };
+  late.worker = resources.use(await startWorker({ ...turns, maxConcurrentChildren }));
   resources.use(startCleanUp({ sessions: store.sessions, bus, log, callerFor }));
 
-  listener = resources.use(
+  late.listener = resources.use(
     await openListener({
       config: config.gateway,
       keys,
@@ -123,20 +94,56 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
       bus,
       clock,
       log,
-      version,
       ids,
+      version: options.version,
       paths: { configPath: options.configFile, stateDir },
       health: () => readHealth(handlerDeps),
       sessionDefaults: () => Promise.resolve(sessionDefaults(agents)),
-      rowOf: async (key) => {
-        const session = await store.sessions.find(key);
-        return session === undefined ? undefined : toSessionRow(agents, session);
-      },
+      rowOf: (key) => readSessionRow(handlerDeps, key),
     }),
   );
 
   const owned = resources.move();
-  return { listener, keys, store, bus, dispatch, models, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  return { listener: late.listener, keys, store, bus, dispatch, models, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+/** Parts that methods reach although they are made after them: a worker runs tools that call methods, a listener serves them. */
+interface LateParts {
+  worker?: Worker;
+  listener?: Listener;
+}
+
+type HandlerParts = Pick<HandlerDeps, "store" | "bus" | "agents"> & { readonly late: LateParts };
+
+function createHandlerDeps({ config, clock, version }: ComposeOptions, { late, ...parts }: HandlerParts): HandlerDeps {
+  return {
+    ...parts,
+    version,
+    now: () => clock.now(),
+    cancelRuns: (select) => late.worker?.cancel(select) ?? Promise.resolve([]),
+    connections: () => late.listener?.counts() ?? { accepted: 0, open: 0 },
+    spawnLimits: config.agents.defaults.subagents,
+  };
+}
+
+/** Folders the configuration does not name are ours to make. */
+async function makeWorkspaces(config: Config, agents: AgentFacts): Promise<void> {
+  for (const id of agents.ids) {
+    if (config.agents.entries[id]?.workspace === undefined) await mkdir(agents.workspaceOf(id), { recursive: true, mode: 0o700 });
+  }
+}
+
+/** One handler a method: that none is missing is the type's to say. */
+function createHandlers(deps: HandlerDeps, devices: DeviceHandlerDeps): Handlers {
+  return {
+    ...connectHandlers(),
+    ...healthHandlers(deps),
+    ...agentHandlers(deps),
+    ...sessionHandlers(deps),
+    ...chatHandlers(deps),
+    ...subagentHandlers(deps),
+    ...deviceHandlers(devices),
+  };
 }
 
 function sessionDefaults({ defaultAgentId }: AgentFacts) {

@@ -19,8 +19,22 @@ export const chatMethods = {
     }),
     ignored: ["sessionId", "mentions", "workContext", "suppressCommandInterpretation"],
     unsupported: [
-      "intent", "thinking", "fastMode", "fastAutoOnSeconds", "deliver", "originatingChannel", "originatingTo", "originatingAccountId", "originatingThreadId",
-      "replyToId", "attachments", "toolBindings", "expectedLeafEntryId", "expectedSessionRoutingContract", "expectedPermissionMode", "expectedToolOverrides",
+      "intent",
+      "thinking",
+      "fastMode",
+      "fastAutoOnSeconds",
+      "deliver",
+      "originatingChannel",
+      "originatingTo",
+      "originatingAccountId",
+      "originatingThreadId",
+      "replyToId",
+      "attachments",
+      "toolBindings",
+      "expectedLeafEntryId",
+      "expectedSessionRoutingContract",
+      "expectedPermissionMode",
+      "expectedToolOverrides",
     ],
     result: z.union([
       z.object({ runId: z.string(), status: z.enum(["started", "in_flight", "ok", "error", "timeout"]) }),
@@ -67,7 +81,11 @@ const envelope = {
   /** Counts up within the run, over `chat` and `agent` events together. */
   seq: z.number().int(),
 };
-const chatMessage = z.object({ role: z.literal("assistant"), content: z.array(z.object({ type: z.literal("text"), text: z.string() })), timestamp: z.number().int() });
+const chatMessage = z.object({
+  role: z.literal("assistant"),
+  content: z.array(z.object({ type: z.literal("text"), text: z.string() })),
+  timestamp: z.number().int(),
+});
 
 export const chatEvents = {
   chat: event({
@@ -75,8 +93,20 @@ export const chatEvents = {
     scope: "operator.read",
     droppable: true,
     payload: z.discriminatedUnion("state", [
-      z.object({ ...envelope, state: z.literal("delta"), message: chatMessage, deltaText: z.string(), replace: z.literal(true).optional() }),
-      z.object({ ...envelope, state: z.literal("final"), message: chatMessage.optional(), stopReason: z.string().optional(), usage: usage.optional() }),
+      z.object({
+        ...envelope,
+        state: z.literal("delta"),
+        message: chatMessage,
+        deltaText: z.string(),
+        replace: z.literal(true).optional(),
+      }),
+      z.object({
+        ...envelope,
+        state: z.literal("final"),
+        message: chatMessage.optional(),
+        stopReason: z.string().optional(),
+        usage: usage.optional(),
+      }),
       z.object({ ...envelope, state: z.literal("aborted"), message: chatMessage.optional(), stopReason: z.string() }),
       z.object({ ...envelope, state: z.literal("error"), errorMessage: z.string(), errorKind: z.string().optional() }),
     ]),

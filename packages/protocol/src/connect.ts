@@ -132,7 +132,12 @@ export const connectEvents = {
       gateway: z.object({ publicKey: z.string(), signature: z.string() }),
     }),
   }),
-  tick: event({ summary: "The gateway is alive; sent every `policy.tickIntervalMs`.", scope: "everyone", droppable: true, payload: z.object({ ts: timeMs }) }),
+  tick: event({
+    summary: "The gateway is alive; sent every `policy.tickIntervalMs`.",
+    scope: "everyone",
+    droppable: true,
+    payload: z.object({ ts: timeMs }),
+  }),
   shutdown: event({
     summary: "The gateway stops; the socket closes with 1012 next.",
     scope: "everyone",

@@ -12,7 +12,11 @@ export interface ScopeByParams<P> {
   readonly oneOf: readonly string[];
 }
 
-export interface MethodDefinition<P extends z.ZodType = z.ZodType, R extends z.ZodType = z.ZodType, A extends z.ZodType | undefined = z.ZodType | undefined> {
+export interface MethodDefinition<
+  P extends z.ZodType = z.ZodType,
+  R extends z.ZodType = z.ZodType,
+  A extends z.ZodType | undefined = z.ZodType | undefined,
+> {
   readonly summary: string;
   /** `none`: every connected caller of the right role. */
   readonly scope: string | "none" | ScopeByParams<z.output<P>>;
@@ -31,11 +35,16 @@ export interface MethodDefinition<P extends z.ZodType = z.ZodType, R extends z.Z
   readonly unsupported: readonly string[];
 }
 
-type MethodInput<P extends z.ZodType, R extends z.ZodType, A extends z.ZodType | undefined> = Pick<MethodDefinition<P, R, A>, "summary" | "scope" | "kind" | "params" | "result"> &
+type MethodInput<P extends z.ZodType, R extends z.ZodType, A extends z.ZodType | undefined> = Pick<
+  MethodDefinition<P, R, A>,
+  "summary" | "scope" | "kind" | "params" | "result"
+> &
   Partial<Pick<MethodDefinition<P, R, A>, "accepted" | "callers" | "hidden" | "ignored" | "unsupported">>;
 
 /** Defines a method; what is left out gets the default that permits least or shows most. */
-export function method<P extends z.ZodType, R extends z.ZodType, A extends z.ZodType | undefined = undefined>(input: MethodInput<P, R, A>): MethodDefinition<P, R, A> {
+export function method<P extends z.ZodType, R extends z.ZodType, A extends z.ZodType | undefined = undefined>(
+  input: MethodInput<P, R, A>,
+): MethodDefinition<P, R, A> {
   return {
     callers: ["operator", "run"],
     hidden: false,

@@ -40,7 +40,15 @@ export const pairedDevice = z.object({
   approvedAtMs: timeMs,
   lastSeenAtMs: timeMs.optional(),
   connected: z.boolean(),
-  tokens: z.array(z.object({ role: z.string(), scopes: z.array(z.string()), createdAtMs: timeMs, rotatedAtMs: timeMs.optional(), revokedAtMs: timeMs.optional() })),
+  tokens: z.array(
+    z.object({
+      role: z.string(),
+      scopes: z.array(z.string()),
+      createdAtMs: timeMs,
+      rotatedAtMs: timeMs.optional(),
+      revokedAtMs: timeMs.optional(),
+    }),
+  ),
 });
 
 const requestIdParams = z.strictObject({ requestId: nonEmpty });
@@ -73,7 +81,12 @@ export const deviceMethods = {
 };
 
 export const deviceEvents = {
-  "device.pair.requested": event({ summary: "A device waits for an approval.", scope: "operator.pairing", droppable: true, payload: pairingRequest }),
+  "device.pair.requested": event({
+    summary: "A device waits for an approval.",
+    scope: "operator.pairing",
+    droppable: true,
+    payload: pairingRequest,
+  }),
   "device.pair.resolved": event({
     summary: "A request was decided, or a device was approved silently.",
     scope: "operator.pairing",

@@ -47,7 +47,8 @@ export function parseFrame(text: string): ParsedFrame<RequestFrame> {
   if (typeof method !== "string" || method === "") return refuse("at /method: must be a non-empty string");
   for (const key of ["traceparent", "expectedProfileId"]) {
     const value = json[key];
-    if (value !== undefined && (typeof value !== "string" || value.length > 128)) return refuse(`at /${key}: must be a string of at most 128 characters`);
+    if (value !== undefined && (typeof value !== "string" || value.length > 128))
+      return refuse(`at /${key}: must be a string of at most 128 characters`);
   }
   const extra = Object.keys(json).find((key) => !requestKeys.has(key));
   if (extra !== undefined) return refuse(`at root: unexpected property '${extra}'`);
@@ -62,11 +63,17 @@ export function parseServerFrame(text: string): ParsedFrame<ResponseFrame | Even
   if (!isRecord(json)) return invalidFrame("invalid", "must be object");
   if (json["type"] === "event" && typeof json["event"] === "string") {
     const seq = json["seq"];
-    return { kind: "frame", frame: { type: "event", event: json["event"], payload: json["payload"], ...(typeof seq === "number" ? { seq } : {}) } };
+    return {
+      kind: "frame",
+      frame: { type: "event", event: json["event"], payload: json["payload"], ...(typeof seq === "number" ? { seq } : {}) },
+    };
   }
   if (json["type"] === "res" && typeof json["id"] === "string" && typeof json["ok"] === "boolean") {
     const error = toError(json["error"]);
-    return { kind: "frame", frame: { type: "res", id: json["id"], ok: json["ok"], payload: json["payload"], ...(error === undefined ? {} : { error }) } };
+    return {
+      kind: "frame",
+      frame: { type: "res", id: json["id"], ok: json["ok"], payload: json["payload"], ...(error === undefined ? {} : { error }) },
+    };
   }
   return invalidFrame("invalid", "must be a response or an event");
 }

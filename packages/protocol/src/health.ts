@@ -36,7 +36,12 @@ const statusResult = z.object({
   /** Since the state folder was made. */
   pairing: z.object({ requestsCreated: z.number().int(), pending: z.number().int() }),
   /** Sub-agent runs since the state folder was made; `announced` counts inbox rows that a parent's turn consumed. */
-  children: z.object({ accepted: z.number().int(), completed: z.number().int(), announced: z.number().int(), undelivered: z.number().int() }),
+  children: z.object({
+    accepted: z.number().int(),
+    completed: z.number().int(),
+    announced: z.number().int(),
+    undelivered: z.number().int(),
+  }),
 });
 
 // Clients send probe and display options here; the answer is the same, so unknown fields are not worth a refusal.
@@ -51,9 +56,20 @@ export const healthMethods = {
     params: anyParams,
     result: healthResult,
   }),
-  status: method({ summary: "Counts of sessions, runs, connections, pairing requests and sub-agents.", scope: "operator.read", kind: "query", params: anyParams, result: statusResult }),
+  status: method({
+    summary: "Counts of sessions, runs, connections, pairing requests and sub-agents.",
+    scope: "operator.read",
+    kind: "query",
+    params: anyParams,
+    result: statusResult,
+  }),
 };
 
 export const healthEvents = {
-  health: event({ summary: "The result of `health`, every 60 seconds and after a connect.", scope: "everyone", droppable: true, payload: healthResult }),
+  health: event({
+    summary: "The result of `health`, every 60 seconds and after a connect.",
+    scope: "everyone",
+    droppable: true,
+    payload: healthResult,
+  }),
 };

@@ -37,7 +37,11 @@ export type Params<N extends MethodName> = z.output<(typeof methods)[N]["params"
 export type ParamsInput<N extends MethodName> = z.input<(typeof methods)[N]["params"]>;
 export type Result<N extends MethodName> = z.output<(typeof methods)[N]["result"]>;
 /** The first of two answers; `undefined` for a method that gives one. */
-export type Accepted<N extends MethodName> = (typeof methods)[N]["accepted"] extends infer A ? (A extends z.ZodType ? z.output<A> : undefined) : never;
+export type Accepted<N extends MethodName> = (typeof methods)[N]["accepted"] extends infer A
+  ? A extends z.ZodType
+    ? z.output<A>
+    : undefined
+  : never;
 export type EventPayload<N extends EventName> = z.output<(typeof events)[N]["payload"]>;
 
 export interface CallOptions<N extends MethodName> {

@@ -1,10 +1,12 @@
 /** Parameters of a method: raw JSON in, parsed value or the exact complaint out. Pure. */
-import { z } from "zod";
+import type { z } from "zod";
 import type { MethodDefinition } from "./define.ts";
 import type { ErrorCode } from "./errors.ts";
 import { isRecord } from "./frames.ts";
 
-export type ParsedParams = { readonly ok: true; readonly params: unknown } | { readonly ok: false; readonly code: ErrorCode; readonly message: string };
+export type ParsedParams =
+  | { readonly ok: true; readonly params: unknown }
+  | { readonly ok: false; readonly code: ErrorCode; readonly message: string };
 
 /** Provenance and internal fields: carried by the admitted context, never taken from a caller, whatever the method. */
 const forbiddenField = /^internal|provenance|^lane$|^extraSystemPrompt$/i;
@@ -45,9 +47,13 @@ function describeIssue(issue: z.core.$ZodIssue): string {
       if (issue.input === undefined) return `at ${at}: must have required property '${String(issue.path.at(-1) ?? "")}'`;
       return `at ${at}: must be ${issue.expected}`;
     case "too_small":
-      return issue.origin === "string" ? `at ${at}: must NOT have fewer than ${issue.minimum} characters` : `at ${at}: must be >= ${issue.minimum}`;
+      return issue.origin === "string"
+        ? `at ${at}: must NOT have fewer than ${issue.minimum} characters`
+        : `at ${at}: must be >= ${issue.minimum}`;
     case "too_big":
-      return issue.origin === "string" ? `at ${at}: must NOT have more than ${issue.maximum} characters` : `at ${at}: must be <= ${issue.maximum}`;
+      return issue.origin === "string"
+        ? `at ${at}: must NOT have more than ${issue.maximum} characters`
+        : `at ${at}: must be <= ${issue.maximum}`;
     case "invalid_value":
       return `at ${at}: must be equal to one of the allowed values: ${issue.values.map(String).join(", ")}`;
     default:

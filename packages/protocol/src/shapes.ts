@@ -7,7 +7,9 @@ export const label = z.string().min(1).max(512);
 export const timeMs = z.number().int().nonnegative();
 
 /** `agent:<agentId>:<rest>`, or a short form (`main`) that the gateway completes for the default agent. */
-export const agentId = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/, "must be an agent id: a-z, 0-9, _ and -, at most 64 characters, starting with a letter or digit");
+export const agentId = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9_-]{0,63}$/, "must be an agent id: a-z, 0-9, _ and -, at most 64 characters, starting with a letter or digit");
 
 /** A caller's own key: also the wire's run id, so what only the gateway may mint is refused. */
 export const idempotencyKey = z

@@ -129,12 +129,12 @@ class Peer {
   }
 
   event(name: string): Promise<EventFrame> {
-    return this.find((frame) => frame.type === "event" && frame.event === name);
+    return this.find((frame): frame is EventFrame => frame.type === "event" && frame.event === name);
   }
 
   /** The answer to the request `id`. */
   answer(id: string): Promise<ResponseFrame> {
-    return this.find((frame) => frame.type === "res" && frame.id === id);
+    return this.find((frame): frame is ResponseFrame => frame.type === "res" && frame.id === id);
   }
 
   send(id: string, method: string, params: unknown = {}): void {

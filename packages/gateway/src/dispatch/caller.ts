@@ -6,7 +6,11 @@ import type { Dispatch } from "./types.ts";
 /** A caller that acts as `principal`: through the same policy table as every door. `scopes` can only narrow it. */
 export function createCaller(dispatch: Dispatch, principal: Principal): Caller {
   return {
-    async call<N extends MethodName>(name: N, params: unknown, options: { scopes?: readonly string[]; signal?: AbortSignal; onAccepted?: (accepted: Accepted<N>) => void } = {}) {
+    async call<N extends MethodName>(
+      name: N,
+      params: unknown,
+      options: { scopes?: readonly string[]; signal?: AbortSignal; onAccepted?: (accepted: Accepted<N>) => void } = {},
+    ) {
       const acting = options.scopes === undefined ? principal : narrowed(principal, options.scopes);
       // Dispatch answers with the result of the handler of this very method.
       const accept = options.onAccepted as ((accepted: unknown) => void) | undefined;

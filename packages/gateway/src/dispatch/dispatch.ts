@@ -59,7 +59,11 @@ function toProtocolError(error: unknown, deps: DispatchDeps, call: { principal: 
   if (error instanceof ProtocolError) return error;
   const errorId = deps.ids.next("err");
   deps.log.error({ err: error, errorId, method: call.name, principal: call.principal.id }, "request failed unexpectedly");
-  return new ProtocolError("INTERNAL", `internal error ${errorId}`, { details: { errorId }, remedy: "look for the error id in the gateway's log", cause: error });
+  return new ProtocolError("INTERNAL", `internal error ${errorId}`, {
+    details: { errorId },
+    remedy: "look for the error id in the gateway's log",
+    cause: error,
+  });
 }
 
 function ignore(): void {}

@@ -28,5 +28,14 @@ export type Handlers = { readonly [N in MethodName]: (context: Context<Accepted<
 
 /** One request through the policy table: finds, parses, authorises, handles. Rejects with a ProtocolError only. */
 export interface Dispatch {
-  (principal: Principal, name: string, params: unknown, options: { readonly connection?: ConnectionHandle | undefined; readonly signal: AbortSignal; readonly accept?: ((accepted: unknown) => void) | undefined }): Promise<unknown>;
+  (
+    principal: Principal,
+    name: string,
+    params: unknown,
+    options: {
+      readonly connection?: ConnectionHandle | undefined;
+      readonly signal: AbortSignal;
+      readonly accept?: ((accepted: unknown) => void) | undefined;
+    },
+  ): Promise<unknown>;
 }

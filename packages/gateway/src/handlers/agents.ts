@@ -12,16 +12,33 @@ export function agentHandlers(deps: HandlerDeps): Pick<Handlers, "agents.list" |
   return {
     "agents.list": (context) => {
       const isRun = context.principal.kind === "run";
-      const agents = deps.agents.ids.map((id) => ({ id, ...(isRun ? {} : { workspace: deps.agents.workspaceOf(id) }), model: { primary: deps.agents.modelOf(id) } }));
+      const agents = deps.agents.ids.map((id) => ({
+        id,
+        ...(isRun ? {} : { workspace: deps.agents.workspaceOf(id) }),
+        model: { primary: deps.agents.modelOf(id) },
+      }));
       return Promise.resolve({ defaultId: deps.agents.defaultAgentId, mainKey: "main", scope: "per-sender", agents });
     },
 
     agent: async (context, params) => {
       const session = await findSession(deps, params);
       const timeoutMs = params.timeout === undefined || params.timeout === 0 ? undefined : params.timeout * 1_000;
-      const { run } = await startRun(deps, context.principal, { ...session, message: params.message, wireId: params.idempotencyKey, label: params.label, timeoutMs, params });
+      const { run } = await startRun(deps, context.principal, {
+        ...session,
+        message: params.message,
+        wireId: params.idempotencyKey,
+        label: params.label,
+        timeoutMs,
+        params,
+      });
       context.connection?.followRun(run.wireId);
-      context.accept({ runId: run.wireId, sessionKey: run.sessionKey, agentId: run.agentId, status: "accepted", acceptedAt: run.createdAtMs });
+      context.accept({
+        runId: run.wireId,
+        sessionKey: run.sessionKey,
+        agentId: run.agentId,
+        status: "accepted",
+        acceptedAt: run.createdAtMs,
+      });
       return toAgentResult(await waitForEnd(deps, run.runId, context.signal));
     },
 
@@ -51,7 +68,11 @@ export interface RunToStart {
 }
 
 /** Admits a run of `principal` and hints at the work; the run is durable when this resolves. */
-export async function startRun(deps: HandlerDeps, principal: Principal, start: RunToStart): Promise<{ readonly run: RunRecord; readonly isNew: boolean }> {
+export async function startRun(
+  deps: HandlerDeps,
+  principal: Principal,
+  start: RunToStart,
+): Promise<{ readonly run: RunRecord; readonly isNew: boolean }> {
   const session = await deps.store.sessions.find(start.key);
   const defaultModel = deps.agents.modelOf(start.agentId);
   const problem = deps.agents.problemWithModel(session?.model ?? defaultModel);
@@ -72,7 +93,9 @@ export async function startRun(deps: HandlerDeps, principal: Principal, start: R
     deps.now(),
   );
   if (admission.kind === "mismatch") {
-    throw new ProtocolError("IDEMPOTENCY_MISMATCH", "the idempotency key was used before with other parameters", { remedy: "use a new idempotency key for a new message" });
+    throw new ProtocolError("IDEMPOTENCY_MISMATCH", "the idempotency key was used before with other parameters", {
+      remedy: "use a new idempotency key for a new message",
+    });
   }
   if (admission.kind === "replayed") return { run: admission.run, isNew: false };
   if (admission.createdSession) deps.bus.publish("sessions.changed", { sessionKey: start.key, reason: "create" });
@@ -82,10 +105,14 @@ export async function startRun(deps: HandlerDeps, principal: Principal, start: R
 }
 
 async function findSession(deps: HandlerDeps, params: Params<"agent">): Promise<{ key: string; agentId: string }> {
-  if (/^\/(new|reset)(\s|$)/.test(params.message)) throw new ProtocolError("NOT_SUPPORTED", `not supported: ${params.message.split(/\s/)[0]}`);
+  if (/^\/(new|reset)(\s|$)/.test(params.message))
+    throw new ProtocolError("NOT_SUPPORTED", `not supported: ${params.message.split(/\s/)[0]}`);
   if (params.sessionKey === undefined && params.sessionId !== undefined) {
     const session = await deps.store.sessions.findById(params.sessionId);
-    if (session === undefined) throw new ProtocolError("UNKNOWN_SESSION", `No session found: ${params.sessionId}`, { remedy: "list sessions with ./portreeve sessions list" });
+    if (session === undefined)
+      throw new ProtocolError("UNKNOWN_SESSION", `No session found: ${params.sessionId}`, {
+        remedy: "list sessions with ./portreeve sessions list",
+      });
     return resolveSession(deps.agents, session.key, params.agentId);
   }
   return resolveSession(deps.agents, params.sessionKey ?? mainSessionKey(params.agentId ?? deps.agents.defaultAgentId), params.agentId);
@@ -95,7 +122,9 @@ function toAgentResult(run: RunRecord): Result<"agent"> {
   const { text = "", error, stopReason } = run.ending ?? {};
   const status = toWireStatus(run.status);
   if (status !== "ok" && run.status !== "timed_out" && run.status !== "cancelled") {
-    throw new ProtocolError("RUN_FAILED", error ?? `the run ended as ${run.status}`, { details: { runId: run.wireId, outcome: run.status, stopReason, text } });
+    throw new ProtocolError("RUN_FAILED", error ?? `the run ended as ${run.status}`, {
+      details: { runId: run.wireId, outcome: run.status, stopReason, text },
+    });
   }
   const { provider, name } = splitModel(run.model);
   return {

@@ -20,7 +20,14 @@ export function chatHandlers(deps: HandlerDeps): Pick<Handlers, "chat.send" | "c
       if (stopWords.has(params.message.trim().toLowerCase())) return abort(session.key, undefined);
       if (params.message.trim() === "") throw new ProtocolError("INVALID_PARAMS", "message or attachment required");
       const timeoutMs = params.timeoutMs === 0 ? undefined : params.timeoutMs;
-      const { run, isNew } = await startRun(deps, context.principal, { ...session, message: params.message, wireId: params.idempotencyKey, label: undefined, timeoutMs, params });
+      const { run, isNew } = await startRun(deps, context.principal, {
+        ...session,
+        message: params.message,
+        wireId: params.idempotencyKey,
+        label: undefined,
+        timeoutMs,
+        params,
+      });
       context.connection?.followRun(run.wireId);
       return { runId: run.wireId, status: isNew ? "started" : toWireStatus(run.status) };
     },
@@ -45,5 +52,10 @@ export function chatHandlers(deps: HandlerDeps): Pick<Handlers, "chat.send" | "c
 }
 
 function cutTexts(message: Message, maxChars: number): Message {
-  return { ...message, content: message.content.map((block) => ("text" in block && block.text.length > maxChars ? { ...block, text: `${block.text.slice(0, maxChars)}…` } : block)) };
+  return {
+    ...message,
+    content: message.content.map((block) =>
+      "text" in block && block.text.length > maxChars ? { ...block, text: `${block.text.slice(0, maxChars)}…` } : block,
+    ),
+  };
 }

@@ -25,19 +25,30 @@ export interface HandlerDeps {
 }
 
 /** The canonical key of what a caller wrote, and the agent it belongs to. @throws ProtocolError UNKNOWN_AGENT_ID */
-export function resolveSession(agents: AgentFacts, raw: string, agentId: string | undefined): { readonly key: string; readonly agentId: string } {
+export function resolveSession(
+  agents: AgentFacts,
+  raw: string,
+  agentId: string | undefined,
+): { readonly key: string; readonly agentId: string } {
   const key = toSessionKey(raw, agentId ?? agents.defaultAgentId);
   const owner = agentOfSessionKey(key);
   for (const id of [agentId, owner]) {
     if (id !== undefined && !agents.ids.includes(id)) throw unknownAgent(id);
   }
-  if (owner === undefined) throw new ProtocolError("INVALID_PARAMS", `not a session key: ${JSON.stringify(raw)}; expected agent:<agentId>:<name> or a short name`);
-  if (agentId !== undefined && agentId !== owner) throw new ProtocolError("INVALID_PARAMS", `the session key ${JSON.stringify(key)} belongs to agent ${JSON.stringify(owner)}, not ${JSON.stringify(agentId)}`);
+  if (owner === undefined)
+    throw new ProtocolError("INVALID_PARAMS", `not a session key: ${JSON.stringify(raw)}; expected agent:<agentId>:<name> or a short name`);
+  if (agentId !== undefined && agentId !== owner)
+    throw new ProtocolError(
+      "INVALID_PARAMS",
+      `the session key ${JSON.stringify(key)} belongs to agent ${JSON.stringify(owner)}, not ${JSON.stringify(agentId)}`,
+    );
   return { key, agentId: owner };
 }
 
 export function unknownAgent(agentId: string): ProtocolError {
-  return new ProtocolError("UNKNOWN_AGENT_ID", `invalid agent params: unknown agent id ${JSON.stringify(agentId)}`, { remedy: "use an agent of `agents.list`, or configure it under agents.entries" });
+  return new ProtocolError("UNKNOWN_AGENT_ID", `invalid agent params: unknown agent id ${JSON.stringify(agentId)}`, {
+    remedy: "use an agent of `agents.list`, or configure it under agents.entries",
+  });
 }
 
 /** `provider/name` apart; the name may hold slashes of its own. */
@@ -73,6 +84,12 @@ export function toSessionRow(agents: AgentFacts, session: SessionRecord): Sessio
   };
 }
 
+/** The row of one session as it stands, or undefined when there is none. */
+export async function readSessionRow(deps: Pick<HandlerDeps, "store" | "agents">, key: string): Promise<SessionRow | undefined> {
+  const session = await deps.store.sessions.find(key);
+  return session === undefined ? undefined : toSessionRow(deps.agents, session);
+}
+
 /** How a run's status reads in the wire's three words. */
 export function toWireStatus(status: RunRecord["status"]): "ok" | "error" | "timeout" | "in_flight" {
   if (status === "queued" || status === "running" || status === "waiting") return "in_flight";
@@ -100,4 +117,3 @@ export async function waitForEnd(deps: Pick<HandlerDeps, "store" | "bus">, runId
     ended.catch(() => undefined);
   }
 }
-

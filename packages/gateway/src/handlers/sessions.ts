@@ -40,7 +40,8 @@ export function sessionHandlers(deps: HandlerDeps): Pick<Handlers, Methods> {
         },
         deps.now(),
       );
-      if (outcome.kind === "lineage-fixed") throw new ProtocolError("LINEAGE_FIXED", `the session ${key} has a parent already, and it cannot be changed`);
+      if (outcome.kind === "lineage-fixed")
+        throw new ProtocolError("LINEAGE_FIXED", `the session ${key} has a parent already, and it cannot be changed`);
       deps.bus.publish("sessions.changed", { sessionKey: key, reason: outcome.created ? "create" : "patch" });
       return { ok: true, path: "", key, entry: toSessionRow(deps.agents, outcome.session) };
     },
@@ -50,14 +51,19 @@ export function sessionHandlers(deps: HandlerDeps): Pick<Handlers, Methods> {
       if (key === toSessionKey(mainKey, agentId)) throw new ProtocolError("MAIN_SESSION", `Cannot delete the main session (${key}).`);
       await deps.cancelRuns({ sessionKey: key });
       const outcome = await deps.store.sessions.delete(key, context.principal.id, deps.now());
-      if (outcome === "busy") throw new ProtocolError("SESSION_BUSY", `a run started in ${key} while it was being deleted`, { remedy: "delete it again" });
+      if (outcome === "busy")
+        throw new ProtocolError("SESSION_BUSY", `a run started in ${key} while it was being deleted`, { remedy: "delete it again" });
       if (outcome === "deleted") deps.bus.publish("sessions.changed", { sessionKey: key, reason: "delete" });
       return { ok: true, key, deleted: outcome === "deleted", archived: [] };
     },
   };
 }
 
-async function list(deps: HandlerDeps, { principal }: Pick<Context, "principal">, params: Params<"sessions.list">): Promise<Result<"sessions.list">> {
+async function list(
+  deps: HandlerDeps,
+  { principal }: Pick<Context, "principal">,
+  params: Params<"sessions.list">,
+): Promise<Result<"sessions.list">> {
   const limit = params.limit ?? defaultPage;
   const offset = params.offset ?? 0;
   const { sessions, total } = await deps.store.sessions.list({
@@ -92,8 +98,12 @@ function toLineage(deps: HandlerDeps, params: Params<"sessions.patch">, agentId:
   const { spawnedBy, spawnDepth, subagentRole, subagentControlScope } = params;
   if ([spawnedBy, spawnDepth, subagentRole, subagentControlScope].every((field) => field === undefined)) return undefined;
   if (typeof spawnedBy !== "string" || typeof spawnDepth !== "number" || spawnDepth < 1) {
-    throw new ProtocolError("INVALID_PARAMS", "invalid sessions.patch params: lineage needs spawnedBy and a spawnDepth of at least 1, together");
+    throw new ProtocolError(
+      "INVALID_PARAMS",
+      "invalid sessions.patch params: lineage needs spawnedBy and a spawnDepth of at least 1, together",
+    );
   }
-  if (spawnDepth > deps.spawnLimits.maxSpawnDepth) throw new ProtocolError("SPAWN_DEPTH", `spawnDepth ${spawnDepth} is beyond ${deps.spawnLimits.maxSpawnDepth}`);
+  if (spawnDepth > deps.spawnLimits.maxSpawnDepth)
+    throw new ProtocolError("SPAWN_DEPTH", `spawnDepth ${spawnDepth} is beyond ${deps.spawnLimits.maxSpawnDepth}`);
   return { parentKey: toSessionKey(spawnedBy, agentId), depth: spawnDepth, role: subagentRole ?? "leaf" };
 }

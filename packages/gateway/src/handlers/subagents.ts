@@ -5,7 +5,13 @@ import { spawn } from "../subagents/spawn.ts";
 import type { HandlerDeps } from "./deps.ts";
 
 export function subagentHandlers(deps: HandlerDeps): Pick<Handlers, "subagents.spawn" | "subagents.yield"> {
-  const spawnDeps = { store: deps.store, limits: deps.spawnLimits, now: deps.now, isAgent: (id: string) => deps.agents.ids.includes(id), ...deps.agents };
+  const spawnDeps = {
+    store: deps.store,
+    limits: deps.spawnLimits,
+    now: deps.now,
+    isAgent: (id: string) => deps.agents.ids.includes(id),
+    ...deps.agents,
+  };
   return {
     "subagents.spawn": async (context, params) => {
       const { receipt, run, isNew } = await spawn(spawnDeps, context.principal, params);
@@ -18,7 +24,9 @@ export function subagentHandlers(deps: HandlerDeps): Pick<Handlers, "subagents.s
       if (principal.kind !== "run") throw new ProtocolError("WRONG_CALLER", "only a run can yield");
       const { open, unread } = await deps.store.runs.openChildren(principal.runId);
       if (open === 0 && unread === 0) {
-        throw new ProtocolError("NO_OPEN_CHILDREN", "there is no sub-agent to wait for: all results have been read", { remedy: "answer with what you have, or spawn a sub-agent first" });
+        throw new ProtocolError("NO_OPEN_CHILDREN", "there is no sub-agent to wait for: all results have been read", {
+          remedy: "answer with what you have, or spawn a sub-agent first",
+        });
       }
       return { status: "yielded", openChildren: open };
     },

@@ -5,12 +5,18 @@ import JSON5 from "json5";
 import { z } from "zod";
 import { Secret } from "./secret.ts";
 
-const secret = z.string().min(1).transform((value) => new Secret(value));
+const secret = z
+  .string()
+  .min(1)
+  .transform((value) => new Secret(value));
 
 const gatewaySchema = z
   .strictObject({
     port: z.number().int().min(0).max(65_535).default(18_789).describe("TCP port; 0 takes a free one."),
-    bind: z.union([z.enum(["loopback", "lan"]), z.ipv4(), z.ipv6()]).default("loopback").describe("`loopback`, `lan` (all addresses), or one address."),
+    bind: z
+      .union([z.enum(["loopback", "lan"]), z.ipv4(), z.ipv6()])
+      .default("loopback")
+      .describe("`loopback`, `lan` (all addresses), or one address."),
     publicUrl: z.url().optional().describe("The URL under which clients reach a gateway behind a proxy; its host and origin are allowed."),
     auth: z
       .strictObject({
@@ -18,10 +24,21 @@ const gatewaySchema = z
         token: secret.optional().describe("The shared secret; else `PORTREEVE_TOKEN`, else the generated one in the state folder."),
       })
       .prefault({}),
-    trustedProxies: z.array(z.union([z.ipv4(), z.ipv6()])).default([]).describe("Peers whose forwarded address counts."),
+    trustedProxies: z
+      .array(z.union([z.ipv4(), z.ipv6()]))
+      .default([])
+      .describe("Peers whose forwarded address counts."),
     allowedOrigins: z.array(z.url()).default([]).describe("Browser origins allowed beside the gateway's own."),
-    pairing: z.strictObject({ autoApproveLocal: z.boolean().default(true).describe("Pair a new device on this machine silently when it has the shared secret.") }).prefault({}),
-    http: z.strictObject({ chatCompletions: z.literal(false).default(false).describe("The OpenAI-compatible endpoint (not available in this version).") }).prefault({}),
+    pairing: z
+      .strictObject({
+        autoApproveLocal: z.boolean().default(true).describe("Pair a new device on this machine silently when it has the shared secret."),
+      })
+      .prefault({}),
+    http: z
+      .strictObject({
+        chatCompletions: z.literal(false).default(false).describe("The OpenAI-compatible endpoint (not available in this version)."),
+      })
+      .prefault({}),
   })
   .prefault({});
 
@@ -34,8 +51,20 @@ const providerSchema = z.strictObject({
 const subagentSchema = z
   .strictObject({
     maxSpawnDepth: z.number().int().min(1).max(5).default(5).describe("How deep sub-agents may nest."),
-    maxChildrenPerAgent: z.number().int().min(1).max(100).default(5).describe("Running children a session may have; beyond it a spawn is refused."),
-    maxConcurrent: z.number().int().min(1).max(1_000).default(() => Math.min(1_000, 8 * availableParallelism())).describe("Children that run at once in the gateway; beyond it they queue. Default: 8 × cores."),
+    maxChildrenPerAgent: z
+      .number()
+      .int()
+      .min(1)
+      .max(100)
+      .default(5)
+      .describe("Running children a session may have; beyond it a spawn is refused."),
+    maxConcurrent: z
+      .number()
+      .int()
+      .min(1)
+      .max(1_000)
+      .default(() => Math.min(1_000, 8 * availableParallelism()))
+      .describe("Children that run at once in the gateway; beyond it they queue. Default: 8 × cores."),
     runTimeoutSeconds: z.number().int().nonnegative().default(0).describe("A child's deadline; 0 is none."),
     archiveAfterMinutes: z.number().int().nonnegative().default(60).describe("When a finished child's session is archived; 0 is never."),
   })
@@ -48,11 +77,29 @@ const configSchema = z.strictObject({
   models: z.strictObject({ providers: z.record(z.string().regex(/^[a-z0-9][a-z0-9_-]*$/), providerSchema).default({}) }).prefault({}),
   agents: z
     .strictObject({
-      defaults: z.strictObject({ model: z.string().min(1).optional().describe("`provider/name`; else the provider whose key is in the environment, else `scripted`."), subagents: subagentSchema }).prefault({}),
+      defaults: z
+        .strictObject({
+          model: z
+            .string()
+            .min(1)
+            .optional()
+            .describe("`provider/name`; else the provider whose key is in the environment, else `scripted`."),
+          subagents: subagentSchema,
+        })
+        .prefault({}),
       entries: z
-        .record(agentId, z.strictObject({ workspace: z.string().min(1).optional().describe("The folder the agent's file tools see."), model: z.string().min(1).optional().describe("`provider/name`, instead of the default.") }))
+        .record(
+          agentId,
+          z.strictObject({
+            workspace: z.string().min(1).optional().describe("The folder the agent's file tools see."),
+            model: z.string().min(1).optional().describe("`provider/name`, instead of the default."),
+          }),
+        )
         .default({})
-        .transform((entries) => ({ main: {}, ...entries }) as Readonly<Record<string, { workspace?: string | undefined; model?: string | undefined }>>),
+        .transform(
+          (entries) =>
+            ({ main: {}, ...entries }) as Readonly<Record<string, { workspace?: string | undefined; model?: string | undefined }>>,
+        ),
     })
     .prefault({}),
 });
@@ -77,7 +124,9 @@ export function parseConfig(text: string, source: string): Config {
   try {
     json = text.trim() === "" ? {} : JSON5.parse(text);
   } catch (error) {
-    throw new ConfigError(`${source}: not JSON5: ${error instanceof Error ? error.message.replace(/^JSON5: /, "") : String(error)}`, { cause: error });
+    throw new ConfigError(`${source}: not JSON5: ${error instanceof Error ? error.message.replace(/^JSON5: /, "") : String(error)}`, {
+      cause: error,
+    });
   }
   const parsed = configSchema.safeParse(json, { reportInput: true });
   if (parsed.success) return parsed.data;
@@ -90,7 +139,8 @@ export async function readConfig(path: string): Promise<Config> {
   try {
     text = await readFile(path, "utf8");
   } catch (error) {
-    if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw new ConfigError(`${path}: cannot be read: ${String(error)}`, { cause: error });
+    if (!(error instanceof Error && "code" in error && error.code === "ENOENT"))
+      throw new ConfigError(`${path}: cannot be read: ${String(error)}`, { cause: error });
   }
   return parseConfig(text, path);
 }
@@ -103,5 +153,7 @@ function describe(issue: z.core.$ZodIssue): string {
 
 /** What came is shown unless it may be a secret or is large. */
 function isShowable(input: unknown, path: string): boolean {
-  return !/token|key|secret|password/i.test(path) && (typeof input !== "object" || input === null) && (JSON.stringify(input)?.length ?? 0) <= 80;
+  return (
+    !/token|key|secret|password/i.test(path) && (typeof input !== "object" || input === null) && (JSON.stringify(input)?.length ?? 0) <= 80
+  );
 }

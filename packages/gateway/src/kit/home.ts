@@ -18,7 +18,14 @@ export interface Home {
 /** The home that `env` names (`PORTREEVE_HOME`, else `~/.portreeve`). Touches nothing. */
 export function findHome(env: Readonly<Record<string, string | undefined>>): Home {
   const root = resolve(env["PORTREEVE_HOME"] || join(homedir(), ".portreeve"));
-  return { root, configFile: join(root, "config.json5"), stateDir: join(root, "state"), secretFile: secretFileIn(join(root, "state")), cliDir: join(root, "cli"), workspaceDir: join(root, "workspace") };
+  return {
+    root,
+    configFile: join(root, "config.json5"),
+    stateDir: join(root, "state"),
+    secretFile: secretFileIn(join(root, "state")),
+    cliDir: join(root, "cli"),
+    workspaceDir: join(root, "workspace"),
+  };
 }
 
 export function secretFileIn(stateDir: string): string {

@@ -8,13 +8,31 @@ declare const brand: unique symbol;
 type Branded<T> = T & { readonly [brand]: true };
 
 /** A paired device's connection. `role` node holds no operator scopes. */
-export type DevicePrincipal = Branded<{ readonly kind: "device"; readonly id: string; readonly deviceId: string; readonly role: "operator" | "node"; readonly scopes: readonly string[] }>;
+export type DevicePrincipal = Branded<{
+  readonly kind: "device";
+  readonly id: string;
+  readonly deviceId: string;
+  readonly role: "operator" | "node";
+  readonly scopes: readonly string[];
+}>;
 /** Whoever holds the shared secret, without a device. */
 export type SecretPrincipal = Branded<{ readonly kind: "secret"; readonly id: string; readonly scopes: readonly string[] }>;
 /** A run acting through its tools. */
-export type RunPrincipal = Branded<{ readonly kind: "run"; readonly id: string } & RunAuthority & { readonly runId: string; readonly sessionKey: string; readonly rootSessionKey: string }>;
+export type RunPrincipal = Branded<
+  { readonly kind: "run"; readonly id: string } & RunAuthority & {
+      readonly runId: string;
+      readonly sessionKey: string;
+      readonly rootSessionKey: string;
+    }
+>;
 /** One child session's bookkeeping: a capability for named methods on that key, not a set of scopes. */
-export type LifecyclePrincipal = Branded<{ readonly kind: "lifecycle"; readonly id: string; readonly sessionKey: string; readonly methods: readonly string[]; readonly scopes: readonly [] }>;
+export type LifecyclePrincipal = Branded<{
+  readonly kind: "lifecycle";
+  readonly id: string;
+  readonly sessionKey: string;
+  readonly methods: readonly string[];
+  readonly scopes: readonly [];
+}>;
 
 export type Principal = DevicePrincipal | SecretPrincipal | RunPrincipal | LifecyclePrincipal;
 
@@ -30,7 +48,13 @@ export interface RunAuthority {
 export const runScopes: readonly string[] = ["operator.write"];
 
 export function devicePrincipal(device: { deviceId: string; role: "operator" | "node"; scopes: readonly string[] }): DevicePrincipal {
-  return seal({ kind: "device", id: `device:${device.deviceId}`, deviceId: device.deviceId, role: device.role, scopes: normaliseScopes(device.scopes) });
+  return seal({
+    kind: "device",
+    id: `device:${device.deviceId}`,
+    deviceId: device.deviceId,
+    role: device.role,
+    scopes: normaliseScopes(device.scopes),
+  });
 }
 
 export function secretPrincipal(scopes: readonly string[]): SecretPrincipal {
@@ -40,7 +64,16 @@ export function secretPrincipal(scopes: readonly string[]): SecretPrincipal {
 /** The principal of an admitted run, from its stored authority. */
 export function runPrincipal(run: { runId: string; sessionKey: string; rootSessionKey: string; authority: RunAuthority }): RunPrincipal {
   const { scopes, owner, depth } = run.authority;
-  return seal({ kind: "run", id: `run:${run.runId}`, runId: run.runId, sessionKey: run.sessionKey, rootSessionKey: run.rootSessionKey, scopes, owner: owner && depth === 0, depth });
+  return seal({
+    kind: "run",
+    id: `run:${run.runId}`,
+    runId: run.runId,
+    sessionKey: run.sessionKey,
+    rootSessionKey: run.rootSessionKey,
+    scopes,
+    owner: owner && depth === 0,
+    depth,
+  });
 }
 
 /** The capability to delete one finished child's session. */

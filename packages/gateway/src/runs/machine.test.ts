@@ -4,13 +4,34 @@ import type { JournalEntry } from "../store/journal.ts";
 import { apply, fold, JournalError, type RunState } from "./machine.ts";
 
 const usage = { input: 1, output: 1, totalTokens: 2 };
-const call = (id: string): JournalEntry => ({ kind: "reply", content: [{ type: "toolCall", id, name: "ls", arguments: {} }], model: "m", reason: "tool-calls", usage });
+const call = (id: string): JournalEntry => ({
+  kind: "reply",
+  content: [{ type: "toolCall", id, name: "ls", arguments: {} }],
+  model: "m",
+  reason: "tool-calls",
+  usage,
+});
 const said = (text: string): JournalEntry => ({ kind: "reply", content: [{ type: "text", text }], model: "m", reason: "stop", usage });
-const result = (toolCallId: string, over: Partial<Extract<JournalEntry, { kind: "tool-result" }>> = {}): JournalEntry => ({ kind: "tool-result", toolCallId, name: "ls", text: "", isError: false, parks: false, ...over });
+const result = (toolCallId: string, over: Partial<Extract<JournalEntry, { kind: "tool-result" }>> = {}): JournalEntry => ({
+  kind: "tool-result",
+  toolCallId,
+  name: "ls",
+  text: "",
+  isError: false,
+  parks: false,
+  ...over,
+});
 const input: JournalEntry = { kind: "input", text: "go" };
 const parked: JournalEntry = { kind: "parked", on: "children", eventSeq: 7 };
 const completions: JournalEntry = { kind: "completions", completions: [] };
-const failed: JournalEntry = { kind: "model-error", errorKind: "overloaded", message: "busy", retryable: true, retryAtMs: 5, partial: "half" };
+const failed: JournalEntry = {
+  kind: "model-error",
+  errorKind: "overloaded",
+  message: "busy",
+  retryable: true,
+  retryAtMs: 5,
+  partial: "half",
+};
 const ended: JournalEntry = { kind: "ended", outcome: "succeeded", text: "", error: undefined, stopReason: "stop" };
 const intent: JournalEntry = { kind: "tool-intent", toolCallId: "a", name: "ls", args: {} };
 
@@ -50,7 +71,13 @@ for (const phase of Object.keys(journals) as RunState["phase"][]) {
 }
 
 test("a turn goes on only when every call of the reply has its result", () => {
-  const two: JournalEntry = { kind: "reply", content: ["a", "b"].map((id) => ({ type: "toolCall", id, name: "ls", arguments: {} })), model: "m", reason: "tool-calls", usage };
+  const two: JournalEntry = {
+    kind: "reply",
+    content: ["a", "b"].map((id) => ({ type: "toolCall", id, name: "ls", arguments: {} })),
+    model: "m",
+    reason: "tool-calls",
+    usage,
+  };
 
   const half = fold([input, two, result("b")]);
   const whole = fold([input, two, result("b"), result("a")]);
@@ -60,11 +87,20 @@ test("a turn goes on only when every call of the reply has its result", () => {
 });
 
 test("a run that parks waits for the other calls of the same reply", () => {
-  const two: JournalEntry = { kind: "reply", content: ["a", "b"].map((id) => ({ type: "toolCall", id, name: "ls", arguments: {} })), model: "m", reason: "tool-calls", usage };
+  const two: JournalEntry = {
+    kind: "reply",
+    content: ["a", "b"].map((id) => ({ type: "toolCall", id, name: "ls", arguments: {} })),
+    model: "m",
+    reason: "tool-calls",
+    usage,
+  };
 
   const states = [fold([input, two, result("a", { parks: true })]), fold([input, two, result("a", { parks: true }), result("b")])];
 
-  assert.deepEqual(states.map((state) => state.phase), ["working", "parking"]);
+  assert.deepEqual(
+    states.map((state) => state.phase),
+    ["working", "parking"],
+  );
 });
 
 test("a second result for one call is refused", () => {

@@ -9,7 +9,12 @@ export type RunState =
   /** The model's turn to speak. */
   | ({ readonly phase: "thinking" } & Progress)
   /** The model asked for tools that have no result yet. */
-  | ({ readonly phase: "working"; readonly pending: readonly ToolCall[]; /** Calls that began, and whose effect is unknown after a crash. */ readonly begun: readonly string[]; readonly parks: boolean } & Progress)
+  | ({
+      readonly phase: "working";
+      readonly pending: readonly ToolCall[];
+      /** Calls that began, and whose effect is unknown after a crash. */ readonly begun: readonly string[];
+      readonly parks: boolean;
+    } & Progress)
   /** A tool asked to wait, and every call of the turn has its result. */
   | ({ readonly phase: "parking" } & Progress)
   /** Parked until a child's result is there. */

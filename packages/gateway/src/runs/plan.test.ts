@@ -6,9 +6,29 @@ import { next, retryAtMs, runLimits } from "./plan.ts";
 
 const usage = { input: 1, output: 1, totalTokens: 2 };
 const input: JournalEntry = { kind: "input", text: "go" };
-const call: JournalEntry = { kind: "reply", content: [{ type: "toolCall", id: "a", name: "read", arguments: { path: "x" } }], model: "m", reason: "tool-calls", usage };
-const result = (isError: boolean): JournalEntry => ({ kind: "tool-result", toolCallId: "a", name: "read", text: "", isError, parks: false });
-const failure = (retryable: boolean): JournalEntry => ({ kind: "model-error", errorKind: "overloaded", message: "busy", retryable, retryAtMs: 700, partial: "half" });
+const call: JournalEntry = {
+  kind: "reply",
+  content: [{ type: "toolCall", id: "a", name: "read", arguments: { path: "x" } }],
+  model: "m",
+  reason: "tool-calls",
+  usage,
+};
+const result = (isError: boolean): JournalEntry => ({
+  kind: "tool-result",
+  toolCallId: "a",
+  name: "read",
+  text: "",
+  isError,
+  parks: false,
+});
+const failure = (retryable: boolean): JournalEntry => ({
+  kind: "model-error",
+  errorKind: "overloaded",
+  message: "busy",
+  retryable,
+  retryAtMs: 700,
+  partial: "half",
+});
 
 test("a failed call is repeated when its time has come", () => {
   assert.deepEqual(next(fold([input, failure(true)])), { do: "call-model", notBeforeMs: 700 });

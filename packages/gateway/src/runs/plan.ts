@@ -53,12 +53,14 @@ function planModelCall(state: Extract<RunState, { phase: "thinking" }>): Plan {
     const tries = state.failures.length === 1 ? "" : ` (${state.failures.length} attempts)`;
     return { do: "end", ending: { outcome: "failed", text: last.partial, error: `${last.message}${tries}`, stopReason: last.errorKind } };
   }
-  if (state.modelCalls >= runLimits.modelCalls) return fail("budget_exceeded", `the run made ${runLimits.modelCalls} model calls`, "model_calls");
+  if (state.modelCalls >= runLimits.modelCalls)
+    return fail("budget_exceeded", `the run made ${runLimits.modelCalls} model calls`, "model_calls");
   return { do: "call-model", notBeforeMs: last?.retryAtMs ?? 0 };
 }
 
 function toEnding(text: string, reason: "stop" | "length" | "content-filter"): Ending {
-  if (reason === "content-filter") return { outcome: "failed", text, error: "the provider's content filter stopped the reply", stopReason: "refusal" };
+  if (reason === "content-filter")
+    return { outcome: "failed", text, error: "the provider's content filter stopped the reply", stopReason: "refusal" };
   return { outcome: "succeeded", text, error: undefined, stopReason: reason };
 }
 

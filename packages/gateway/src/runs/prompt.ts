@@ -4,7 +4,10 @@ import type { RunRecord, TranscriptMessage } from "../store/store.ts";
 import { toolCallsOf } from "./machine.ts";
 
 /** The agent's standing instructions; a sub-agent also learns that it is one. */
-export function systemPrompt(run: Pick<RunRecord, "agentId" | "label" | "authority" | "trigger">, facts: { workspace: string; mayDelegate: boolean }): string {
+export function systemPrompt(
+  run: Pick<RunRecord, "agentId" | "label" | "authority" | "trigger">,
+  facts: { workspace: string; mayDelegate: boolean },
+): string {
   const lines = [
     `You are the agent "${run.agentId}" of a Portreeve gateway. Answer plainly and use your tools for facts about files.`,
     `Your file tools see the folder ${facts.workspace} and nothing outside it.`,
@@ -30,11 +33,19 @@ export function systemPrompt(run: Pick<RunRecord, "agentId" | "label" | "authori
  * leaves behind: such a call gets one that says so.
  */
 export function toModelMessages(transcript: readonly TranscriptMessage[]): readonly ModelMessage[] {
-  const answered = new Set(transcript.flatMap((message) => message.content.flatMap((block) => (block.type === "toolResult" ? [block.toolCallId] : []))));
+  const answered = new Set(
+    transcript.flatMap((message) => message.content.flatMap((block) => (block.type === "toolResult" ? [block.toolCallId] : []))),
+  );
   return transcript.flatMap((message): ModelMessage[] => {
     const lost = toolCallsOf(message.content).filter((call) => !answered.has(call.id));
     if (lost.length === 0) return [message];
-    const content = lost.map((call) => ({ type: "toolResult" as const, toolCallId: call.id, toolName: call.name, text: "The call was interrupted; whether it had an effect is unknown.", isError: true }));
+    const content = lost.map((call) => ({
+      type: "toolResult" as const,
+      toolCallId: call.id,
+      toolName: call.name,
+      text: "The call was interrupted; whether it had an effect is unknown.",
+      isError: true,
+    }));
     return [message, { role: "toolResult", content }];
   });
 }

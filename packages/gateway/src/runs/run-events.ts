@@ -83,7 +83,14 @@ export class RunEvents implements Disposable {
 
   announced(completion: Completion): void {
     const { childSessionKey, childRunId, label, outcome, text } = completion;
-    this.#agent("subagent", { phase: "announced", childSessionKey, childRunId, ...(label === undefined ? {} : { label }), status: outcome, result: text });
+    this.#agent("subagent", {
+      phase: "announced",
+      childSessionKey,
+      childRunId,
+      ...(label === undefined ? {} : { label }),
+      status: outcome,
+      result: text,
+    });
   }
 
   /** The run is over, as `run` says. */
@@ -127,7 +134,13 @@ export class RunEvents implements Disposable {
   #envelope(): { runId: string; sessionKey: string; agentId: string; spawnedBy?: string; seq: number } {
     const { wireId, sessionKey, agentId, parentSessionKey } = this.#run;
     this.#seq += 1;
-    return { runId: wireId, sessionKey, agentId, ...(parentSessionKey === undefined ? {} : { spawnedBy: parentSessionKey }), seq: this.#seq };
+    return {
+      runId: wireId,
+      sessionKey,
+      agentId,
+      ...(parentSessionKey === undefined ? {} : { spawnedBy: parentSessionKey }),
+      seq: this.#seq,
+    };
   }
 
   #message(text: string): { role: "assistant"; content: { type: "text"; text: string }[]; timestamp: number } {

@@ -61,7 +61,9 @@ export class Turn {
       if (journal.length === 1) this.#events.started();
       for (const completion of consumed) this.#events.announced(completion);
       this.#state = fold(journal);
-      this.#transcript = [...(await this.#deps.store.sessions.listMessages(run.sessionKey, { limit: Number.MAX_SAFE_INTEGER, offset: 0 })).messages];
+      this.#transcript = [
+        ...(await this.#deps.store.sessions.listMessages(run.sessionKey, { limit: Number.MAX_SAFE_INTEGER, offset: 0 })).messages,
+      ];
       let plan = next(this.#state);
       while (await this.#perform(plan)) plan = next(this.#state);
     } catch (error) {
@@ -105,7 +107,15 @@ export class Turn {
           content.push({ type: "toolCall", id: event.call.id, name: event.call.name, arguments: event.call.arguments });
         } else {
           const { reason, usage } = event;
-          const message = { role: "assistant" as const, content, timestamp: clock.now(), stopReason: reason, provider: model.provider, model: model.name, usage };
+          const message = {
+            role: "assistant" as const,
+            content,
+            timestamp: clock.now(),
+            stopReason: reason,
+            provider: model.provider,
+            model: model.name,
+            usage,
+          };
           await this.#commit([{ kind: "reply", content, model: run.model, reason, usage }], [message]);
         }
       }
@@ -126,7 +136,14 @@ export class Turn {
   #toEntry(error: ModelError): JournalEntry {
     const failures = this.#state.phase === "thinking" ? this.#state.failures.length : 0;
     const { kind: errorKind, message, retryable } = error;
-    return { kind: "model-error", errorKind, message, retryable, retryAtMs: retryAtMs(error, failures, this.#deps.clock.now()), partial: this.#events.text };
+    return {
+      kind: "model-error",
+      errorKind,
+      message,
+      retryable,
+      retryAtMs: retryAtMs(error, failures, this.#deps.clock.now()),
+      partial: this.#events.text,
+    };
   }
 
   /** The tools this run may use, decided anew each time: the policy may have changed since. */
@@ -141,7 +158,14 @@ export class Turn {
     const result = tool === undefined ? notAvailable(call.name) : await this.#execute(tool, call, hasBegun);
     const isError = result.isError === true;
     const block: ContentBlock = { type: "toolResult", toolCallId: call.id, toolName: call.name, text: result.text, isError };
-    const entry: JournalEntry = { kind: "tool-result", toolCallId: call.id, name: call.name, text: result.text, isError, parks: result.parks === true };
+    const entry: JournalEntry = {
+      kind: "tool-result",
+      toolCallId: call.id,
+      name: call.name,
+      text: result.text,
+      isError,
+      parks: result.parks === true,
+    };
     await this.#commit([entry], [{ role: "toolResult", content: [block], timestamp: this.#deps.clock.now() }]);
     this.#events.toolEnded(call, { isError, details: result.details ?? result.text });
     if (result.spawned !== undefined) this.#events.spawned(result.spawned);
@@ -176,7 +200,8 @@ export class Turn {
     this.#events.flushText();
     const outcome = await this.#deps.store.runs.park(run.runId, epoch, this.#events.seq, this.#deps.clock.now());
     if (outcome === "lost") throw new ClaimLost("lost while parking");
-    if (outcome === "no-children") await this.#end({ outcome: "failed", text: "", error: "the run waits for sub-agents, but has none", stopReason: "no_children" });
+    if (outcome === "no-children")
+      await this.#end({ outcome: "failed", text: "", error: "the run waits for sub-agents, but has none", stopReason: "no_children" });
     if (outcome === "unread") this.#deps.bus.publish("work", undefined);
     return false;
   }
@@ -194,7 +219,9 @@ export class Turn {
     const nowMs = this.#deps.clock.now();
     // A good reply is in the transcript already; what an unfinished one had said is kept here.
     const messages: TranscriptMessage[] =
-      ending.outcome === "succeeded" || ending.text === "" ? [] : [{ role: "assistant", content: [{ type: "text", text: ending.text }], timestamp: nowMs, stopReason: ending.stopReason }];
+      ending.outcome === "succeeded" || ending.text === ""
+        ? []
+        : [{ role: "assistant", content: [{ type: "text", text: ending.text }], timestamp: nowMs, stopReason: ending.stopReason }];
     const outcome = await this.#deps.store.runs.end(run.runId, epoch, ending, messages, nowMs);
     if (outcome.kind === "ended") this.#events.ended(outcome.run);
   }
@@ -203,12 +230,19 @@ export class Turn {
     if (error instanceof ClaimLost) return;
     if (this.#signal.aborted) {
       const reason = this.#signal.reason as Interruption;
-      if (reason === "deadline") await this.#end({ outcome: "timed_out", text: this.#events.text, error: "the deadline passed", stopReason: "timeout" });
+      if (reason === "deadline")
+        await this.#end({ outcome: "timed_out", text: this.#events.text, error: "the deadline passed", stopReason: "timeout" });
       return;
     }
     if (isStoreFailure(error)) throw error;
     const { run } = this.#claim;
-    if (error instanceof JournalError) return this.#end({ outcome: "interrupted", text: "", error: `the run's journal cannot be continued: ${error.message}`, stopReason: "journal" });
+    if (error instanceof JournalError)
+      return this.#end({
+        outcome: "interrupted",
+        text: "",
+        error: `the run's journal cannot be continued: ${error.message}`,
+        stopReason: "journal",
+      });
     const errorId = this.#deps.ids.next("err");
     this.#deps.log.error({ err: error, errorId, runId: run.runId }, "run failed unexpectedly");
     await this.#end({ outcome: "failed", text: "", error: `internal error ${errorId}`, stopReason: "internal" });

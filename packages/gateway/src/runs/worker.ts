@@ -177,6 +177,9 @@ class ClaimingWorker implements Worker {
 }
 
 function quote(completions: readonly Completion[], open: number): string {
-  const quoted = completions.map((one) => ({ ...one, stats: `runtime ${(one.runtimeMs / 1_000).toFixed(1)} s, tokens ${one.usage.input} in and ${one.usage.output} out` }));
+  const quoted = completions.map((one) => ({
+    ...one,
+    stats: `runtime ${(one.runtimeMs / 1_000).toFixed(1)} s, tokens ${one.usage.input} in and ${one.usage.output} out`,
+  }));
   return quoteCompletions(quoted, open);
 }

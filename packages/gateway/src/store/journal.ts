@@ -22,11 +22,37 @@ export type JournalEntry =
   /** The turn began, or went on, with children's results. */
   | { readonly kind: "completions"; readonly completions: readonly Completion[] }
   /** One model call ended well. */
-  | { readonly kind: "reply"; readonly content: readonly ContentBlock[]; readonly model: string; readonly reason: "stop" | "tool-calls" | "length" | "content-filter"; readonly usage: Usage }
+  | {
+      readonly kind: "reply";
+      readonly content: readonly ContentBlock[];
+      readonly model: string;
+      readonly reason: "stop" | "tool-calls" | "length" | "content-filter";
+      readonly usage: Usage;
+    }
   /** One model call failed; `partial` is the text that had come. */
-  | { readonly kind: "model-error"; readonly errorKind: string; readonly message: string; readonly retryable: boolean; readonly retryAtMs: number; readonly partial: string }
+  | {
+      readonly kind: "model-error";
+      readonly errorKind: string;
+      readonly message: string;
+      readonly retryable: boolean;
+      readonly retryAtMs: number;
+      readonly partial: string;
+    }
   /** A tool that may not run twice is about to run. */
   | { readonly kind: "tool-intent"; readonly toolCallId: string; readonly name: string; readonly args: unknown }
-  | { readonly kind: "tool-result"; readonly toolCallId: string; readonly name: string; readonly text: string; readonly isError: boolean; readonly parks: boolean }
+  | {
+      readonly kind: "tool-result";
+      readonly toolCallId: string;
+      readonly name: string;
+      readonly text: string;
+      readonly isError: boolean;
+      readonly parks: boolean;
+    }
   | { readonly kind: "parked"; readonly on: "children"; readonly eventSeq: number }
-  | { readonly kind: "ended"; readonly outcome: Outcome; readonly text: string; readonly error: string | undefined; readonly stopReason: string };
+  | {
+      readonly kind: "ended";
+      readonly outcome: Outcome;
+      readonly text: string;
+      readonly error: string | undefined;
+      readonly stopReason: string;
+    };

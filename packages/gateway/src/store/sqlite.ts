@@ -71,7 +71,10 @@ function takeLock(stateDir: string): DatabaseSync {
   } catch (error) {
     lock?.close();
     if (error instanceof Error && "errcode" in error && error.errcode === 5) {
-      throw new StateFolderError(`another gateway is using the state folder ${stateDir}: stop it, or give this one a folder of its own with --state DIR`, { cause: error });
+      throw new StateFolderError(
+        `another gateway is using the state folder ${stateDir}: stop it, or give this one a folder of its own with --state DIR`,
+        { cause: error },
+      );
     }
     throw toFolderError(stateDir, error);
   }

@@ -49,7 +49,11 @@ export interface DeviceRecord extends DeviceFacts {
 
 /** Everything stored of one device id. */
 export type DeviceState =
-  | { readonly kind: "unknown"; /** An operator rejected, removed or revoked it once: never silent again. */ readonly refused: boolean; readonly pending: PairingRecord | undefined }
+  | {
+      readonly kind: "unknown";
+      /** An operator rejected, removed or revoked it once: never silent again. */ readonly refused: boolean;
+      readonly pending: PairingRecord | undefined;
+    }
   | { readonly kind: "paired"; readonly device: DeviceRecord; readonly refused: boolean; readonly pending: PairingRecord | undefined }
   /** The row cannot be read; it grants nothing and is named in the log. */
   | { readonly kind: "corrupt" };
@@ -85,16 +89,33 @@ export interface DeviceStore {
    * Pairs a device nobody approved by hand, exactly as asked, with its audit row. Refused as `not-new` when in the
    * meantime the device was paired, refused or has a pending request: the caller decides again.
    */
-  approveSilently(ask: PairingAsk, nowMs: number): Promise<{ readonly kind: "approved"; readonly device: DeviceRecord } | { readonly kind: "not-new" }>;
+  approveSilently(
+    ask: PairingAsk,
+    nowMs: number,
+  ): Promise<{ readonly kind: "approved"; readonly device: DeviceRecord } | { readonly kind: "not-new" }>;
   /**
    * Records one pending request a device: the same or a narrower ask keeps the id, a wider one replaces it with the union.
    * `dropped` means that the bound on pending requests is reached (16 a peer, 256 in all; the oldest are kept).
    */
-  requestPairing(ask: PairingAsk, nowMs: number): Promise<{ readonly kind: "pending"; readonly request: PairingRecord; readonly created: boolean; readonly superseded: string | undefined } | { readonly kind: "dropped" }>;
+  requestPairing(
+    ask: PairingAsk,
+    nowMs: number,
+  ): Promise<
+    | { readonly kind: "pending"; readonly request: PairingRecord; readonly created: boolean; readonly superseded: string | undefined }
+    | { readonly kind: "dropped" }
+  >;
   /** Approves with the authority of `approver`: every requested scope must be covered, checked in the same transaction. */
-  approve(requestId: string, approver: { readonly id: string; readonly scopes: readonly string[] }, nowMs: number): Promise<ApprovalOutcome>;
+  approve(
+    requestId: string,
+    approver: { readonly id: string; readonly scopes: readonly string[] },
+    nowMs: number,
+  ): Promise<ApprovalOutcome>;
   /** Rejects and remembers the key. */
-  reject(requestId: string, rejecter: { readonly id: string }, nowMs: number): Promise<{ readonly kind: "rejected"; readonly deviceId: string } | { readonly kind: "unknown" }>;
+  reject(
+    requestId: string,
+    rejecter: { readonly id: string },
+    nowMs: number,
+  ): Promise<{ readonly kind: "rejected"; readonly deviceId: string } | { readonly kind: "unknown" }>;
   markSeen(deviceId: string, nowMs: number): Promise<void>;
   counts(nowMs: number): Promise<{ readonly requestsCreated: number; readonly pending: number }>;
 }
@@ -138,7 +159,15 @@ export interface SessionRecord {
   readonly parentKey: string | undefined;
   readonly depth: number;
   readonly role: "main" | "orchestrator" | "leaf";
-  readonly newestRun: { readonly runId: string; readonly status: RunStatus; readonly scopes: readonly string[]; readonly startedAtMs: number | undefined; readonly endedAtMs: number | undefined } | undefined;
+  readonly newestRun:
+    | {
+        readonly runId: string;
+        readonly status: RunStatus;
+        readonly scopes: readonly string[];
+        readonly startedAtMs: number | undefined;
+        readonly endedAtMs: number | undefined;
+      }
+    | undefined;
   /** Wire ids of runs that have not ended. */
   readonly activeRunIds: readonly string[];
 }
@@ -171,13 +200,23 @@ export interface SessionStore {
   /** Makes the session when it is missing. Lineage is written only where there is none. */
   patch(
     key: string,
-    patch: { readonly agentId: string; readonly label?: string | null; readonly model?: string | null; readonly archived?: boolean; readonly lineage?: Lineage; readonly by: string },
+    patch: {
+      readonly agentId: string;
+      readonly label?: string | null;
+      readonly model?: string | null;
+      readonly archived?: boolean;
+      readonly lineage?: Lineage;
+      readonly by: string;
+    },
     nowMs: number,
   ): Promise<{ readonly kind: "patched"; readonly session: SessionRecord; readonly created: boolean } | { readonly kind: "lineage-fixed" }>;
   /** Deletes session and transcript. `busy` while a run of it has not ended. */
   delete(key: string, by: string, nowMs: number): Promise<"deleted" | "missing" | "busy">;
   /** Oldest first; `offset` counts from the newest message. */
-  listMessages(key: string, page: { readonly limit: number; readonly offset: number }): Promise<{ readonly messages: readonly Message[]; readonly total: number }>;
+  listMessages(
+    key: string,
+    page: { readonly limit: number; readonly offset: number },
+  ): Promise<{ readonly messages: readonly Message[]; readonly total: number }>;
   /** Children's sessions with `cleanup: "delete"` whose result the parent has read. */
   listToCleanUp(): Promise<readonly string[]>;
   count(): Promise<number>;
@@ -236,6 +275,7 @@ export type Admission =
 
 export interface ChildToSpawn {
   readonly parentSessionKey: string;
+  readonly parentAgentId: string;
   /** Undefined when an operator spawns without a run: the result then starts a turn of its own. */
   readonly parentRunId: string | undefined;
   readonly agentId: string;
@@ -305,7 +345,13 @@ export interface RunStore {
   /** Makes a run for every unread result that no run is waiting for: after a start, whatever happened before it. */
   ensureDelivery(nowMs: number): Promise<void>;
   /** Appends entries and transcript messages. `lost`: the epoch has moved on, nothing was written. */
-  append(runId: string, epoch: number, entries: readonly JournalEntry[], messages: readonly TranscriptMessage[], nowMs: number): Promise<"ok" | "lost">;
+  append(
+    runId: string,
+    epoch: number,
+    entries: readonly JournalEntry[],
+    messages: readonly TranscriptMessage[],
+    nowMs: number,
+  ): Promise<"ok" | "lost">;
   /** Parks on children. `unread`: a result is there already, keep going with a new claim; `no-children`: nothing to wait for. */
   park(runId: string, epoch: number, eventSeq: number, nowMs: number): Promise<"parked" | "unread" | "no-children" | "lost">;
   /** How many children of the run have not ended, and how many results it has not read. */
@@ -314,17 +360,30 @@ export interface RunStore {
    * Ends the run: outcome, transcript, usage, one inbox row for the parent session, and, when no run would read that row,
    * one announce run; also one for this session's own unread rows.
    */
-  end(runId: string, epoch: number, ending: Ending, messages: readonly TranscriptMessage[], nowMs: number): Promise<{ readonly kind: "ended"; readonly run: RunRecord } | { readonly kind: "lost" }>;
+  end(
+    runId: string,
+    epoch: number,
+    ending: Ending,
+    messages: readonly TranscriptMessage[],
+    nowMs: number,
+  ): Promise<{ readonly kind: "ended"; readonly run: RunRecord } | { readonly kind: "lost" }>;
   /**
    * Cancels the named runs and all their descendants, whatever they do; later appends of their workers are lost. A
    * cancelled run whose parent goes on leaves an inbox row. `partials`: text so far by run id, kept in the transcript.
    */
-  cancel(select: { readonly sessionKey: string; readonly wireId?: string | undefined }, partials: ReadonlyMap<string, string>, nowMs: number): Promise<readonly RunRecord[]>;
+  cancel(
+    select: { readonly sessionKey: string; readonly wireId?: string | undefined },
+    partials: ReadonlyMap<string, string>,
+    nowMs: number,
+  ): Promise<readonly RunRecord[]>;
   /** Runs whose deadline has passed: parked and queued ones are ended as `timed_out`; running ones are only named. */
   expire(nowMs: number): Promise<{ readonly ended: readonly RunRecord[]; readonly running: readonly string[] }>;
   nextDeadline(): Promise<number | undefined>;
   find(runId: string): Promise<RunRecord | undefined>;
   /** By wire id, the newest first, within the tree `rootKey` when it is given. */
   findByWireId(wireId: string, view: { readonly rootKey?: string | undefined }): Promise<RunRecord | undefined>;
-  counts(): Promise<{ readonly byStatus: Readonly<Record<string, number>>; readonly children: { readonly accepted: number; readonly completed: number; readonly announced: number; readonly undelivered: number } }>;
+  counts(): Promise<{
+    readonly byStatus: Readonly<Record<string, number>>;
+    readonly children: { readonly accepted: number; readonly completed: number; readonly announced: number; readonly undelivered: number };
+  }>;
 }

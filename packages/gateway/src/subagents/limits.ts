@@ -11,18 +11,32 @@ export interface SubagentLimits {
 export function toRefusal(outcome: Exclude<SpawnOutcome, { kind: "accepted" | "replayed" }>, limits: SubagentLimits): ProtocolError {
   switch (outcome.kind) {
     case "mismatch":
-      return new ProtocolError("IDEMPOTENCY_MISMATCH", "the idempotency key was used before with other parameters", { remedy: "use a new idempotency key for a new spawn" });
+      return new ProtocolError("IDEMPOTENCY_MISMATCH", "the idempotency key was used before with other parameters", {
+        remedy: "use a new idempotency key for a new spawn",
+      });
     case "parent-ended":
       return new ProtocolError("UNKNOWN_RUN", "the run that wants to spawn has ended");
     case "too-deep":
-      return new ProtocolError("SPAWN_DEPTH", `the session is at depth ${outcome.depth}, and ${limits.maxSpawnDepth} is the deepest a sub-agent may be`, {
-        details: { configKey: "agents.defaults.subagents.maxSpawnDepth", limit: limits.maxSpawnDepth, depth: outcome.depth },
-        remedy: "do the work in this session, or raise agents.defaults.subagents.maxSpawnDepth",
-      });
+      return new ProtocolError(
+        "SPAWN_DEPTH",
+        `the session is at depth ${outcome.depth}, and ${limits.maxSpawnDepth} is the deepest a sub-agent may be`,
+        {
+          details: { configKey: "agents.defaults.subagents.maxSpawnDepth", limit: limits.maxSpawnDepth, depth: outcome.depth },
+          remedy: "do the work in this session, or raise agents.defaults.subagents.maxSpawnDepth",
+        },
+      );
     case "too-many":
-      return new ProtocolError("SPAWN_CHILDREN", `the session has ${outcome.active} running sub-agents of at most ${limits.maxChildrenPerAgent}`, {
-        details: { configKey: "agents.defaults.subagents.maxChildrenPerAgent", limit: limits.maxChildrenPerAgent, holders: outcome.holders },
-        remedy: "wait for one to end (sessions_yield), or raise agents.defaults.subagents.maxChildrenPerAgent",
-      });
+      return new ProtocolError(
+        "SPAWN_CHILDREN",
+        `the session has ${outcome.active} running sub-agents of at most ${limits.maxChildrenPerAgent}`,
+        {
+          details: {
+            configKey: "agents.defaults.subagents.maxChildrenPerAgent",
+            limit: limits.maxChildrenPerAgent,
+            holders: outcome.holders,
+          },
+          remedy: "wait for one to end (sessions_yield), or raise agents.defaults.subagents.maxChildrenPerAgent",
+        },
+      );
   }
 }

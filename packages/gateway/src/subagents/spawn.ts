@@ -19,7 +19,11 @@ export interface SpawnDeps {
 type SpawnParams = Params<"subagents.spawn">;
 
 /** Starts a child of `principal`'s session. @throws ProtocolError for every refusal; then nothing was made. */
-export async function spawn(deps: SpawnDeps, principal: Principal, params: SpawnParams): Promise<{ readonly receipt: Result<"subagents.spawn">; readonly run: RunRecord; readonly isNew: boolean }> {
+export async function spawn(
+  deps: SpawnDeps,
+  principal: Principal,
+  params: SpawnParams,
+): Promise<{ readonly receipt: Result<"subagents.spawn">; readonly run: RunRecord; readonly isNew: boolean }> {
   const child = await decideChild(deps, principal, params);
   const outcome = await deps.store.runs.spawn(child, deps.now());
   if (outcome.kind !== "accepted" && outcome.kind !== "replayed") throw toRefusal(outcome, deps.limits);
@@ -32,7 +36,9 @@ async function decideChild(deps: SpawnDeps, principal: Principal, params: SpawnP
   const parentAgentId = agentOfSessionKey(parentSessionKey) ?? deps.defaultAgentId;
   const agentId = params.agentId ?? parentAgentId;
   if (!deps.isAgent(agentId) || !deps.isAgent(parentAgentId)) {
-    throw new ProtocolError("UNKNOWN_AGENT_ID", `unknown agent id ${JSON.stringify(agentId)}`, { remedy: "use an agent of `agents.list`, or configure it under agents.entries" });
+    throw new ProtocolError("UNKNOWN_AGENT_ID", `unknown agent id ${JSON.stringify(agentId)}`, {
+      remedy: "use an agent of `agents.list`, or configure it under agents.entries",
+    });
   }
   const inherited = parentRun !== undefined && agentId === parentAgentId ? parentRun.model : deps.modelOf(agentId);
   const problem = deps.problemWithModel(params.model ?? inherited);
@@ -43,6 +49,7 @@ async function decideChild(deps: SpawnDeps, principal: Principal, params: SpawnP
   const { idempotencyKey, ...rest } = params;
   return {
     parentSessionKey,
+    parentAgentId,
     parentRunId: principal.kind === "run" ? principal.runId : undefined,
     agentId,
     task: params.task,
@@ -60,7 +67,8 @@ async function decideChild(deps: SpawnDeps, principal: Principal, params: SpawnP
 }
 
 function findParentKey(deps: SpawnDeps, principal: Principal, params: SpawnParams): string {
-  if (principal.kind !== "run") return params.sessionKey === undefined ? mainSessionKey(deps.defaultAgentId) : toSessionKey(params.sessionKey, deps.defaultAgentId);
+  if (principal.kind !== "run")
+    return params.sessionKey === undefined ? mainSessionKey(deps.defaultAgentId) : toSessionKey(params.sessionKey, deps.defaultAgentId);
   if (params.sessionKey !== undefined) throw new ProtocolError("NOT_ALLOWED", "not allowed: sessionKey (a run spawns for its own session)");
   return principal.sessionKey;
 }

@@ -10,11 +10,17 @@ import { insertSession, openStatuses } from "./sessions.ts";
 
 export async function admitRun(tx: Kysely<Database>, ids: Ids, run: RunToAdmit, nowMs: number): Promise<Admission> {
   const known = await findByKey(tx, run.startedBy, run.sessionKey, run.wireId);
-  if (known !== undefined) return known.params_hash === run.paramsHash ? { kind: "replayed", run: toRunRecord(known) } : { kind: "mismatch" };
+  if (known !== undefined)
+    return known.params_hash === run.paramsHash ? { kind: "replayed", run: toRunRecord(known) } : { kind: "mismatch" };
 
   const found = await tx.selectFrom("sessions").selectAll().where("session_key", "=", run.sessionKey).executeTakeFirst();
   const session =
-    found ?? (await insertSession(tx, { key: run.sessionKey, agentId: run.agentId, createdBy: run.startedBy, sessionId: ids.uuid(), label: run.label }, nowMs));
+    found ??
+    (await insertSession(
+      tx,
+      { key: run.sessionKey, agentId: run.agentId, createdBy: run.startedBy, sessionId: ids.uuid(), label: run.label },
+      nowMs,
+    ));
   const row = await insertRun(tx, ids, session, {
     wire_id: run.wireId,
     idempotency_key: run.wireId,
@@ -31,30 +37,26 @@ export async function admitRun(tx: Kysely<Database>, ids: Ids, run: RunToAdmit, 
     timeout_ms: run.timeoutMs ?? null,
     nowMs,
   });
-  if (row.owner === 1) await appendAudit(tx, { kind: "run.started-as-owner", actor: run.startedBy, subject: row.run_id, facts: { sessionKey: run.sessionKey } }, nowMs);
+  if (row.owner === 1)
+    await appendAudit(
+      tx,
+      { kind: "run.started-as-owner", actor: run.startedBy, subject: row.run_id, facts: { sessionKey: run.sessionKey } },
+      nowMs,
+    );
   return { kind: "admitted", run: toRunRecord(row), createdSession: found === undefined };
 }
 
 export async function spawnChild(tx: Kysely<Database>, ids: Ids, child: ChildToSpawn, nowMs: number): Promise<SpawnOutcome> {
   const known = await findByKey(tx, child.spawnedBy, child.parentSessionKey, child.idempotencyKey);
-  if (known !== undefined) return known.params_hash === child.paramsHash ? { kind: "replayed", run: toRunRecord(known) } : { kind: "mismatch" };
+  if (known !== undefined)
+    return known.params_hash === child.paramsHash ? { kind: "replayed", run: toRunRecord(known) } : { kind: "mismatch" };
 
-  const parentRun = child.parentRunId === undefined ? undefined : await tx.selectFrom("runs").select("status").where("run_id", "=", child.parentRunId).executeTakeFirst();
-  if (child.parentRunId !== undefined && parentRun?.status !== "running") return { kind: "parent-ended" };
-  const parent =
-    (await tx.selectFrom("sessions").selectAll().where("session_key", "=", child.parentSessionKey).executeTakeFirst()) ??
-    (await insertSession(tx, { key: child.parentSessionKey, agentId: child.agentId, createdBy: child.spawnedBy, sessionId: ids.uuid() }, nowMs));
+  const found = await tx.selectFrom("sessions").selectAll().where("session_key", "=", child.parentSessionKey).executeTakeFirst();
+  const depth = (found?.depth ?? 0) + 1;
+  const refusal = await findRefusal(tx, child, depth);
+  if (refusal !== undefined) return refusal;
 
-  const depth = parent.depth + 1;
-  if (depth > child.limits.maxSpawnDepth) return { kind: "too-deep", depth: parent.depth };
-  const active = await tx
-    .selectFrom("runs")
-    .select(["session_key", "label"])
-    .where("parent_session_key", "=", child.parentSessionKey)
-    .where("status", "in", openStatuses)
-    .execute();
-  if (active.length >= child.limits.maxChildrenPerAgent) return { kind: "too-many", active: active.length, holders: active.map((row) => row.label ?? row.session_key) };
-
+  const parent = found ?? (await insertParent(tx, ids, child, nowMs));
   const session = await insertSession(
     tx,
     {
@@ -85,8 +87,33 @@ export async function spawnChild(tx: Kysely<Database>, ids: Ids, child: ChildToS
     timeout_ms: child.timeoutMs ?? null,
     nowMs,
   });
-  await appendAudit(tx, { kind: "run.spawned", actor: child.spawnedBy, subject: row.run_id, facts: { childSessionKey: session.session_key, scopes: child.scopes, depth } }, nowMs);
+  const facts = { childSessionKey: session.session_key, scopes: child.scopes, depth };
+  await appendAudit(tx, { kind: "run.spawned", actor: child.spawnedBy, subject: row.run_id, facts }, nowMs);
   return { kind: "accepted", run: toRunRecord(row) };
+}
+
+/** Why the child may not be made, or undefined. Exact under any race: writes are one after the other. */
+async function findRefusal(tx: Kysely<Database>, child: ChildToSpawn, depth: number): Promise<SpawnOutcome | undefined> {
+  const { parentRunId, parentSessionKey, limits } = child;
+  if (parentRunId !== undefined) {
+    const parentRun = await tx.selectFrom("runs").select("status").where("run_id", "=", parentRunId).executeTakeFirst();
+    if (parentRun?.status !== "running") return { kind: "parent-ended" };
+  }
+  if (depth > limits.maxSpawnDepth) return { kind: "too-deep", depth: depth - 1 };
+  const active = await tx
+    .selectFrom("runs")
+    .select(["session_key", "label"])
+    .where("parent_session_key", "=", parentSessionKey)
+    .where("status", "in", openStatuses)
+    .execute();
+  if (active.length < limits.maxChildrenPerAgent) return undefined;
+  return { kind: "too-many", active: active.length, holders: active.map((row) => row.label ?? row.session_key) };
+}
+
+/** An operator may spawn for a session nobody has spoken in yet. */
+function insertParent(tx: Kysely<Database>, ids: Ids, child: ChildToSpawn, nowMs: number): Promise<SessionTableRow> {
+  const { parentSessionKey: key, parentAgentId: agentId, spawnedBy: createdBy } = child;
+  return insertSession(tx, { key, agentId, createdBy, sessionId: ids.uuid() }, nowMs);
 }
 
 /**
@@ -96,13 +123,22 @@ export async function spawnChild(tx: Kysely<Database>, ids: Ids, child: ChildToS
 export async function ensureAnnounceRun(tx: Kysely<Database>, ids: Ids, sessionKey: string, nowMs: number): Promise<void> {
   const session = await tx.selectFrom("sessions").selectAll().where("session_key", "=", sessionKey).executeTakeFirst();
   if (session === undefined) return;
-  const queued = await tx.selectFrom("runs").select("run_id").where("session_key", "=", sessionKey).where("trigger", "=", "announce").where("status", "=", "queued").executeTakeFirst();
+  const queued = await tx
+    .selectFrom("runs")
+    .select("run_id")
+    .where("session_key", "=", sessionKey)
+    .where("trigger", "=", "announce")
+    .where("status", "=", "queued")
+    .executeTakeFirst();
   if (queued !== undefined) return;
   const oldest = await orphanedInbox(tx, sessionKey).orderBy("inbox.created_at_ms").orderBy("inbox.inbox_id").limit(1).executeTakeFirst();
   if (oldest === undefined) return;
 
   const child = await tx.selectFrom("runs").selectAll().where("run_id", "=", oldest.child_run_id).executeTakeFirstOrThrow();
-  const parentRun = child.parent_run_id === null ? undefined : await tx.selectFrom("runs").selectAll().where("run_id", "=", child.parent_run_id).executeTakeFirst();
+  const parentRun =
+    child.parent_run_id === null
+      ? undefined
+      : await tx.selectFrom("runs").selectAll().where("run_id", "=", child.parent_run_id).executeTakeFirst();
   const wireId = `announce:v1:${child.session_key}:${child.wire_id}`;
   await insertRun(tx, ids, session, {
     wire_id: wireId,
@@ -134,12 +170,28 @@ export function orphanedInbox(db: Kysely<Database>, sessionKey: string) {
 }
 
 function findByKey(tx: Kysely<Database>, startedBy: string, askedIn: string, key: string): Promise<RunTableRow | undefined> {
-  return tx.selectFrom("runs").selectAll().where("started_by", "=", startedBy).where("asked_in", "=", askedIn).where("idempotency_key", "=", key).executeTakeFirst();
+  return tx
+    .selectFrom("runs")
+    .selectAll()
+    .where("started_by", "=", startedBy)
+    .where("asked_in", "=", askedIn)
+    .where("idempotency_key", "=", key)
+    .executeTakeFirst();
 }
 
 type NewRun = Pick<
   RunTableRow,
-  "idempotency_key" | "asked_in" | "params_hash" | "trigger" | "input" | "label" | "model" | "started_by" | "parent_run_id" | "parent_session_key" | "timeout_ms"
+  | "idempotency_key"
+  | "asked_in"
+  | "params_hash"
+  | "trigger"
+  | "input"
+  | "label"
+  | "model"
+  | "started_by"
+  | "parent_run_id"
+  | "parent_session_key"
+  | "timeout_ms"
 > & { wire_id: string | undefined; authority: RunAuthority; nowMs: number };
 
 /** `wire_id` undefined: the run's own id. */
@@ -170,6 +222,10 @@ async function insertRun(tx: Kysely<Database>, ids: Ids, session: SessionTableRo
     usage_output: 0,
   };
   await tx.insertInto("runs").values(row).execute();
-  await tx.updateTable("sessions").set({ updated_at_ms: nowMs, archived_at_ms: null }).where("session_key", "=", session.session_key).execute();
+  await tx
+    .updateTable("sessions")
+    .set({ updated_at_ms: nowMs, archived_at_ms: null })
+    .where("session_key", "=", session.session_key)
+    .execute();
   return row;
 }

@@ -25,7 +25,10 @@ export async function appendAudit(tx: Kysely<Database>, entry: AuditEntry, nowMs
     facts: JSON.stringify(entry.facts),
     prev_hash: last?.hash ?? firstHash,
   };
-  await tx.insertInto("audit").values({ ...row, hash: hashOf(row) }).execute();
+  await tx
+    .insertInto("audit")
+    .values({ ...row, hash: hashOf(row) })
+    .execute();
 }
 
 export function createAuditStore(db: Kysely<Database>): AuditStore {

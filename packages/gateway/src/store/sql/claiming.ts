@@ -34,7 +34,13 @@ function candidates(tx: Kysely<Database>, nowMs: number): Promise<RunTableRow[]>
         build.and([build("status", "=", "running"), build("lease_until_ms", "<=", nowMs)]),
         build.and([
           build("status", "=", "waiting"),
-          build.exists(build.selectFrom("inbox").select("inbox_id").whereRef("inbox.parent_run_id", "=", "runs.run_id").where("consumed_at_ms", "is", null)),
+          build.exists(
+            build
+              .selectFrom("inbox")
+              .select("inbox_id")
+              .whereRef("inbox.parent_run_id", "=", "runs.run_id")
+              .where("consumed_at_ms", "is", null),
+          ),
         ]),
       ]),
     )
@@ -46,7 +52,12 @@ function candidates(tx: Kysely<Database>, nowMs: number): Promise<RunTableRow[]>
 
 /** A session has one writer: any other running run, even one whose lease ran out, goes first. */
 async function isSessionBusy(tx: Kysely<Database>, row: RunTableRow, nowMs: number): Promise<boolean> {
-  const others = await tx.selectFrom("runs").select(["run_id", "lease_until_ms"]).where("session_key", "=", row.session_key).where("status", "=", "running").execute();
+  const others = await tx
+    .selectFrom("runs")
+    .select(["run_id", "lease_until_ms"])
+    .where("session_key", "=", row.session_key)
+    .where("status", "=", "running")
+    .execute();
   return others.some((other) => other.run_id !== row.run_id || (other.lease_until_ms ?? 0) > nowMs);
 }
 
@@ -80,14 +91,25 @@ async function claimRun(tx: Kysely<Database>, ids: Ids, row: RunTableRow, claime
   const opening = await openTurn(tx, row, consumed, claimer);
   if (opening !== undefined) {
     await appendEntries(tx, row.run_id, epoch, [opening.entry], nowMs);
-    await appendMessages(tx, row.session_key, [{ role: "user", content: [{ type: "text", text: opening.text }], timestamp: nowMs }], ids, nowMs);
+    await appendMessages(
+      tx,
+      row.session_key,
+      [{ role: "user", content: [{ type: "text", text: opening.text }], timestamp: nowMs }],
+      ids,
+      nowMs,
+    );
   }
   const run = await readRun(tx, row.run_id);
   return { run: toRunRecord(run), epoch, journal: await readJournal(tx, row.run_id), consumed };
 }
 
 /** What starts or continues the turn, or nothing when the run goes on after a crash. */
-async function openTurn(tx: Kysely<Database>, row: RunTableRow, consumed: readonly Completion[], claimer: Claimer): Promise<{ entry: JournalEntry; text: string } | undefined> {
+async function openTurn(
+  tx: Kysely<Database>,
+  row: RunTableRow,
+  consumed: readonly Completion[],
+  claimer: Claimer,
+): Promise<{ entry: JournalEntry; text: string } | undefined> {
   if (consumed.length > 0) {
     return { entry: { kind: "completions", completions: consumed }, text: claimer.quote(consumed, await countOpenChildren(tx, row)) };
   }
@@ -100,8 +122,16 @@ async function consumeInbox(tx: Kysely<Database>, row: RunTableRow, nowMs: numbe
   const unread: InboxRow[] =
     row.trigger === "announce" && row.status === "queued"
       ? await orphanedInbox(tx, row.session_key).orderBy("inbox.created_at_ms").orderBy("inbox.inbox_id").execute()
-      : await tx.selectFrom("inbox").selectAll().where("parent_run_id", "=", row.run_id).where("consumed_at_ms", "is", null).orderBy("created_at_ms").orderBy("inbox_id").execute();
-  for (const one of unread) await tx.updateTable("inbox").set({ consumed_by: row.run_id, consumed_at_ms: nowMs }).where("inbox_id", "=", one.inbox_id).execute();
+      : await tx
+          .selectFrom("inbox")
+          .selectAll()
+          .where("parent_run_id", "=", row.run_id)
+          .where("consumed_at_ms", "is", null)
+          .orderBy("created_at_ms")
+          .orderBy("inbox_id")
+          .execute();
+  for (const one of unread)
+    await tx.updateTable("inbox").set({ consumed_by: row.run_id, consumed_at_ms: nowMs }).where("inbox_id", "=", one.inbox_id).execute();
   return unread.map((one) => ({ ...(JSON.parse(one.completion) as Omit<Completion, "inboxId">), inboxId: one.inbox_id }));
 }
 

@@ -2,7 +2,17 @@
 import { randomUUID } from "node:crypto";
 import { coversAll, limits, normaliseScopes } from "@portreeve/protocol";
 import type { Kysely } from "kysely";
-import type { ApprovalOutcome, DeviceFacts, DeviceRecord, DeviceState, DeviceStore, Grant, PairingAsk, PairingRecord, PairingReason } from "../store.ts";
+import type {
+  ApprovalOutcome,
+  DeviceFacts,
+  DeviceRecord,
+  DeviceState,
+  DeviceStore,
+  Grant,
+  PairingAsk,
+  PairingRecord,
+  PairingReason,
+} from "../store.ts";
 import { appendAudit } from "./audit.ts";
 import type { Database, DeviceRow, GrantRow, PairingRequestRow } from "./schema.ts";
 import type { WriteQueue } from "./write-queue.ts";
@@ -26,9 +36,14 @@ export function createDeviceStore(db: Kysely<Database>, queue: WriteQueue): Devi
     approveSilently: (ask, nowMs) =>
       queue.write(async (tx) => {
         const state = await findState(tx, ask.deviceId, ask.publicKey);
-        if (state.kind !== "unknown" || state.refused || (state.pending !== undefined && state.pending.expiresAtMs > nowMs)) return { kind: "not-new" };
+        if (state.kind !== "unknown" || state.refused || (state.pending !== undefined && state.pending.expiresAtMs > nowMs))
+          return { kind: "not-new" };
         const device = await grant(tx, { ...ask, roles: [ask.role], approvedVia: "silent" }, nowMs);
-        await appendAudit(tx, { kind: "device.paired", actor: `device:${ask.deviceId}`, subject: ask.deviceId, facts: { role: ask.role, scopes: ask.scopes } }, nowMs);
+        await appendAudit(
+          tx,
+          { kind: "device.paired", actor: `device:${ask.deviceId}`, subject: ask.deviceId, facts: { role: ask.role, scopes: ask.scopes } },
+          nowMs,
+        );
         return { kind: "approved", device };
       }),
 
@@ -45,7 +60,11 @@ export function createDeviceStore(db: Kysely<Database>, queue: WriteQueue): Devi
           .values({ public_key: row.public_key, refused_at_ms: nowMs })
           .onConflict((conflict) => conflict.doNothing())
           .execute();
-        await appendAudit(tx, { kind: "device.rejected", actor: rejecter.id, subject: row.device_id, facts: { requestId, reason: row.reason } }, nowMs);
+        await appendAudit(
+          tx,
+          { kind: "device.rejected", actor: rejecter.id, subject: row.device_id, facts: { requestId, reason: row.reason } },
+          nowMs,
+        );
         return { kind: "rejected", deviceId: row.device_id };
       }),
 
@@ -69,11 +88,17 @@ function pendingRequests(db: Kysely<Database>, nowMs: number) {
 /** `publicKey` names the key that is asking, which matters while no device row holds one. */
 async function findState(db: Kysely<Database>, deviceId: string, publicKey?: string): Promise<DeviceState> {
   const row = await db.selectFrom("devices").selectAll().where("device_id", "=", deviceId).executeTakeFirst();
-  const asked = await db.selectFrom("pairing_requests").selectAll().where("device_id", "=", deviceId).orderBy("created_at_ms", "desc").execute();
+  const asked = await db
+    .selectFrom("pairing_requests")
+    .selectAll()
+    .where("device_id", "=", deviceId)
+    .orderBy("created_at_ms", "desc")
+    .execute();
   const pendingRow = asked.find((request) => request.state === "pending");
   const pending = pendingRow === undefined ? undefined : toPairingRecord(pendingRow);
   const keys = [publicKey, row?.public_key, ...asked.map((request) => request.public_key)].filter((key) => key !== undefined);
-  const refusals = keys.length === 0 ? [] : await db.selectFrom("refused_keys").select("public_key").where("public_key", "in", keys).execute();
+  const refusals =
+    keys.length === 0 ? [] : await db.selectFrom("refused_keys").select("public_key").where("public_key", "in", keys).execute();
   const refused = refusals.length > 0;
   if (row === undefined) return { kind: "unknown", refused, pending };
   const device = await readDevice(db, row);
@@ -104,8 +129,17 @@ async function requestPairing(tx: Kysely<Database>, ask: PairingAsk, nowMs: numb
   if (known !== undefined && known.public_key === ask.publicKey) {
     const record = toPairingRecord(known);
     if (record.roles.includes(ask.role) && coversAll(record.scopes, ask.scopes)) {
-      await tx.updateTable("pairing_requests").set({ expires_at_ms: nowMs + limits.pairingRequestTtlMs }).where("request_id", "=", known.request_id).execute();
-      return { kind: "pending", request: { ...record, expiresAtMs: nowMs + limits.pairingRequestTtlMs }, created: false, superseded: undefined };
+      await tx
+        .updateTable("pairing_requests")
+        .set({ expires_at_ms: nowMs + limits.pairingRequestTtlMs })
+        .where("request_id", "=", known.request_id)
+        .execute();
+      return {
+        kind: "pending",
+        request: { ...record, expiresAtMs: nowMs + limits.pairingRequestTtlMs },
+        created: false,
+        superseded: undefined,
+      };
     }
   } else if (known === undefined && (await isFull(tx, ask.remoteIp, nowMs))) {
     return { kind: "dropped" };
@@ -134,7 +168,10 @@ async function countRequest(tx: Kysely<Database>, nowMs: number): Promise<void> 
     .values({ name: createdCounter, value: 1 })
     .onConflict((conflict) => conflict.column("name").doUpdateSet((sql) => ({ value: sql("counters.value", "+", 1) })))
     .execute();
-  await tx.deleteFrom("pairing_requests").where("expires_at_ms", "<", nowMs - keptAfterExpiryMs).execute();
+  await tx
+    .deleteFrom("pairing_requests")
+    .where("expires_at_ms", "<", nowMs - keptAfterExpiryMs)
+    .execute();
 }
 
 async function isFull(tx: Kysely<Database>, remoteIp: string | undefined, nowMs: number): Promise<boolean> {
@@ -142,7 +179,12 @@ async function isFull(tx: Kysely<Database>, remoteIp: string | undefined, nowMs:
   return pending.length >= pendingInAll || pending.filter((row) => (row.remote_ip ?? undefined) === remoteIp).length >= pendingPerPeer;
 }
 
-async function approve(tx: Kysely<Database>, requestId: string, approver: { id: string; scopes: readonly string[] }, nowMs: number): Promise<ApprovalOutcome> {
+async function approve(
+  tx: Kysely<Database>,
+  requestId: string,
+  approver: { id: string; scopes: readonly string[] },
+  nowMs: number,
+): Promise<ApprovalOutcome> {
   const row = await tx.selectFrom("pairing_requests").selectAll().where("request_id", "=", requestId).executeTakeFirst();
   const decided = row?.state === "approved" ? await findState(tx, row.device_id) : undefined;
   if (decided?.kind === "paired") return { kind: "approved", device: decided.device };
@@ -156,12 +198,25 @@ async function approve(tx: Kysely<Database>, requestId: string, approver: { id: 
   const device = await grant(tx, { ...request, approvedVia: "owner" }, nowMs);
   await resolve(tx, requestId, "approved");
   await tx.deleteFrom("refused_keys").where("public_key", "=", request.publicKey).execute();
-  await appendAudit(tx, { kind: "device.approved", actor: approver.id, subject: request.deviceId, facts: { requestId, roles: request.roles, scopes: request.scopes, reason: request.reason } }, nowMs);
+  await appendAudit(
+    tx,
+    {
+      kind: "device.approved",
+      actor: approver.id,
+      subject: request.deviceId,
+      facts: { requestId, roles: request.roles, scopes: request.scopes, reason: request.reason },
+    },
+    nowMs,
+  );
   return { kind: "approved", device };
 }
 
 /** Writes the device and one grant a role. Scopes are united with what the same key had; the token's generation rises. */
-async function grant(tx: Kysely<Database>, ask: DeviceFacts & { roles: readonly string[]; scopes: readonly string[]; approvedVia: "silent" | "owner" }, nowMs: number): Promise<DeviceRecord> {
+async function grant(
+  tx: Kysely<Database>,
+  ask: DeviceFacts & { roles: readonly string[]; scopes: readonly string[]; approvedVia: "silent" | "owner" },
+  nowMs: number,
+): Promise<DeviceRecord> {
   const before = await tx.selectFrom("devices").selectAll().where("device_id", "=", ask.deviceId).executeTakeFirst();
   const isSameKey = before?.public_key === ask.publicKey;
   const facts = toDeviceColumns(ask);
@@ -172,7 +227,12 @@ async function grant(tx: Kysely<Database>, ask: DeviceFacts & { roles: readonly 
     .onConflict((conflict) => conflict.column("device_id").doUpdateSet({ ...facts, ...times }))
     .execute();
   for (const role of ask.roles) {
-    const held = await tx.selectFrom("device_grants").selectAll().where("device_id", "=", ask.deviceId).where("role", "=", role).executeTakeFirst();
+    const held = await tx
+      .selectFrom("device_grants")
+      .selectAll()
+      .where("device_id", "=", ask.deviceId)
+      .where("role", "=", role)
+      .executeTakeFirst();
     const kept = isSameKey && held !== undefined && held.revoked_at_ms === null ? (toGrant(held)?.scopes ?? []) : [];
     const row = {
       scopes: JSON.stringify(role === "operator" ? normaliseScopes([...kept, ...ask.scopes]) : []),

@@ -64,4 +64,3 @@ class Statement {
 function toInputs(parameters: readonly unknown[]): SQLInputValue[] {
   return parameters as SQLInputValue[];
 }
-

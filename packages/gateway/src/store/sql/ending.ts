@@ -10,12 +10,28 @@ import type { Database, RunTableRow } from "./schema.ts";
 import { appendMessages, openStatuses } from "./sessions.ts";
 
 export async function openChildrenOf(db: Kysely<Database>, runId: string): Promise<{ open: number; unread: number }> {
-  const open = await db.selectFrom("runs").select("run_id").where("parent_run_id", "=", runId).where("status", "in", openStatuses).execute();
-  const unread = await db.selectFrom("inbox").select("inbox_id").where("parent_run_id", "=", runId).where("consumed_at_ms", "is", null).execute();
+  const open = await db
+    .selectFrom("runs")
+    .select("run_id")
+    .where("parent_run_id", "=", runId)
+    .where("status", "in", openStatuses)
+    .execute();
+  const unread = await db
+    .selectFrom("inbox")
+    .select("inbox_id")
+    .where("parent_run_id", "=", runId)
+    .where("consumed_at_ms", "is", null)
+    .execute();
   return { open: open.length, unread: unread.length };
 }
 
-export async function parkRun(tx: Kysely<Database>, runId: string, epoch: number, eventSeq: number, nowMs: number): ReturnType<RunStore["park"]> {
+export async function parkRun(
+  tx: Kysely<Database>,
+  runId: string,
+  epoch: number,
+  eventSeq: number,
+  nowMs: number,
+): ReturnType<RunStore["park"]> {
   if (!(await holds(tx, runId, epoch))) return "lost";
   const { open, unread } = await openChildrenOf(tx, runId);
   if (open === 0 && unread === 0) return "no-children";
@@ -33,7 +49,10 @@ export async function appendToRun(
 ): Promise<"ok" | "lost"> {
   if (!(await holds(tx, at.runId, at.epoch))) return "lost";
   await appendEntries(tx, at.runId, at.epoch, entries, at.nowMs);
-  const usage = entries.reduce((sum, entry) => (entry.kind === "reply" ? { input: sum.input + entry.usage.input, output: sum.output + entry.usage.output } : sum), { input: 0, output: 0 });
+  const usage = entries.reduce(
+    (sum, entry) => (entry.kind === "reply" ? { input: sum.input + entry.usage.input, output: sum.output + entry.usage.output } : sum),
+    { input: 0, output: 0 },
+  );
   await tx
     .updateTable("runs")
     .set({ usage_input: sql<number>`usage_input + ${usage.input}`, usage_output: sql<number>`usage_output + ${usage.output}` })
@@ -70,7 +89,8 @@ export async function cancelRuns(
   for (const row of rows) {
     const text = partials.get(row.run_id) ?? "";
     const ending: Ending = { outcome: "cancelled", text, error: undefined, stopReason: "aborted" };
-    const messages: TranscriptMessage[] = text === "" ? [] : [{ role: "assistant", content: [{ type: "text", text }], timestamp: nowMs, stopReason: "aborted" }];
+    const messages: TranscriptMessage[] =
+      text === "" ? [] : [{ role: "assistant", content: [{ type: "text", text }], timestamp: nowMs, stopReason: "aborted" }];
     const run = await writeEnding(tx, ids, row, ending, messages, nowMs);
     if (row.parent_run_id === null || !cancelled.has(row.parent_run_id)) await deliver(tx, ids, run, ending, nowMs);
     ended.push(toRunRecord(run));
@@ -90,13 +110,33 @@ export async function expireRuns(tx: Kysely<Database>, ids: Ids, nowMs: number):
   return { ended, running: due.filter((row) => row.status === "running").map((row) => row.run_id) };
 }
 
-async function writeEnding(tx: Kysely<Database>, ids: Ids, row: RunTableRow, ending: Ending, messages: readonly TranscriptMessage[], nowMs: number): Promise<RunTableRow> {
+async function writeEnding(
+  tx: Kysely<Database>,
+  ids: Ids,
+  row: RunTableRow,
+  ending: Ending,
+  messages: readonly TranscriptMessage[],
+  nowMs: number,
+): Promise<RunTableRow> {
   const epoch = row.epoch + 1;
-  const entry: JournalEntry = { kind: "ended", outcome: ending.outcome, text: ending.text, error: ending.error, stopReason: ending.stopReason };
+  const entry: JournalEntry = {
+    kind: "ended",
+    outcome: ending.outcome,
+    text: ending.text,
+    error: ending.error,
+    stopReason: ending.stopReason,
+  };
   await appendEntries(tx, row.run_id, epoch, [entry], nowMs);
   await appendMessages(tx, row.session_key, messages, ids, nowMs);
   const { outcome, ...rest } = ending;
-  const changed = { status: outcome satisfies RunStatus, ended_at_ms: nowMs, ending: JSON.stringify(rest), epoch, lease_owner: null, lease_until_ms: null };
+  const changed = {
+    status: outcome satisfies RunStatus,
+    ended_at_ms: nowMs,
+    ending: JSON.stringify(rest),
+    epoch,
+    lease_owner: null,
+    lease_until_ms: null,
+  };
   await tx.updateTable("runs").set(changed).where("run_id", "=", row.run_id).execute();
   return { ...(await readRun(tx, row.run_id)), ...changed };
 }
@@ -109,7 +149,10 @@ async function deliver(tx: Kysely<Database>, ids: Ids, run: RunTableRow, ending:
       childSessionKey: run.session_key,
       label: run.label ?? undefined,
       outcome: ending.outcome,
-      text: ending.outcome === "succeeded" ? ending.text : [ending.text, ending.error].filter((part) => part !== undefined && part !== "").join("\n\n"),
+      text:
+        ending.outcome === "succeeded"
+          ? ending.text
+          : [ending.text, ending.error].filter((part) => part !== undefined && part !== "").join("\n\n"),
       runtimeMs: nowMs - (run.started_at_ms ?? nowMs),
       usage: toRunRecord(run).usage,
     };
@@ -145,7 +188,12 @@ async function tree(tx: Kysely<Database>, select: { sessionKey: string; wireId?:
     const children = await tx
       .selectFrom("runs")
       .selectAll()
-      .where((build) => build.or([build("parent_run_id", "in", parents), ...(orphansOf.length === 0 ? [] : [build("parent_session_key", "in", orphansOf)])]))
+      .where((build) =>
+        build.or([
+          build("parent_run_id", "in", parents),
+          ...(orphansOf.length === 0 ? [] : [build("parent_session_key", "in", orphansOf)]),
+        ]),
+      )
       .execute();
     level = children.filter((row) => !all.has(row.run_id));
   }

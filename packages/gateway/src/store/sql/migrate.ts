@@ -16,7 +16,8 @@ export class NewerSchemaError extends Error {
 export async function migrate(db: Kysely<Database>): Promise<void> {
   const migrator = new Migrator({ db, provider: { getMigrations: () => Promise.resolve({ ...migrations }) } });
   const unknown = (await readExecutedNames(db)).find((name) => !Object.hasOwn(migrations, name));
-  if (unknown !== undefined) throw new NewerSchemaError(`its schema (${unknown}) was written by a newer version of Portreeve: use that version`);
+  if (unknown !== undefined)
+    throw new NewerSchemaError(`its schema (${unknown}) was written by a newer version of Portreeve: use that version`);
   const { error } = await migrator.migrateToLatest();
   if (error !== undefined) throw error;
 }

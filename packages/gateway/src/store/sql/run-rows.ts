@@ -44,7 +44,13 @@ export async function readJournal(db: Kysely<Database>, runId: string): Promise<
   return rows.map((row) => JSON.parse(row.entry) as JournalEntry);
 }
 
-export async function appendEntries(tx: Kysely<Database>, runId: string, epoch: number, entries: readonly JournalEntry[], nowMs: number): Promise<void> {
+export async function appendEntries(
+  tx: Kysely<Database>,
+  runId: string,
+  epoch: number,
+  entries: readonly JournalEntry[],
+  nowMs: number,
+): Promise<void> {
   if (entries.length === 0) return;
   const last = await tx.selectFrom("journal").select("seq").where("run_id", "=", runId).orderBy("seq", "desc").limit(1).executeTakeFirst();
   const first = (last?.seq ?? 0) + 1;
@@ -56,6 +62,12 @@ export async function appendEntries(tx: Kysely<Database>, runId: string, epoch: 
 
 /** Whether the run is still claimed under `epoch`: the fence every worker's write passes. */
 export async function holds(tx: Kysely<Database>, runId: string, epoch: number): Promise<boolean> {
-  const row = await tx.selectFrom("runs").select("run_id").where("run_id", "=", runId).where("epoch", "=", epoch).where("status", "=", "running").executeTakeFirst();
+  const row = await tx
+    .selectFrom("runs")
+    .select("run_id")
+    .where("run_id", "=", runId)
+    .where("epoch", "=", epoch)
+    .where("status", "=", "running")
+    .executeTakeFirst();
   return row !== undefined;
 }

@@ -12,12 +12,13 @@ import type { WriteQueue } from "./write-queue.ts";
 
 export function createRunStore(db: Kysely<Database>, queue: WriteQueue, ids: Ids): RunStore {
   return {
+    ...createRunReads(db),
     admit: (run, nowMs) => queue.write((tx) => admitRun(tx, ids, run, nowMs)),
     spawn: (child, nowMs) => queue.write((tx) => spawnChild(tx, ids, child, nowMs)),
     claim: (claimer, nowMs) => queue.write((tx) => claimRuns(tx, ids, claimer, nowMs)),
-    append: (runId, epoch, entries, messages, nowMs) => queue.write((tx) => appendToRun(tx, ids, { runId, epoch, nowMs }, entries, messages)),
+    append: (runId, epoch, entries, messages, nowMs) =>
+      queue.write((tx) => appendToRun(tx, ids, { runId, epoch, nowMs }, entries, messages)),
     park: (runId, epoch, eventSeq, nowMs) => queue.write((tx) => parkRun(tx, runId, epoch, eventSeq, nowMs)),
-    openChildren: (runId) => openChildrenOf(db, runId),
     end: (runId, epoch, ending, messages, nowMs) => queue.write((tx) => endRun(tx, ids, { runId, epoch, nowMs }, ending, messages)),
     cancel: (select, partials, nowMs) => queue.write((tx) => cancelRuns(tx, ids, select, partials, nowMs)),
     expire: (nowMs) => queue.write((tx) => expireRuns(tx, ids, nowMs)),
@@ -45,6 +46,14 @@ export function createRunStore(db: Kysely<Database>, queue: WriteQueue, ids: Ids
         const sessions = await tx.selectFrom("inbox").select("session_key").distinct().where("consumed_at_ms", "is", null).execute();
         for (const { session_key } of sessions) await ensureAnnounceRun(tx, ids, session_key, nowMs);
       }),
+  };
+}
+
+type Reads = "openChildren" | "nextDeadline" | "find" | "findByWireId" | "counts";
+
+function createRunReads(db: Kysely<Database>): Pick<RunStore, Reads> {
+  return {
+    openChildren: (runId) => openChildrenOf(db, runId),
 
     async nextDeadline() {
       const row = await db
@@ -82,7 +91,10 @@ export function createRunStore(db: Kysely<Database>, queue: WriteQueue, ids: Ids
       for (const group of groups) byStatus[group.status] = (byStatus[group.status] ?? 0) + group.n;
       const children = groups.filter((group) => group.trigger === "spawn");
       const sum = (rows: readonly { n: number }[]): number => rows.reduce((total, row) => total + row.n, 0);
-      const inbox = await db.selectFrom("inbox").select((build) => [build.fn.countAll<number>().as("n"), build.fn.count<number>("consumed_at_ms").as("consumed")]).executeTakeFirstOrThrow();
+      const inbox = await db
+        .selectFrom("inbox")
+        .select((build) => [build.fn.countAll<number>().as("n"), build.fn.count<number>("consumed_at_ms").as("consumed")])
+        .executeTakeFirstOrThrow();
       return {
         byStatus,
         children: {

@@ -12,6 +12,14 @@ export const openStatuses = ["queued", "running", "waiting"] as const;
 
 export function createSessionStore(db: Kysely<Database>, queue: WriteQueue, ids: Ids): SessionStore {
   return {
+    ...createSessionReads(db),
+    patch: (key, patch, nowMs) => queue.write((tx) => patchSession(tx, ids, key, patch, nowMs)),
+    delete: (key, by, nowMs) => queue.write((tx) => deleteSession(tx, key, by, nowMs)),
+  };
+}
+
+function createSessionReads(db: Kysely<Database>): Omit<SessionStore, "patch" | "delete"> {
+  return {
     async find(key, rootKey) {
       const row = await db.selectFrom("sessions").selectAll().where("session_key", "=", key).executeTakeFirst();
       return row === undefined || isHidden(row, rootKey) ? undefined : readSession(db, row);
@@ -25,36 +33,15 @@ export function createSessionStore(db: Kysely<Database>, queue: WriteQueue, ids:
     async list(filter) {
       const matching = select(db, filter);
       const total = await matching.select((build) => build.fn.countAll<number>().as("n")).executeTakeFirstOrThrow();
-      const rows = await matching.selectAll().orderBy("updated_at_ms", "desc").orderBy("session_key").limit(filter.limit).offset(filter.offset).execute();
+      const rows = await matching
+        .selectAll()
+        .orderBy("updated_at_ms", "desc")
+        .orderBy("session_key")
+        .limit(filter.limit)
+        .offset(filter.offset)
+        .execute();
       return { sessions: await Promise.all(rows.map((row) => readSession(db, row))), total: total.n };
     },
-
-    patch: (key, patch, nowMs) =>
-      queue.write(async (tx) => {
-        const before = await tx.selectFrom("sessions").selectAll().where("session_key", "=", key).executeTakeFirst();
-        if (patch.lineage !== undefined && before !== undefined && before.parent_key !== null) return { kind: "lineage-fixed" };
-        const created = before === undefined;
-        const row = before ?? (await insertSession(tx, { key, agentId: patch.agentId, createdBy: patch.by, sessionId: ids.uuid() }, nowMs));
-        const changed = {
-          ...(patch.label === undefined ? {} : { label: patch.label }),
-          ...(patch.model === undefined ? {} : { model: patch.model }),
-          ...(patch.archived === undefined ? {} : { archived_at_ms: patch.archived ? nowMs : null }),
-          ...(patch.lineage === undefined ? {} : await toLineageColumns(tx, patch.lineage)),
-          updated_at_ms: nowMs,
-        };
-        await tx.updateTable("sessions").set(changed).where("session_key", "=", key).execute();
-        return { kind: "patched", session: await readSession(tx, { ...row, ...changed }), created };
-      }),
-
-    delete: (key, by, nowMs) =>
-      queue.write(async (tx) => {
-        const open = await tx.selectFrom("runs").select("run_id").where("session_key", "=", key).where("status", "in", openStatuses).executeTakeFirst();
-        if (open !== undefined) return "busy";
-        const deleted = await tx.deleteFrom("sessions").where("session_key", "=", key).executeTakeFirst();
-        if (deleted.numDeletedRows === 0n) return "missing";
-        await appendAudit(tx, { kind: "session.deleted", actor: by, subject: key, facts: {} }, nowMs);
-        return "deleted";
-      }),
 
     async listMessages(key, page) {
       const total = await db
@@ -62,38 +49,115 @@ export function createSessionStore(db: Kysely<Database>, queue: WriteQueue, ids:
         .select((build) => build.fn.countAll<number>().as("n"))
         .where("session_key", "=", key)
         .executeTakeFirstOrThrow();
-      const rows = await db.selectFrom("messages").selectAll().where("session_key", "=", key).orderBy("seq", "desc").limit(page.limit).offset(page.offset).execute();
-      const messages = rows.reverse().map((row) => ({ ...(JSON.parse(row.body) as TranscriptMessage), __openclaw: { id: row.message_id, seq: row.seq } }) satisfies Message);
+      const rows = await db
+        .selectFrom("messages")
+        .selectAll()
+        .where("session_key", "=", key)
+        .orderBy("seq", "desc")
+        .limit(page.limit)
+        .offset(page.offset)
+        .execute();
+      const messages = rows
+        .reverse()
+        .map(
+          (row) => ({ ...(JSON.parse(row.body) as TranscriptMessage), __openclaw: { id: row.message_id, seq: row.seq } }) satisfies Message,
+        );
       return { messages, total: total.n };
     },
 
-    async listToCleanUp() {
-      const rows = await db
-        .selectFrom("sessions")
-        .select("session_key")
-        .where("cleanup", "=", "delete")
-        .where("parent_key", "is not", null)
-        .where((build) =>
-          build.exists(
-            build.selectFrom("runs").innerJoin("inbox", "inbox.child_run_id", "runs.run_id").select("run_id").whereRef("runs.session_key", "=", "sessions.session_key").where("consumed_at_ms", "is not", null),
-          ),
-        )
-        .where((build) => build.not(build.exists(build.selectFrom("runs").select("run_id").whereRef("runs.session_key", "=", "sessions.session_key").where("status", "in", openStatuses))))
-        .execute();
-      return rows.map((row) => row.session_key);
-    },
+    listToCleanUp: () => listToCleanUp(db),
 
     async count() {
-      const counted = await db.selectFrom("sessions").select((build) => build.fn.countAll<number>().as("n")).executeTakeFirstOrThrow();
+      const counted = await db
+        .selectFrom("sessions")
+        .select((build) => build.fn.countAll<number>().as("n"))
+        .executeTakeFirstOrThrow();
       return counted.n;
     },
   };
 }
 
+async function patchSession(
+  tx: Kysely<Database>,
+  ids: Ids,
+  key: string,
+  patch: Parameters<SessionStore["patch"]>[1],
+  nowMs: number,
+): ReturnType<SessionStore["patch"]> {
+  const before = await tx.selectFrom("sessions").selectAll().where("session_key", "=", key).executeTakeFirst();
+  if (patch.lineage !== undefined && before !== undefined && before.parent_key !== null) return { kind: "lineage-fixed" };
+  const created = before === undefined;
+  const row = before ?? (await insertSession(tx, { key, agentId: patch.agentId, createdBy: patch.by, sessionId: ids.uuid() }, nowMs));
+  const changed = {
+    ...(patch.label === undefined ? {} : { label: patch.label }),
+    ...(patch.model === undefined ? {} : { model: patch.model }),
+    ...(patch.archived === undefined ? {} : { archived_at_ms: patch.archived ? nowMs : null }),
+    ...(patch.lineage === undefined ? {} : await toLineageColumns(tx, patch.lineage)),
+    updated_at_ms: nowMs,
+  };
+  await tx.updateTable("sessions").set(changed).where("session_key", "=", key).execute();
+  return { kind: "patched", session: await readSession(tx, { ...row, ...changed }), created };
+}
+
+async function deleteSession(tx: Kysely<Database>, key: string, by: string, nowMs: number): ReturnType<SessionStore["delete"]> {
+  const open = await tx
+    .selectFrom("runs")
+    .select("run_id")
+    .where("session_key", "=", key)
+    .where("status", "in", openStatuses)
+    .executeTakeFirst();
+  if (open !== undefined) return "busy";
+  const deleted = await tx.deleteFrom("sessions").where("session_key", "=", key).executeTakeFirst();
+  if (deleted.numDeletedRows === 0n) return "missing";
+  await appendAudit(tx, { kind: "session.deleted", actor: by, subject: key, facts: {} }, nowMs);
+  return "deleted";
+}
+
+/** A child's session is cleaned up when its result was read and nothing runs in it. */
+async function listToCleanUp(db: Kysely<Database>): Promise<readonly string[]> {
+  const rows = await db
+    .selectFrom("sessions")
+    .select("session_key")
+    .where("cleanup", "=", "delete")
+    .where("parent_key", "is not", null)
+    .where((build) =>
+      build.exists(
+        build
+          .selectFrom("runs")
+          .innerJoin("inbox", "inbox.child_run_id", "runs.run_id")
+          .select("run_id")
+          .whereRef("runs.session_key", "=", "sessions.session_key")
+          .where("consumed_at_ms", "is not", null),
+      ),
+    )
+    .where((build) =>
+      build.not(
+        build.exists(
+          build
+            .selectFrom("runs")
+            .select("run_id")
+            .whereRef("runs.session_key", "=", "sessions.session_key")
+            .where("status", "in", openStatuses),
+        ),
+      ),
+    )
+    .execute();
+  return rows.map((row) => row.session_key);
+}
+
 /** Inserts a session that belongs to nobody's tree but its own, unless `lineage` says otherwise. */
 export async function insertSession(
   tx: Kysely<Database>,
-  session: { key: string; agentId: string; createdBy: string; sessionId: string; label?: string | undefined; model?: string | undefined; lineage?: Lineage; cleanup?: "keep" | "delete" },
+  session: {
+    key: string;
+    agentId: string;
+    createdBy: string;
+    sessionId: string;
+    label?: string | undefined;
+    model?: string | undefined;
+    lineage?: Lineage;
+    cleanup?: "keep" | "delete";
+  },
   nowMs: number,
 ): Promise<SessionTableRow> {
   const row: SessionTableRow = {
@@ -106,7 +170,9 @@ export async function insertSession(
     updated_at_ms: nowMs,
     archived_at_ms: null,
     created_by: session.createdBy,
-    ...(session.lineage === undefined ? { root_key: session.key, parent_key: null, depth: 0, role: "main" } : await toLineageColumns(tx, session.lineage)),
+    ...(session.lineage === undefined
+      ? { root_key: session.key, parent_key: null, depth: 0, role: "main" }
+      : await toLineageColumns(tx, session.lineage)),
     cleanup: session.cleanup ?? "keep",
   };
   await tx.insertInto("sessions").values(row).execute();
@@ -114,14 +180,33 @@ export async function insertSession(
 }
 
 /** Appends to the transcript and marks the session as changed. */
-export async function appendMessages(tx: Kysely<Database>, key: string, messages: readonly TranscriptMessage[], ids: Ids, nowMs: number): Promise<void> {
+export async function appendMessages(
+  tx: Kysely<Database>,
+  key: string,
+  messages: readonly TranscriptMessage[],
+  ids: Ids,
+  nowMs: number,
+): Promise<void> {
   await tx.updateTable("sessions").set({ updated_at_ms: nowMs }).where("session_key", "=", key).execute();
   if (messages.length === 0) return;
-  const last = await tx.selectFrom("messages").select("seq").where("session_key", "=", key).orderBy("seq", "desc").limit(1).executeTakeFirst();
+  const last = await tx
+    .selectFrom("messages")
+    .select("seq")
+    .where("session_key", "=", key)
+    .orderBy("seq", "desc")
+    .limit(1)
+    .executeTakeFirst();
   const first = (last?.seq ?? 0) + 1;
   await tx
     .insertInto("messages")
-    .values(messages.map((message, index) => ({ message_id: ids.next("msg"), session_key: key, seq: first + index, body: JSON.stringify(message) })))
+    .values(
+      messages.map((message, index) => ({
+        message_id: ids.next("msg"),
+        session_key: key,
+        seq: first + index,
+        body: JSON.stringify(message),
+      })),
+    )
     .execute();
 }
 
@@ -134,7 +219,13 @@ export async function readSession(db: Kysely<Database>, row: SessionTableRow): P
     .orderBy("run_id", "desc")
     .limit(1)
     .executeTakeFirst();
-  const active = await db.selectFrom("runs").select("wire_id").where("session_key", "=", row.session_key).where("status", "in", openStatuses).orderBy("created_at_ms").execute();
+  const active = await db
+    .selectFrom("runs")
+    .select("wire_id")
+    .where("session_key", "=", row.session_key)
+    .where("status", "in", openStatuses)
+    .orderBy("created_at_ms")
+    .execute();
   return {
     key: row.session_key,
     sessionId: row.session_id,
@@ -152,7 +243,13 @@ export async function readSession(db: Kysely<Database>, row: SessionTableRow): P
     newestRun:
       newest === undefined
         ? undefined
-        : { runId: newest.wire_id, status: newest.status, scopes: JSON.parse(newest.scopes) as string[], startedAtMs: newest.started_at_ms ?? undefined, endedAtMs: newest.ended_at_ms ?? undefined },
+        : {
+            runId: newest.wire_id,
+            status: newest.status,
+            scopes: JSON.parse(newest.scopes) as string[],
+            startedAtMs: newest.started_at_ms ?? undefined,
+            endedAtMs: newest.ended_at_ms ?? undefined,
+          },
     activeRunIds: active.map((run) => run.wire_id),
   };
 }
@@ -182,4 +279,3 @@ function select(db: Kysely<Database>, filter: SessionFilter) {
       query.where(sql<boolean>`(session_key like ${pattern} escape '\\' or label like ${pattern} escape '\\')`),
     );
 }
-

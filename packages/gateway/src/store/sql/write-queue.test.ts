@@ -12,7 +12,13 @@ async function open() {
   const db = new Kysely<Database>({ dialect: createDialect(raw) });
   await migrate(db);
   const queue = new WriteQueue(db);
-  const write = (name: string, size = 1) => queue.write((tx) => tx.insertInto("counters").values({ name: name.padEnd(size, "x"), value: 1 }).execute());
+  const write = (name: string, size = 1) =>
+    queue.write((tx) =>
+      tx
+        .insertInto("counters")
+        .values({ name: name.padEnd(size, "x"), value: 1 })
+        .execute(),
+    );
   const names = async () => (await db.selectFrom("counters").select("name").orderBy("name").execute()).map((row) => row.name);
   return { raw, queue, write, names, [Symbol.asyncDispose]: () => db.destroy() };
 }
@@ -34,7 +40,10 @@ test("a write that throws undoes itself alone", async () => {
 
   const outcomes = await Promise.allSettled([store.write("a"), failing, store.write("b")]);
 
-  assert.deepEqual(outcomes.map((outcome) => outcome.status), ["fulfilled", "rejected", "fulfilled"]);
+  assert.deepEqual(
+    outcomes.map((outcome) => outcome.status),
+    ["fulfilled", "rejected", "fulfilled"],
+  );
   assert.deepEqual(await store.names(), ["a", "b"]);
 });
 

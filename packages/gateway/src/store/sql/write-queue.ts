@@ -52,7 +52,10 @@ export class WriteQueue {
         await transaction.commit().execute();
       } catch (error) {
         // A full disk may have ended the transaction already: then there is nothing to roll back.
-        await transaction.rollback().execute().catch(() => undefined);
+        await transaction
+          .rollback()
+          .execute()
+          .catch(() => undefined);
         throw error;
       }
     } catch (error) {
