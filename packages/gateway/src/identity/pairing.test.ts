@@ -197,6 +197,22 @@ test("a rejected device is never paired silently again", async () => {
   assert.deepEqual(world.events, ["requested not-paired", "rejected", "requested not-paired"]);
 });
 
+test("a rejection is remembered longer than the request it answered", async () => {
+  await using world = await openWorld();
+  const [key, other] = [createDeviceKey(), createDeviceKey()];
+  const longAgoMs = nowMs - 3 * 86_400_000;
+  const facts = { displayName: undefined, platform: "linux", deviceFamily: undefined, clientId: "cli", clientMode: "cli", remoteIp: "192.0.2.7" };
+  const request = { ...facts, role: "operator", scopes: [], reason: "not-paired", isRepair: false } as const;
+  const asked = await world.store.requestPairing({ ...request, deviceId: key.id, publicKey: key.publicKey }, longAgoMs);
+  assert.ok(asked.kind === "pending");
+  await world.store.reject(asked.request.requestId, { id: "owner" }, longAgoMs);
+  await world.store.requestPairing({ ...request, deviceId: other.id, publicKey: other.publicKey }, nowMs);
+
+  refusedWith(await world.pairing.authenticate(ask({ key })), "PAIRING_REQUIRED");
+
+  assert.deepEqual((await world.store.list(nowMs)).paired, []);
+});
+
 test("a waiting request from afar is not approved by coming in over loopback", async () => {
   await using world = await openWorld();
   const key = createDeviceKey();
