@@ -23,8 +23,8 @@ const mutants: readonly Mutant[] = [
   {
     what: "a child counts as the owner's run",
     file: principal,
-    from: "owner: owner && depth === 0, depth });",
-    to: "owner: true, depth });",
+    from: "owner: owner && depth === 0,",
+    to: "owner: true,",
     killedBy: "^7\\.",
   },
   {

@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import type { AgentEvent, ChatEvent, ProtocolError } from "@portreeve/protocol";
+import { z } from "zod";
+import { defineTool } from "../packages/gateway/src/tools/tool.ts";
 import { script, spawnStep, type Step } from "./support/script.ts";
 import { startGateway, type TestGateway, writeWorkspaceFile } from "./support/start-gateway.ts";
 
@@ -372,4 +374,31 @@ test("the model is asked again after a restart where the run stood, and the user
     messages.map((message) => message.role),
     ["user", "assistant", "toolResult"],
   );
+});
+
+test("a tool that may not run twice is not repeated after a restart: the model is told that its effect is unknown", async () => {
+  let executions = 0;
+  const begun = Promise.withResolvers<void>();
+  const launch = defineTool({
+    name: "launch",
+    description: "Acts on the world.",
+    parameters: z.strictObject({ target: z.string() }),
+    repeat: "ask",
+    execute: (_args, { signal }) => {
+      executions += 1;
+      begun.resolve();
+      return new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+    },
+  });
+  await using gw = await startGateway({ tools: [launch] });
+  const message = script("go", { call: [{ tool: "launch", args: { target: "moon" } }] }, { say: "told: {{result:1}}" });
+  await gw.callerWith("operator.write").call("chat.send", { sessionKey: "main", message, idempotencyKey: "k" });
+  await begun.promise;
+
+  await gw.restart();
+  await gw.callerWith("operator.write").call("agent.wait", { runId: "k" });
+  const { messages } = await gw.callerWith("operator.read").call("chat.history", { sessionKey: "main" });
+
+  assert.equal(executions, 1);
+  assert.match(JSON.stringify(messages.at(-1)), /told: The gateway stopped while launch was running with .*moon.* unknown/);
 });

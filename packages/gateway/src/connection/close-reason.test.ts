@@ -18,11 +18,19 @@ test("whatever the text, the cut is a beginning of it, whole characters, and nev
   fc.assert(
     fc.property(fc.string({ unit: "grapheme", maxLength: 200 }), (text) => {
       const cut = cutCloseReason(text);
-      return text.startsWith(cut) && Buffer.byteLength(cut) <= 120 && !cut.includes("\ufffd") && Buffer.byteLength(cut) >= Math.min(Buffer.byteLength(text), 117);
+      return (
+        text.startsWith(cut) &&
+        Buffer.byteLength(cut) <= 120 &&
+        !cut.includes("\ufffd") &&
+        Buffer.byteLength(cut) >= Math.min(Buffer.byteLength(text), 117)
+      );
     }),
   );
 });
 
 test("a refused handshake closes with the code of its failure", () => {
-  assert.deepEqual((["PROTOCOL_MISMATCH", "INTERNAL", "STORE_UNAVAILABLE", "PAIRING_REQUIRED", "AUTH_TOKEN_MISMATCH"] as const).map(closeCodeOf), [1002, 1011, 1013, 1008, 1008]);
+  assert.deepEqual(
+    (["PROTOCOL_MISMATCH", "INTERNAL", "STORE_UNAVAILABLE", "PAIRING_REQUIRED", "AUTH_TOKEN_MISMATCH"] as const).map(closeCodeOf),
+    [1002, 1011, 1013, 1008, 1008],
+  );
 });

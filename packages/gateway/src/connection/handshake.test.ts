@@ -19,7 +19,8 @@ function first(text: string, state: Handshake = challenged): HandshakeOutput | u
 function summarise(output: HandshakeOutput | undefined): string {
   if (output === undefined) return "nothing";
   if (output.kind === "close") return `close ${output.code} ${output.reason}`.trim();
-  if (output.kind === "refuse") return `refuse ${output.requestId} v${output.version} ${output.error.code} "${output.error.message}" ${output.closeCode}`;
+  if (output.kind === "refuse")
+    return `refuse ${output.requestId} v${output.version} ${output.error.code} "${output.error.message}" ${output.closeCode}`;
   return output.kind;
 }
 
@@ -38,10 +39,26 @@ const firstFrames: readonly [name: string, text: string, summary: string][] = [
   ["a connect for versions that are gone", connectText(range(1, 2)), mismatch],
   ["a range that is upside down", connectText(range(4, 3)), mismatch],
   ["a later version's unknown fields beside a range that ends too late", connectText({ ...range(5, 5), hologram: 1 }), mismatch],
-  ["an unknown field", connectText({ hologram: 1 }), "refuse r1 v4 INVALID_HANDSHAKE \"invalid connect params: at root: unexpected property 'hologram'\" 1008"],
-  ["a provenance field", connectText({ inputProvenance: {} }), "refuse r1 v4 INVALID_HANDSHAKE \"invalid connect params: at root: unexpected property 'inputProvenance'\" 1008"],
-  ["no client", connectText({ client: undefined }), "refuse r1 v4 INVALID_HANDSHAKE \"invalid connect params: at /client: must have required property 'client'\" 1008"],
-  ["parameters that are no object", '{"type":"req","id":"r1","method":"connect","params":7}', 'refuse r1 v4 INVALID_HANDSHAKE "invalid connect params: at root: must be object" 1008'],
+  [
+    "an unknown field",
+    connectText({ hologram: 1 }),
+    "refuse r1 v4 INVALID_HANDSHAKE \"invalid connect params: at root: unexpected property 'hologram'\" 1008",
+  ],
+  [
+    "a provenance field",
+    connectText({ inputProvenance: {} }),
+    "refuse r1 v4 INVALID_HANDSHAKE \"invalid connect params: at root: unexpected property 'inputProvenance'\" 1008",
+  ],
+  [
+    "no client",
+    connectText({ client: undefined }),
+    "refuse r1 v4 INVALID_HANDSHAKE \"invalid connect params: at /client: must have required property 'client'\" 1008",
+  ],
+  [
+    "parameters that are no object",
+    '{"type":"req","id":"r1","method":"connect","params":7}',
+    'refuse r1 v4 INVALID_HANDSHAKE "invalid connect params: at root: must be object" 1008',
+  ],
   ["an unknown role", connectText({ role: "admin" }), 'refuse r1 v4 INVALID_HANDSHAKE "invalid role" 1008'],
   ["a worker's role", connectText({ role: "worker" }), "close 1008 invalid-handshake"],
   ["a worker's mode", connectText({ client: { ...client, mode: "worker" } }), "close 1008 invalid-handshake"],
@@ -73,7 +90,12 @@ for (const [min, max, version] of inRange) {
 test("a protocol mismatch says what both sides speak", () => {
   const output = first(connectText(range(5, 6)));
 
-  assert.deepEqual(output?.kind === "refuse" && output.error.details, { clientMinProtocol: 5, clientMaxProtocol: 6, expectedProtocol: 4, minimumProbeProtocol: 3 });
+  assert.deepEqual(output?.kind === "refuse" && output.error.details, {
+    clientMinProtocol: 5,
+    clientMaxProtocol: 6,
+    expectedProtocol: 4,
+    minimumProbeProtocol: 3,
+  });
 });
 
 test("a page of a foreign origin is refused after its connect, so that it can read why", () => {
@@ -104,10 +126,14 @@ const inputs = {
   refused: { kind: "refused", error },
   gone: { kind: "gone" },
 } satisfies { [K in HandshakeInput["kind"]]: Extract<HandshakeInput, { kind: K }> };
-const states = { challenged, judging, open: { state: "open" }, closed: { state: "closed" } } satisfies { [S in Handshake["state"]]: Extract<Handshake, { state: S }> };
+const states = { challenged, judging, open: { state: "open" }, closed: { state: "closed" } } satisfies {
+  [S in Handshake["state"]]: Extract<Handshake, { state: S }>;
+};
 
 const refusal = `refuse r1 v4 PAIRING_REQUIRED "${error.message}" 1008`;
-const transitions: { readonly [S in Handshake["state"]]: { readonly [K in HandshakeInput["kind"]]: readonly [Handshake["state"], string] } } = {
+const transitions: {
+  readonly [S in Handshake["state"]]: { readonly [K in HandshakeInput["kind"]]: readonly [Handshake["state"], string] };
+} = {
   challenged: {
     frame: ["judging", "authenticate"],
     timeout: ["closed", "close 1000"],

@@ -45,7 +45,10 @@ class ManualClock {
 }
 
 const { privateKey, publicKey } = generateKeyPairSync("ed25519");
-const gatewayKey = { publicKey: publicKey.export({ format: "jwk" }).x ?? "", sign: (text: string) => sign(null, Buffer.from(text), privateKey).toString("base64url") };
+const gatewayKey = {
+  publicKey: publicKey.export({ format: "jwk" }).x ?? "",
+  sign: (text: string) => sign(null, Buffer.from(text), privateKey).toString("base64url"),
+};
 const log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
 const echo: Dispatch = (principal, name, params) => Promise.resolve({ name, params, scopes: principal.scopes });
 
@@ -62,7 +65,11 @@ async function startWorld(over: Partial<ListenerDeps> & { readonly configText?: 
   const ids = createIds();
   const bus = new Bus();
   const store = await openStoreFile(":memory:", ids);
-  const credentials = createCredentials({ secret: new Secret("the-secret"), tokenKey: createSecretKey(Buffer.alloc(32, 7)), gatewayId: "aa".repeat(32) });
+  const credentials = createCredentials({
+    secret: new Secret("the-secret"),
+    tokenKey: createSecretKey(Buffer.alloc(32, 7)),
+    gatewayId: "aa".repeat(32),
+  });
   const { configText = "{ gateway: { port: 0 } }", ...deps } = over;
   const listener = await openListener({
     config: parseConfig(configText, "test").gateway,
@@ -75,8 +82,27 @@ async function startWorld(over: Partial<ListenerDeps> & { readonly configText?: 
     log,
     version: "1.2.3",
     paths: { configPath: "/c", stateDir: "/s" },
-    health: () => Promise.resolve({ ok: true, ts: 1, durationMs: 0, channels: {}, channelOrder: [], channelLabels: {}, heartbeatSeconds: 0, defaultAgentId: "main", agents: [], sessions: { count: 0, recent: [] } }),
-    sessionDefaults: () => Promise.resolve({ defaultAgentId: "main", mainKey: "main", mainSessionKey: "agent:main:main", scope: "per-sender", modelConfigured: true }),
+    health: () =>
+      Promise.resolve({
+        ok: true,
+        ts: 1,
+        durationMs: 0,
+        channels: {},
+        channelOrder: [],
+        channelLabels: {},
+        heartbeatSeconds: 0,
+        defaultAgentId: "main",
+        agents: [],
+        sessions: { count: 0, recent: [] },
+      }),
+    sessionDefaults: () =>
+      Promise.resolve({
+        defaultAgentId: "main",
+        mainKey: "main",
+        mainSessionKey: "agent:main:main",
+        scope: "per-sender",
+        modelConfigured: true,
+      }),
     rowOf: () => Promise.resolve(undefined),
     ...deps,
   });
@@ -141,14 +167,38 @@ class Peer {
     this.socket.send(JSON.stringify({ type: "req", id, method, params }));
   }
 
-  async connect({ key, scopes = ["operator.read"], protocol = 4, token = "the-secret", ...over }: ConnectOptions = {}): Promise<ResponseFrame> {
+  async connect({
+    key,
+    scopes = ["operator.read"],
+    protocol = 4,
+    token = "the-secret",
+    ...over
+  }: ConnectOptions = {}): Promise<ResponseFrame> {
     const challenge = (await this.event("connect.challenge")).payload;
     assert.ok(isRecord(challenge) && typeof challenge["nonce"] === "string" && typeof challenge["ts"] === "number");
     const { nonce, ts } = challenge;
     const client = { id: "cli", mode: "cli", version: "1", platform: "linux" };
-    const text = (device: DeviceKey): string => connectProofText(device, { clientId: "cli", clientMode: "cli", role: "operator", scopes, signedAt: ts, token, nonce, platform: "linux" });
+    const text = (device: DeviceKey): string =>
+      connectProofText(device, {
+        clientId: "cli",
+        clientMode: "cli",
+        role: "operator",
+        scopes,
+        signedAt: ts,
+        token,
+        nonce,
+        platform: "linux",
+      });
     const device = key && { id: key.id, publicKey: key.publicKey, signature: key.sign(text(key)), nonce, signedAt: ts };
-    this.send("hello", "connect", { minProtocol: protocol, maxProtocol: protocol, client, scopes, auth: { token }, ...(device && { device }), ...over });
+    this.send("hello", "connect", {
+      minProtocol: protocol,
+      maxProtocol: protocol,
+      client,
+      scopes,
+      auth: { token },
+      ...(device && { device }),
+      ...over,
+    });
     return this.answer("hello");
   }
 }
@@ -171,7 +221,11 @@ async function refusedUpgrade(url: string, options: ClientOptions = {}): Promise
   return { status: response.statusCode, body };
 }
 
-async function get(world: World, path: string, options: { method?: string; headers?: Record<string, string> } = {}): Promise<{ status: number; body: string; headers: NodeJS.Dict<string | string[]> }> {
+async function get(
+  world: World,
+  path: string,
+  options: { method?: string; headers?: Record<string, string> } = {},
+): Promise<{ status: number; body: string; headers: NodeJS.Dict<string | string[]> }> {
   const request = httpRequest({ host: "127.0.0.1", port: world.listener.port, path, ...options }).end();
   const [response] = await once(request, "response");
   let body = "";
@@ -248,7 +302,10 @@ test("a method with two answers gives both under one id, in the client's version
   await peer.connect({ protocol: 3 });
 
   peer.send("r1", "agent", { message: "go" });
-  await peer.find((frame): frame is ResponseFrame => frame.type === "res" && frame.id === "r1" && isRecord(frame.payload) && frame.payload["status"] === "ok");
+  await peer.find(
+    (frame): frame is ResponseFrame =>
+      frame.type === "res" && frame.id === "r1" && isRecord(frame.payload) && frame.payload["status"] === "ok",
+  );
 
   const payloads = peer.frames.flatMap((frame) => (frame.type === "res" && frame.id === "r1" ? [frame.payload] : []));
   assert.deepEqual(payloads, [
@@ -268,7 +325,10 @@ test("broken frames after the hello are answered or ignored, and the socket live
   peer.socket.send(Buffer.from('{"type":"req","id":"r2","method":"health"}'));
   const [unnamed, named, good] = [await peer.answer("invalid"), await peer.answer("r1"), await peer.answer("r2")];
 
-  assert.deepEqual([unnamed.error?.code, unnamed.error?.message], ["INVALID_REQUEST", 'invalid request frame: at /type: must be equal to constant "req"']);
+  assert.deepEqual(
+    [unnamed.error?.code, unnamed.error?.message],
+    ["INVALID_REQUEST", 'invalid request frame: at /type: must be equal to constant "req"'],
+  );
   assert.equal(named.error?.message, "invalid request frame: at root: unexpected property 'bogus'");
   assert.equal(good.ok, true);
 });
@@ -284,7 +344,8 @@ test("a failure outside of dispatch is one internal error without its text", asy
 });
 
 test("the eleventh request in a row for the wrong role closes the socket, and any other answer starts the count again", async () => {
-  const dispatch: Dispatch = (_principal, name) => (name === "health" ? Promise.resolve({}) : Promise.reject(new ProtocolError("WRONG_CALLER", "unauthorized role: operator")));
+  const dispatch: Dispatch = (_principal, name) =>
+    name === "health" ? Promise.resolve({}) : Promise.reject(new ProtocolError("WRONG_CALLER", "unauthorized role: operator"));
   await using world = await startWorld({ dispatch });
   const peer = await world.open();
   await peer.connect();
@@ -345,8 +406,18 @@ test("whoever leaves aborts what is in work for it", async () => {
 
 const firstFrames: readonly [name: string, frame: string, close: string, message: string | undefined][] = [
   ["is not JSON", "hello?", "1000", undefined],
-  ["is not connect", '{"type":"req","id":"r1","method":"health"}', "1008 invalid handshake: first request must be connect", "invalid handshake: first request must be connect"],
-  ["speaks another protocol", '{"type":"req","id":"r1","method":"connect","params":{"minProtocol":9,"maxProtocol":9}}', "1002 protocol mismatch", "protocol mismatch"],
+  [
+    "is not connect",
+    '{"type":"req","id":"r1","method":"health"}',
+    "1008 invalid handshake: first request must be connect",
+    "invalid handshake: first request must be connect",
+  ],
+  [
+    "speaks another protocol",
+    '{"type":"req","id":"r1","method":"connect","params":{"minProtocol":9,"maxProtocol":9}}',
+    "1002 protocol mismatch",
+    "protocol mismatch",
+  ],
 ];
 
 for (const [name, frame, close, message] of firstFrames) {
@@ -357,7 +428,10 @@ for (const [name, frame, close, message] of firstFrames) {
     peer.socket.send(frame);
 
     assert.equal(await peer.closed, close);
-    assert.deepEqual(peer.frames.flatMap((answer) => (answer.type === "res" ? [answer.error?.message] : [])), message === undefined ? [] : [message]);
+    assert.deepEqual(
+      peer.frames.flatMap((answer) => (answer.type === "res" ? [answer.error?.message] : [])),
+      message === undefined ? [] : [message],
+    );
   });
 }
 
@@ -387,7 +461,12 @@ test("a wrong secret is refused with the text that clients match", async () => {
 });
 
 const failures: readonly [name: string, thrown: Error, code: string, close: string][] = [
-  ["a store that cannot write", new ProtocolError("STORE_UNAVAILABLE", "the state cannot be written"), "STORE_UNAVAILABLE", "1013 the state cannot be written"],
+  [
+    "a store that cannot write",
+    new ProtocolError("STORE_UNAVAILABLE", "the state cannot be written"),
+    "STORE_UNAVAILABLE",
+    "1013 the state cannot be written",
+  ],
   ["an unexpected failure", new Error("a secret detail"), "INTERNAL", "1011 internal error"],
 ];
 
@@ -470,7 +549,10 @@ test("a page of a foreign origin is refused in words it can read, one on this ma
 
   assert.ok(isRecord(refused.error?.details));
   assert.equal(refused.error.details["code"], "CONTROL_UI_ORIGIN_NOT_ALLOWED");
-  assert.equal(await foreign.closed, "1008 origin not allowed (open the Control UI from the gateway host or allow it in gateway.controlUi.allowedOrigins)");
+  assert.equal(
+    await foreign.closed,
+    "1008 origin not allowed (open the Control UI from the gateway host or allow it in gateway.controlUi.allowedOrigins)",
+  );
   assert.equal(admitted.ok, true);
 });
 
@@ -499,7 +581,10 @@ test("every open connection hears the tick, and none before its hello", async ()
   world.clock.advance(limits.tickIntervalMs - limits.handshakeTimeoutMs + 1);
 
   assert.deepEqual((await open.event("tick")).payload, { ts: world.clock.now() });
-  assert.deepEqual(late.frames.map((frame) => frame.type === "event" && frame.event), ["connect.challenge"]);
+  assert.deepEqual(
+    late.frames.map((frame) => frame.type === "event" && frame.event),
+    ["connect.challenge"],
+  );
 });
 
 test("a peer that answers no ping is cut off at the next one", async () => {
@@ -536,11 +621,18 @@ test("a port in use is one line that says what to do", async () => {
   await using world = await startWorld();
   const { port } = world.listener;
 
-  await assert.rejects(startWorld({ configText: `{ gateway: { port: ${port} } }` }), (error) => error instanceof ListenError && error.code === "PORT_IN_USE" && error.message.includes(String(port)) && !error.message.includes("\n"));
+  await assert.rejects(
+    startWorld({ configText: `{ gateway: { port: ${port} } }` }),
+    (error) =>
+      error instanceof ListenError && error.code === "PORT_IN_USE" && error.message.includes(String(port)) && !error.message.includes("\n"),
+  );
 });
 
 test("an address that is not this machine's is one line that says what to do", async () => {
-  await assert.rejects(startWorld({ configText: '{ gateway: { port: 0, bind: "192.0.2.77" } }' }), (error) => error instanceof ListenError && error.code === "ADDRESS_NOT_AVAILABLE" && error.message.includes("192.0.2.77"));
+  await assert.rejects(
+    startWorld({ configText: '{ gateway: { port: 0, bind: "192.0.2.77" } }' }),
+    (error) => error instanceof ListenError && error.code === "ADDRESS_NOT_AVAILABLE" && error.message.includes("192.0.2.77"),
+  );
 });
 
 const requests: readonly [name: string, path: string, options: Parameters<typeof get>[2], status: number, body: string][] = [
@@ -555,7 +647,13 @@ const requests: readonly [name: string, path: string, options: Parameters<typeof
   ["another path", "/", {}, 404, "Not Found"],
   ["a path below a probe", "/health/x", {}, 404, "Not Found"],
   ["a prototype's name", "/__proto__", {}, 404, "Not Found"],
-  ["an offer to speak HTTP/2", "/healthz", { headers: { connection: "Upgrade, HTTP2-Settings", upgrade: "h2c", "http2-settings": "AAMAAABkAAQAAP__" } }, 200, '{"ok":true,"status":"live"}'],
+  [
+    "an offer to speak HTTP/2",
+    "/healthz",
+    { headers: { connection: "Upgrade, HTTP2-Settings", upgrade: "h2c", "http2-settings": "AAMAAABkAAQAAP__" } },
+    200,
+    '{"ok":true,"status":"live"}',
+  ],
 ];
 
 for (const [name, path, options, status, body] of requests) {

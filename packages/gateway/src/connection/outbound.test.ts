@@ -4,7 +4,13 @@ import { limits } from "@portreeve/protocol";
 import { Outbound } from "./outbound.ts";
 
 /** A socket's sending side that a test can fill up. */
-function makeSink(): { bufferedAmount: number; sent: unknown[]; closes: string[]; send(text: string): void; close(code: number, reason: string): void } {
+function makeSink(): {
+  bufferedAmount: number;
+  sent: unknown[];
+  closes: string[];
+  send(text: string): void;
+  close(code: number, reason: string): void;
+} {
   return {
     bufferedAmount: 0,
     sent: [],
@@ -47,12 +53,19 @@ test("a slow reader misses a droppable event and sees the gap in the numbers", (
   sink.bufferedAmount = 0;
   outbound.event(tick);
 
-  assert.deepEqual(sink.sent.map((frame) => JSON.stringify(frame).match(/"seq":(\d)/)?.[1]), ["1", "3"]);
+  assert.deepEqual(
+    sink.sent.map((frame) => JSON.stringify(frame).match(/"seq":(\d)/)?.[1]),
+    ["1", "3"],
+  );
   assert.deepEqual(sink.closes, []);
 });
 
 test("a slow reader is closed rather than kept from what it must hear", () => {
-  const acts = [(outbound: Outbound) => outbound.event({ ...tick, droppable: false }), (outbound: Outbound) => outbound.answer("r1", {}), (outbound: Outbound) => outbound.refuse("r1", { code: "UNAVAILABLE", message: "x" })];
+  const acts = [
+    (outbound: Outbound) => outbound.event({ ...tick, droppable: false }),
+    (outbound: Outbound) => outbound.answer("r1", {}),
+    (outbound: Outbound) => outbound.refuse("r1", { code: "UNAVAILABLE", message: "x" }),
+  ];
   const sinks = acts.map((act) => {
     const sink = makeSink();
     sink.bufferedAmount = limits.maxBufferedBytes + 1;
@@ -60,7 +73,10 @@ test("a slow reader is closed rather than kept from what it must hear", () => {
     return sink;
   });
 
-  assert.deepEqual(sinks.map(({ sent, closes }) => [sent.length, closes]), Array(3).fill([0, ["1008 slow consumer"]]));
+  assert.deepEqual(
+    sinks.map(({ sent, closes }) => [sent.length, closes]),
+    Array(3).fill([0, ["1008 slow consumer"]]),
+  );
 });
 
 test("nothing follows a close, and a second close changes nothing", () => {

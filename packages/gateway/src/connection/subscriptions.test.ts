@@ -14,12 +14,30 @@ interface TestHearer extends Hearer {
 function hearer(options: Partial<Hearer> & { readonly followed?: readonly string[] } = {}): TestHearer {
   const { followed = [], ...over } = options;
   const heard: OutgoingEvent[] = [];
-  return { principal: secretPrincipal(["operator.read"]), version: wireVersions[4], caps: [], hearsSessions: false, follows: (wireId) => followed.includes(wireId), sendEvent: (event) => void heard.push(event), heard, ...over };
+  return {
+    principal: secretPrincipal(["operator.read"]),
+    version: wireVersions[4],
+    caps: [],
+    hearsSessions: false,
+    follows: (wireId) => followed.includes(wireId),
+    sendEvent: (event) => void heard.push(event),
+    heard,
+    ...over,
+  };
 }
 
-function open(rowOf: (key: string) => Promise<SessionRow | undefined> = () => Promise.resolve(undefined)): { bus: Bus; subscriptions: Subscriptions; errors: string[] } {
+function open(rowOf: (key: string) => Promise<SessionRow | undefined> = () => Promise.resolve(undefined)): {
+  bus: Bus;
+  subscriptions: Subscriptions;
+  errors: string[];
+} {
   const errors: string[] = [];
-  const log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: (_facts: object, message: string) => void errors.push(message) };
+  const log = {
+    debug: () => undefined,
+    info: () => undefined,
+    warn: () => undefined,
+    error: (_facts: object, message: string) => void errors.push(message),
+  };
   const clock = { now: () => 7, schedule: () => ({ [Symbol.dispose]: () => undefined }) };
   const bus = new Bus();
   return { bus, errors, subscriptions: new Subscriptions({ bus, clock, log, rowOf }) };
@@ -54,13 +72,20 @@ for (const [name, principal, hears] of audiences) {
 test("what tools do goes to whoever follows the run and declared the capability, text to every reader", () => {
   const { bus, subscriptions } = open();
   const both = hearer({ caps: ["tool-events"], followed: ["run-1"] });
-  const others = [hearer({ caps: ["tool-events"] }), hearer({ followed: ["run-1"] }), hearer({ caps: ["tool-events"], followed: ["run-2"] })];
+  const others = [
+    hearer({ caps: ["tool-events"] }),
+    hearer({ followed: ["run-1"] }),
+    hearer({ caps: ["tool-events"], followed: ["run-2"] }),
+  ];
   for (const one of [both, ...others]) subscriptions.add(one);
 
   bus.publish("agent", toolEvent);
   bus.publish("agent", textEvent);
 
-  assert.deepEqual([both, ...others].map(({ heard }) => heard.length), [2, 1, 1, 1]);
+  assert.deepEqual(
+    [both, ...others].map(({ heard }) => heard.length),
+    [2, 1, 1, 1],
+  );
 });
 
 test("following a run and asking for tool events opens nothing without the scope", () => {
@@ -83,7 +108,10 @@ test("the end of a reply is not skipped for a slow reader, its deltas are", () =
   bus.publish("chat", { ...chatEnd, state: "delta", deltaText: "a", message: { role: "assistant", content: [], timestamp: 1 } });
   bus.publish("chat", chatEnd);
 
-  assert.deepEqual(reader.heard.map(({ droppable }) => droppable), [true, false]);
+  assert.deepEqual(
+    reader.heard.map(({ droppable }) => droppable),
+    [true, false],
+  );
 });
 
 test("every hearer gets an event in its own version", () => {
@@ -94,7 +122,10 @@ test("every hearer gets an event in its own version", () => {
 
   bus.publish("chat", chatEnd);
 
-  assert.deepEqual([old, current].map(({ heard }) => Object.hasOwn(JSON.parse(heard[0]?.payloadJson ?? "{}"), "agentId")), [false, true]);
+  assert.deepEqual(
+    [old, current].map(({ heard }) => Object.hasOwn(JSON.parse(heard[0]?.payloadJson ?? "{}"), "agentId")),
+    [false, true],
+  );
 });
 
 test("session changes go to subscribers, with the session as it is, in their order", async () => {
@@ -107,7 +138,10 @@ test("session changes go to subscribers, with the session as it is, in their ord
   });
   const told = Promise.withResolvers<void>();
   const heard: string[] = [];
-  const subscriber = hearer({ hearsSessions: true, sendEvent: ({ payloadJson }) => void (heard.push(payloadJson) === 2 && told.resolve()) });
+  const subscriber = hearer({
+    hearsSessions: true,
+    sendEvent: ({ payloadJson }) => void (heard.push(payloadJson) === 2 && told.resolve()),
+  });
   const other = hearer();
   subscriptions.add(subscriber);
   subscriptions.add(other);
@@ -117,10 +151,13 @@ test("session changes go to subscribers, with the session as it is, in their ord
   slowFirst.resolve();
   await told.promise;
 
-  assert.deepEqual(heard.map((text) => JSON.parse(text)), [
-    { sessionKey: "agent:main:a", agentId: "main", reason: "create", ts: 7, session: { key: "agent:main:a", agentId: "main" } },
-    { sessionKey: "agent:main:b", agentId: "main", reason: "send", ts: 7, runId: "r", session: { key: "agent:main:b", agentId: "main" } },
-  ]);
+  assert.deepEqual(
+    heard.map((text) => JSON.parse(text)),
+    [
+      { sessionKey: "agent:main:a", agentId: "main", reason: "create", ts: 7, session: { key: "agent:main:a", agentId: "main" } },
+      { sessionKey: "agent:main:b", agentId: "main", reason: "send", ts: 7, runId: "r", session: { key: "agent:main:b", agentId: "main" } },
+    ],
+  );
   assert.deepEqual(other.heard, []);
 });
 

@@ -16,12 +16,36 @@ const peers: readonly [name: string, arrival: Arrival, config: DoorConfig, addre
   ["another loopback address is direct", arrival({}, "127.8.8.8"), config, "127.8.8.8", true],
   ["a remote socket is not direct, whatever its Host says", arrival({ host: "localhost" }, "192.0.2.7"), config, "192.0.2.7", false],
   ["a trusted proxy's client counts", arrival({ "x-forwarded-for": "192.0.2.7" }, "192.0.2.1"), behindProxy, "192.0.2.7", false],
-  ["a client behind a proxy is not local, whatever the proxy forwards", arrival({ "x-forwarded-for": "127.0.0.1" }, "192.0.2.1"), behindProxy, "127.0.0.1", false],
-  ["what a client wrote itself does not count", arrival({ "x-forwarded-for": "127.0.0.1, 192.0.2.7, 192.0.2.1" }, "192.0.2.1"), behindProxy, "192.0.2.7", false],
+  [
+    "a client behind a proxy is not local, whatever the proxy forwards",
+    arrival({ "x-forwarded-for": "127.0.0.1" }, "192.0.2.1"),
+    behindProxy,
+    "127.0.0.1",
+    false,
+  ],
+  [
+    "what a client wrote itself does not count",
+    arrival({ "x-forwarded-for": "127.0.0.1, 192.0.2.7, 192.0.2.1" }, "192.0.2.1"),
+    behindProxy,
+    "192.0.2.7",
+    false,
+  ],
   ["an address that is none does not count", arrival({ "x-forwarded-for": "localhost" }, "192.0.2.1"), behindProxy, "192.0.2.1", false],
-  ["an IPv6 client with a port counts", arrival({ "x-forwarded-for": "[2001:DB8:0::7]:443" }, "2001:db8:0::1"), behindProxy, "2001:db8::7", false],
+  [
+    "an IPv6 client with a port counts",
+    arrival({ "x-forwarded-for": "[2001:DB8:0::7]:443" }, "2001:db8:0::1"),
+    behindProxy,
+    "2001:db8::7",
+    false,
+  ],
   ["a real-ip header counts", arrival({ "x-real-ip": "192.0.2.7" }, "192.0.2.1"), behindProxy, "192.0.2.7", false],
-  ["a trusted proxy on this machine with headers is not direct", arrival({ "x-forwarded-proto": "https" }), { ...config, trustedProxies: ["127.0.0.1"] }, "127.0.0.1", false],
+  [
+    "a trusted proxy on this machine with headers is not direct",
+    arrival({ "x-forwarded-proto": "https" }),
+    { ...config, trustedProxies: ["127.0.0.1"] },
+    "127.0.0.1",
+    false,
+  ],
 ];
 
 for (const [name, request, settings, address, directLoopback] of peers) {
@@ -32,7 +56,15 @@ for (const [name, request, settings, address, directLoopback] of peers) {
   });
 }
 
-for (const header of ["forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip", "via", "tailscale-user-login"]) {
+for (const header of [
+  "forwarded",
+  "x-forwarded-for",
+  "x-forwarded-proto",
+  "x-forwarded-host",
+  "x-real-ip",
+  "via",
+  "tailscale-user-login",
+]) {
   test(`${header} from a peer that is no trusted proxy is refused, except for a probe`, () => {
     const request = arrival({ [header]: "127.0.0.1" });
 
@@ -68,7 +100,10 @@ for (const [host, settings, allowed] of hosts) {
   test(`a request for the Host ${host ?? "(none)"} is ${allowed ? "served" : "refused"} when bound to ${settings.bind}${settings.publicUrl === undefined ? "" : " behind a public URL"}`, () => {
     const passage = guard({ ...arrival(), headers: host === undefined ? {} : { host } }, settings, false);
 
-    assert.deepEqual(passage.kind === "refused" ? [passage.status, passage.error.type] : "passed", allowed ? "passed" : [421, "misdirected_request"]);
+    assert.deepEqual(
+      passage.kind === "refused" ? [passage.status, passage.error.type] : "passed",
+      allowed ? "passed" : [421, "misdirected_request"],
+    );
   });
 }
 

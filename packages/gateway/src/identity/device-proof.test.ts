@@ -22,7 +22,9 @@ const key = makeKey();
 const v2Text = `v2|${key.id}|cli|cli|operator|operator.write,operator.read|${nowMs}|tok|${nonce}`;
 const v3Text = `v3|${key.id}|cli|cli|operator|operator.write,operator.read|${nowMs}|tok|${nonce}|linux Ä|`;
 
-function claim(over: Partial<DeviceClaim["device"]> & { text?: string; scopes?: readonly string[]; signedToken?: string; role?: string } = {}): DeviceClaim {
+function claim(
+  over: Partial<DeviceClaim["device"]> & { text?: string; scopes?: readonly string[]; signedToken?: string; role?: string } = {},
+): DeviceClaim {
   const { text = v3Text, scopes = ["operator.write", "operator.read"], signedToken = "tok", role = "operator", ...device } = over;
   const signature = sign(null, Buffer.from(text, "utf8"), key.privateKey).toString("base64url");
   return {
@@ -54,15 +56,30 @@ const table: readonly [name: string, claim: DeviceClaim, offsetMs: number, code:
   ["an id in upper case is refused", claim({ id: key.id.toUpperCase() }), 0, "DEVICE_AUTH_DEVICE_ID_MISMATCH"],
   ["a key that cannot be decoded is refused as a wrong id", claim({ publicKey: "not a key!" }), 0, "DEVICE_AUTH_DEVICE_ID_MISMATCH"],
   ["a PEM key of another kind is refused as a wrong id", claim({ publicKey: rsa }), 0, "DEVICE_AUTH_DEVICE_ID_MISMATCH"],
-  ["a key of the wrong length is refused", claim({ publicKey: "AAAA", id: hash(Buffer.from("AAAA", "base64url")) }), 0, "DEVICE_AUTH_PUBLIC_KEY_INVALID"],
+  [
+    "a key of the wrong length is refused",
+    claim({ publicKey: "AAAA", id: hash(Buffer.from("AAAA", "base64url")) }),
+    0,
+    "DEVICE_AUTH_PUBLIC_KEY_INVALID",
+  ],
   ["a blank nonce is refused", claim({ nonce: "  " }), 0, "DEVICE_AUTH_NONCE_REQUIRED"],
   ["another connection's nonce is refused", claim({ nonce: "another" }), 0, "DEVICE_AUTH_NONCE_MISMATCH"],
   ["a signature over other scopes is refused", claim({ scopes: ["operator.admin"] }), 0, "DEVICE_AUTH_SIGNATURE_INVALID"],
-  ["a signature over scopes in another order is refused", claim({ scopes: ["operator.read", "operator.write"] }), 0, "DEVICE_AUTH_SIGNATURE_INVALID"],
+  [
+    "a signature over scopes in another order is refused",
+    claim({ scopes: ["operator.read", "operator.write"] }),
+    0,
+    "DEVICE_AUTH_SIGNATURE_INVALID",
+  ],
   ["a signature over another token is refused", claim({ signedToken: "other" }), 0, "DEVICE_AUTH_SIGNATURE_INVALID"],
   ["a signature over another role is refused", claim({ role: "node" }), 0, "DEVICE_AUTH_SIGNATURE_INVALID"],
   ["a signature over another time is refused", claim({ signedAt: nowMs + 1 }), 0, "DEVICE_AUTH_SIGNATURE_INVALID"],
-  ["another key's signature is refused", claim({ publicKey: stranger.raw.toString("base64url"), id: stranger.id }), 0, "DEVICE_AUTH_SIGNATURE_INVALID"],
+  [
+    "another key's signature is refused",
+    claim({ publicKey: stranger.raw.toString("base64url"), id: stranger.id }),
+    0,
+    "DEVICE_AUTH_SIGNATURE_INVALID",
+  ],
   ["a signature that is no base64 is refused", claim({ signature: "{}" }), 0, "DEVICE_AUTH_SIGNATURE_INVALID"],
   ["the id is checked before the time", claim({ id: "x" }), limits.signatureSkewMs + 1, "DEVICE_AUTH_DEVICE_ID_MISMATCH"],
   ["the time is checked before the nonce", claim({ nonce: "another" }), limits.signatureSkewMs + 1, "DEVICE_AUTH_SIGNATURE_EXPIRED"],
@@ -87,7 +104,12 @@ test("a proved key is given back raw in base64url, whatever form it came in", ()
 test("a refused proof says why in the words that clients know", () => {
   const verdict = verifyDeviceProof(claim({ nonce: "another" }), at(0));
 
-  assert.deepEqual(verdict, { kind: "refused", code: "DEVICE_AUTH_NONCE_MISMATCH", reason: "device-nonce-mismatch", message: "device nonce mismatch" });
+  assert.deepEqual(verdict, {
+    kind: "refused",
+    code: "DEVICE_AUTH_NONCE_MISMATCH",
+    reason: "device-nonce-mismatch",
+    message: "device nonce mismatch",
+  });
 });
 
 test("labels are compared trimmed and with ASCII letters alone in lower case", () => {

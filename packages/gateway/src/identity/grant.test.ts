@@ -16,7 +16,17 @@ const node = { role: "node", scopes: [] } as const;
 
 function device(over: Partial<DeviceFacts>): DeviceFacts {
   const ask = operator("operator.read");
-  return { subject: "device", ask, peer: local, secret: "right", token: "absent", offersDeviceToken: false, standing: fresh, autoApproveLocal: true, ...over };
+  return {
+    subject: "device",
+    ask,
+    peer: local,
+    secret: "right",
+    token: "absent",
+    offersDeviceToken: false,
+    standing: fresh,
+    autoApproveLocal: true,
+    ...over,
+  };
 }
 
 function deviceless(over: Partial<Extract<GrantFacts, { subject: "no-device" }>>): GrantFacts {
@@ -32,11 +42,19 @@ const tokenOnly = { secret: "wrong", token: "right" } as const;
 
 const table: readonly [name: string, facts: GrantFacts, decision: Decision][] = [
   ["a new local device with the secret is paired silently with exactly what it asked", device({}), silently("operator.read")],
-  ["a new local device that asks for admin is paired silently too", device({ ask: operator("operator.admin") }), silently("operator.admin")],
+  [
+    "a new local device that asks for admin is paired silently too",
+    device({ ask: operator("operator.admin") }),
+    silently("operator.admin"),
+  ],
   ["a new local device that asks for nothing gets nothing", device({ ask: operator() }), silently()],
   ["a new local page of an allowed origin is paired silently", device({ peer: page }), silently("operator.read")],
   ["a new local node without scopes is paired silently", device({ ask: node }), silently()],
-  ["a new local node that asks for operator scopes waits", device({ ask: { role: "node", scopes: ["operator.read"] } }), pend("not-paired")],
+  [
+    "a new local node that asks for operator scopes waits",
+    device({ ask: { role: "node", scopes: ["operator.read"] } }),
+    pend("not-paired"),
+  ],
   ["a scope without a meaning is not granted silently", device({ ask: operator("operator.read", "operator.bogus") }), pend("not-paired")],
   ["a new remote device waits", device({ peer: remote }), pend("not-paired")],
   ["a new local device waits when the switch is off", device({ autoApproveLocal: false }), pend("not-paired")],
@@ -44,23 +62,63 @@ const table: readonly [name: string, facts: GrantFacts, decision: Decision][] = 
   ["a waiting request is not laundered by a local attempt", device({ standing: { ...fresh, hasPending: true } }), pend("not-paired")],
   ["a device that offers nothing is told to", device({ secret: "absent" }), refuse("AUTH_TOKEN_MISSING")],
   ["a new device with a wrong secret creates no request", device({ secret: "wrong", token: "wrong" }), refuse("AUTH_TOKEN_MISMATCH")],
-  ["a wrong device token is told as such", device({ secret: "absent", token: "wrong", offersDeviceToken: true }), refuse("AUTH_DEVICE_TOKEN_MISMATCH")],
-  ["a wrong device token beside a wrong secret is told as such", device({ secret: "wrong", token: "wrong", offersDeviceToken: true, standing: read }), refuse("AUTH_DEVICE_TOKEN_MISMATCH")],
+  [
+    "a wrong device token is told as such",
+    device({ secret: "absent", token: "wrong", offersDeviceToken: true }),
+    refuse("AUTH_DEVICE_TOKEN_MISMATCH"),
+  ],
+  [
+    "a wrong device token beside a wrong secret is told as such",
+    device({ secret: "wrong", token: "wrong", offersDeviceToken: true, standing: read }),
+    refuse("AUTH_DEVICE_TOKEN_MISMATCH"),
+  ],
   ["a paired device is admitted by the secret", device({ standing: read }), admit("token", "operator.read")],
   ["a paired device is admitted by its token", device({ ...tokenOnly, standing: read }), admit("device-token", "operator.read")],
-  ["a paired device is admitted by its token from afar", device({ ...tokenOnly, peer: remote, standing: read }), admit("device-token", "operator.read")],
+  [
+    "a paired device is admitted by its token from afar",
+    device({ ...tokenOnly, peer: remote, standing: read }),
+    admit("device-token", "operator.read"),
+  ],
   ["a paired device that asks for less gets less", device({ ...tokenOnly, ask: operator(), standing: read }), admit("device-token")],
-  ["a scope that an approved one implies needs no approval", device({ ask: operator("operator.sessions.read"), standing: read }), admit("token", "operator.sessions.read")],
+  [
+    "a scope that an approved one implies needs no approval",
+    device({ ask: operator("operator.sessions.read"), standing: read }),
+    admit("token", "operator.sessions.read"),
+  ],
   ["a local upgrade with the secret waits", device({ ask: operator("operator.admin"), standing: read }), pend("scope-upgrade")],
-  ["a remote upgrade with the secret waits", device({ ask: operator("operator.admin"), peer: remote, standing: read }), pend("scope-upgrade")],
-  ["an upgrade with the device token creates no request", device({ ...tokenOnly, ask: operator("operator.admin"), standing: read }), refuse("AUTH_SCOPE_MISMATCH")],
+  [
+    "a remote upgrade with the secret waits",
+    device({ ask: operator("operator.admin"), peer: remote, standing: read }),
+    pend("scope-upgrade"),
+  ],
+  [
+    "an upgrade with the device token creates no request",
+    device({ ...tokenOnly, ask: operator("operator.admin"), standing: read }),
+    refuse("AUTH_SCOPE_MISMATCH"),
+  ],
   ["a new role waits, also locally", device({ standing: { ...read, ceiling: undefined } }), pend("role-upgrade")],
   ["a changed platform waits, also locally", device({ standing: { ...read, metadataChanged: true } }), pend("metadata-upgrade")],
-  ["a changed platform waits with the device token too", device({ ...tokenOnly, standing: { ...read, metadataChanged: true } }), pend("metadata-upgrade")],
-  ["a changed platform is told before a new role", device({ standing: { kind: "paired", ceiling: undefined, metadataChanged: true } }), pend("metadata-upgrade")],
+  [
+    "a changed platform waits with the device token too",
+    device({ ...tokenOnly, standing: { ...read, metadataChanged: true } }),
+    pend("metadata-upgrade"),
+  ],
+  [
+    "a changed platform is told before a new role",
+    device({ standing: { kind: "paired", ceiling: undefined, metadataChanged: true } }),
+    pend("metadata-upgrade"),
+  ],
   ["an unreadable record is refused and not paired again", device({ standing: { kind: "corrupt" } }), refuse("DEVICE_RECORD_CORRUPT")],
-  ["an unreadable record does not make a token wrong", device({ secret: "absent", token: "wrong", offersDeviceToken: true, standing: { kind: "corrupt" } }), refuse("DEVICE_RECORD_CORRUPT")],
-  ["whoever offers nothing learns nothing of the record", device({ secret: "absent", standing: { kind: "corrupt" } }), refuse("AUTH_TOKEN_MISSING")],
+  [
+    "an unreadable record does not make a token wrong",
+    device({ secret: "absent", token: "wrong", offersDeviceToken: true, standing: { kind: "corrupt" } }),
+    refuse("DEVICE_RECORD_CORRUPT"),
+  ],
+  [
+    "whoever offers nothing learns nothing of the record",
+    device({ secret: "absent", standing: { kind: "corrupt" } }),
+    refuse("AUTH_TOKEN_MISSING"),
+  ],
   ["the secret without a device keeps its scopes on this machine", deviceless({}), admit("token", "operator.admin", "operator.read")],
   ["the secret without a device keeps none from afar", deviceless({ peer: remote }), admit("token")],
   ["the secret without a device keeps none for a page", deviceless({ peer: page }), admit("token")],
@@ -77,7 +135,10 @@ for (const [name, facts, decision] of table) {
 
 const match = fc.constantFrom("right", "wrong", "absent" as const);
 const peer = fc.record({ directLoopback: fc.boolean(), hasOrigin: fc.boolean() });
-const scopes = fc.array(fc.oneof(fc.constantFrom<string>(...scopeNames), fc.constantFrom("operator.bogus", "node.x", " operator.read ", "__proto__")), { maxLength: 5 });
+const scopes = fc.array(
+  fc.oneof(fc.constantFrom<string>(...scopeNames), fc.constantFrom("operator.bogus", "node.x", " operator.read ", "__proto__")),
+  { maxLength: 5 },
+);
 const ask = fc.record({ role: fc.constantFrom("operator", "node" as const), scopes });
 const standing: fc.Arbitrary<Standing> = fc.oneof(
   fc.record({ kind: fc.constant("unknown" as const), refused: fc.boolean(), hasPending: fc.boolean() }),
@@ -86,7 +147,16 @@ const standing: fc.Arbitrary<Standing> = fc.oneof(
 );
 const facts: fc.Arbitrary<GrantFacts> = fc.oneof(
   fc.record({ subject: fc.constant("no-device" as const), ask, peer, secret: match }),
-  fc.record({ subject: fc.constant("device" as const), ask, peer, secret: match, token: match, offersDeviceToken: fc.boolean(), standing, autoApproveLocal: fc.boolean() }),
+  fc.record({
+    subject: fc.constant("device" as const),
+    ask,
+    peer,
+    secret: match,
+    token: match,
+    offersDeviceToken: fc.boolean(),
+    standing,
+    autoApproveLocal: fc.boolean(),
+  }),
 );
 const many = { numRuns: 5_000 };
 
@@ -128,7 +198,13 @@ test("silence needs the secret, a direct local peer, a clean record and the swit
     fc.property(facts, (given) => {
       if (decide(given).kind !== "approve-silently") return true;
       if (given.subject === "no-device" || given.standing.kind !== "unknown") return false;
-      return given.secret === "right" && given.peer.directLoopback && given.autoApproveLocal && !given.standing.refused && !given.standing.hasPending;
+      return (
+        given.secret === "right" &&
+        given.peer.directLoopback &&
+        given.autoApproveLocal &&
+        !given.standing.refused &&
+        !given.standing.hasPending
+      );
     }),
     many,
   );
@@ -146,7 +222,12 @@ test("an operator without a device keeps scopes only as a direct local peer with
 });
 
 const pinned = { platform: "linux", deviceFamily: "Linux" };
-const metadata: readonly [name: string, pinned: typeof pinned | { platform: string; deviceFamily: undefined }, claimed: { platform: string | undefined; deviceFamily: string | undefined }, changed: boolean][] = [
+const metadata: readonly [
+  name: string,
+  pinned: typeof pinned | { platform: string; deviceFamily: undefined },
+  claimed: { platform: string | undefined; deviceFamily: string | undefined },
+  changed: boolean,
+][] = [
   ["the same", pinned, { platform: " LINUX", deviceFamily: "linux" }, false],
   ["another platform", pinned, { platform: "windows", deviceFamily: "Linux" }, true],
   ["another family", pinned, { platform: "linux", deviceFamily: "Mac" }, true],
@@ -154,8 +235,18 @@ const metadata: readonly [name: string, pinned: typeof pinned | { platform: stri
   ["a platform left out", pinned, { platform: undefined, deviceFamily: "Linux" }, true],
   ["a family where none was pinned", { platform: "linux", deviceFamily: undefined }, { platform: "linux", deviceFamily: "Linux" }, false],
   ["the desktop's other name", { platform: "darwin", deviceFamily: undefined }, { platform: "macOS", deviceFamily: undefined }, false],
-  ["a newer version of the same system", { platform: "iOS 18.1", deviceFamily: undefined }, { platform: "iOS 19.0.2", deviceFamily: undefined }, false],
-  ["another system of the same version", { platform: "iOS 18.1", deviceFamily: undefined }, { platform: "android 18.1", deviceFamily: undefined }, true],
+  [
+    "a newer version of the same system",
+    { platform: "iOS 18.1", deviceFamily: undefined },
+    { platform: "iOS 19.0.2", deviceFamily: undefined },
+    false,
+  ],
+  [
+    "another system of the same version",
+    { platform: "iOS 18.1", deviceFamily: undefined },
+    { platform: "android 18.1", deviceFamily: undefined },
+    true,
+  ],
 ];
 
 for (const [name, before, after, changed] of metadata) {

@@ -18,7 +18,11 @@ import { type Admission, type AdmissionAsk, type AdmissionVerdict, createPairing
 
 const nowMs = 1_795_435_000_000;
 const nonce = "f8d18954-6f97-40cc-a216-6307a87653e8";
-const credentials = createCredentials({ secret: new Secret("the-secret"), tokenKey: createSecretKey(Buffer.alloc(32, 7)), gatewayId: "aa".repeat(32) });
+const credentials = createCredentials({
+  secret: new Secret("the-secret"),
+  tokenKey: createSecretKey(Buffer.alloc(32, 7)),
+  gatewayId: "aa".repeat(32),
+});
 const admin = secretPrincipal(["operator.admin"]);
 const local = { address: "127.0.0.1", directLoopback: true, hasOrigin: false };
 const remote = { address: "192.0.2.7", directLoopback: false, hasOrigin: false };
@@ -31,7 +35,9 @@ interface World extends AsyncDisposable {
 }
 
 /** Pairing over a real store; `wrap` may act between its steps. */
-async function openWorld(options: { file?: string; autoApproveLocal?: boolean; wrap?: (store: DeviceStore) => DeviceStore } = {}): Promise<World> {
+async function openWorld(
+  options: { file?: string; autoApproveLocal?: boolean; wrap?: (store: DeviceStore) => DeviceStore } = {},
+): Promise<World> {
   const { file = ":memory:", autoApproveLocal = true, wrap = (store) => store } = options;
   const store = await openStoreFile(file, createIds());
   const bus = new Bus();
@@ -55,12 +61,24 @@ interface AskOptions {
   readonly peer?: AdmissionAsk["peer"];
 }
 
-function ask({ key, scopes = ["operator.read"], auth = { token: "the-secret" }, client = {}, role = "operator", peer = local }: AskOptions): AdmissionAsk {
+function ask({
+  key,
+  scopes = ["operator.read"],
+  auth = { token: "the-secret" },
+  client = {},
+  role = "operator",
+  peer = local,
+}: AskOptions): AdmissionAsk {
   const fullClient = { id: "cli", mode: "cli", version: "1", platform: "linux", ...client } as const;
   const { id: clientId, mode: clientMode, platform } = fullClient;
   const proof = { clientId, clientMode, role, scopes, signedAt: nowMs, token: auth.token ?? auth.deviceToken ?? "", nonce, platform };
   const device = key && { id: key.id, publicKey: key.publicKey, signature: key.sign(connectProofText(key, proof)), nonce, signedAt: nowMs };
-  return { connect: { minProtocol: 4, maxProtocol: 4, client: fullClient, role, scopes: [...scopes], auth, ...(device && { device }) }, role, nonce, peer };
+  return {
+    connect: { minProtocol: 4, maxProtocol: 4, client: fullClient, role, scopes: [...scopes], auth, ...(device && { device }) },
+    role,
+    nonce,
+    peer,
+  };
 }
 
 function admitted(verdict: AdmissionVerdict): Admission {
@@ -90,10 +108,16 @@ test("a new local device is paired silently, told and logged, and its token lets
   const first = admitted(await world.pairing.authenticate(ask({ key, scopes: ["operator.write", "operator.read"] })));
   const again = admitted(await world.pairing.authenticate(ask({ key, auth: { token: first.grant?.token.reveal() ?? "" } })));
 
-  assert.deepEqual([first.method, first.principal.scopes, first.grant?.scopes], ["token", ["operator.read", "operator.write"], ["operator.read", "operator.write"]]);
+  assert.deepEqual(
+    [first.method, first.principal.scopes, first.grant?.scopes],
+    ["token", ["operator.read", "operator.write"], ["operator.read", "operator.write"]],
+  );
   assert.deepEqual([again.method, again.principal.scopes], ["device-token", ["operator.read"]]);
   assert.deepEqual(world.events, ["approved"]);
-  assert.deepEqual(world.lines.map(({ level, facts }) => [level, facts["deviceId"]]), [["info", key.id]]);
+  assert.deepEqual(
+    world.lines.map(({ level, facts }) => [level, facts["deviceId"]]),
+    [["info", key.id]],
+  );
 });
 
 test("a paired device that asks for more is refused with one request and one log line, and keeps what it has", async () => {
@@ -106,13 +130,23 @@ test("a paired device that asks for more is refused with one request and one log
   const second = refusedWith(await world.pairing.authenticate(upgrade), "PAIRING_REQUIRED");
 
   const { pending, paired } = await world.store.list(nowMs);
-  assert.deepEqual(pending.map(({ requestId, reason, scopes }) => [requestId, reason, scopes]), [[requestIdOf(first), "scope-upgrade", ["operator.admin"]]]);
+  assert.deepEqual(
+    pending.map(({ requestId, reason, scopes }) => [requestId, reason, scopes]),
+    [[requestIdOf(first), "scope-upgrade", ["operator.admin"]]],
+  );
   assert.equal(requestIdOf(second), requestIdOf(first));
-  assert.deepEqual(paired[0]?.grants.map(({ scopes, generation }) => [scopes, generation]), [[["operator.read"], 1]]);
+  assert.deepEqual(
+    paired[0]?.grants.map(({ scopes, generation }) => [scopes, generation]),
+    [[["operator.read"], 1]],
+  );
   assert.deepEqual(world.events, ["approved", "requested scope-upgrade"]);
-  const warnings = world.lines.filter(({ level }) => level === "warn").map(({ facts }) => [facts["reason"], facts["client"], facts["scopesFrom"], facts["scopesTo"]]);
+  const warnings = world.lines
+    .filter(({ level }) => level === "warn")
+    .map(({ facts }) => [facts["reason"], facts["client"], facts["scopesFrom"], facts["scopesTo"]]);
   assert.deepEqual(warnings, [["scope-upgrade", "cli", ["operator.read"], ["operator.admin"]]]);
-  assert.deepEqual(admitted(await world.pairing.authenticate(ask({ key, auth: { deviceToken: token } }))).principal.scopes, ["operator.read"]);
+  assert.deepEqual(admitted(await world.pairing.authenticate(ask({ key, auth: { deviceToken: token } }))).principal.scopes, [
+    "operator.read",
+  ]);
 });
 
 test("the refusal of an upgrade names request, device, ask, what is approved and the command", async () => {
@@ -123,7 +157,15 @@ test("the refusal of an upgrade names request, device, ask, what is approved and
   const error = refusedWith(await world.pairing.authenticate(ask({ key, scopes: ["operator.admin"] })), "PAIRING_REQUIRED");
 
   const requestId = requestIdOf(error);
-  const expected = { reason: "scope-upgrade", requestId, deviceId: key.id, requestedRole: "operator", requestedScopes: ["operator.admin"], approvedRoles: ["operator"], approvedScopes: ["operator.read"] };
+  const expected = {
+    reason: "scope-upgrade",
+    requestId,
+    deviceId: key.id,
+    requestedRole: "operator",
+    requestedScopes: ["operator.admin"],
+    approvedRoles: ["operator"],
+    approvedScopes: ["operator.read"],
+  };
   assert.deepEqual(error.details, expected);
   assert.equal(error.message, "pairing required: device is asking for more scopes than currently approved");
   assert.equal(error.remedy, `On the gateway's machine run: ./portreeve devices approve ${requestId}`);
@@ -134,7 +176,10 @@ test("a device token above its scopes is refused and leaves no request", async (
   const key = createDeviceKey();
   const token = await pair(world, key);
 
-  refusedWith(await world.pairing.authenticate(ask({ key, scopes: ["operator.admin"], auth: { deviceToken: token } })), "AUTH_SCOPE_MISMATCH");
+  refusedWith(
+    await world.pairing.authenticate(ask({ key, scopes: ["operator.admin"], auth: { deviceToken: token } })),
+    "AUTH_SCOPE_MISMATCH",
+  );
 
   assert.deepEqual((await world.store.counts(nowMs)).requestsCreated, 0);
 });
@@ -146,9 +191,16 @@ test("whatever a client calls itself, an upgrade waits and a stranger from afar 
   const clients = clientIds.flatMap((id) => clientModes.map((mode) => ({ id, mode, displayName: "backend" })));
 
   const upgrades = await Promise.all(clients.map((client) => world.pairing.authenticate(ask({ key, client, scopes: ["operator.admin"] }))));
-  const strangers = await Promise.all(clients.map((client) => world.pairing.authenticate(ask({ key: createDeviceKey(), client, peer: { ...remote, address: client.id + client.mode } }))));
+  const strangers = await Promise.all(
+    clients.map((client) =>
+      world.pairing.authenticate(ask({ key: createDeviceKey(), client, peer: { ...remote, address: client.id + client.mode } })),
+    ),
+  );
 
-  assert.deepEqual(new Set([...upgrades, ...strangers].map((verdict) => verdict.kind === "refused" && verdict.error.code)), new Set(["PAIRING_REQUIRED"]));
+  assert.deepEqual(
+    new Set([...upgrades, ...strangers].map((verdict) => verdict.kind === "refused" && verdict.error.code)),
+    new Set(["PAIRING_REQUIRED"]),
+  );
 });
 
 test("an approval lets the device in with the union, and its old token ends", async () => {
@@ -172,14 +224,18 @@ test("an approver cannot give what it does not have", async () => {
   const error = refusedWith(await world.pairing.authenticate(ask({ key, scopes: ["operator.admin"] })), "PAIRING_REQUIRED");
   const approver = secretPrincipal(["operator.pairing", "operator.write"]);
 
-  await assert.rejects(world.pairing.approve(requestIdOf(error), approver), (thrown) => thrown instanceof ProtocolError && thrown.message === "missing scope: operator.admin");
+  await assert.rejects(
+    world.pairing.approve(requestIdOf(error), approver),
+    (thrown) => thrown instanceof ProtocolError && thrown.message === "missing scope: operator.admin",
+  );
 
   assert.equal((await world.store.counts(nowMs)).pending, 1);
 });
 
 test("an unknown request can be neither approved nor rejected", async () => {
   await using world = await openWorld();
-  const isUnknown = (thrown: unknown): boolean => thrown instanceof ProtocolError && thrown.code === "UNKNOWN_REQUEST" && thrown.message === "unknown requestId";
+  const isUnknown = (thrown: unknown): boolean =>
+    thrown instanceof ProtocolError && thrown.code === "UNKNOWN_REQUEST" && thrown.message === "unknown requestId";
 
   await assert.rejects(world.pairing.approve("nope", admin), isUnknown);
   await assert.rejects(world.pairing.reject("nope", admin), isUnknown);
@@ -201,7 +257,14 @@ test("a rejection is remembered longer than the request it answered", async () =
   await using world = await openWorld();
   const [key, other] = [createDeviceKey(), createDeviceKey()];
   const longAgoMs = nowMs - 3 * 86_400_000;
-  const facts = { displayName: undefined, platform: "linux", deviceFamily: undefined, clientId: "cli", clientMode: "cli", remoteIp: "192.0.2.7" };
+  const facts = {
+    displayName: undefined,
+    platform: "linux",
+    deviceFamily: undefined,
+    clientId: "cli",
+    clientMode: "cli",
+    remoteIp: "192.0.2.7",
+  };
   const request = { ...facts, role: "operator", scopes: [], reason: "not-paired", isRepair: false } as const;
   const asked = await world.store.requestPairing({ ...request, deviceId: key.id, publicKey: key.publicKey }, longAgoMs);
   assert.ok(asked.kind === "pending");
@@ -291,27 +354,54 @@ test("beyond the bound on requests a stranger is refused without one", async () 
   assert.equal((await world.store.counts(nowMs)).pending, 16);
 });
 
-test("an unreadable record is refused by name and the store is left as it is", async () => {
-  const folder = await mkdtemp(join(tmpdir(), "portreeve-pairing-"));
-  const file = join(folder, "portreeve.db");
+const damages: readonly [name: string, sql: string][] = [
+  ["a record that cannot be read", "update device_grants set scopes = 'not json'"],
+  ["a record with another key", `update devices set public_key = '${createDeviceKey().publicKey}'`],
+];
+
+for (const [name, sql] of damages) {
+  test(`${name} is refused by name, and the store is left as it is`, async () => {
+    const folder = await mkdtemp(join(tmpdir(), "portreeve-pairing-"));
+    const file = join(folder, "portreeve.db");
+    const key = createDeviceKey();
+    {
+      await using before = await openWorld({ file });
+      await pair(before, key);
+    }
+    {
+      using db = new DatabaseSync(file);
+      db.exec(sql);
+    }
+    await using world = await openWorld({ file });
+
+    const error = refusedWith(await world.pairing.authenticate(ask({ key })), "DEVICE_RECORD_CORRUPT");
+
+    assert.equal(error.details["deviceId"], key.id);
+    assert.equal((await world.store.counts(nowMs)).requestsCreated, 0);
+    assert.deepEqual(world.events, []);
+    await rm(folder, { recursive: true });
+  });
+}
+
+test("a request that has expired does not stand in a new device's way", async () => {
+  await using world = await openWorld();
   const key = createDeviceKey();
-  {
-    await using before = await openWorld({ file });
-    await pair(before, key);
-  }
-  {
-    using db = new DatabaseSync(file);
-    db.exec("update device_grants set scopes = 'not json'");
-  }
-  await using world = await openWorld({ file });
+  const { connect } = ask({ key });
+  const facts = {
+    deviceId: key.id,
+    publicKey: key.publicKey,
+    displayName: undefined,
+    platform: connect.client.platform,
+    deviceFamily: undefined,
+    clientId: "cli",
+    clientMode: "cli",
+    remoteIp: undefined,
+  };
+  await world.store.requestPairing({ ...facts, role: "operator", scopes: [], reason: "not-paired", isRepair: false }, nowMs - 300_000);
 
-  const error = refusedWith(await world.pairing.authenticate(ask({ key })), "DEVICE_RECORD_CORRUPT");
+  const verdict = await world.pairing.authenticate(ask({ key }));
 
-  assert.equal(error.details["deviceId"], key.id);
-  assert.equal((await world.store.counts(nowMs)).requestsCreated, 0);
-  assert.deepEqual(world.events, []);
-  assert.equal((await world.store.find(key.id)).kind, "corrupt");
-  await rm(folder, { recursive: true });
+  assert.deepEqual(admitted(verdict).principal.scopes, ["operator.read"]);
 });
 
 const deviceless: readonly [name: string, options: AskOptions, expected: readonly string[] | ErrorCode][] = [
@@ -324,7 +414,11 @@ const deviceless: readonly [name: string, options: AskOptions, expected: readonl
   ["is refused as a node", { role: "node" }, "DEVICE_IDENTITY_REQUIRED"],
   ["is refused as the control UI", { client: { id: "openclaw-control-ui", mode: "webchat" } }, "CONTROL_UI_DEVICE_IDENTITY_REQUIRED"],
   ["is refused as the terminal UI", { client: { id: "openclaw-tui", mode: "ui" } }, "CONTROL_UI_DEVICE_IDENTITY_REQUIRED"],
-  ["hears of a wrong secret first, also as the control UI", { client: { id: "openclaw-control-ui" }, auth: { token: "wrong" } }, "AUTH_TOKEN_MISMATCH"],
+  [
+    "hears of a wrong secret first, also as the control UI",
+    { client: { id: "openclaw-control-ui" }, auth: { token: "wrong" } },
+    "AUTH_TOKEN_MISMATCH",
+  ],
 ];
 
 for (const [name, options, expected] of deviceless) {
@@ -334,7 +428,11 @@ for (const [name, options, expected] of deviceless) {
     const verdict = await world.pairing.authenticate(ask(options));
 
     if (typeof expected === "string") refusedWith(verdict, expected);
-    else assert.deepEqual([admitted(verdict).principal.kind, admitted(verdict).principal.scopes, admitted(verdict).grant], ["secret", expected, undefined]);
+    else
+      assert.deepEqual(
+        [admitted(verdict).principal.kind, admitted(verdict).principal.scopes, admitted(verdict).grant],
+        ["secret", expected, undefined],
+      );
     assert.equal((await world.store.counts(nowMs)).requestsCreated, 0);
   });
 }

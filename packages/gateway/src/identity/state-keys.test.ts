@@ -13,7 +13,8 @@ async function makeFolder(): Promise<AsyncDisposable & { root: string; state: st
 }
 
 const modeOf = async (path: string): Promise<string> => ((await stat(path)).mode & 0o777).toString(8);
-const hasCode = (code: string, path: string) => (error: unknown) => error instanceof StateKeyError && error.code === code && error.message.includes(path) && !error.message.includes("\n");
+const hasCode = (code: string, path: string) => (error: unknown) =>
+  error instanceof StateKeyError && error.code === code && error.message.includes(path) && !error.message.includes("\n");
 
 test("the first use makes a private folder with three private keys and nothing else", async () => {
   await using folder = await makeFolder();
@@ -21,7 +22,12 @@ test("the first use makes a private folder with three private keys and nothing e
   const keys = await openStateKeys(folder.state, { env: {} });
 
   assert.deepEqual((await readdir(folder.state)).sort(), ["gateway-key.pem", "secret", "token-key"]);
-  assert.deepEqual(await Promise.all(["", "gateway-key.pem", "secret", "token-key"].map((name) => modeOf(join(folder.state, name)))), ["700", "600", "600", "600"]);
+  assert.deepEqual(await Promise.all(["", "gateway-key.pem", "secret", "token-key"].map((name) => modeOf(join(folder.state, name)))), [
+    "700",
+    "600",
+    "600",
+    "600",
+  ]);
   assert.equal(keys.secretSource, "file");
   assert.match(keys.secret.reveal(), /^[A-Za-z0-9_-]{43}$/);
   assert.equal(keys.tokenKey.symmetricKeySize, 32);

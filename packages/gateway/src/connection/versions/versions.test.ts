@@ -1,6 +1,16 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { type EventName, type EventPayload, events, helloOk, type Health, isRecord, methods, ProtocolError, type SessionRow } from "@portreeve/protocol";
+import {
+  type EventName,
+  type EventPayload,
+  events,
+  helloOk,
+  type Health,
+  isRecord,
+  methods,
+  ProtocolError,
+  type SessionRow,
+} from "@portreeve/protocol";
 import type { Admission } from "../../identity/pairing.ts";
 import { Secret } from "../../kit/secret.ts";
 import { devicePrincipal, secretPrincipal } from "../../principal/principal.ts";
@@ -22,8 +32,18 @@ const health: Health = {
 };
 const token = "t".repeat(43);
 const grant = { token: new Secret(token), scopes: ["operator.write"], issuedAtMs: 5 };
-const deviceWith = (...scopes: string[]): Admission => ({ principal: devicePrincipal({ deviceId: "d1", role: "operator", scopes }), method: "device-token", role: "operator", grant });
-const secretWith = (...scopes: string[]): Admission => ({ principal: secretPrincipal(scopes), method: "token", role: "operator", grant: undefined });
+const deviceWith = (...scopes: string[]): Admission => ({
+  principal: devicePrincipal({ deviceId: "d1", role: "operator", scopes }),
+  method: "device-token",
+  role: "operator",
+  grant,
+});
+const secretWith = (...scopes: string[]): Admission => ({
+  principal: secretPrincipal(scopes),
+  method: "token",
+  role: "operator",
+  grant: undefined,
+});
 
 function facts(admission: Admission): HelloFacts {
   return {
@@ -36,7 +56,13 @@ function facts(admission: Admission): HelloFacts {
     health,
     healthVersion: 2,
     uptimeMs: 7,
-    sessionDefaults: { defaultAgentId: "main", mainKey: "main", mainSessionKey: "agent:main:main", scope: "per-sender", modelConfigured: true },
+    sessionDefaults: {
+      defaultAgentId: "main",
+      mainKey: "main",
+      mainSessionKey: "agent:main:main",
+      scope: "per-sender",
+      modelConfigured: true,
+    },
     paths: { configPath: "/home/me/config.json5", stateDir: "/home/me/state" },
     authMode: "token",
   };
@@ -56,13 +82,22 @@ function snapshotOf(payload: Record<string, unknown>): Record<string, unknown> {
 test("the version 4 hello is exactly what its definition says", () => {
   const payloads = [hello(v4, deviceWith("operator.read")), hello(v4, secretWith("operator.admin")), hello(v4, secretWith())];
 
-  assert.deepEqual(payloads.map((payload) => helloOk.strict().parse(payload)), payloads);
+  assert.deepEqual(
+    payloads.map((payload) => helloOk.strict().parse(payload)),
+    payloads,
+  );
 });
 
 test("the version 4 hello always says how the socket was let in and what it may do", () => {
   const [device, secret] = [hello(v4, deviceWith("operator.read")), hello(v4, secretWith("operator.read"))];
 
-  assert.deepEqual(device["auth"], { method: "device-token", role: "operator", scopes: ["operator.read"], deviceToken: token, issuedAtMs: 5 });
+  assert.deepEqual(device["auth"], {
+    method: "device-token",
+    role: "operator",
+    scopes: ["operator.read"],
+    deviceToken: token,
+    issuedAtMs: 5,
+  });
   assert.deepEqual(secret["auth"], { method: "token", role: "operator", scopes: ["operator.read"] });
 });
 
@@ -77,30 +112,52 @@ test("the version 3 hello has the keys of version 3 alone", () => {
   const payload = hello(v3, deviceWith("operator.read"));
 
   assert.deepEqual(Object.keys(payload), ["type", "protocol", "server", "features", "snapshot", "auth", "policy"]);
-  assert.deepEqual([payload["protocol"], payload["server"], payload["features"]], [3, { version: "1.2.3", connId: "conn" }, { methods: ["health"], events: ["tick"] }]);
+  assert.deepEqual(
+    [payload["protocol"], payload["server"], payload["features"]],
+    [3, { version: "1.2.3", connId: "conn" }, { methods: ["health"], events: ["tick"] }],
+  );
   assert.deepEqual(payload["policy"], { maxPayload: 26_214_400, maxBufferedBytes: 52_428_800, tickIntervalMs: 30_000 });
   assert.deepEqual(Object.keys(snapshotOf(payload)), ["presence", "health", "stateVersion", "uptimeMs", "sessionDefaults"]);
 });
 
 for (const version of [v3, v4]) {
   test(`where files lie on this machine is told to admin alone (version ${version.protocol})`, () => {
-    const [admin, writer] = [snapshotOf(hello(version, secretWith("operator.admin"))), snapshotOf(hello(version, secretWith("operator.write", "operator.pairing")))];
+    const [admin, writer] = [
+      snapshotOf(hello(version, secretWith("operator.admin"))),
+      snapshotOf(hello(version, secretWith("operator.write", "operator.pairing"))),
+    ];
 
     assert.deepEqual([admin["configPath"], admin["stateDir"], admin["authMode"]], ["/home/me/config.json5", "/home/me/state", "token"]);
     assert.deepEqual([writer["configPath"], writer["stateDir"], writer["authMode"]], [undefined, undefined, undefined]);
   });
 }
 
-const pairing = new ProtocolError("PAIRING_REQUIRED", "pairing required: device is not approved yet", { details: { reason: "not-paired", requestId: "q1", deviceId: "d1", requestedRole: "operator" }, remedy: "approve it" });
+const pairing = new ProtocolError("PAIRING_REQUIRED", "pairing required: device is not approved yet", {
+  details: { reason: "not-paired", requestId: "q1", deviceId: "d1", requestedRole: "operator" },
+  remedy: "approve it",
+});
 
 test("a pairing refusal is rich in version 4 and short in version 3", () => {
-  assert.deepEqual(v4.error(pairing), { code: "NOT_PAIRED", message: pairing.message, details: { code: "PAIRING_REQUIRED", ...pairing.details, remediationHint: "approve it" } });
-  assert.deepEqual(v3.error(pairing), { code: "NOT_PAIRED", message: "pairing required", details: { code: "PAIRING_REQUIRED", requestId: "q1", reason: "not-paired", remediationHint: "approve it" } });
-  assert.deepEqual([v3.closeReason(pairing), v4.closeReason(pairing)], ["pairing required", "pairing required: device is not approved yet (requestId: q1)"]);
+  assert.deepEqual(v4.error(pairing), {
+    code: "NOT_PAIRED",
+    message: pairing.message,
+    details: { code: "PAIRING_REQUIRED", ...pairing.details, remediationHint: "approve it" },
+  });
+  assert.deepEqual(v3.error(pairing), {
+    code: "NOT_PAIRED",
+    message: "pairing required",
+    details: { code: "PAIRING_REQUIRED", requestId: "q1", reason: "not-paired", remediationHint: "approve it" },
+  });
+  assert.deepEqual(
+    [v3.closeReason(pairing), v4.closeReason(pairing)],
+    ["pairing required", "pairing required: device is not approved yet (requestId: q1)"],
+  );
 });
 
 test("version 3 has one word for a device token that does not fit, which its clients act on", () => {
-  const mismatch = new ProtocolError("AUTH_SCOPE_MISMATCH", "unauthorized: device token scope mismatch (ask for scopes the token has)", { details: { authReason: "scope_mismatch" } });
+  const mismatch = new ProtocolError("AUTH_SCOPE_MISMATCH", "unauthorized: device token scope mismatch (ask for scopes the token has)", {
+    details: { authReason: "scope_mismatch" },
+  });
 
   const details = v3.error(mismatch).details;
 
@@ -114,11 +171,21 @@ test("a missing scope is INVALID_REQUEST without details in version 3 and FORBID
   const missing = new ProtocolError("MISSING_SCOPE", "missing scope: operator.write", { details: { missingScope: "operator.write" } });
 
   assert.deepEqual(v3.error(missing), { code: "INVALID_REQUEST", message: "missing scope: operator.write" });
-  assert.deepEqual(v4.error(missing), { code: "FORBIDDEN", message: "missing scope: operator.write", details: { code: "MISSING_SCOPE", missingScope: "operator.write" } });
+  assert.deepEqual(v4.error(missing), {
+    code: "FORBIDDEN",
+    message: "missing scope: operator.write",
+    details: { code: "MISSING_SCOPE", missingScope: "operator.write" },
+  });
 });
 
 test("the first answer of agent is shorter in version 3", () => {
-  const accepted = methods.agent.accepted.parse({ runId: "r", sessionKey: "agent:main:main", agentId: "main", status: "accepted", acceptedAt: 1 });
+  const accepted = methods.agent.accepted.parse({
+    runId: "r",
+    sessionKey: "agent:main:main",
+    agentId: "main",
+    status: "accepted",
+    acceptedAt: 1,
+  });
 
   assert.deepEqual(v3.accepted("agent", accepted), { runId: "r", status: "accepted", acceptedAt: 1 });
   assert.deepEqual(v4.accepted("agent", accepted), accepted);
@@ -126,10 +193,26 @@ test("the first answer of agent is shorter in version 3", () => {
 
 test("results lose in version 3 what its clients do not know", () => {
   const history = methods["chat.history"].result.parse({ sessionKey: "k", sessionId: "s", messages: [], hasMore: false, totalMessages: 0 });
-  const list = methods["sessions.list"].result.parse({ ts: 1, path: "p", count: 0, totalCount: 0, limitApplied: 1, nextOffset: null, hasMore: false, defaults: { modelProvider: "a", model: "b" }, sessions: [] });
+  const list = methods["sessions.list"].result.parse({
+    ts: 1,
+    path: "p",
+    count: 0,
+    totalCount: 0,
+    limitApplied: 1,
+    nextOffset: null,
+    hasMore: false,
+    defaults: { modelProvider: "a", model: "b" },
+    sessions: [],
+  });
 
   assert.deepEqual(v3.result("chat.history", history), { sessionKey: "k", sessionId: "s", messages: [] });
-  assert.deepEqual(v3.result("sessions.list", list), { ts: 1, path: "p", count: 0, defaults: { modelProvider: "a", model: "b" }, sessions: [] });
+  assert.deepEqual(v3.result("sessions.list", list), {
+    ts: 1,
+    path: "p",
+    count: 0,
+    defaults: { modelProvider: "a", model: "b" },
+    sessions: [],
+  });
   assert.deepEqual(v3.result("sessions.subscribe", { subscribed: true, list }), { subscribed: true });
   assert.deepEqual(v4.result("chat.history", history), history);
 });
@@ -140,15 +223,63 @@ const message = { role: "assistant", content: [{ type: "text", text: "hello" }],
 type EventCase = { readonly [N in EventName]: readonly [name: N, payload: EventPayload<N>, projected: unknown] }[EventName];
 
 const cases: readonly EventCase[] = [
-  ["chat", { ...run, state: "delta", message: { ...message, content: [{ ...message.content[0] }] }, deltaText: "lo", replace: true }, { runId: "r", sessionKey: run.sessionKey, seq: 4, state: "delta", message }],
-  ["chat", { ...run, state: "final", stopReason: "stop", usage: { input: 1, output: 1, totalTokens: 2 } }, { runId: "r", sessionKey: run.sessionKey, seq: 4, state: "final", message: undefined, stopReason: "stop" }],
-  ["chat", { ...run, state: "error", errorMessage: "no", errorKind: "timeout" }, { runId: "r", sessionKey: run.sessionKey, seq: 4, state: "error", errorMessage: "no" }],
-  ["agent", { ...run, ts: 1, stream: "lifecycle", data: { phase: "start", startedAt: 1 } }, { runId: "r", sessionKey: run.sessionKey, seq: 4, ts: 1, stream: "lifecycle", data: { phase: "start", startedAt: 1 } }],
-  ["agent", { ...run, ts: 1, stream: "lifecycle", data: { phase: "end", startedAt: 1, endedAt: 2, stopReason: "stop", aborted: false, status: "succeeded" } }, { runId: "r", sessionKey: run.sessionKey, seq: 4, ts: 1, stream: "lifecycle", data: { phase: "end", endedAt: 2, stopReason: "stop" } }],
-  ["agent", { ...run, ts: 1, stream: "lifecycle", data: { phase: "error", startedAt: 1, endedAt: 2, error: "no" } }, { runId: "r", sessionKey: run.sessionKey, seq: 4, ts: 1, stream: "lifecycle", data: { phase: "error", error: "no", endedAt: 2 } }],
-  ["agent", { ...run, ts: 1, stream: "tool", data: { phase: "result", name: "ls", toolCallId: "c", isError: false, result: "secret" } }, { runId: "r", sessionKey: run.sessionKey, seq: 4, ts: 1, stream: "tool", data: { phase: "result", name: "ls", toolCallId: "c", isError: false } }],
-  ["sessions.changed", { sessionKey: row.key, agentId: "main", reason: "agent.run.ended", runId: "r", ts: 1, session: row }, { key: row.key, label: "home", sessionKey: row.key, agentId: "main", runId: "r", ts: 1, phase: "end", session: row }],
-  ["sessions.changed", { sessionKey: row.key, agentId: "main", reason: "delete", ts: 1 }, { sessionKey: row.key, agentId: "main", ts: 1, reason: "delete" }],
+  [
+    "chat",
+    { ...run, state: "delta", message: { ...message, content: [{ ...message.content[0] }] }, deltaText: "lo", replace: true },
+    { runId: "r", sessionKey: run.sessionKey, seq: 4, state: "delta", message },
+  ],
+  [
+    "chat",
+    { ...run, state: "final", stopReason: "stop", usage: { input: 1, output: 1, totalTokens: 2 } },
+    { runId: "r", sessionKey: run.sessionKey, seq: 4, state: "final", message: undefined, stopReason: "stop" },
+  ],
+  [
+    "chat",
+    { ...run, state: "error", errorMessage: "no", errorKind: "timeout" },
+    { runId: "r", sessionKey: run.sessionKey, seq: 4, state: "error", errorMessage: "no" },
+  ],
+  [
+    "agent",
+    { ...run, ts: 1, stream: "lifecycle", data: { phase: "start", startedAt: 1 } },
+    { runId: "r", sessionKey: run.sessionKey, seq: 4, ts: 1, stream: "lifecycle", data: { phase: "start", startedAt: 1 } },
+  ],
+  [
+    "agent",
+    {
+      ...run,
+      ts: 1,
+      stream: "lifecycle",
+      data: { phase: "end", startedAt: 1, endedAt: 2, stopReason: "stop", aborted: false, status: "succeeded" },
+    },
+    { runId: "r", sessionKey: run.sessionKey, seq: 4, ts: 1, stream: "lifecycle", data: { phase: "end", endedAt: 2, stopReason: "stop" } },
+  ],
+  [
+    "agent",
+    { ...run, ts: 1, stream: "lifecycle", data: { phase: "error", startedAt: 1, endedAt: 2, error: "no" } },
+    { runId: "r", sessionKey: run.sessionKey, seq: 4, ts: 1, stream: "lifecycle", data: { phase: "error", error: "no", endedAt: 2 } },
+  ],
+  [
+    "agent",
+    { ...run, ts: 1, stream: "tool", data: { phase: "result", name: "ls", toolCallId: "c", isError: false, result: "secret" } },
+    {
+      runId: "r",
+      sessionKey: run.sessionKey,
+      seq: 4,
+      ts: 1,
+      stream: "tool",
+      data: { phase: "result", name: "ls", toolCallId: "c", isError: false },
+    },
+  ],
+  [
+    "sessions.changed",
+    { sessionKey: row.key, agentId: "main", reason: "agent.run.ended", runId: "r", ts: 1, session: row },
+    { key: row.key, label: "home", sessionKey: row.key, agentId: "main", runId: "r", ts: 1, phase: "end", session: row },
+  ],
+  [
+    "sessions.changed",
+    { sessionKey: row.key, agentId: "main", reason: "delete", ts: 1 },
+    { sessionKey: row.key, agentId: "main", ts: 1, reason: "delete" },
+  ],
   ["tick", { ts: 1 }, { ts: 1 }],
 ];
 
@@ -160,7 +291,9 @@ for (const [name, payload, projected] of cases) {
 }
 
 test("every projection of version 3 belongs to a method or event that exists", () => {
-  const strangers = [...Object.keys(v3Accepted), ...Object.keys(v3Results)].filter((name) => !Object.hasOwn(methods, name)).concat(Object.keys(v3Events).filter((name) => !Object.hasOwn(events, name)));
+  const strangers = [...Object.keys(v3Accepted), ...Object.keys(v3Results)]
+    .filter((name) => !Object.hasOwn(methods, name))
+    .concat(Object.keys(v3Events).filter((name) => !Object.hasOwn(events, name)));
 
   assert.deepEqual(strangers, []);
 });
