@@ -328,6 +328,24 @@ for (const [driver, open] of Object.entries(drivers)) {
     assert.notEqual(second.run.runId, first.run.runId);
   });
 
+  test(`${driver}: a finished child's session is archived when it was quiet for long enough, others are not`, async () => {
+    await using store = await open();
+    await store.runs.admit(run(), 1);
+    const parent = await claimOne(store, 2);
+    for (const key of ["quiet", "busy"]) await store.runs.spawn(child(parent, { idempotencyKey: key, label: key }), 3);
+    await store.runs.end(parent.run.runId, parent.epoch, done, [], 4);
+    const quiet = (await store.runs.claim(claimer, 5)).find((claim) => claim.run.label === "quiet");
+    assert.ok(quiet !== undefined);
+    await store.runs.end(quiet.run.runId, quiet.epoch, done, [], 10);
+
+    const early = await store.sessions.archiveChildren(9, 20);
+    const due = await store.sessions.archiveChildren(10, 20);
+    const again = await store.sessions.archiveChildren(10, 30);
+
+    assert.deepEqual([early, due, again], [[], [quiet.run.sessionKey], []]);
+    assert.equal((await store.sessions.find(quiet.run.sessionKey))?.archivedAtMs, 20);
+  });
+
   test(`${driver}: a session of another tree is not there`, async () => {
     await using store = await open();
     await store.runs.admit(run(), 1);
@@ -392,6 +410,7 @@ for (const [driver, open] of Object.entries(drivers)) {
     assert.equal(asked.kind, "pending");
     await store.devices.reject(asked.kind === "pending" ? asked.request.requestId : "", { id: "owner" }, 2);
 
+    const known = await store.devices.find("d1", ask().publicKey);
     const silent = await store.devices.approveSilently(ask(), 3);
     const second = await store.devices.requestPairing(ask(), 4);
     const approved = await store.devices.approve(
@@ -401,6 +420,7 @@ for (const [driver, open] of Object.entries(drivers)) {
     );
     const state = await store.devices.find("d1");
 
+    assert.equal(known.kind === "unknown" && known.refused, true);
     assert.equal(silent.kind, "not-new");
     assert.equal(approved.kind, "approved");
     assert.equal(state.kind === "paired" && state.refused, false);

@@ -79,11 +79,11 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   const dispatch = createDispatch({ handlers, log, ids, checkResults: options.checkResults });
   const callerFor = (principal: Principal): Caller => createCaller(dispatch, principal);
 
-  const { maxSpawnDepth, maxConcurrent: maxConcurrentChildren } = config.agents.defaults.subagents;
+  const { maxSpawnDepth, maxConcurrent: maxConcurrentChildren, archiveAfterMinutes } = config.agents.defaults.subagents;
   const { workspaceOf } = agents;
   const turns = { store, bus, clock, ids, log, models, tools: options.tools, maxSpawnDepth, workspaceOf, callerFor };
   late.worker = resources.use(await startWorker({ ...turns, maxConcurrentChildren }));
-  resources.use(startCleanUp({ sessions: store.sessions, bus, log, callerFor }));
+  resources.use(startCleanUp({ sessions: store.sessions, bus, clock, log, callerFor, archiveAfterMs: toMs(archiveAfterMinutes) }));
 
   late.listener = resources.use(
     await openListener({
@@ -124,6 +124,11 @@ function createHandlerDeps({ config, clock, version }: ComposeOptions, { late, .
     connections: () => late.listener?.counts() ?? { accepted: 0, open: 0 },
     spawnLimits: config.agents.defaults.subagents,
   };
+}
+
+/** 0 is never. */
+function toMs(minutes: number): number | undefined {
+  return minutes === 0 ? undefined : minutes * 60_000;
 }
 
 /** Folders the configuration does not name are ours to make. */

@@ -6,7 +6,7 @@ import type { Command } from "commander";
 import { connecting, findAccess, wholeNumber, withExamples, type ConnectingFlags } from "../connecting.ts";
 import { CliError } from "../exit.ts";
 import { Narrator } from "../narrator.ts";
-import { dim, oneLine, plain, writeJson, writeLine, type Io } from "../output.ts";
+import { dim, plain, writeJson, writeLine, type Io } from "../output.ts";
 import { RunWatch, type LaterEnding, type Seen } from "../run-watch.ts";
 
 interface AgentFlags extends ConnectingFlags {

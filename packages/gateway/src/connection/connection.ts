@@ -130,10 +130,10 @@ export class Connection implements ConnectionHandle {
     return this.#gone.promise;
   }
 
-  /** Drops an open peer that left the last ping unanswered. A paused socket cannot have read its answer. */
+  /** Drops an open peer that left the last ping unanswered. A paused socket cannot read answers and is not asked. */
   ping(): void {
-    if (this.#session === undefined) return;
-    if (this.#awaitsPong && !this.#socket.isPaused) return this.#socket.terminate();
+    if (this.#session === undefined || this.#socket.isPaused) return;
+    if (this.#awaitsPong) return this.#socket.terminate();
     this.#awaitsPong = true;
     this.#socket.ping();
   }

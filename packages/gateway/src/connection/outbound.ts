@@ -27,6 +27,11 @@ export class Outbound {
     this.#sink = sink;
   }
 
+  /** From our close on; the peer may still be sending. */
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
   /** The one event without a number: it comes before the connection is one. */
   challenge(payload: object): void {
     this.#send(JSON.stringify({ type: "event", event: "connect.challenge", payload }));

@@ -49,6 +49,8 @@ export class Requests {
 
   #start(text: string): void {
     const { log, outbound, version, handle } = this.#deps;
+    // Whoever was closed has no say, even while its socket is still open.
+    if (outbound.isClosed) return;
     const parsed = parseFrame(text);
     if (parsed.kind === "not-json") return log.debug({ connId: handle.connId }, "a frame that is not JSON was ignored");
     if (parsed.kind === "frame") return background(log, "answer request", this.#answer(parsed.frame));

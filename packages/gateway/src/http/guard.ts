@@ -57,7 +57,7 @@ export function guard(arrival: Arrival, config: DoorConfig, isProbe: boolean): P
   return { kind: "passed", peer: { address, directLoopback }, origin: judgeOrigin(arrival, config, directLoopback) };
 }
 
-export function isLoopback(address: string): boolean {
+function isLoopback(address: string): boolean {
   return address === "::1" || (isIP(address) === 4 && address.startsWith("127."));
 }
 

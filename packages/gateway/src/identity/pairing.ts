@@ -107,7 +107,7 @@ function authenticateDeviceless(deps: PairingDeps, ask: AdmissionAsk): Admission
 async function authenticateDevice(deps: PairingDeps, ask: AdmissionAsk, device: ProvedDevice): Promise<AdmissionVerdict> {
   let mayBeSilent = deps.autoApproveLocal;
   for (let round = 0; round < maxRounds; round += 1) {
-    const state = await deps.store.find(device.deviceId);
+    const state = await deps.store.find(device.deviceId, device.publicKey);
     const decision = judge(deps, ask, device, state, mayBeSilent);
     if (decision.kind === "refuse") return refusal(refuse(deps, decision.code, device));
     if (decision.kind === "admit" && state.kind === "paired") {
@@ -194,7 +194,7 @@ async function requestPairing(
   reason: PairingReason,
 ): Promise<AdmissionVerdict | undefined> {
   const outcome = await deps.store.requestPairing(toPairingAsk(ask, device, state, reason), deps.clock.now());
-  const isApproved = judge(deps, ask, device, await deps.store.find(device.deviceId), false).kind === "admit";
+  const isApproved = judge(deps, ask, device, await deps.store.find(device.deviceId, device.publicKey), false).kind === "admit";
   if (isApproved) return undefined;
   const grants = state.kind === "paired" ? state.device.grants : [];
   const request = outcome.kind === "pending" ? outcome.request : undefined;

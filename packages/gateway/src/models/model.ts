@@ -55,7 +55,17 @@ export interface Models {
   problemWith(id: string): string | undefined;
 }
 
-export type ModelErrorKind = "unusable" | "auth" | "rate_limit" | "overloaded" | "network" | "incomplete" | "context_length" | "refused" | "aborted" | "unknown";
+export type ModelErrorKind =
+  | "unusable"
+  | "auth"
+  | "rate_limit"
+  | "overloaded"
+  | "network"
+  | "incomplete"
+  | "context_length"
+  | "refused"
+  | "aborted"
+  | "unknown";
 
 /** Why a call failed, in terms the retry policy decides by. The message never holds a secret. */
 export class ModelError extends Error {
@@ -65,7 +75,11 @@ export class ModelError extends Error {
   readonly retryAfterMs: number | undefined;
   readonly httpStatus: number | undefined;
 
-  constructor(kind: ModelErrorKind, message: string, options: { retryable?: boolean; retryAfterMs?: number | undefined; httpStatus?: number | undefined; cause?: unknown } = {}) {
+  constructor(
+    kind: ModelErrorKind,
+    message: string,
+    options: { retryable?: boolean; retryAfterMs?: number | undefined; httpStatus?: number | undefined; cause?: unknown } = {},
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.kind = kind;
     this.retryable = options.retryable ?? false;

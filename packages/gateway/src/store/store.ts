@@ -82,8 +82,8 @@ export type ApprovalOutcome =
   | { readonly kind: "exceeds-approver"; readonly scope: string };
 
 export interface DeviceStore {
-  /** Never throws for a row it cannot read: that is `corrupt`. */
-  find(deviceId: string): Promise<DeviceState>;
+  /** `publicKey`: the key that asks, so that a refusal of it is known. Never throws for a row it cannot read: that is `corrupt`. */
+  find(deviceId: string, publicKey?: string): Promise<DeviceState>;
   list(nowMs: number): Promise<{ readonly pending: readonly PairingRecord[]; readonly paired: readonly DeviceRecord[] }>;
   /**
    * Pairs a device nobody approved by hand, exactly as asked, with its audit row. Refused as `not-new` when in the
@@ -219,6 +219,8 @@ export interface SessionStore {
   ): Promise<{ readonly messages: readonly Message[]; readonly total: number }>;
   /** Children's sessions with `cleanup: "delete"` whose result the parent has read. */
   listToCleanUp(): Promise<readonly string[]>;
+  /** Archives children's sessions in which nothing has happened since `beforeMs` and nothing runs; answers their keys. */
+  archiveChildren(beforeMs: number, nowMs: number): Promise<readonly string[]>;
   count(): Promise<number>;
 }
 

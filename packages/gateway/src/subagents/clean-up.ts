@@ -1,6 +1,10 @@
-/** Sessions of children spawned with `cleanup: "delete"` go once the parent has read the result: by capability, one key each. */
+/**
+ * What becomes of finished children's sessions: spawned with `cleanup: "delete"` they go once the parent has read the result,
+ * by a capability for that one key; the others are archived when they have been quiet for long enough.
+ */
 import type { Caller } from "@portreeve/protocol";
 import type { Bus } from "../bus.ts";
+import type { Clock } from "../kit/clock.ts";
 import { background, type Log } from "../kit/log.ts";
 import { lifecyclePrincipal, type Principal } from "../principal/principal.ts";
 import type { SessionStore } from "../store/store.ts";
@@ -8,32 +12,47 @@ import type { SessionStore } from "../store/store.ts";
 export interface CleanUpDeps {
   readonly sessions: SessionStore;
   readonly bus: Bus;
+  readonly clock: Clock;
   readonly log: Log;
   readonly callerFor: (principal: Principal) => Caller;
+  /** Quiet time before a child's session is archived; undefined: never. */
+  readonly archiveAfterMs: number | undefined;
 }
 
-/** Cleans up now and after every run that starts or ends, until disposed. What a crash left over goes at the next start. */
+const lookEveryMs = 60_000;
+
+/** Looks now, after every delivered result, and each minute, until disposed. What a crash left over is found at the next start. */
 export function startCleanUp(deps: CleanUpDeps): AsyncDisposable {
+  const { bus, clock, log } = deps;
   let working = Promise.resolve();
   const look = (): void => {
-    working = working.then(() => cleanUp(deps));
-    background(deps.log, "clean up child sessions", working);
-    working = working.catch(() => undefined);
+    const next = working.then(() => cleanUp(deps));
+    background(log, "clean up child sessions", next);
+    working = next.catch(() => undefined);
   };
-  const subscription = deps.bus.subscribe("sessions.changed", ({ reason }) => {
-    if (reason === "agent.run.ended") look();
+  let timer: Disposable;
+  const lookAndArm = (): void => {
+    look();
+    timer = clock.schedule(clock.now() + lookEveryMs, lookAndArm);
+  };
+  const subscription = bus.subscribe("agent", (event) => {
+    if (event.stream === "subagent" && event.data.phase === "announced") look();
   });
-  look();
+  lookAndArm();
   return {
     async [Symbol.asyncDispose]() {
+      timer[Symbol.dispose]();
       subscription[Symbol.dispose]();
       await working;
     },
   };
 }
 
-async function cleanUp(deps: CleanUpDeps): Promise<void> {
-  for (const key of await deps.sessions.listToCleanUp()) {
-    await deps.callerFor(lifecyclePrincipal(key)).call("sessions.delete", { key, deleteTranscript: true });
+async function cleanUp({ sessions, bus, clock, callerFor, archiveAfterMs }: CleanUpDeps): Promise<void> {
+  for (const key of await sessions.listToCleanUp()) {
+    await callerFor(lifecyclePrincipal(key)).call("sessions.delete", { key, deleteTranscript: true });
   }
+  if (archiveAfterMs === undefined) return;
+  const archived = await sessions.archiveChildren(clock.now() - archiveAfterMs, clock.now());
+  for (const sessionKey of archived) bus.publish("sessions.changed", { sessionKey, reason: "patch" });
 }

@@ -23,7 +23,12 @@ export interface ToolResult {
   /** The run parks after this turn until a child's result is there. */
   readonly parks?: boolean;
   /** The call started a child: told to whoever watches the run. */
-  readonly spawned?: { readonly childSessionKey: string; readonly childRunId: string; readonly label: string | undefined; readonly scopes: readonly string[] };
+  readonly spawned?: {
+    readonly childSessionKey: string;
+    readonly childRunId: string;
+    readonly label: string | undefined;
+    readonly scopes: readonly string[];
+  };
 }
 
 export interface Tool {

@@ -1,5 +1,5 @@
 /** Devices and pairing requests in SQL. */
-import { randomUUID } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { coversAll, limits, normaliseScopes } from "@portreeve/protocol";
 import type { Kysely } from "kysely";
 import type {
@@ -24,7 +24,7 @@ const createdCounter = "pairing_requests_created";
 
 export function createDeviceStore(db: Kysely<Database>, queue: WriteQueue): DeviceStore {
   return {
-    find: (deviceId) => findState(db, deviceId),
+    find: (deviceId, publicKey) => findState(db, deviceId, publicKey),
 
     async list(nowMs) {
       const pending = await pendingRequests(db, nowMs).orderBy("created_at_ms", "desc").execute();
@@ -149,7 +149,8 @@ async function requestPairing(tx: Kysely<Database>, ask: PairingAsk, nowMs: numb
   if (known !== undefined) await resolve(tx, known.request_id, "superseded");
   const request: PairingRecord = {
     ...ask,
-    requestId: randomUUID(),
+    // Short enough to stand whole in a close reason of 120 bytes, where some clients read it.
+    requestId: randomBytes(12).toString("hex"),
     roles: [...new Set([...(before?.roles ?? []), ask.role])],
     scopes: normaliseScopes([...(before?.scopes ?? []), ...ask.scopes]),
     silent: false,

@@ -1,6 +1,6 @@
 /** Sessions and their transcripts in SQL. */
 import type { Message } from "@portreeve/protocol";
-import { type Kysely, sql } from "kysely";
+import { type ExpressionBuilder, type Kysely, sql } from "kysely";
 import type { Ids } from "../../kit/ids.ts";
 import type { Lineage, SessionFilter, SessionRecord, SessionStore, TranscriptMessage } from "../store.ts";
 import { appendAudit } from "./audit.ts";
@@ -15,10 +15,11 @@ export function createSessionStore(db: Kysely<Database>, queue: WriteQueue, ids:
     ...createSessionReads(db),
     patch: (key, patch, nowMs) => queue.write((tx) => patchSession(tx, ids, key, patch, nowMs)),
     delete: (key, by, nowMs) => queue.write((tx) => deleteSession(tx, key, by, nowMs)),
+    archiveChildren: (beforeMs, nowMs) => queue.write((tx) => archiveChildren(tx, beforeMs, nowMs)),
   };
 }
 
-function createSessionReads(db: Kysely<Database>): Omit<SessionStore, "patch" | "delete"> {
+function createSessionReads(db: Kysely<Database>): Omit<SessionStore, "patch" | "delete" | "archiveChildren"> {
   return {
     async find(key, rootKey) {
       const row = await db.selectFrom("sessions").selectAll().where("session_key", "=", key).executeTakeFirst();
@@ -113,6 +114,28 @@ async function deleteSession(tx: Kysely<Database>, key: string, by: string, nowM
   return "deleted";
 }
 
+async function archiveChildren(tx: Kysely<Database>, beforeMs: number, nowMs: number): Promise<readonly string[]> {
+  const rows = await tx
+    .updateTable("sessions")
+    .set({ archived_at_ms: nowMs })
+    .where("parent_key", "is not", null)
+    .where("archived_at_ms", "is", null)
+    .where("updated_at_ms", "<=", beforeMs)
+    .where((build) => build.not(build.exists(openRunIn(build))))
+    .returning("session_key")
+    .execute();
+  return rows.map((row) => row.session_key);
+}
+
+/** A run of the session at hand that has not ended. */
+function openRunIn(build: ExpressionBuilder<Database, "sessions">) {
+  return build
+    .selectFrom("runs")
+    .select("run_id")
+    .whereRef("runs.session_key", "=", "sessions.session_key")
+    .where("status", "in", openStatuses);
+}
+
 /** A child's session is cleaned up when its result was read and nothing runs in it. */
 async function listToCleanUp(db: Kysely<Database>): Promise<readonly string[]> {
   const rows = await db
@@ -130,17 +153,7 @@ async function listToCleanUp(db: Kysely<Database>): Promise<readonly string[]> {
           .where("consumed_at_ms", "is not", null),
       ),
     )
-    .where((build) =>
-      build.not(
-        build.exists(
-          build
-            .selectFrom("runs")
-            .select("run_id")
-            .whereRef("runs.session_key", "=", "sessions.session_key")
-            .where("status", "in", openStatuses),
-        ),
-      ),
-    )
+    .where((build) => build.not(build.exists(openRunIn(build))))
     .execute();
   return rows.map((row) => row.session_key);
 }

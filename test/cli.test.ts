@@ -1,0 +1,150 @@
+/** The command line against a real gateway, each test on a fresh home. */
+import assert from "node:assert/strict";
+import { readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import test from "node:test";
+import { openHome, runCli } from "./support/cli.ts";
+import { script, spawnStep } from "./support/script.ts";
+import { connectWire, createWireKey, refusedConnect } from "./support/wire-client.ts";
+
+/** One command for each set of scopes the command line uses, and those a newcomer types first. */
+const commands: readonly (readonly string[])[] = [
+  ["health"],
+  ["status"],
+  ["sessions", "list"],
+  ["agents", "list"],
+  ["devices", "list"],
+  ["agent", "hello"],
+  ["call", "sessions.patch", '{"key":"notes","label":"Notes"}'],
+  ["call", "sessions.delete", '{"key":"gone"}'],
+  ["call", "chat.history", '{"sessionKey":"main"}'],
+];
+
+for (const first of commands) {
+  test(`after ${first.join(" ")} as the first command on a fresh home, every other one works without a prompt`, async () => {
+    for (const second of commands) {
+      await using home = await openHome();
+
+      const outcomes = [await home.cli(first), await home.cli(second), await home.cli(first)];
+      const status = JSON.parse((await home.cli(["status", "--json"])).out) as { pairing: object };
+
+      assert.deepEqual(
+        outcomes.map(({ code }) => code),
+        [0, 0, 0],
+        `${second.join(" ")}: ${outcomes.map(({ err }) => err).join("\n")}`,
+      );
+      assert.deepEqual(status.pairing, { requestsCreated: 0, pending: 0 });
+    }
+  });
+}
+
+test("the device's key and tokens are readable by their owner alone, and the token is not the shared secret", async () => {
+  await using home = await openHome();
+
+  await home.cli(["status"]);
+  const modes = await Promise.all(
+    ["cli", "state", "state/secret", "state/token-key", "state/portreeve.db", "state/gateway.json"].map(async (name) =>
+      ((await stat(join(home.path, name))).mode & 0o777).toString(8),
+    ),
+  );
+
+  assert.deepEqual(modes, ["700", "700", "600", "600", "600", "600"]);
+});
+
+test("devices list, approve and reject decide about a device that waits", async () => {
+  await using home = await openHome({ gateway: { trustedProxies: ["127.0.0.1"] } });
+  const secret = await readSecret(home.path);
+  const [wanted, unwanted] = [createWireKey(), createWireKey()];
+  const remote = { "x-forwarded-for": "203.0.113.9" };
+  const asks = { scopes: ["operator.read"], token: secret };
+  const first = await refusedConnect(home.gateway.url, { key: wanted, ...asks }, remote);
+  const second = await refusedConnect(home.gateway.url, { key: unwanted, ...asks }, remote);
+
+  const approved = await home.cli(["devices", "approve", String(first.error.details?.["requestId"])]);
+  const rejected = await home.cli(["devices", "reject", String(second.error.details?.["requestId"])]);
+  await using wire = await connectWire(home.gateway.url, { key: wanted, ...asks }, remote);
+  const list = await home.cli(["devices", "list"]);
+
+  assert.deepEqual([approved.code, rejected.code], [0, 0]);
+  assert.equal((await wire.request("status")).ok, true);
+  assert.match(list.out, /operator\.read/);
+});
+
+test("an owner whose own device waits for an approval can still approve it", async () => {
+  await using home = await openHome({ gateway: { pairing: { autoApproveLocal: false } } });
+
+  const refused = await home.cli(["status"]);
+  const list = JSON.parse((await home.cli(["devices", "list", "--json"])).out) as { pending: { requestId: string }[] };
+  const approved = await home.cli(["devices", "approve", list.pending[0]?.requestId ?? ""]);
+  const served = await home.cli(["status"]);
+
+  assert.equal(refused.code, 4);
+  assert.match(refused.err, /devices approve/);
+  assert.deepEqual([approved.code, served.code], [0, 0]);
+});
+
+test("agent waits for children that the run left behind, and prints what came of them", async () => {
+  await using home = await openHome();
+  const message = script(
+    "go",
+    { call: [spawnStep("late", { call: [{ tool: "ls", args: {} }] }, { say: "here I am" })] },
+    { say: "first" },
+    { say: "then {{children}}" },
+  );
+
+  const { code, out, err } = await home.cli(["agent", message]);
+
+  assert.equal(code, 0, err);
+  assert.match(out, /first[^]*then late: here I am/);
+});
+
+test("a failed run is exit code 1 with the reason", async () => {
+  await using home = await openHome();
+
+  const { code, err } = await home.cli(["agent", script("x", { fail: { kind: "auth", retryable: false } })]);
+
+  assert.equal(code, 1);
+  assert.match(err, /failure of kind auth/);
+});
+
+test("without a gateway every command says so and how to start one", async () => {
+  await using home = await openHome();
+  const { url } = home.gateway;
+  await home.gateway[Symbol.asyncDispose]();
+
+  for (const command of commands) {
+    const { code, err } = await home.cli(command, { PORTREEVE_URL: url });
+
+    assert.equal(code, 3, command.join(" "));
+    assert.match(err, /gateway run/);
+  }
+});
+
+test("a wrong command line is exit code 2, and with --json the error is one object", async () => {
+  await using home = await openHome();
+
+  const codes = await Promise.all(
+    [["nonsense"], ["call"], ["call", "status", "{not json"], ["devices", "approve"]].map(async (args) => (await home.cli(args)).code),
+  );
+  const json = await home.cli(["call", "no.such.method", "{}", "--json"]);
+
+  assert.deepEqual(codes, [2, 2, 2, 2]);
+  assert.equal(json.code, 1);
+  assert.match((JSON.parse(json.err) as { error: { message: string } }).error.message, /no\.such\.method/);
+});
+
+test("the secret of this home is not sent to another gateway", async () => {
+  await using own = await openHome();
+  await using other = await openHome();
+
+  const { code, err } = await runCli(["status"], { PORTREEVE_HOME: own.path, PORTREEVE_URL: other.gateway.url });
+  const list = JSON.parse((await other.cli(["status", "--json"])).out) as { pairing: { requestsCreated: number } };
+
+  assert.notEqual(code, 0);
+  assert.doesNotMatch(err, new RegExp(await readSecret(own.path)));
+  assert.equal(list.pairing.requestsCreated, 0);
+});
+
+async function readSecret(home: string): Promise<string> {
+  return (await readFile(join(home, "state", "secret"), "utf8")).trim();
+}
