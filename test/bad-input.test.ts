@@ -7,6 +7,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
+import { runCli } from "./support/cli.ts";
 import { bareEnv, startGatewayProcess } from "./support/gateway-process.ts";
 import { script } from "./support/script.ts";
 import { startGateway } from "./support/start-gateway.ts";
@@ -240,13 +241,27 @@ test("an empty configuration file is valid", async () => {
 test("a state folder that cannot be written is one line that names it", async () => {
   await using home = await temporaryHome();
   await writeFile(join(home.path, "file"), "");
-  const stateDir = join(home.path, "file", "state");
 
-  const { code, stderr } = await runToEnd(home.path, "--state", stateDir, "--port", "0");
+  // Below a file, on a file system that takes no folders, and with a name no file system takes.
+  for (const stateDir of [join(home.path, "file", "state"), "/proc/portreeve/state", join(home.path, "x".repeat(300))]) {
+    const { code, stderr } = await runToEnd(home.path, "--state", stateDir, "--port", "0");
 
-  assert.equal(code, 1);
-  assert.ok(stderr.includes(stateDir), stderr);
-  assert.equal(stderr.trim().split("\n").length, 1);
+    assert.equal(code, 1);
+    assert.ok(stderr.includes(stateDir), stderr);
+    assert.equal(stderr.trim().split("\n").length, 1);
+  }
+});
+
+test("a home that cannot be written is one line too, for the commands of a client", async () => {
+  const { code, err } = await runCli(["status"], {
+    PORTREEVE_HOME: "/proc/portreeve",
+    PORTREEVE_URL: "ws://127.0.0.1:9",
+    PORTREEVE_TOKEN: "x",
+  });
+
+  assert.notEqual(code, 0);
+  assert.match(err, /\/proc\/portreeve/);
+  assert.doesNotMatch(err, /\n\s+at /);
 });
 
 test("a port in use is one line that names it and what to do", async () => {

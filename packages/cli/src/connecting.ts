@@ -1,7 +1,7 @@
 /** What every command that talks to a gateway shares: its flags, and a connection from them. */
 import { join } from "node:path";
 import { openDeviceKey, openTokenStore } from "@portreeve/client";
-import { findHome } from "@portreeve/gateway/home";
+import { findHome, makePrivateFolder } from "@portreeve/gateway/home";
 import { InvalidArgumentError, type Command } from "commander";
 import manifest from "../package.json" with { type: "json" };
 import { Access } from "./access.ts";
@@ -25,7 +25,10 @@ export async function findAccess(io: Io, flags: TargetFlags): Promise<Access> {
   const home = findHome(io.env);
   return new Access({
     target: await findTarget(flags, io.env, readHome(home)),
-    device: () => openDeviceKey(join(home.cliDir, "device.pem")),
+    device: async () => {
+      await makePrivateFolder(home.cliDir);
+      return openDeviceKey(join(home.cliDir, "device.pem"));
+    },
     tokens: openTokenStore(join(home.cliDir, "tokens.json")),
     version: manifest.version,
   });

@@ -58,7 +58,7 @@ export class ConnectionError extends Error {
 
 /** Whether trying the same connect again may help. A refusal of who we are or what we ask for is final. Pure. */
 export function mayReconnectAfter(error: unknown): boolean {
-  if (error instanceof RemoteError) return true;
+  if (error instanceof RemoteError) return error.retryable || error.wireCode === "UNAVAILABLE";
   return error instanceof ConnectionError && error.kind !== "unproved";
 }
 

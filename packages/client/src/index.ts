@@ -1,5 +1,5 @@
 /** Talking to a gateway: a device key, a connection at least privilege, calls and events. */
-export { backoffDelayMs, type Backoff } from "./backoff.ts";
+export type { Backoff } from "./backoff.ts";
 export { leastScopes, scopesOf } from "./call.ts";
 export { GatewayClient, type ClientOptions } from "./client.ts";
 export {

@@ -1,5 +1,4 @@
 /** The composition root: the only file that constructs implementations. Reads top to bottom. */
-import { mkdir } from "node:fs/promises";
 import { type Caller, mainKey, mainSessionKey } from "@portreeve/protocol";
 import { Bus } from "./bus.ts";
 import { openListener, type Listener } from "./connection/listener.ts";
@@ -19,6 +18,7 @@ import { createPairing } from "./identity/pairing.ts";
 import { openStateKeys, type StateKeys } from "./identity/state-keys.ts";
 import type { Clock } from "./kit/clock.ts";
 import type { Config } from "./kit/config.ts";
+import { makePrivateFolder } from "./kit/home.ts";
 import type { Ids } from "./kit/ids.ts";
 import type { Log } from "./kit/log.ts";
 import { createModels } from "./models/registry.ts";
@@ -134,7 +134,7 @@ function toMs(minutes: number): number | undefined {
 /** Folders the configuration does not name are ours to make. */
 async function makeWorkspaces(config: Config, agents: AgentFacts): Promise<void> {
   for (const id of agents.ids) {
-    if (config.agents.entries[id]?.workspace === undefined) await mkdir(agents.workspaceOf(id), { recursive: true, mode: 0o700 });
+    if (config.agents.entries[id]?.workspace === undefined) await makePrivateFolder(agents.workspaceOf(id));
   }
 }
 

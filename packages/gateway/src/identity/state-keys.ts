@@ -1,8 +1,8 @@
 /** The keys of a gateway, each a file of its own in the state folder: folder 0700, files 0600, made on first use and never rewritten. */
 import { createHash, createPrivateKey, createSecretKey, generateKeyPairSync, randomBytes, sign, type KeyObject } from "node:crypto";
-import { chmod, link, lstat, mkdir, open, readFile, rm } from "node:fs/promises";
+import { chmod, link, lstat, open, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { secretFileIn } from "../kit/home.ts";
+import { makePrivateFolder, secretFileIn } from "../kit/home.ts";
 import { Secret } from "../kit/secret.ts";
 
 export interface GatewayKey {
@@ -70,7 +70,7 @@ export async function openStateKeys(stateDir: string, options: StateKeysOptions)
 
 async function prepareFolder(stateDir: string, tightened: string[]): Promise<void> {
   try {
-    await mkdir(stateDir, { recursive: true, mode: 0o700 });
+    await makePrivateFolder(stateDir);
   } catch (error) {
     throw new StateKeyError(
       "STATE_NOT_WRITABLE",

@@ -1,6 +1,7 @@
 /** Where things are: the home folder and what lies in it. */
+import { mkdir, stat } from "node:fs/promises";
 import { homedir } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 
 export interface Home {
   readonly root: string;
@@ -35,4 +36,27 @@ export function secretFileIn(stateDir: string): string {
 /** Where a running gateway says its URL and process id. */
 export function runningFileIn(stateDir: string): string {
   return join(stateDir, "gateway.json");
+}
+
+/**
+ * Makes a folder that only its owner may enter, and the folders above it that are missing.
+ * NOTE: not `recursive`: Node never returns from that on a file system that answers ENOENT to everything, such as /proc.
+ */
+export async function makePrivateFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: 0o700 });
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    if (code === "EEXIST") return;
+    if (code !== "ENOENT" || (await isFolder(dirname(path)))) throw error;
+    await makePrivateFolder(dirname(path));
+    await mkdir(path, { mode: 0o700 });
+  }
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
 }

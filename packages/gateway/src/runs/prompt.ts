@@ -33,19 +33,22 @@ export function systemPrompt(
  * leaves behind: such a call gets one that says so.
  */
 export function toModelMessages(transcript: readonly TranscriptMessage[]): readonly ModelMessage[] {
-  const answered = new Set(
-    transcript.flatMap((message) => message.content.flatMap((block) => (block.type === "toolResult" ? [block.toolCallId] : []))),
-  );
-  return transcript.flatMap((message): ModelMessage[] => {
+  return transcript.flatMap((message, index): ModelMessage[] => {
+    const answered = answeredAfter(transcript, index);
     const lost = toolCallsOf(message.content).filter((call) => !answered.has(call.id));
     if (lost.length === 0) return [message];
-    const content = lost.map((call) => ({
-      type: "toolResult" as const,
-      toolCallId: call.id,
-      toolName: call.name,
-      text: "The call was interrupted; whether it had an effect is unknown.",
-      isError: true,
-    }));
+    const text = "The call was interrupted; whether it had an effect is unknown.";
+    const content = lost.map((call) => ({ type: "toolResult" as const, toolCallId: call.id, toolName: call.name, text, isError: true }));
     return [message, { role: "toolResult", content }];
   });
+}
+
+/** Ids of the calls whose results follow message `index` directly: a provider may use an id again in a later turn. */
+function answeredAfter(transcript: readonly TranscriptMessage[], index: number): ReadonlySet<string> {
+  const ids = new Set<string>();
+  for (const message of transcript.slice(index + 1)) {
+    if (message.role !== "toolResult") break;
+    for (const block of message.content) if (block.type === "toolResult") ids.add(block.toolCallId);
+  }
+  return ids;
 }
