@@ -42,11 +42,10 @@ export class RunEvents implements Disposable {
     this.#changed("agent.run.started");
   }
 
-  /** A reply begins again, after a failed attempt or after tools: its text starts empty. */
+  /** A reply begins again, after a failed attempt or after tools: its text starts empty and will replace what was shown. */
   resetText(): void {
     this.#cancelPending();
     this.#text = "";
-    this.#sent = "";
   }
 
   addText(delta: string): void {
@@ -58,13 +57,14 @@ export class RunEvents implements Disposable {
 
   flushText(): void {
     this.#cancelPending();
-    if (this.#text === this.#sent) return;
-    const extends_ = this.#text.startsWith(this.#sent);
-    const delta = extends_ ? this.#text.slice(this.#sent.length) : this.#text;
+    // An empty text is a reply that has not begun to speak: what is shown stays until there is something in its place.
+    if (this.#text === "" || this.#text === this.#sent) return;
+    const isExtension = this.#text.startsWith(this.#sent);
+    const delta = isExtension ? this.#text.slice(this.#sent.length) : this.#text;
     this.#sent = this.#text;
     this.#lastTextAtMs = this.#clock.now();
     this.#agent("assistant", { text: this.#text, delta });
-    this.#chat({ state: "delta", message: this.#message(this.#text), deltaText: delta, ...(extends_ ? {} : { replace: true }) });
+    this.#chat({ state: "delta", message: this.#message(this.#text), deltaText: delta, ...(isExtension ? {} : { replace: true }) });
   }
 
   toolStarted(call: { id: string; name: string; arguments: unknown }): void {
