@@ -1,7 +1,7 @@
 /** Agents and their runs: start one, wait for one, watch one. */
 import { z } from "zod";
 import { event, method } from "./define.ts";
-import { agentId, idempotencyKey, label, nonEmpty, sessionKey, timeMs, usage } from "./shapes.ts";
+import { agentId, idempotencyKey, label, nonEmpty, runEnvelope, sessionKey, timeMs, usage } from "./shapes.ts";
 
 const agentParams = z.strictObject({
   message: nonEmpty.max(1_000_000),
@@ -103,15 +103,6 @@ export const agentMethods = {
   }),
 };
 
-const envelope = {
-  runId: z.string(),
-  sessionKey: z.string(),
-  agentId: z.string(),
-  spawnedBy: z.string().optional(),
-  seq: z.number().int(),
-  ts: timeMs,
-};
-
 export const agentEvents = {
   agent: event({
     summary: "What a run does: its lifecycle, its text, its tool calls, its sub-agents.",
@@ -119,7 +110,8 @@ export const agentEvents = {
     droppable: true,
     payload: z.discriminatedUnion("stream", [
       z.object({
-        ...envelope,
+        ...runEnvelope,
+        ts: timeMs,
         stream: z.literal("lifecycle"),
         data: z.discriminatedUnion("phase", [
           z.object({ phase: z.literal("start"), startedAt: timeMs }),
@@ -134,9 +126,10 @@ export const agentEvents = {
           z.object({ phase: z.literal("error"), startedAt: timeMs, endedAt: timeMs, error: z.string() }),
         ]),
       }),
-      z.object({ ...envelope, stream: z.literal("assistant"), data: z.object({ text: z.string(), delta: z.string() }) }),
+      z.object({ ...runEnvelope, ts: timeMs, stream: z.literal("assistant"), data: z.object({ text: z.string(), delta: z.string() }) }),
       z.object({
-        ...envelope,
+        ...runEnvelope,
+        ts: timeMs,
         stream: z.literal("tool"),
         data: z.discriminatedUnion("phase", [
           z.object({ phase: z.literal("start"), name: z.string(), toolCallId: z.string(), args: z.unknown() }),
@@ -144,7 +137,8 @@ export const agentEvents = {
         ]),
       }),
       z.object({
-        ...envelope,
+        ...runEnvelope,
+        ts: timeMs,
         stream: z.literal("subagent"),
         data: z.discriminatedUnion("phase", [
           z.object({

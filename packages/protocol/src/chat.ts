@@ -1,7 +1,7 @@
 /** Talking to a session: send, read back, stop. */
 import { z } from "zod";
 import { event, method } from "./define.ts";
-import { agentId, idempotencyKey, message, nonEmpty, sessionKey, usage } from "./shapes.ts";
+import { agentId, idempotencyKey, message, nonEmpty, runEnvelope, sessionKey, usage } from "./shapes.ts";
 
 export const chatMethods = {
   "chat.send": method({
@@ -73,14 +73,6 @@ export const chatMethods = {
   }),
 };
 
-const envelope = {
-  runId: z.string(),
-  sessionKey: z.string(),
-  agentId: z.string(),
-  spawnedBy: z.string().optional(),
-  /** Counts up within the run, over `chat` and `agent` events together. */
-  seq: z.number().int(),
-};
 const chatMessage = z.object({
   role: z.literal("assistant"),
   content: z.array(z.object({ type: z.literal("text"), text: z.string() })),
@@ -94,21 +86,21 @@ export const chatEvents = {
     droppable: true,
     payload: z.discriminatedUnion("state", [
       z.object({
-        ...envelope,
+        ...runEnvelope,
         state: z.literal("delta"),
         message: chatMessage,
         deltaText: z.string(),
         replace: z.literal(true).optional(),
       }),
       z.object({
-        ...envelope,
+        ...runEnvelope,
         state: z.literal("final"),
         message: chatMessage.optional(),
         stopReason: z.string().optional(),
         usage: usage.optional(),
       }),
-      z.object({ ...envelope, state: z.literal("aborted"), message: chatMessage.optional(), stopReason: z.string() }),
-      z.object({ ...envelope, state: z.literal("error"), errorMessage: z.string(), errorKind: z.string().optional() }),
+      z.object({ ...runEnvelope, state: z.literal("aborted"), message: chatMessage.optional(), stopReason: z.string() }),
+      z.object({ ...runEnvelope, state: z.literal("error"), errorMessage: z.string(), errorKind: z.string().optional() }),
     ]),
   }),
 };

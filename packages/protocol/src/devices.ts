@@ -3,8 +3,8 @@ import { z } from "zod";
 import { event, method } from "./define.ts";
 import { nonEmpty, timeMs } from "./shapes.ts";
 
-export const pairingRequest = z.object({
-  requestId: z.string(),
+/** Who a device says it is, and by which key it is known. */
+const deviceFacts = {
   deviceId: z.string(),
   publicKey: z.string(),
   displayName: z.string().optional(),
@@ -15,7 +15,13 @@ export const pairingRequest = z.object({
   role: z.string(),
   roles: z.array(z.string()),
   scopes: z.array(z.string()),
+  /** Absent for a device on the gateway's own machine. */
   remoteIp: z.string().optional(),
+};
+
+export const pairingRequest = z.object({
+  ...deviceFacts,
+  requestId: z.string(),
   silent: z.boolean(),
   isRepair: z.boolean(),
   reason: z.enum(["not-paired", "role-upgrade", "scope-upgrade", "metadata-upgrade"]),
@@ -24,17 +30,7 @@ export const pairingRequest = z.object({
 });
 
 export const pairedDevice = z.object({
-  deviceId: z.string(),
-  publicKey: z.string(),
-  displayName: z.string().optional(),
-  platform: z.string().optional(),
-  deviceFamily: z.string().optional(),
-  clientId: z.string(),
-  clientMode: z.string(),
-  role: z.string(),
-  roles: z.array(z.string()),
-  scopes: z.array(z.string()),
-  remoteIp: z.string().optional(),
+  ...deviceFacts,
   approvedVia: z.enum(["silent", "owner"]),
   createdAtMs: timeMs,
   approvedAtMs: timeMs,

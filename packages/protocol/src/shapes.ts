@@ -51,6 +51,17 @@ export const message = z.object({
   __openclaw: z.object({ id: z.string(), seq: z.number().int() }),
 });
 
+/** What every live event of a run carries. */
+export const runEnvelope = {
+  runId: z.string(),
+  sessionKey: z.string(),
+  agentId: z.string(),
+  /** The parent's session, for a sub-agent's run. */
+  spawnedBy: z.string().optional(),
+  /** Counts up within the run, over `chat` and `agent` events together. */
+  seq: z.number().int(),
+};
+
 /** A session as lists and `sessions.changed` show it. */
 export const sessionRow = z.object({
   key: z.string(),
