@@ -20,7 +20,10 @@ export interface RequestsDeps {
 
 export class Requests {
   readonly #deps: RequestsDeps;
+  /** Requests without any answer yet: only these count against the bound. */
   readonly #inWork = new Set<AbortController>();
+  /** Requests that have their first of two answers: a run may take hours, and must not keep its own abort from being read. */
+  readonly #accepted = new Set<AbortController>();
   /** Frames that were in the socket's buffer when reading stopped. */
   readonly #waiting: string[] = [];
   #isPaused = false;
@@ -44,7 +47,8 @@ export class Requests {
   end(): void {
     this.#isEnded = true;
     this.#waiting.length = 0;
-    for (const controller of this.#inWork) controller.abort(new ProtocolError("SHUTTING_DOWN", "the connection is closed"));
+    const reason = new ProtocolError("SHUTTING_DOWN", "the connection is closed");
+    for (const controller of [...this.#inWork, ...this.#accepted]) controller.abort(reason);
   }
 
   #start(text: string): void {
@@ -67,7 +71,12 @@ export class Requests {
     const { dispatch, principal, outbound, version, handle } = this.#deps;
     const controller = new AbortController();
     this.#inWork.add(controller);
-    const accept = (accepted: unknown): void => outbound.answer(id, isMethodName(method) ? version.accepted(method, accepted) : accepted);
+    const accept = (accepted: unknown): void => {
+      outbound.answer(id, isMethodName(method) ? version.accepted(method, accepted) : accepted);
+      this.#inWork.delete(controller);
+      this.#accepted.add(controller);
+      this.#startWaiting();
+    };
     try {
       const result = await dispatch(principal, method, params, { connection: handle, signal: controller.signal, accept });
       this.#wrongRoleAnswers = 0;
@@ -76,6 +85,7 @@ export class Requests {
       this.#refuse(id, error);
     } finally {
       this.#inWork.delete(controller);
+      this.#accepted.delete(controller);
       this.#startWaiting();
     }
   }
