@@ -63,9 +63,11 @@ for (const schema of schemas) {
   });
 }
 
-test("every schema before the newest has a fixture", () => {
+test("every released schema has a fixture, and the migrations begin with them", () => {
   assert.deepEqual(
-    Object.keys(migrations).map((name) => name.slice(0, 3)),
+    Object.keys(migrations)
+      .map((name) => name.slice(0, 3))
+      .slice(0, schemas.length),
     schemas,
   );
 });

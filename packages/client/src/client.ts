@@ -136,13 +136,15 @@ export class GatewayClient implements Caller {
 
   async #reconnect(backoff: Backoff): Promise<Link> {
     const { signal } = this.#stop;
+    let notBeforeMs = 0;
     for (let attempt = 0; ; attempt += 1) {
-      await pause(backoffDelayMs(attempt, backoff, Math.random()), signal);
+      await pause(Math.max(notBeforeMs, backoffDelayMs(attempt, backoff, Math.random())), signal);
       try {
         await this.#openLink(signal);
         return this.#openState();
       } catch (error) {
         if (!mayReconnectAfter(error)) throw error;
+        notBeforeMs = error instanceof ProtocolError ? (error.retryAfterMs ?? 0) : 0;
       }
     }
   }

@@ -13,6 +13,7 @@ import { type DeviceHandlerDeps, deviceHandlers } from "./handlers/devices.ts";
 import { healthHandlers, readHealth } from "./handlers/health.ts";
 import { sessionHandlers } from "./handlers/sessions.ts";
 import { subagentHandlers } from "./handlers/subagents.ts";
+import { createAttempts } from "./identity/attempts.ts";
 import { createCredentials } from "./identity/credentials.ts";
 import { createPairing } from "./identity/pairing.ts";
 import { openStateKeys, type StateKeys } from "./identity/state-keys.ts";
@@ -71,7 +72,8 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
 
   const credentials = createCredentials(keys);
   const { autoApproveLocal } = config.gateway.pairing;
-  const pairing = createPairing({ store: store.devices, credentials, clock, log, bus, autoApproveLocal });
+  const attempts = createAttempts({ store: store.attempts, clock });
+  const pairing = createPairing({ store: store.devices, credentials, attempts, clock, log, bus, autoApproveLocal });
 
   const late: LateParts = {};
   const handlerDeps = createHandlerDeps(options, { store, bus, agents, late });

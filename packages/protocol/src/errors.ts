@@ -56,6 +56,7 @@ export const errorRules = {
   INVALID_HANDSHAKE: invalid("The first request was not a valid `connect`."),
   AUTH_TOKEN_MISSING: invalid("No credential was offered."),
   AUTH_TOKEN_MISMATCH: invalid("The shared secret is wrong."),
+  AUTH_RATE_LIMITED: { wire: "INVALID_REQUEST", retryable: true, meaning: "Too many failed attempts; the peer is locked out for a while." },
   AUTH_DEVICE_TOKEN_MISMATCH: invalid("The device token is wrong, rotated or revoked."),
   AUTH_SCOPE_MISMATCH: invalid("The device token does not cover the requested scopes."),
   DEVICE_AUTH_DEVICE_ID_MISMATCH: invalid("The device id is not the hash of its key."),

@@ -189,8 +189,10 @@ export class Connection implements ConnectionHandle {
   async #authenticate({ connect, role }: Extract<HandshakeOutput, { kind: "authenticate" }>): Promise<void> {
     const { pairing, hello, log } = this.#deps;
     const peer = { ...this.#peer, hasOrigin: this.#hasOrigin };
+    const gone = new AbortController();
+    void this.#gone.promise.then(() => gone.abort());
     try {
-      const verdict = await pairing.authenticate({ connect, role, nonce: this.#nonce, peer });
+      const verdict = await pairing.authenticate({ connect, role, nonce: this.#nonce, peer, signal: gone.signal });
       if (verdict.kind === "refused") return this.#step(verdict);
       this.#step({ kind: "admitted" }, await hello(this.connId, verdict.admission));
     } catch (error) {

@@ -8,41 +8,15 @@ import { type EventFrame, isRecord, limits, ProtocolError, type ResponseFrame } 
 import { WebSocket, type ClientOptions } from "ws";
 import { Bus } from "../bus.ts";
 import type { Dispatch } from "../dispatch/types.ts";
+import { createAttempts } from "../identity/attempts.ts";
 import { createCredentials } from "../identity/credentials.ts";
 import { createPairing } from "../identity/pairing.ts";
 import { parseConfig } from "../kit/config.ts";
 import { createIds } from "../kit/ids.ts";
+import { ManualClock } from "../kit/manual-clock.ts";
 import { Secret } from "../kit/secret.ts";
 import { openStoreFile } from "../store/sqlite.ts";
 import { ListenError, openListener, type Listener, type ListenerDeps } from "./listener.ts";
-
-/** A clock that stands still until a test moves it. */
-class ManualClock {
-  #nowMs = 1_795_435_000_000;
-  readonly #tasks = new Set<{ readonly atMs: number; readonly task: () => void }>();
-
-  now(): number {
-    return this.#nowMs;
-  }
-
-  schedule(atMs: number, task: () => void): Disposable {
-    const entry = { atMs, task };
-    this.#tasks.add(entry);
-    return { [Symbol.dispose]: () => void this.#tasks.delete(entry) };
-  }
-
-  advance(byMs: number): void {
-    const untilMs = this.#nowMs + byMs;
-    for (;;) {
-      const [next] = [...this.#tasks].filter(({ atMs }) => atMs <= untilMs).sort((a, b) => a.atMs - b.atMs);
-      if (next === undefined) break;
-      this.#tasks.delete(next);
-      this.#nowMs = Math.max(this.#nowMs, next.atMs);
-      next.task();
-    }
-    this.#nowMs = untilMs;
-  }
-}
 
 const { privateKey, publicKey } = generateKeyPairSync("ed25519");
 const gatewayKey = {
@@ -74,7 +48,15 @@ async function startWorld(over: Partial<ListenerDeps> & { readonly configText?: 
   const listener = await openListener({
     config: parseConfig(configText, "test").gateway,
     keys: { gatewayKey },
-    pairing: createPairing({ store: store.devices, credentials, clock, log, bus, autoApproveLocal: true }),
+    pairing: createPairing({
+      store: store.devices,
+      credentials,
+      attempts: createAttempts({ store: store.attempts, clock }),
+      clock,
+      log,
+      bus,
+      autoApproveLocal: true,
+    }),
     dispatch: echo,
     bus,
     clock,
@@ -454,7 +436,7 @@ test("a wrong secret is refused with the text that clients match", async () => {
   await using world = await startWorld();
   const peer = await world.open();
 
-  const { error } = await peer.connect({ token: "wrong" });
+  const { error } = await world.clock.runUntil(peer.connect({ token: "wrong" }), 250);
 
   assert.equal(error?.message, "unauthorized: gateway token mismatch (provide the gateway's token)");
   assert.equal(await peer.closed, `1008 ${error.message}`);

@@ -5,6 +5,7 @@ import { createDeviceKey } from "@portreeve/client";
 import { methods, ProtocolError } from "@portreeve/protocol";
 import { Bus } from "../bus.ts";
 import type { Context } from "../dispatch/types.ts";
+import { createAttempts } from "../identity/attempts.ts";
 import { createCredentials } from "../identity/credentials.ts";
 import { createPairing } from "../identity/pairing.ts";
 import { createSystemClock } from "../kit/clock.ts";
@@ -29,7 +30,8 @@ async function openHandlers() {
   const log = { debug: ignore, info: ignore, warn: ignore, error: ignore };
   const clock = createSystemClock();
   const credentials = createCredentials({ secret: new Secret("s"), tokenKey: createSecretKey(Buffer.alloc(32)), gatewayId: "g" });
-  const pairing = createPairing({ store: store.devices, credentials, clock, log, bus: new Bus(), autoApproveLocal: true });
+  const attempts = createAttempts({ store: store.attempts, clock });
+  const pairing = createPairing({ store: store.devices, credentials, attempts, clock, log, bus: new Bus(), autoApproveLocal: true });
   const facts = { deviceId: key.id, publicKey: key.publicKey, displayName: undefined, platform: "linux", deviceFamily: undefined };
   const ask = { ...facts, clientId: "cli", clientMode: "cli", remoteIp: "192.0.2.7", role: "operator", scopes: ["operator.read"] };
   const asked = await store.devices.requestPairing({ ...ask, reason: "not-paired", isRepair: false }, clock.now());

@@ -18,6 +18,8 @@ export interface Peer {
   readonly address: string;
   /** The TCP peer is loopback and no proxy header is present. */
   readonly directLoopback: boolean;
+  /** The page that asks, when a browser sent it. */
+  readonly origin?: string | undefined;
 }
 
 export type OriginVerdict = "none" | "allowed" | "foreign";
@@ -54,7 +56,9 @@ export function guard(arrival: Arrival, config: DoorConfig, isProbe: boolean): P
   }
   const directLoopback = isLoopback(tcpPeer) && !isProxied;
   const address = isProxied && trusted.includes(tcpPeer) ? (forwardedAddress(arrival.headers, trusted) ?? tcpPeer) : tcpPeer;
-  return { kind: "passed", peer: { address, directLoopback }, origin: judgeOrigin(arrival, config, directLoopback) };
+  const { origin } = arrival.headers;
+  const peer = { address, directLoopback, ...(origin === undefined ? {} : { origin: origin.toLowerCase() }) };
+  return { kind: "passed", peer, origin: judgeOrigin(arrival, config, directLoopback) };
 }
 
 function isLoopback(address: string): boolean {

@@ -13,6 +13,7 @@ import { Secret } from "../kit/secret.ts";
 import { secretPrincipal } from "../principal/principal.ts";
 import { openStoreFile } from "../store/sqlite.ts";
 import type { DeviceStore } from "../store/store.ts";
+import { createAttempts } from "./attempts.ts";
 import { createCredentials } from "./credentials.ts";
 import { type Admission, type AdmissionAsk, type AdmissionVerdict, createPairing, type Pairing } from "./pairing.ts";
 
@@ -47,8 +48,15 @@ async function openWorld(
   const lines: { level: string; facts: Readonly<Record<string, unknown>> }[] = [];
   const write = (level: string) => (facts: object) => void lines.push({ level, facts: { ...facts } });
   const log = { debug: write("debug"), info: write("info"), warn: write("warn"), error: write("error") };
-  const clock = { now: () => nowMs, schedule: () => ({ [Symbol.dispose]: () => undefined }) };
-  const pairing = createPairing({ store: wrap(store.devices), credentials, clock, log, bus, autoApproveLocal });
+  const clock = {
+    now: () => nowMs,
+    schedule(_atMs: number, task: () => void) {
+      queueMicrotask(task);
+      return { [Symbol.dispose]: () => undefined };
+    },
+  };
+  const attempts = createAttempts({ store: store.attempts, clock });
+  const pairing = createPairing({ store: wrap(store.devices), credentials, attempts, clock, log, bus, autoApproveLocal });
   return { pairing, store: store.devices, events, lines, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() };
 }
 

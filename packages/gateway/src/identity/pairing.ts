@@ -8,12 +8,13 @@ import type { Clock } from "../kit/clock.ts";
 import { background, type Log } from "../kit/log.ts";
 import type { Secret } from "../kit/secret.ts";
 import { devicePrincipal, secretPrincipal, type DevicePrincipal, type Principal, type SecretPrincipal } from "../principal/principal.ts";
-import type { DeviceRecord, DeviceState, DeviceStore, PairingAsk, PairingReason, PairingRecord } from "../store/store.ts";
-import type { Credentials } from "./credentials.ts";
+import type { DeviceRecord, DeviceState, DeviceStore, Grant, PairingAsk, PairingReason, PairingRecord } from "../store/store.ts";
+import type { Attempts, AttemptVerdict } from "./attempts.ts";
+import type { Credentials, Match } from "./credentials.ts";
 import { verifyDeviceProof } from "./device-proof.ts";
 import { toPairingRequest } from "./device-view.ts";
 import { decide, isMetadataChanged, type Ask, type Decision, type Standing } from "./grant.ts";
-import { pairingRequired, proofRefused, refused, uiDeviceRequired } from "./refusals.ts";
+import { pairingRequired, proofRefused, rateLimited, refused, uiDeviceRequired } from "./refusals.ts";
 
 /** A connection that asks to be let in. */
 export interface AdmissionAsk {
@@ -21,7 +22,15 @@ export interface AdmissionAsk {
   readonly role: "operator" | "node";
   /** Of this connection's challenge. */
   readonly nonce: string;
-  readonly peer: { readonly address: string; readonly directLoopback: boolean; /** An allowed one. */ readonly hasOrigin: boolean };
+  readonly peer: {
+    readonly address: string;
+    readonly directLoopback: boolean;
+    /** An allowed one. */
+    readonly hasOrigin: boolean;
+    readonly origin?: string | undefined;
+  };
+  /** Aborts when nobody waits for the verdict any more. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface Admission {
@@ -49,6 +58,7 @@ export interface Pairing {
 export interface PairingDeps {
   readonly store: DeviceStore;
   readonly credentials: Credentials;
+  readonly attempts: Attempts;
   readonly clock: Clock;
   readonly log: Log;
   readonly bus: Bus;
@@ -88,13 +98,11 @@ export function createPairing(deps: PairingDeps): Pairing {
   };
 }
 
-function authenticateDeviceless(deps: PairingDeps, ask: AdmissionAsk): AdmissionVerdict {
-  const decision = decide({
-    subject: "no-device",
-    ask: toAsk(ask),
-    peer: ask.peer,
-    secret: deps.credentials.checkSecret(ask.connect.auth),
-  });
+async function authenticateDeviceless(deps: PairingDeps, ask: AdmissionAsk): Promise<AdmissionVerdict> {
+  const matches: Matches = { secret: deps.credentials.checkSecret(ask.connect.auth), token: "absent" };
+  const settled = await settle(deps, ask, matches);
+  if (settled.kind === "locked") return refusal(rateLimited(settled.retryAfterMs));
+  const decision = decide({ subject: "no-device", ask: toAsk(ask), peer: ask.peer, secret: settled.secret });
   if (decision.kind === "refuse" && decision.code !== "DEVICE_IDENTITY_REQUIRED") return refusal(refused(decision.code));
   if (isPersonalUi(ask.connect)) return refusal(uiDeviceRequired());
   if (decision.kind !== "admit") return refusal(refused("DEVICE_IDENTITY_REQUIRED"));
@@ -106,9 +114,14 @@ function authenticateDeviceless(deps: PairingDeps, ask: AdmissionAsk): Admission
 
 async function authenticateDevice(deps: PairingDeps, ask: AdmissionAsk, device: ProvedDevice): Promise<AdmissionVerdict> {
   let mayBeSilent = deps.autoApproveLocal;
+  let settled: AttemptVerdict | undefined;
   for (let round = 0; round < maxRounds; round += 1) {
     const state = await deps.store.find(device.deviceId, device.publicKey);
-    const decision = judge(deps, ask, device, state, mayBeSilent);
+    const matches = match(deps, ask, device, state);
+    // Once a connection. The token of a damaged record cannot be judged, so nothing of it is an attempt.
+    settled ??= isCorrupt(state, device) ? { kind: "open", secret: matches.secret } : await settle(deps, ask, matches);
+    if (settled.kind === "locked") return refusal(rateLimited(settled.retryAfterMs));
+    const decision = judge(deps, ask, device, state, { ...matches, secret: settled.secret, mayBeSilent });
     if (decision.kind === "refuse") return refusal(refuse(deps, decision.code, device));
     if (decision.kind === "admit" && state.kind === "paired") {
       background(deps.log, "mark device seen", deps.store.markSeen(device.deviceId, deps.clock.now()));
@@ -121,7 +134,7 @@ async function authenticateDevice(deps: PairingDeps, ask: AdmissionAsk, device: 
       mayBeSilent = false;
     }
     if (decision.kind === "pend") {
-      const verdict = await requestPairing(deps, ask, device, state, decision.reason);
+      const verdict = await requestPairing(deps, ask, device, state, { reason: decision.reason, secret: settled.secret });
       if (verdict !== undefined) return verdict;
     }
   }
@@ -133,26 +146,57 @@ interface ProvedDevice {
   readonly publicKey: string;
 }
 
-function judge(deps: PairingDeps, ask: AdmissionAsk, device: ProvedDevice, state: DeviceState, mayBeSilent: boolean): Decision {
-  const { auth, client } = ask.connect;
-  const grant =
-    state.kind === "paired"
-      ? state.device.grants.find((candidate) => candidate.role === ask.role && candidate.revokedAtMs === undefined)
-      : undefined;
+/** What the offered credentials are. */
+interface Matches {
+  readonly secret: Match;
+  readonly token: Match;
+}
+
+function settle(deps: PairingDeps, ask: AdmissionAsk, matches: Matches): Promise<AttemptVerdict> {
+  const { peer, connect, signal } = ask;
+  return deps.attempts.settle(peer, { auth: connect.auth, ...matches }, signal ?? new AbortController().signal);
+}
+
+function match(deps: PairingDeps, ask: AdmissionAsk, device: ProvedDevice, state: DeviceState): Matches {
+  const { auth } = ask.connect;
+  const grant = findGrant(state, ask.role);
   const absent = auth?.deviceToken || auth?.token ? "wrong" : "absent";
+  const token =
+    grant === undefined || isCorrupt(state, device)
+      ? absent
+      : deps.credentials.checkDeviceToken(auth, { deviceId: device.deviceId, role: grant.role, generation: grant.generation });
+  return { secret: deps.credentials.checkSecret(auth), token };
+}
+
+function judge(
+  deps: PairingDeps,
+  ask: AdmissionAsk,
+  device: ProvedDevice,
+  state: DeviceState,
+  { secret, token, mayBeSilent }: Matches & { readonly mayBeSilent: boolean },
+): Decision {
+  const { auth, client } = ask.connect;
+  const ceiling = findGrant(state, ask.role)?.scopes;
   return decide({
     subject: "device",
     ask: toAsk(ask),
     peer: ask.peer,
-    secret: deps.credentials.checkSecret(auth),
-    token:
-      grant === undefined
-        ? absent
-        : deps.credentials.checkDeviceToken(auth, { deviceId: device.deviceId, role: grant.role, generation: grant.generation }),
+    secret,
+    token,
     offersDeviceToken: Boolean(auth?.deviceToken),
-    standing: toStanding(state, { device, client, ceiling: grant?.scopes, nowMs: deps.clock.now() }),
+    standing: toStanding(state, { device, client, ceiling, nowMs: deps.clock.now() }),
     autoApproveLocal: mayBeSilent,
   });
+}
+
+function findGrant(state: DeviceState, role: string): Grant | undefined {
+  if (state.kind !== "paired") return undefined;
+  return state.device.grants.find((candidate) => candidate.role === role && candidate.revokedAtMs === undefined);
+}
+
+/** The id is the hash of the key: another key under it can only be a damaged row. */
+function isCorrupt(state: DeviceState, device: ProvedDevice): boolean {
+  return state.kind === "corrupt" || (state.kind === "paired" && state.device.publicKey !== device.publicKey);
 }
 
 function toStanding(
@@ -164,11 +208,9 @@ function toStanding(
     nowMs,
   }: { device: ProvedDevice; client: ConnectParams["client"]; ceiling: readonly string[] | undefined; nowMs: number },
 ): Standing {
-  if (state.kind === "corrupt") return { kind: "corrupt" };
+  if (state.kind === "corrupt" || isCorrupt(state, device)) return { kind: "corrupt" };
   if (state.kind === "unknown")
     return { kind: "unknown", refused: state.refused, hasPending: state.pending !== undefined && state.pending.expiresAtMs > nowMs };
-  // The id is the hash of the key: another key under it can only be a damaged row.
-  if (state.device.publicKey !== device.publicKey) return { kind: "corrupt" };
   return {
     kind: "paired",
     ceiling,
@@ -191,10 +233,12 @@ async function requestPairing(
   ask: AdmissionAsk,
   device: ProvedDevice,
   state: DeviceState,
-  reason: PairingReason,
+  { reason, secret }: { readonly reason: PairingReason; readonly secret: Match },
 ): Promise<AdmissionVerdict | undefined> {
   const outcome = await deps.store.requestPairing(toPairingAsk(ask, device, state, reason), deps.clock.now());
-  const isApproved = judge(deps, ask, device, await deps.store.find(device.deviceId, device.publicKey), false).kind === "admit";
+  const current = await deps.store.find(device.deviceId, device.publicKey);
+  const isApproved =
+    judge(deps, ask, device, current, { ...match(deps, ask, device, current), secret, mayBeSilent: false }).kind === "admit";
   if (isApproved) return undefined;
   const grants = state.kind === "paired" ? state.device.grants : [];
   const request = outcome.kind === "pending" ? outcome.request : undefined;

@@ -106,6 +106,15 @@ export function refused(code: RefusalCode, device?: { readonly deviceId: string 
   return new ProtocolError(code, message, { details, remedy });
 }
 
+/** Too many failed attempts came from the peer. */
+export function rateLimited(retryAfterMs: number): ProtocolError {
+  return new ProtocolError("AUTH_RATE_LIMITED", "unauthorized: too many failed authentication attempts (retry later)", {
+    details: { authReason: "rate_limited", canRetryWithDeviceToken: false, recommendedNextStep: "wait_then_retry" },
+    retryAfterMs,
+    remedy: `Wait ${Math.ceil(retryAfterMs / 1_000)} seconds, then connect with the right credential. The gateway's own machine is never locked out.`,
+  });
+}
+
 /** A control UI or terminal UI without a device. */
 export function uiDeviceRequired(): ProtocolError {
   return new ProtocolError(

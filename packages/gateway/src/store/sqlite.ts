@@ -5,6 +5,7 @@ import { DatabaseSync } from "node:sqlite";
 import { Kysely } from "kysely";
 import type { Ids } from "../kit/ids.ts";
 import type { Store } from "./store.ts";
+import { createAttemptStore } from "./sql/attempts.ts";
 import { createAuditStore } from "./sql/audit.ts";
 import { createDeviceStore } from "./sql/devices.ts";
 import { createDialect, openDatabase } from "./sql/dialect.ts";
@@ -48,6 +49,7 @@ export async function openStoreFile(file: string, ids: Ids, onClose: () => void 
   const queue = new WriteQueue(db);
   return {
     devices: createDeviceStore(db, queue),
+    attempts: createAttemptStore(db, queue),
     audit: createAuditStore(db),
     sessions: createSessionStore(db, queue, ids),
     runs: createRunStore(db, queue, ids),

@@ -5,10 +5,12 @@
  */
 import type { Message, RunStatus, Usage } from "@portreeve/protocol";
 import type { RunAuthority } from "../principal/principal.ts";
+import type { AttemptStore } from "./attempt-store.ts";
 import type { Completion, JournalEntry, Outcome } from "./journal.ts";
 
 export interface Store extends AsyncDisposable {
   readonly devices: DeviceStore;
+  readonly attempts: AttemptStore;
   readonly audit: AuditStore;
   readonly sessions: SessionStore;
   readonly runs: RunStore;

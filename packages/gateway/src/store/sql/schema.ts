@@ -52,6 +52,15 @@ export interface RefusedKeyRow {
   refused_at_ms: number;
 }
 
+/** `failed_at_ms`: the newest failures as a JSON array of times. */
+export interface FailedAttemptRow {
+  kind: "shared-secret" | "device-token";
+  peer: string;
+  failed_at_ms: string;
+  locked_at_ms: number | null;
+  touched_at_ms: number;
+}
+
 export interface CounterRow {
   name: string;
   value: number;
@@ -153,6 +162,7 @@ export interface Database {
   pairing_requests: PairingRequestRow;
   refused_keys: RefusedKeyRow;
   counters: CounterRow;
+  failed_attempts: FailedAttemptRow;
   audit: AuditTableRow;
   sessions: SessionTableRow;
   messages: MessageRow;
