@@ -13,6 +13,7 @@ interface Mutant extends Mutation {
 const principal = "packages/gateway/src/principal/principal.ts";
 const invariants = "test/invariants.test.ts";
 const attemptsTest = "packages/gateway/src/identity/attempts.test.ts";
+const credentialsTest = "test/credentials.test.ts";
 const turn = "packages/gateway/src/runs/turn.ts";
 
 const mutants: readonly Mutant[] = [
@@ -101,6 +102,38 @@ const mutants: readonly Mutant[] = [
     to: 'if (secret === "right" || offer.token !== "absent") return',
     killedBy: "^a paired device with its right token",
     within: attemptsTest,
+  },
+  {
+    what: "mode none is served beyond loopback",
+    file: "packages/gateway/src/kit/exposure.ts",
+    from: 'if (mode === "none" && !isLoopbackBind(bind)) {',
+    to: 'if (mode === "none" && bind === "") {',
+    killedBy: "^mode none beyond loopback",
+    within: credentialsTest,
+  },
+  {
+    what: "a page is paired silently in mode none",
+    file: "packages/gateway/src/identity/grant.ts",
+    from: '(method === "none" && !peer.hasOrigin)',
+    to: 'method === "none"',
+    killedBy: "^mode none pairs a program",
+    within: credentialsTest,
+  },
+  {
+    what: "the old secret is right after a rotation",
+    file: "packages/gateway/src/identity/shared-secret.ts",
+    from: "equals: (candidate) => file.look()?.equals(candidate) ?? false,",
+    to: "equals: (candidate) => (file.look()?.equals(candidate) ?? false) || initial.equals(candidate),",
+    killedBy: "^a secret file that changes",
+    within: credentialsTest,
+  },
+  {
+    what: "a connection on the old secret stays open",
+    file: "packages/gateway/src/connection/connection.ts",
+    from: 'if (this.principal?.kind === "secret") this.close(4001, "gateway auth changed");',
+    to: 'if (this.principal?.kind === "run") this.close(4001, "gateway auth changed");',
+    killedBy: "^a secret file that changes",
+    within: credentialsTest,
   },
 ];
 

@@ -4,7 +4,7 @@
  */
 import { createPublicKey } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { runningFileIn, type Home } from "@portreeve/gateway/home";
 
 export interface Target {
@@ -101,12 +101,14 @@ function isAlive(pid: number): boolean {
 /** A mistake in the file is the gateway's to report: here it only means that the file says nothing. */
 async function readAddress(file: string): ReturnType<HomeFacts["config"]> {
   const text = await findText(file);
-  // The parser costs more than a whole call: it is loaded only for a file that may name one of the three.
-  if (text === undefined || !/port|bind|token|\\/.test(text)) return {};
+  // The parser costs more than a whole call: it is loaded only for a file that may name one of them.
+  if (text === undefined || !/port|bind|token|password|\\/.test(text)) return {};
   const { parseConfig } = await import("@portreeve/gateway/config");
   try {
     const { port, bind, auth } = parseConfig(text, file).gateway;
-    return { port, bind, token: auth.token?.reveal() };
+    const [value, secretFile] = auth.mode === "password" ? [auth.password, auth.passwordFile] : [auth.token, auth.tokenFile];
+    const fromFile = secretFile === undefined ? undefined : (await findText(resolve(dirname(file), secretFile)))?.trim();
+    return { port, bind, token: value?.reveal() ?? fromFile };
   } catch {
     return {};
   }

@@ -1,4 +1,5 @@
 /** The composition root: the only file that constructs implementations. Reads top to bottom. */
+import { dirname } from "node:path";
 import { type Caller, mainKey, mainSessionKey } from "@portreeve/protocol";
 import { Bus } from "./bus.ts";
 import { openListener, type Listener } from "./connection/listener.ts";
@@ -16,10 +17,12 @@ import { subagentHandlers } from "./handlers/subagents.ts";
 import { createAttempts } from "./identity/attempts.ts";
 import { createCredentials } from "./identity/credentials.ts";
 import { createPairing } from "./identity/pairing.ts";
+import { createSharedSecret, findSecretSource, readSecretFile, type SecretSource } from "./identity/shared-secret.ts";
 import { openStateKeys, type StateKeys } from "./identity/state-keys.ts";
 import type { Clock } from "./kit/clock.ts";
 import type { Config } from "./kit/config.ts";
-import { makePrivateFolder } from "./kit/home.ts";
+import { assertMayStart, findWarnings } from "./kit/exposure.ts";
+import { makePrivateFolder, secretFileIn } from "./kit/home.ts";
 import type { Ids } from "./kit/ids.ts";
 import type { Log } from "./kit/log.ts";
 import { createModels } from "./models/registry.ts";
@@ -51,6 +54,8 @@ export interface ComposeOptions {
 export interface Gateway extends AsyncDisposable {
   readonly listener: Listener;
   readonly keys: StateKeys;
+  /** Where the shared secret is, for a person. */
+  readonly secretFrom: string;
   readonly store: Store;
   readonly bus: Bus;
   readonly dispatch: Dispatch;
@@ -60,22 +65,25 @@ export interface Gateway extends AsyncDisposable {
 /** Opens everything, in order. @throws what the part that cannot be opened throws; what was opened before is closed again. */
 export async function compose(options: ComposeOptions): Promise<Gateway> {
   const { config, stateDir, env, log, clock, ids } = options;
+  assertMayStart(config.gateway);
+  for (const warning of findWarnings(config.gateway)) log.warn({}, warning);
   await using resources = new AsyncDisposableStack();
 
-  const keys = await openStateKeys(stateDir, { configuredSecret: config.gateway.auth.token, env });
-  if (keys.tightened.length > 0) log.warn({ paths: keys.tightened }, "permissions were too wide and have been narrowed");
+  const { keys, secretFile, secretFrom } = await openKeys(options);
   const store = resources.use(await openStore(stateDir, ids));
   const bus = new Bus();
   const models = createModels({ providers: config.models.providers, defaultModel: config.agents.defaults.model, env, clock });
   const agents = agentFacts(options, models);
   await makeWorkspaces(config, agents);
 
-  const credentials = createCredentials(keys);
-  const { autoApproveLocal } = config.gateway.pairing;
-  const attempts = createAttempts({ store: store.attempts, clock });
-  const pairing = createPairing({ store: store.devices, credentials, attempts, clock, log, bus, autoApproveLocal });
-
   const late: LateParts = {};
+  const onChanged = (): void => late.listener?.closeDeviceless();
+  const secret = resources.use(createSharedSecret({ initial: keys.secret, path: secretFile, clock, log, onChanged }));
+  const credentials = createCredentials({ ...keys, secret });
+  const attempts = createAttempts({ store: store.attempts, clock });
+  const policy = { authMode: config.gateway.auth.mode, autoApproveLocal: config.gateway.pairing.autoApproveLocal };
+  const pairing = createPairing({ store: store.devices, credentials, attempts, clock, log, bus, ...policy });
+
   const handlerDeps = createHandlerDeps(options, { store, bus, agents, late });
   const handlers = createHandlers(handlerDeps, { pairing, connectedDevices: () => late.listener?.connectedDevices() ?? new Set() });
   const dispatch = createDispatch({ handlers, log, ids, checkResults: options.checkResults });
@@ -106,7 +114,7 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   );
 
   const owned = resources.move();
-  return { listener: late.listener, keys, store, bus, dispatch, models, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  return { listener: late.listener, keys, secretFrom, store, bus, dispatch, models, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 /** Parts that methods reach although they are made after them: a worker runs tools that call methods, a listener serves them. */
@@ -126,6 +134,32 @@ function createHandlerDeps({ config, clock, version }: ComposeOptions, { late, .
     connections: () => late.listener?.counts() ?? { accepted: 0, open: 0 },
     spawnLimits: config.agents.defaults.subagents,
   };
+}
+
+interface OpenKeys {
+  readonly keys: StateKeys;
+  /** The file that holds the shared secret, if one does. */
+  readonly secretFile: string | undefined;
+  readonly secretFrom: string;
+}
+
+/** The keys of the state folder, with the shared secret from where the configuration says. */
+async function openKeys({ config, configFile, stateDir, env, log }: ComposeOptions): Promise<OpenKeys> {
+  const { auth } = config.gateway;
+  const source = findSecretSource(auth, env, dirname(configFile));
+  const configuredSecret = source?.kind === "file" ? readSecretFile(source.path) : source?.secret;
+  const keys = await openStateKeys(stateDir, { configuredSecret, env });
+  if (keys.tightened.length > 0) log.warn({ paths: keys.tightened }, "permissions were too wide and have been narrowed");
+  if (source?.kind === "value")
+    return { keys, secretFile: undefined, secretFrom: auth.mode === "none" ? noSecret : nameOf(source, configFile) };
+  const secretFile = source?.path ?? secretFileIn(stateDir);
+  return { keys, secretFile, secretFrom: auth.mode === "none" ? noSecret : secretFile };
+}
+
+const noSecret = "none is asked for";
+
+function nameOf({ name }: Extract<SecretSource, { kind: "value" }>, configFile: string): string {
+  return name.startsWith("gateway.") ? `${name} in ${configFile}` : name;
 }
 
 /** 0 is never. */

@@ -4,7 +4,8 @@ import packageJson from "../package.json" with { type: "json" };
 import { compose } from "./compose.ts";
 import { createSystemClock } from "./kit/clock.ts";
 import { readConfig } from "./kit/config.ts";
-import { runningFileIn, secretFileIn } from "./kit/home.ts";
+import { findWarnings } from "./kit/exposure.ts";
+import { runningFileIn } from "./kit/home.ts";
 import { createIds } from "./kit/ids.ts";
 import { createLog, type LogLevel } from "./kit/log.ts";
 import { resolveDefaultModel } from "./models/defaults.ts";
@@ -24,6 +25,8 @@ export interface RunningGateway extends AsyncDisposable {
   readonly url: string;
   /** Where the shared secret is kept, or which setting holds it. */
   readonly secretFrom: string;
+  /** What whoever starts the gateway must see: print every line. */
+  readonly warnings: readonly string[];
   readonly modelId: string;
   /** Why this model: a short phrase. */
   readonly modelWhy: string;
@@ -52,11 +55,11 @@ export async function runGateway(options: GatewayOptions): Promise<RunningGatewa
   const { url } = gateway.listener;
   const runningFile = runningFileIn(stateDir);
   await writeFile(runningFile, `${JSON.stringify({ url, pid: process.pid })}\n`, { mode: 0o600 });
-  const sources = { config: `gateway.auth.token in ${configFile}`, environment: "PORTREEVE_TOKEN", file: secretFileIn(stateDir) };
   const model = resolveDefaultModel(config.agents.entries["main"]?.model ?? config.agents.defaults.model, env);
   return {
     url,
-    secretFrom: sources[gateway.keys.secretSource],
+    secretFrom: gateway.secretFrom,
+    warnings: findWarnings(config.gateway),
     modelId: model.id,
     modelWhy: model.why,
     async [Symbol.asyncDispose]() {

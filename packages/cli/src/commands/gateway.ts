@@ -47,9 +47,12 @@ async function runInForeground(io: Io, flags: GatewayFlags): Promise<void> {
     ...(flags.port === undefined ? {} : { port: flags.port }),
     env: io.env,
   });
-  const { url, secretFrom, modelId, modelWhy } = gateway;
-  if (flags.json === true) writeJson(io, { url, secretFrom, model: modelId, why: modelWhy });
-  else writeLine(io, `Gateway  ${url}\nSecret   ${secretFrom}\nModel    ${modelId} (${modelWhy})\nCtrl-C stops it.`);
+  const { url, secretFrom, warnings, modelId, modelWhy } = gateway;
+  if (flags.json === true) writeJson(io, { url, secretFrom, warnings, model: modelId, why: modelWhy });
+  else {
+    const said = warnings.map((warning) => `WARNING  ${warning}\n`).join("");
+    writeLine(io, `${said}Gateway  ${url}\nSecret   ${secretFrom}\nModel    ${modelId} (${modelWhy})\nCtrl-C stops it.`);
+  }
   await aborted(interrupted);
 }
 

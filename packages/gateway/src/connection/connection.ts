@@ -59,6 +59,7 @@ export class Connection implements ConnectionHandle {
   #caps: readonly string[] = [];
   #hearsSessions = false;
   #awaitsPong = false;
+  #hasPresented = false;
 
   /** Sends the challenge. `socket` is open and nobody else listens to it. */
   constructor(
@@ -144,6 +145,12 @@ export class Connection implements ConnectionHandle {
     this.#socket.resume();
   }
 
+  /** The shared secret is another one: who stands on the old one alone goes, who is being judged by it comes again. */
+  secretChanged(): void {
+    if (this.principal?.kind === "secret") this.close(4001, "gateway auth changed");
+    else if (this.principal === undefined && this.#hasPresented) this.close(1012, "gateway auth changed");
+  }
+
   /** More bytes came than a socket may send before its hello. */
   refuseOversized(): void {
     this.#step({ kind: "oversized" });
@@ -192,7 +199,10 @@ export class Connection implements ConnectionHandle {
     const gone = new AbortController();
     void this.#gone.promise.then(() => gone.abort());
     try {
-      const verdict = await pairing.authenticate({ connect, role, nonce: this.#nonce, peer, signal: gone.signal });
+      // Looks at the secret before it first waits: from here on a change of it matters to this connection.
+      const judging = pairing.authenticate({ connect, role, nonce: this.#nonce, peer, signal: gone.signal });
+      this.#hasPresented = true;
+      const verdict = await judging;
       if (verdict.kind === "refused") return this.#step(verdict);
       this.#step({ kind: "admitted" }, await hello(this.connId, verdict.admission));
     } catch (error) {

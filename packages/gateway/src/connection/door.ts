@@ -94,6 +94,10 @@ export class Door {
     return new Set(principals.flatMap((principal) => (principal?.kind === "device" ? [principal.deviceId] : [])));
   }
 
+  closeDeviceless(): void {
+    for (const connection of this.#connections) connection.secretChanged();
+  }
+
   pingAll(): void {
     for (const connection of this.#connections) connection.ping();
   }

@@ -51,6 +51,7 @@ async function startWorld(over: Partial<ListenerDeps> & { readonly configText?: 
     pairing: createPairing({
       store: store.devices,
       credentials,
+      authMode: "token",
       attempts: createAttempts({ store: store.attempts, clock }),
       clock,
       log,

@@ -40,6 +40,8 @@ export interface Listener extends AsyncDisposable {
   counts(): { readonly accepted: number; readonly open: number };
   /** Ids of the devices with an open connection. */
   connectedDevices(): ReadonlySet<string>;
+  /** The shared secret is another one: closes who stands on the old one alone (4001) and who is being judged by it (1012). */
+  closeDeviceless(): void;
 }
 
 export type ListenCode = "PORT_IN_USE" | "PORT_NOT_PERMITTED" | "ADDRESS_NOT_AVAILABLE" | "LISTEN_FAILED";
@@ -90,6 +92,7 @@ export async function openListener(deps: ListenerDeps): Promise<Listener> {
     port: portOf(server),
     counts: () => door.counts(),
     connectedDevices: () => door.connectedDevices(),
+    closeDeviceless: () => door.closeDeviceless(),
     async [Symbol.asyncDispose]() {
       beats.dispose();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));

@@ -31,7 +31,16 @@ async function openHandlers() {
   const clock = createSystemClock();
   const credentials = createCredentials({ secret: new Secret("s"), tokenKey: createSecretKey(Buffer.alloc(32)), gatewayId: "g" });
   const attempts = createAttempts({ store: store.attempts, clock });
-  const pairing = createPairing({ store: store.devices, credentials, attempts, clock, log, bus: new Bus(), autoApproveLocal: true });
+  const pairing = createPairing({
+    store: store.devices,
+    credentials,
+    authMode: "token",
+    attempts,
+    clock,
+    log,
+    bus: new Bus(),
+    autoApproveLocal: true,
+  });
   const facts = { deviceId: key.id, publicKey: key.publicKey, displayName: undefined, platform: "linux", deviceFamily: undefined };
   const ask = { ...facts, clientId: "cli", clientMode: "cli", remoteIp: "192.0.2.7", role: "operator", scopes: ["operator.read"] };
   const asked = await store.devices.requestPairing({ ...ask, reason: "not-paired", isRepair: false }, clock.now());

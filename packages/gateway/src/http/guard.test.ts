@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { type Arrival, type DoorConfig, guard, type OriginVerdict } from "./guard.ts";
 
-const config: DoorConfig = { bind: "loopback", publicUrl: undefined, trustedProxies: [], allowedOrigins: [] };
+const config: DoorConfig = { bind: "loopback", publicUrl: undefined, trustedProxies: [], allowedOrigins: [], auth: { mode: "token" } };
 const behindProxy: DoorConfig = { ...config, publicUrl: "https://gate.example/", trustedProxies: ["192.0.2.1", "2001:db8::1"] };
 
 function arrival(headers: Arrival["headers"] = {}, remoteAddress = "127.0.0.1"): Arrival {
@@ -135,3 +135,37 @@ for (const [origin, remoteAddress, settings, verdict] of origins) {
     assert.equal(passage.kind === "passed" ? passage.origin : passage, verdict);
   });
 }
+
+const open: DoorConfig = { ...config, allowedOrigins: ["https://app.example"], publicUrl: "https://gate.example", auth: { mode: "none" } };
+
+test("in mode none only the gateway's own pages are let in", () => {
+  const origins = [
+    "http://127.0.0.1:18789",
+    "http://localhost:18789",
+    "https://gate.example",
+    "http://localhost:5173",
+    "http://127.0.0.1",
+    "https://app.example",
+  ];
+
+  const verdicts = origins.map((origin) => {
+    const passage = guard(arrival({ origin }), open, false);
+    return passage.kind === "passed" ? passage.origin : passage.kind;
+  });
+
+  assert.deepEqual(verdicts, ["allowed", "allowed", "allowed", "foreign", "foreign", "foreign"]);
+});
+
+test("a proxy's user is read where a proxy is asked for, and only there", () => {
+  const trustedProxy = { userHeader: "x-user", requiredHeaders: [], allowUsers: [], allowLoopback: false };
+  const proxied: DoorConfig = { ...behindProxy, auth: { mode: "trusted-proxy", trustedProxy } };
+  const headers = { host: "gate.example", "x-user": "ada", "x-forwarded-for": "192.0.2.7" };
+  const proxyOf = (from: Arrival, settings: DoorConfig): unknown => {
+    const passage = guard(from, settings, false);
+    return passage.kind === "passed" ? passage.peer.proxy : passage.error.type;
+  };
+
+  assert.deepEqual(proxyOf(arrival(headers, "192.0.2.1"), proxied), { kind: "identified", user: "ada" });
+  assert.equal(proxyOf(arrival(headers, "192.0.2.9"), proxied), "proxy_attribution_required");
+  assert.equal(proxyOf(arrival(headers, "192.0.2.1"), behindProxy), undefined);
+});

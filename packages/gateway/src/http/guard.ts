@@ -2,8 +2,11 @@
 import { isIP, isIPv6 } from "node:net";
 import type { IncomingHttpHeaders } from "node:http";
 import type { Config } from "../kit/config.ts";
+import { readProxyIdentity, type ProxyIdentity } from "../kit/proxy-identity.ts";
 
-export type DoorConfig = Pick<Config["gateway"], "bind" | "publicUrl" | "trustedProxies" | "allowedOrigins">;
+export type DoorConfig = Pick<Config["gateway"], "bind" | "publicUrl" | "trustedProxies" | "allowedOrigins"> & {
+  readonly auth: Pick<Config["gateway"]["auth"], "mode" | "trustedProxy">;
+};
 
 export interface Arrival {
   /** Of the TCP connection. */
@@ -20,6 +23,8 @@ export interface Peer {
   readonly directLoopback: boolean;
   /** The page that asks, when a browser sent it. */
   readonly origin?: string | undefined;
+  /** Who a trusted proxy says it is, in the mode that asks one. */
+  readonly proxy?: ProxyIdentity | undefined;
 }
 
 export type OriginVerdict = "none" | "allowed" | "foreign";
@@ -57,7 +62,14 @@ export function guard(arrival: Arrival, config: DoorConfig, isProbe: boolean): P
   const directLoopback = isLoopback(tcpPeer) && !isProxied;
   const address = isProxied && trusted.includes(tcpPeer) ? (forwardedAddress(arrival.headers, trusted) ?? tcpPeer) : tcpPeer;
   const { origin } = arrival.headers;
-  const peer = { address, directLoopback, ...(origin === undefined ? {} : { origin: origin.toLowerCase() }) };
+  const rules = config.auth.mode === "trusted-proxy" ? config.auth.trustedProxy : undefined;
+  const from = { headers: arrival.headers, isTrusted: trusted.includes(tcpPeer), isLoopback: isLoopback(tcpPeer) };
+  const peer = {
+    address,
+    directLoopback,
+    ...(origin === undefined ? {} : { origin: origin.toLowerCase() }),
+    ...(rules === undefined ? {} : { proxy: readProxyIdentity(from, rules) }),
+  };
   return { kind: "passed", peer, origin: judgeOrigin(arrival, config, directLoopback) };
 }
 
@@ -94,9 +106,14 @@ function judgeOrigin(arrival: Arrival, config: DoorConfig, directLoopback: boole
   const url = URL.parse(origin);
   if (url === null || url.origin === "null" || url.origin !== origin.toLowerCase()) return "foreign";
   const hostname = url.hostname.replace(/^\[(.*)\]$/, "$1");
-  if (directLoopback && (hostname === "localhost" || isLoopback(hostname))) return "allowed";
+  const isOpen = config.auth.mode === "none";
+  if (directLoopback && (hostname === "localhost" || isLoopback(hostname))) {
+    // Without a secret another page on this machine has nothing to prove: only what this port serves is ours.
+    return !isOpen || url.port === String(arrival.localPort) ? "allowed" : "foreign";
+  }
   const own = ownAddress(arrival, config);
-  const allowed = [...config.allowedOrigins, ...(config.publicUrl === undefined ? [] : [config.publicUrl])].map(toOrigin);
+  const listed = isOpen ? [] : config.allowedOrigins;
+  const allowed = [...listed, ...(config.publicUrl === undefined ? [] : [config.publicUrl])].map(toOrigin);
   // A loopback origin is a page on the caller's machine, which is ours only for a direct peer.
   if (own !== undefined && !isLoopback(own)) allowed.push(toOrigin(`http://${isIPv6(own) ? `[${own}]` : own}:${arrival.localPort}`));
   return allowed.includes(url.origin) ? "allowed" : "foreign";

@@ -37,7 +37,16 @@ async function openWorld(file = ":memory:", clock = new ManualClock()) {
   const store = await openStoreFile(file, createIds());
   const log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
   const attempts = createAttempts({ store: store.attempts, clock });
-  const pairing = createPairing({ store: store.devices, credentials, attempts, clock, log, bus: new Bus(), autoApproveLocal: true });
+  const pairing = createPairing({
+    store: store.devices,
+    credentials,
+    authMode: "token",
+    attempts,
+    clock,
+    log,
+    bus: new Bus(),
+    autoApproveLocal: true,
+  });
   const connect = (peer: Peer, auth: Auth, key?: DeviceKey, signal?: AbortSignal): Promise<AdmissionVerdict> =>
     pairing.authenticate({ ...toAsk(clock, peer, auth, key), signal });
   return {

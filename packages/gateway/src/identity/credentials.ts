@@ -22,7 +22,7 @@ export interface Credentials {
 }
 
 export function createCredentials(keys: {
-  readonly secret: Secret;
+  readonly secret: Pick<Secret, "equals">;
   readonly tokenKey: KeyObject;
   readonly gatewayId: string;
 }): Credentials {

@@ -20,6 +20,7 @@ function device(over: Partial<DeviceFacts>): DeviceFacts {
     subject: "device",
     ask,
     peer: local,
+    method: "token",
     secret: "right",
     token: "absent",
     offersDeviceToken: false,
@@ -30,7 +31,7 @@ function device(over: Partial<DeviceFacts>): DeviceFacts {
 }
 
 function deviceless(over: Partial<Extract<GrantFacts, { subject: "no-device" }>>): GrantFacts {
-  return { subject: "no-device", ask: operator("operator.admin", "operator.read"), peer: local, secret: "right", ...over };
+  return { subject: "no-device", ask: operator("operator.admin", "operator.read"), peer: local, method: "token", secret: "right", ...over };
 }
 
 const silently = (...scopes: string[]): Decision => ({ kind: "approve-silently", scopes });
@@ -56,6 +57,39 @@ const table: readonly [name: string, facts: GrantFacts, decision: Decision][] = 
     pend("not-paired"),
   ],
   ["a scope without a meaning is not granted silently", device({ ask: operator("operator.read", "operator.bogus") }), pend("not-paired")],
+  ["a new local device that the password lets in is paired silently", device({ method: "password" }), silently("operator.read")],
+  ["a new local device in mode none is paired silently", device({ method: "none" }), silently("operator.read")],
+  ["a page in mode none is never paired silently", device({ method: "none", peer: page }), pend("not-paired")],
+  ["a new remote device in mode none waits", device({ method: "none", peer: remote }), pend("not-paired")],
+  ["a proxy's word pairs nobody silently", device({ method: "trusted-proxy" }), pend("not-paired")],
+  [
+    "a paired device comes in by its proxy's word",
+    device({ method: "trusted-proxy", standing: read }),
+    { kind: "admit", method: "trusted-proxy", scopes: ["operator.read"] },
+  ],
+  [
+    "a proxy's word widens nothing",
+    device({ method: "trusted-proxy", standing: read, ask: operator("operator.admin") }),
+    pend("scope-upgrade"),
+  ],
+  ["a wrong password is named as such", device({ method: "password", secret: "wrong" }), refuse("AUTH_PASSWORD_MISMATCH")],
+  ["a missing password is named as such", device({ method: "password", secret: "absent" }), refuse("AUTH_PASSWORD_MISSING")],
+  [
+    "without a device a wrong password is named as such",
+    deviceless({ method: "password", secret: "wrong" }),
+    refuse("AUTH_PASSWORD_MISMATCH"),
+  ],
+  [
+    "without a device the password keeps the scopes of a local program",
+    deviceless({ method: "password" }),
+    { kind: "admit", method: "password", scopes: ["operator.admin", "operator.read"] },
+  ],
+  ["without a device mode none keeps no scopes", deviceless({ method: "none" }), { kind: "admit", method: "none", scopes: [] }],
+  [
+    "without a device a proxy's word keeps no scopes",
+    deviceless({ method: "trusted-proxy" }),
+    { kind: "admit", method: "trusted-proxy", scopes: [] },
+  ],
   ["a new remote device waits", device({ peer: remote }), pend("not-paired")],
   ["a new local device waits when the switch is off", device({ autoApproveLocal: false }), pend("not-paired")],
   ["a device that was refused once waits, also locally", device({ standing: { ...fresh, refused: true } }), pend("not-paired")],
@@ -135,6 +169,7 @@ for (const [name, facts, decision] of table) {
 
 const match = fc.constantFrom("right", "wrong", "absent" as const);
 const peer = fc.record({ directLoopback: fc.boolean(), hasOrigin: fc.boolean() });
+const sharedMethod = fc.constantFrom("token", "password", "none", "trusted-proxy" as const);
 const scopes = fc.array(
   fc.oneof(fc.constantFrom<string>(...scopeNames), fc.constantFrom("operator.bogus", "node.x", " operator.read ", "__proto__")),
   { maxLength: 5 },
@@ -146,11 +181,12 @@ const standing: fc.Arbitrary<Standing> = fc.oneof(
   fc.constant({ kind: "corrupt" as const }),
 );
 const facts: fc.Arbitrary<GrantFacts> = fc.oneof(
-  fc.record({ subject: fc.constant("no-device" as const), ask, peer, secret: match }),
+  fc.record({ subject: fc.constant("no-device" as const), ask, peer, method: sharedMethod, secret: match }),
   fc.record({
     subject: fc.constant("device" as const),
     ask,
     peer,
+    method: sharedMethod,
     secret: match,
     token: match,
     offersDeviceToken: fc.boolean(),

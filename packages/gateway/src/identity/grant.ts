@@ -6,6 +6,7 @@ import { coversAll, normaliseScopes, scopeNames } from "@portreeve/protocol";
 import type { PairingReason } from "../store/store.ts";
 import type { Match } from "./credentials.ts";
 import { normaliseLabel } from "./device-proof.ts";
+import type { SharedMethod } from "./shared-access.ts";
 
 export interface Ask {
   readonly role: "operator" | "node";
@@ -31,11 +32,13 @@ export type Standing =
   | { readonly kind: "corrupt" };
 
 export type GrantFacts =
-  | { readonly subject: "no-device"; readonly ask: Ask; readonly peer: Peer; readonly secret: Match }
+  | { readonly subject: "no-device"; readonly ask: Ask; readonly peer: Peer; readonly method: SharedMethod; readonly secret: Match }
   | {
       readonly subject: "device";
       readonly ask: Ask;
       readonly peer: Peer;
+      /** What `secret` stands for: the shared secret, a proxy's word, or nothing asked. */
+      readonly method: SharedMethod;
       readonly secret: Match;
       /** Against the token of the asked role; wrong when that role has none. */
       readonly token: Match;
@@ -48,13 +51,15 @@ export type GrantFacts =
 export type RefusalCode =
   | "AUTH_TOKEN_MISSING"
   | "AUTH_TOKEN_MISMATCH"
+  | "AUTH_PASSWORD_MISSING"
+  | "AUTH_PASSWORD_MISMATCH"
   | "AUTH_DEVICE_TOKEN_MISMATCH"
   | "AUTH_SCOPE_MISMATCH"
   | "DEVICE_IDENTITY_REQUIRED"
   | "DEVICE_RECORD_CORRUPT";
 
 export type Decision =
-  | { readonly kind: "admit"; readonly method: "token" | "device-token"; readonly scopes: readonly string[] }
+  | { readonly kind: "admit"; readonly method: SharedMethod | "device-token"; readonly scopes: readonly string[] }
   /** Pair with exactly these scopes, then admit with them. */
   | { readonly kind: "approve-silently"; readonly scopes: readonly string[] }
   | { readonly kind: "pend"; readonly reason: PairingReason }
@@ -64,20 +69,21 @@ export function decide(facts: GrantFacts): Decision {
   return facts.subject === "no-device" ? decideWithoutDevice(facts) : decideForDevice(facts);
 }
 
-function decideWithoutDevice({ ask, peer, secret }: Extract<GrantFacts, { subject: "no-device" }>): Decision {
-  if (secret === "wrong") return refuse("AUTH_TOKEN_MISMATCH");
+function decideWithoutDevice({ ask, peer, method, secret }: Extract<GrantFacts, { subject: "no-device" }>): Decision {
+  if (secret === "wrong") return refuse(method === "password" ? "AUTH_PASSWORD_MISMATCH" : "AUTH_TOKEN_MISMATCH");
   if (secret === "absent" || ask.role === "node") return refuse("DEVICE_IDENTITY_REQUIRED");
-  const keepsScopes = peer.directLoopback && !peer.hasOrigin;
-  return { kind: "admit", method: "token", scopes: keepsScopes ? normaliseScopes(ask.scopes) : [] };
+  const keepsScopes = peer.directLoopback && !peer.hasOrigin && isSecret(method);
+  return { kind: "admit", method, scopes: keepsScopes ? normaliseScopes(ask.scopes) : [] };
 }
 
 function decideForDevice(facts: Extract<GrantFacts, { subject: "device" }>): Decision {
-  const { ask, secret, token, standing } = facts;
-  if (secret === "absent" && token === "absent") return refuse("AUTH_TOKEN_MISSING");
+  const { ask, method, secret, token, standing } = facts;
+  const isPassword = method === "password";
+  if (secret === "absent" && token === "absent") return refuse(isPassword ? "AUTH_PASSWORD_MISSING" : "AUTH_TOKEN_MISSING");
   // Its token cannot be judged without the row; a mismatch would make the client throw away a token that may be right.
   if (standing.kind === "corrupt") return refuse("DEVICE_RECORD_CORRUPT");
   if (secret !== "right" && token !== "right")
-    return refuse(facts.offersDeviceToken ? "AUTH_DEVICE_TOKEN_MISMATCH" : "AUTH_TOKEN_MISMATCH");
+    return refuse(facts.offersDeviceToken ? "AUTH_DEVICE_TOKEN_MISMATCH" : isPassword ? "AUTH_PASSWORD_MISMATCH" : "AUTH_TOKEN_MISMATCH");
   if (standing.kind === "unknown") return decideForUnknown(facts, standing);
 
   const { ceiling, metadataChanged } = standing;
@@ -86,17 +92,23 @@ function decideForDevice(facts: Extract<GrantFacts, { subject: "device" }>): Dec
   if (metadataChanged) return { kind: "pend", reason: "metadata-upgrade" };
   if (ceiling === undefined) return { kind: "pend", reason: "role-upgrade" };
   if (!isCovered) return { kind: "pend", reason: "scope-upgrade" };
-  return { kind: "admit", method: secret === "right" ? "token" : "device-token", scopes: normaliseScopes(ask.scopes) };
+  return { kind: "admit", method: secret === "right" ? method : "device-token", scopes: normaliseScopes(ask.scopes) };
 }
 
 function decideForUnknown(facts: Extract<GrantFacts, { subject: "device" }>, standing: Extract<Standing, { kind: "unknown" }>): Decision {
-  const { ask, peer, secret, autoApproveLocal } = facts;
+  const { ask, peer, method, secret, autoApproveLocal } = facts;
   const scopes = normaliseScopes(ask.scopes);
-  const isLocal = secret === "right" && peer.directLoopback && autoApproveLocal;
+  // Where no secret is asked for, a page could pair itself; and a proxy's word is about a user, not about this machine.
+  const isProgram = isSecret(method) || (method === "none" && !peer.hasOrigin);
+  const isLocal = secret === "right" && peer.directLoopback && autoApproveLocal && isProgram;
   const isClean = !standing.refused && !standing.hasPending;
   // A name without a meaning today may get one tomorrow: only a person grants it.
   const areKnown = scopes.every((scope) => ask.role === "operator" && scopeNames.some((name) => name === scope));
   return isLocal && isClean && areKnown ? { kind: "approve-silently", scopes } : { kind: "pend", reason: "not-paired" };
+}
+
+function isSecret(method: SharedMethod): boolean {
+  return method === "token" || method === "password";
 }
 
 interface Metadata {

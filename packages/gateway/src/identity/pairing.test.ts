@@ -56,7 +56,16 @@ async function openWorld(
     },
   };
   const attempts = createAttempts({ store: store.attempts, clock });
-  const pairing = createPairing({ store: wrap(store.devices), credentials, attempts, clock, log, bus, autoApproveLocal });
+  const pairing = createPairing({
+    store: wrap(store.devices),
+    credentials,
+    authMode: "token",
+    attempts,
+    clock,
+    log,
+    bus,
+    autoApproveLocal,
+  });
   return { pairing, store: store.devices, events, lines, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() };
 }
 

@@ -6,6 +6,7 @@ import { ProtocolError, type ConnectParams } from "@portreeve/protocol";
 import type { Bus } from "../bus.ts";
 import type { Clock } from "../kit/clock.ts";
 import { background, type Log } from "../kit/log.ts";
+import type { ProxyIdentity } from "../kit/proxy-identity.ts";
 import type { Secret } from "../kit/secret.ts";
 import { devicePrincipal, secretPrincipal, type DevicePrincipal, type Principal, type SecretPrincipal } from "../principal/principal.ts";
 import type { DeviceRecord, DeviceState, DeviceStore, Grant, PairingAsk, PairingReason, PairingRecord } from "../store/store.ts";
@@ -14,7 +15,8 @@ import type { Credentials, Match } from "./credentials.ts";
 import { verifyDeviceProof } from "./device-proof.ts";
 import { toPairingRequest } from "./device-view.ts";
 import { decide, isMetadataChanged, type Ask, type Decision, type Standing } from "./grant.ts";
-import { pairingRequired, proofRefused, rateLimited, refused, uiDeviceRequired } from "./refusals.ts";
+import { pairingRequired, proofRefused, proxyRefused, rateLimited, refused, uiDeviceRequired } from "./refusals.ts";
+import { judgeSharedAccess, type AuthMode, type SharedAccess, type SharedMethod } from "./shared-access.ts";
 
 /** A connection that asks to be let in. */
 export interface AdmissionAsk {
@@ -28,6 +30,8 @@ export interface AdmissionAsk {
     /** An allowed one. */
     readonly hasOrigin: boolean;
     readonly origin?: string | undefined;
+    /** Who a trusted proxy says it is, in the mode that asks one. */
+    readonly proxy?: ProxyIdentity | undefined;
   };
   /** Aborts when nobody waits for the verdict any more. */
   readonly signal?: AbortSignal | undefined;
@@ -35,7 +39,7 @@ export interface AdmissionAsk {
 
 export interface Admission {
   readonly principal: DevicePrincipal | SecretPrincipal;
-  readonly method: "token" | "device-token";
+  readonly method: SharedMethod | "device-token";
   readonly role: "operator" | "node";
   /** Undefined without a device. `scopes`: all that the device is approved for in this role. */
   readonly grant: { readonly token: Secret; readonly scopes: readonly string[]; readonly issuedAtMs: number } | undefined;
@@ -58,6 +62,7 @@ export interface Pairing {
 export interface PairingDeps {
   readonly store: DeviceStore;
   readonly credentials: Credentials;
+  readonly authMode: AuthMode;
   readonly attempts: Attempts;
   readonly clock: Clock;
   readonly log: Log;
@@ -73,13 +78,17 @@ export function createPairing(deps: PairingDeps): Pairing {
   return {
     async authenticate(ask) {
       const { device, client, auth, scopes } = ask.connect;
-      if (device === undefined) return authenticateDeviceless(deps, ask);
+      const { directLoopback, hasOrigin, proxy } = ask.peer;
+      const secret = deps.credentials.checkSecret(auth);
+      const access = judgeSharedAccess(deps.authMode, { directLoopback, hasOrigin, proxy, secret });
+      if (access.kind === "not-proxied") return refusal(proxyRefused(access.refusal));
+      if (device === undefined) return authenticateDeviceless(deps, ask, access);
       const signedToken = auth?.token ?? auth?.deviceToken ?? auth?.bootstrapToken ?? "";
       const proof = verifyDeviceProof(
         { device, client, role: ask.role, scopes: scopes ?? [], signedToken },
         { nonce: ask.nonce, nowMs: clock.now() },
       );
-      return proof.kind === "refused" ? refusal(proofRefused(proof)) : authenticateDevice(deps, ask, proof);
+      return proof.kind === "refused" ? refusal(proofRefused(proof)) : authenticateDevice(deps, { ...ask, access }, proof);
     },
     async approve(requestId, approver) {
       const outcome = await store.approve(requestId, { id: approver.id, scopes: approver.scopes }, clock.now());
@@ -98,11 +107,13 @@ export function createPairing(deps: PairingDeps): Pairing {
   };
 }
 
-async function authenticateDeviceless(deps: PairingDeps, ask: AdmissionAsk): Promise<AdmissionVerdict> {
-  const matches: Matches = { secret: deps.credentials.checkSecret(ask.connect.auth), token: "absent" };
-  const settled = await settle(deps, ask, matches);
+type Access = Extract<SharedAccess, { kind: "judged" }>;
+
+async function authenticateDeviceless(deps: PairingDeps, ask: AdmissionAsk, access: Access): Promise<AdmissionVerdict> {
+  const { method, match: secret } = access;
+  const settled = await settle(deps, { ...ask, access }, { secret, token: "absent" });
   if (settled.kind === "locked") return refusal(rateLimited(settled.retryAfterMs));
-  const decision = decide({ subject: "no-device", ask: toAsk(ask), peer: ask.peer, secret: settled.secret });
+  const decision = decide({ subject: "no-device", ask: toAsk(ask), peer: ask.peer, method, secret: settled.secret });
   if (decision.kind === "refuse" && decision.code !== "DEVICE_IDENTITY_REQUIRED") return refusal(refused(decision.code));
   if (isPersonalUi(ask.connect)) return refusal(uiDeviceRequired());
   if (decision.kind !== "admit") return refusal(refused("DEVICE_IDENTITY_REQUIRED"));
@@ -112,7 +123,12 @@ async function authenticateDeviceless(deps: PairingDeps, ask: AdmissionAsk): Pro
   };
 }
 
-async function authenticateDevice(deps: PairingDeps, ask: AdmissionAsk, device: ProvedDevice): Promise<AdmissionVerdict> {
+/** A device's ask, with what came beside its own token. */
+interface DeviceAsk extends AdmissionAsk {
+  readonly access: Access;
+}
+
+async function authenticateDevice(deps: PairingDeps, ask: DeviceAsk, device: ProvedDevice): Promise<AdmissionVerdict> {
   let mayBeSilent = deps.autoApproveLocal;
   let settled: AttemptVerdict | undefined;
   for (let round = 0; round < maxRounds; round += 1) {
@@ -129,7 +145,7 @@ async function authenticateDevice(deps: PairingDeps, ask: AdmissionAsk, device: 
     }
     if (decision.kind === "approve-silently") {
       const record = await approveSilently(deps, toPairingAsk(ask, device, state, "not-paired"));
-      if (record !== undefined) return admit(deps, ask, record, { method: "token", scopes: decision.scopes });
+      if (record !== undefined) return admit(deps, ask, record, { method: ask.access.method, scopes: decision.scopes });
       // Paired, refused or waiting by the time of the write: whatever it is, it is not new any more.
       mayBeSilent = false;
     }
@@ -152,12 +168,14 @@ interface Matches {
   readonly token: Match;
 }
 
-function settle(deps: PairingDeps, ask: AdmissionAsk, matches: Matches): Promise<AttemptVerdict> {
-  const { peer, connect, signal } = ask;
-  return deps.attempts.settle(peer, { auth: connect.auth, ...matches }, signal ?? new AbortController().signal);
+async function settle(deps: PairingDeps, ask: DeviceAsk, matches: Matches): Promise<AttemptVerdict> {
+  const { peer, connect, signal, access } = ask;
+  // Without a secret there is nothing to guess.
+  if (access.method === "none" || access.method === "trusted-proxy") return { kind: "open", secret: access.match };
+  return await deps.attempts.settle(peer, { auth: connect.auth, ...matches }, signal ?? new AbortController().signal);
 }
 
-function match(deps: PairingDeps, ask: AdmissionAsk, device: ProvedDevice, state: DeviceState): Matches {
+function match(deps: PairingDeps, ask: DeviceAsk, device: ProvedDevice, state: DeviceState): Matches {
   const { auth } = ask.connect;
   const grant = findGrant(state, ask.role);
   const absent = auth?.deviceToken || auth?.token ? "wrong" : "absent";
@@ -165,12 +183,12 @@ function match(deps: PairingDeps, ask: AdmissionAsk, device: ProvedDevice, state
     grant === undefined || isCorrupt(state, device)
       ? absent
       : deps.credentials.checkDeviceToken(auth, { deviceId: device.deviceId, role: grant.role, generation: grant.generation });
-  return { secret: deps.credentials.checkSecret(auth), token };
+  return { secret: ask.access.match, token };
 }
 
 function judge(
   deps: PairingDeps,
-  ask: AdmissionAsk,
+  ask: DeviceAsk,
   device: ProvedDevice,
   state: DeviceState,
   { secret, token, mayBeSilent }: Matches & { readonly mayBeSilent: boolean },
@@ -181,6 +199,7 @@ function judge(
     subject: "device",
     ask: toAsk(ask),
     peer: ask.peer,
+    method: ask.access.method,
     secret,
     token,
     offersDeviceToken: Boolean(auth?.deviceToken),
@@ -230,7 +249,7 @@ async function approveSilently(deps: PairingDeps, ask: PairingAsk): Promise<Devi
 /** Records the request and refuses; undefined when an approval came in between, so that the device is judged again. */
 async function requestPairing(
   deps: PairingDeps,
-  ask: AdmissionAsk,
+  ask: DeviceAsk,
   device: ProvedDevice,
   state: DeviceState,
   { reason, secret }: { readonly reason: PairingReason; readonly secret: Match },
@@ -284,7 +303,8 @@ function admit(
       method: decision.method,
       role: ask.role,
       grant:
-        grant === undefined
+        // A token would outlive the proxy's word.
+        grant === undefined || decision.method === "trusted-proxy"
           ? undefined
           : {
               token: deps.credentials.deviceToken({ deviceId, role: grant.role, generation: grant.generation }),

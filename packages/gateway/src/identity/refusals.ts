@@ -54,6 +54,8 @@ interface Wording {
 const secretRemedy =
   "Present this gateway's secret: what its configuration or PORTREEVE_TOKEN says, else the file `secret` in its state folder.";
 
+const passwordRemedy = "Present this gateway's password: what its configuration, the file it names or PORTREEVE_PASSWORD says.";
+
 const wordings: Readonly<Record<RefusalCode, Wording>> = {
   AUTH_TOKEN_MISSING: {
     message: "unauthorized: gateway token missing (provide the gateway's token)",
@@ -64,6 +66,16 @@ const wordings: Readonly<Record<RefusalCode, Wording>> = {
     message: "unauthorized: gateway token mismatch (provide the gateway's token)",
     details: { authReason: "token_mismatch", canRetryWithDeviceToken: false, recommendedNextStep: "update_auth_credentials" },
     remedy: secretRemedy,
+  },
+  AUTH_PASSWORD_MISSING: {
+    message: "unauthorized: gateway password missing (provide the gateway's password)",
+    details: { authReason: "password_missing", canRetryWithDeviceToken: false, recommendedNextStep: "update_auth_configuration" },
+    remedy: passwordRemedy,
+  },
+  AUTH_PASSWORD_MISMATCH: {
+    message: "unauthorized: gateway password mismatch (provide the gateway's password)",
+    details: { authReason: "password_mismatch", canRetryWithDeviceToken: false, recommendedNextStep: "update_auth_credentials" },
+    remedy: passwordRemedy,
   },
   AUTH_DEVICE_TOKEN_MISMATCH: {
     message: "unauthorized: device token mismatch (rotate/reissue device token)",
@@ -104,6 +116,21 @@ export function refused(code: RefusalCode, device?: { readonly deviceId: string 
     });
   }
   return new ProtocolError(code, message, { details, remedy });
+}
+
+/** The gateway takes users from its trusted proxy alone. */
+export function proxyRefused({ reason, header }: { readonly reason: string; readonly header?: string | undefined }): ProtocolError {
+  const details = { authReason: reason, canRetryWithDeviceToken: false, recommendedNextStep: "review_auth_configuration" };
+  if (header === undefined) {
+    return new ProtocolError("AUTH_UNAUTHORIZED", `unauthorized: not admitted by the trusted proxy (${reason})`, {
+      details,
+      remedy: "Connect through the gateway's proxy as a user it allows (gateway.trustedProxies, gateway.auth.trustedProxy.allowUsers).",
+    });
+  }
+  return new ProtocolError("AUTH_IDENTITY_HEADER_REQUIRED", `unauthorized: the trusted proxy sent no ${header} header`, {
+    details,
+    remedy: `Let the proxy send ${header} with every request (gateway.auth.trustedProxy).`,
+  });
 }
 
 /** Too many failed attempts came from the peer. */

@@ -20,8 +20,27 @@ const gatewaySchema = z
     publicUrl: z.url().optional().describe("The URL under which clients reach a gateway behind a proxy; its host and origin are allowed."),
     auth: z
       .strictObject({
-        mode: z.literal("token").default("token").describe("How clients without a device token prove themselves."),
-        token: secret.optional().describe("The shared secret; else `PORTREEVE_TOKEN`, else the generated one in the state folder."),
+        mode: z
+          .enum(["token", "password", "none", "trusted-proxy"])
+          .default("token")
+          .describe("How clients without a device token prove themselves; `none` only on loopback."),
+        token: secret
+          .optional()
+          .describe("The shared secret; else `tokenFile`, else `PORTREEVE_TOKEN`, else the generated one in the state folder."),
+        tokenFile: z.string().min(1).optional().describe("A file (mode 0600) that holds the shared secret; a change counts at once."),
+        password: secret.optional().describe("The shared secret in mode `password`; else `passwordFile`, else `PORTREEVE_PASSWORD`."),
+        passwordFile: z.string().min(1).optional().describe("A file (mode 0600) that holds the password; a change counts at once."),
+        trustedProxy: z
+          .strictObject({
+            userHeader: z.string().min(1).describe("The header in which the proxy names the user."),
+            requiredHeaders: z.array(z.string().min(1)).default([]).describe("Headers the proxy always sends; without one, refused."),
+            allowUsers: z.array(z.string().min(1)).default([]).describe("Users that are let in; empty is every user of the proxy."),
+            allowLoopback: z
+              .boolean()
+              .default(false)
+              .describe("The proxy may be on this machine, where any program could pretend to be it."),
+          })
+          .optional(),
       })
       .prefault({}),
     trustedProxies: z
