@@ -148,6 +148,7 @@ test("a secret file that changes makes the new secret right and the old one wron
   await using after = await connectWire(gateway.url, { scopes, token: "second" });
 
   assert.deepEqual([codeOf(old), authOf(after.hello)], ["AUTH_TOKEN_MISMATCH", { method: "token", role: "operator", scopes }]);
+  await assert.rejects(before.request("health", {}), /closed without the frame/);
   assert.deepEqual(await before.closed, { code: 4001, reason: "gateway auth changed" });
 });
 

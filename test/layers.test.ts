@@ -67,6 +67,7 @@ const lazy: readonly (readonly [from: string, specifier: string])[] = [
   ["packages/gateway/src/models/registry.ts", "./google.ts"],
   ["packages/gateway/src/models/registry.ts", "./openai.ts"],
   ["packages/gateway/src/models/registry.ts", "./openai-compatible.ts"],
+  ["packages/client/src/connect.ts", "./pinned-socket.ts"],
   ["packages/cli/src/main.ts", "./program.ts"],
   ["packages/cli/src/target.ts", "@portreeve/gateway/config"],
   ["packages/cli/src/commands/gateway.ts", "@portreeve/gateway/main"],
@@ -75,7 +76,8 @@ const lazy: readonly (readonly [from: string, specifier: string])[] = [
 /** Packages that are not ours, and who may know them. */
 const owners: Readonly<Record<string, RegExp>> = {
   zod: /^packages\/(protocol\/src|gateway\/src\/(tools|kit|models|runs))\//,
-  ws: /^packages\/gateway\/src\/connection\//,
+  // A client needs it for one thing alone: Node's own WebSocket cannot be held to a certificate.
+  ws: /^packages\/(gateway\/src\/connection\/|client\/src\/pinned-socket\.ts$)/,
   kysely: /^packages\/gateway\/src\/store\//,
   pino: /^packages\/gateway\/src\/kit\//,
   json5: /^packages\/gateway\/src\/kit\//,

@@ -14,6 +14,7 @@ const principal = "packages/gateway/src/principal/principal.ts";
 const invariants = "test/invariants.test.ts";
 const attemptsTest = "packages/gateway/src/identity/attempts.test.ts";
 const credentialsTest = "test/credentials.test.ts";
+const tlsTest = "test/tls.test.ts";
 const turn = "packages/gateway/src/runs/turn.ts";
 
 const mutants: readonly Mutant[] = [
@@ -134,6 +135,22 @@ const mutants: readonly Mutant[] = [
     to: 'if (this.principal?.kind === "run") this.close(4001, "gateway auth changed");',
     killedBy: "^a secret file that changes",
     within: credentialsTest,
+  },
+  {
+    what: "plain text is served beyond loopback",
+    file: "packages/gateway/src/kit/exposure.ts",
+    from: 'if (tls.mode === "off" && !tls.insecurePlaintext && !isLoopbackBind(bind)) {',
+    to: 'if (tls.mode === "off" && !tls.insecurePlaintext && bind === "") {',
+    killedBy: "^beyond loopback a gateway",
+    within: tlsTest,
+  },
+  {
+    what: "a pinned client speaks to any certificate",
+    file: "packages/client/src/pinned-socket.ts",
+    from: "if (normalise(shown) !== normalise(fingerprint)) {",
+    to: 'if (normalise(shown) === "") {',
+    killedBy: "^another certificate than",
+    within: tlsTest,
   },
 ];
 

@@ -23,7 +23,7 @@ function memoryTokens(): TokenStore & { readonly all: Map<string, string> } {
 function accessTo(url: string, tokens: TokenStore, secret: TargetSecret | "none" = { value: "s3cret", onlyFor: undefined }): Access {
   const known = secret === "none" ? undefined : secret;
   return new Access({
-    target: { url, secret: () => Promise.resolve(known) },
+    target: { url, tlsFingerprint: undefined, secret: () => Promise.resolve(known) },
     device: () => Promise.resolve(device),
     tokens,
     version: "1.0.0",

@@ -104,6 +104,7 @@ export class Access {
     const client: ClientInfo = { id: "cli", mode: "cli", version: this.#options.version, platform: process.platform };
     return GatewayClient.open({
       url: this.#options.target.url,
+      tlsFingerprint: this.#options.target.tlsFingerprint,
       client,
       device,
       caps: ["tool-events"],

@@ -12,12 +12,13 @@ export interface ConnectingFlags extends TargetFlags {
   readonly json?: boolean;
 }
 
-/** Adds --json, --url and --token. */
+/** Adds --json, --url, --token and --tls-fingerprint. */
 export function connecting(command: Command): Command {
   return command
     .option("--json", "print JSON; errors too, on standard error")
     .option("--url <url>", "the gateway's address, ws:// or wss://")
-    .option("--token <secret>", "the gateway's shared secret");
+    .option("--token <secret>", "the gateway's shared secret")
+    .option("--tls-fingerprint <sha256>", "the only certificate to accept, as the gateway prints it at its start");
 }
 
 /** The way to the gateway that flags, environment and home name. Connects to nothing yet. */

@@ -9,6 +9,8 @@ import { runningFileIn, type Home } from "@portreeve/gateway/home";
 
 export interface Target {
   readonly url: string;
+  /** SHA-256 of the only certificate to accept; undefined: one that the system trusts. */
+  readonly tlsFingerprint: string | undefined;
   /** The secret for `url`, or undefined. Read when first asked for: most calls need none. */
   secret(): Promise<TargetSecret | undefined>;
 }
@@ -22,7 +24,7 @@ export interface TargetSecret {
 /** What the home knows of its gateway. Absent parts are undefined; nothing is created. */
 export interface HomeFacts {
   /** The gateway that runs on this home, as it says itself. */
-  running(): Promise<{ readonly url: string } | undefined>;
+  running(): Promise<{ readonly url: string; readonly tlsFingerprint?: string | undefined } | undefined>;
   /** What the configuration file says of address and secret. */
   config(): Promise<{ readonly port?: number | undefined; readonly bind?: string | undefined; readonly token?: string | undefined }>;
   /** The generated secret. */
@@ -34,6 +36,7 @@ export interface HomeFacts {
 export interface TargetFlags {
   readonly url?: string | undefined;
   readonly token?: string | undefined;
+  readonly tlsFingerprint?: string | undefined;
 }
 
 const defaultPort = 18_789;
@@ -44,10 +47,11 @@ export async function findTarget(flags: TargetFlags, env: Readonly<Record<string
   const envToken = env["PORTREEVE_TOKEN"] || undefined;
   const url = flags.url ?? envUrl ?? (await homeUrl(home));
   const isOfHome = async (): Promise<boolean> => (flags.url ?? envUrl) === undefined || url === (await homeUrl(home));
-  if (flags.token !== undefined) return withSecret(url, flags.token);
+  const at = { url, tlsFingerprint: await findPin({ url, envUrl, flag: flags.tlsFingerprint }, env, home) };
+  if (flags.token !== undefined) return withSecret(at, flags.token);
   // PORTREEVE_TOKEN belongs to PORTREEVE_URL; without that, to the gateway of the home, which reads the same variable.
-  if (envToken !== undefined && (envUrl === undefined ? await isOfHome() : url === envUrl)) return withSecret(url, envToken);
-  return { url, secret: async () => ((await isOfHome()) ? await homeSecret(home) : undefined) };
+  if (envToken !== undefined && (envUrl === undefined ? await isOfHome() : url === envUrl)) return withSecret(at, envToken);
+  return { ...at, secret: async () => ((await isOfHome()) ? await homeSecret(home) : undefined) };
 }
 
 /** The facts of a home on disk. */
@@ -60,8 +64,20 @@ export function readHome(home: Home): HomeFacts {
   };
 }
 
-function withSecret(url: string, value: string): Target {
-  return { url, secret: () => Promise.resolve({ value, onlyFor: undefined }) };
+/** A pin belongs to the address it stands beside, as a secret does; the gateway of this home says its own. */
+async function findPin(
+  { url, envUrl, flag }: { readonly url: string; readonly envUrl: string | undefined; readonly flag: string | undefined },
+  env: Readonly<Record<string, string | undefined>>,
+  home: HomeFacts,
+): Promise<string | undefined> {
+  if (flag !== undefined || !url.startsWith("wss:")) return flag;
+  if (url === envUrl && env["PORTREEVE_TLS_FINGERPRINT"]) return env["PORTREEVE_TLS_FINGERPRINT"];
+  const running = await home.running();
+  return running?.url === url ? running.tlsFingerprint : undefined;
+}
+
+function withSecret(at: Pick<Target, "url" | "tlsFingerprint">, value: string): Target {
+  return { ...at, secret: () => Promise.resolve({ value, onlyFor: undefined }) };
 }
 
 async function homeUrl(home: HomeFacts): Promise<string> {
@@ -77,12 +93,14 @@ async function homeSecret(home: HomeFacts): Promise<TargetSecret | undefined> {
   return value === undefined || value === "" ? undefined : { value, onlyFor: await home.gatewayKey() };
 }
 
-async function readRunning(file: string): Promise<{ readonly url: string } | undefined> {
+async function readRunning(file: string): ReturnType<HomeFacts["running"]> {
   const text = await findText(file);
   if (text === undefined) return undefined;
   try {
-    const { url, pid } = JSON.parse(text) as { url: unknown; pid: unknown }; // Checked on the next line.
-    return typeof url === "string" && typeof pid === "number" && isAlive(pid) ? { url } : undefined;
+    // Checked on the next lines.
+    const { url, pid, tlsFingerprint: pin } = JSON.parse(text) as { url: unknown; pid: unknown; tlsFingerprint?: unknown };
+    if (typeof url !== "string" || typeof pid !== "number" || !isAlive(pid)) return undefined;
+    return { url, ...(typeof pin === "string" ? { tlsFingerprint: pin } : {}) };
   } catch {
     return undefined;
   }

@@ -43,6 +43,8 @@ export interface ConnectOptions {
   /** For the whole handshake. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal | undefined;
+  /** SHA-256 of the only certificate to speak to, in hex: for one that no authority vouches for. Only with wss://. */
+  readonly tlsFingerprint?: string | undefined;
 }
 
 /** Hears a connection from its hello on: `onOpen`, then frames, then `onClose`, each at most once but frames. None may throw. */
@@ -62,6 +64,7 @@ export interface Connection {
 }
 
 const requestId = "connect";
+const defaultTimeoutMs = 10_000;
 
 /**
  * Opens a WebSocket and connects. Frames may follow the hello before the promise is seen to resolve: `listener` gets them all.
@@ -70,8 +73,20 @@ const requestId = "connect";
  */
 export async function connect(options: ConnectOptions, listener: ConnectionListener): Promise<Connection> {
   options.signal?.throwIfAborted();
-  const handshake = new Handshake(options, listener, openSocket(options.url));
+  const socket = options.tlsFingerprint === undefined ? openSocket(options.url) : await openPinned(options, options.tlsFingerprint);
+  const handshake = new Handshake(options, listener, socket);
   return await handshake.done;
+}
+
+async function openPinned({ url, signal, timeoutMs = defaultTimeoutMs }: ConnectOptions, fingerprint: string): Promise<WebSocket> {
+  const { openPinnedSocket } = await import("./pinned-socket.ts");
+  const timeout = AbortSignal.timeout(timeoutMs);
+  try {
+    return await openPinnedSocket(url, fingerprint, signal === undefined ? timeout : AbortSignal.any([signal, timeout]));
+  } catch (error) {
+    if (error !== timeout.reason) throw error;
+    throw new ConnectionError("timeout", `${url} did not finish the TLS handshake within ${timeoutMs} ms.`, { phase: "connecting", url });
+  }
 }
 
 function openSocket(url: string): WebSocket {
@@ -107,7 +122,7 @@ class Handshake {
     this.#socket = socket;
     this.#settle = Promise.withResolvers();
     this.done = this.#settle.promise;
-    const timeoutMs = options.timeoutMs ?? 10_000;
+    const timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
     this.#timer = setTimeout(() => this.#expire(timeoutMs), timeoutMs);
     options.signal?.addEventListener("abort", this.#onAbort, { once: true });
     socket.addEventListener("open", () => (this.#reached = true));
@@ -176,7 +191,7 @@ class Handshake {
       return this.#listener.onClose(close);
     }
     if (this.#refusal !== undefined) return this.#fail(new RemoteError(this.#refusal, close));
-    if (!this.#reached) return this.#fail(this.#error("unreachable", `No gateway answers at ${this.#options.url}.`));
+    if (!this.#reached) return this.#fail(this.#error("unreachable", noAnswer(this.#options.url)));
     const why = close.reason === "" ? `code ${close.code}` : `code ${close.code}: ${close.reason}`;
     this.#fail(this.#error("closed", `${this.#options.url} closed the connection during the handshake (${why}).`, close));
   }
@@ -206,6 +221,12 @@ class Handshake {
   #error(kind: ConnectionError["kind"], message: string, close?: Close): ConnectionError {
     return new ConnectionError(kind, message, { phase: "connecting", url: this.#options.url, close });
   }
+}
+
+/** The platform's WebSocket does not say whether nobody answered or the certificate was not trusted. */
+function noAnswer(url: string): string {
+  const certificate = url.startsWith("wss:") ? ", or its certificate is not trusted: then pin its SHA-256 fingerprint" : "";
+  return `No gateway answers at ${url}${certificate}.`;
 }
 
 function toConnectParams(options: ConnectOptions, presentation: Presentation, challenge: { nonce: string; ts: number }): object {

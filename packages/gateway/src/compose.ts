@@ -19,6 +19,7 @@ import { createCredentials } from "./identity/credentials.ts";
 import { createPairing } from "./identity/pairing.ts";
 import { createSharedSecret, findSecretSource, readSecretFile, type SecretSource } from "./identity/shared-secret.ts";
 import { openStateKeys, type StateKeys } from "./identity/state-keys.ts";
+import { openTls } from "./identity/tls.ts";
 import type { Clock } from "./kit/clock.ts";
 import type { Config } from "./kit/config.ts";
 import { assertMayStart, findWarnings } from "./kit/exposure.ts";
@@ -56,6 +57,8 @@ export interface Gateway extends AsyncDisposable {
   readonly keys: StateKeys;
   /** Where the shared secret is, for a person. */
   readonly secretFrom: string;
+  /** SHA-256 of the certificate that clients see; undefined without TLS. */
+  readonly tlsFingerprint: string | undefined;
   readonly store: Store;
   readonly bus: Bus;
   readonly dispatch: Dispatch;
@@ -70,6 +73,7 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   await using resources = new AsyncDisposableStack();
 
   const { keys, secretFile, secretFrom } = await openKeys(options);
+  const tls = await openTls(config.gateway, { stateDir, configFile: options.configFile, nowMs: clock.now() });
   const store = resources.use(await openStore(stateDir, ids));
   const bus = new Bus();
   const models = createModels({ providers: config.models.providers, defaultModel: config.agents.defaults.model, env, clock });
@@ -99,6 +103,7 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
     await openListener({
       config: config.gateway,
       keys,
+      tls,
       pairing,
       dispatch,
       bus,
@@ -114,7 +119,9 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   );
 
   const owned = resources.move();
-  return { listener: late.listener, keys, secretFrom, store, bus, dispatch, models, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  const { listener } = late;
+  const parts = { listener, keys, secretFrom, tlsFingerprint: tls?.fingerprint, store, bus, dispatch, models };
+  return { ...parts, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 /** Parts that methods reach although they are made after them: a worker runs tools that call methods, a listener serves them. */

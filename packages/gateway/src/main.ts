@@ -25,6 +25,8 @@ export interface RunningGateway extends AsyncDisposable {
   readonly url: string;
   /** Where the shared secret is kept, or which setting holds it. */
   readonly secretFrom: string;
+  /** SHA-256 of the certificate, for clients to pin; undefined without TLS. */
+  readonly tlsFingerprint: string | undefined;
   /** What whoever starts the gateway must see: print every line. */
   readonly warnings: readonly string[];
   readonly modelId: string;
@@ -52,13 +54,15 @@ export async function runGateway(options: GatewayOptions): Promise<RunningGatewa
     tools: createTools(),
     checkResults: env["PORTREEVE_CHECK_RESULTS"] === "1",
   });
-  const { url } = gateway.listener;
+  const { tlsFingerprint, listener } = gateway;
+  const { url } = listener;
   const runningFile = runningFileIn(stateDir);
-  await writeFile(runningFile, `${JSON.stringify({ url, pid: process.pid })}\n`, { mode: 0o600 });
+  await writeFile(runningFile, `${JSON.stringify({ url, pid: process.pid, tlsFingerprint })}\n`, { mode: 0o600 });
   const model = resolveDefaultModel(config.agents.entries["main"]?.model ?? config.agents.defaults.model, env);
   return {
     url,
     secretFrom: gateway.secretFrom,
+    tlsFingerprint,
     warnings: findWarnings(config.gateway),
     modelId: model.id,
     modelWhy: model.why,

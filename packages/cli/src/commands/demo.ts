@@ -106,7 +106,7 @@ async function accessTo(gateway: RunningGateway, folder: string): Promise<Access
   const secret = { value: (await readFile(secretFileIn(join(folder, "state")), "utf8")).trim(), onlyFor: undefined };
   const cliDir = join(folder, "cli");
   return new Access({
-    target: { url: gateway.url, secret: () => Promise.resolve(secret) },
+    target: { url: gateway.url, tlsFingerprint: gateway.tlsFingerprint, secret: () => Promise.resolve(secret) },
     device: () => openDeviceKey(join(cliDir, "device.pem")),
     tokens: openTokenStore(join(cliDir, "tokens.json")),
     version: manifest.version,

@@ -47,11 +47,12 @@ async function runInForeground(io: Io, flags: GatewayFlags): Promise<void> {
     ...(flags.port === undefined ? {} : { port: flags.port }),
     env: io.env,
   });
-  const { url, secretFrom, warnings, modelId, modelWhy } = gateway;
-  if (flags.json === true) writeJson(io, { url, secretFrom, warnings, model: modelId, why: modelWhy });
+  const { url, secretFrom, tlsFingerprint, warnings, modelId, modelWhy } = gateway;
+  if (flags.json === true) writeJson(io, { url, secretFrom, tlsFingerprint, warnings, model: modelId, why: modelWhy });
   else {
     const said = warnings.map((warning) => `WARNING  ${warning}\n`).join("");
-    writeLine(io, `${said}Gateway  ${url}\nSecret   ${secretFrom}\nModel    ${modelId} (${modelWhy})\nCtrl-C stops it.`);
+    const pin = tlsFingerprint === undefined ? "" : `TLS      sha256 ${tlsFingerprint}\n`;
+    writeLine(io, `${said}Gateway  ${url}\n${pin}Secret   ${secretFrom}\nModel    ${modelId} (${modelWhy})\nCtrl-C stops it.`);
   }
   await aborted(interrupted);
 }

@@ -1,5 +1,6 @@
 /** The gateway's one port: HTTP and WebSocket, guarded before anything is allocated, closed in order at the end. */
 import { createServer, type Server } from "node:http";
+import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
 import type { Health, HelloOk, SessionRow } from "@portreeve/protocol";
 import { limits } from "@portreeve/protocol";
 import type { Bus } from "../bus.ts";
@@ -18,6 +19,8 @@ import { Subscriptions } from "./subscriptions.ts";
 export interface ListenerDeps {
   readonly config: Config["gateway"];
   readonly keys: Pick<StateKeys, "gatewayKey">;
+  /** PEM; undefined serves plain text. */
+  readonly tls?: { readonly key: string; readonly cert: string } | undefined;
   readonly pairing: Pick<Pairing, "authenticate">;
   readonly dispatch: Dispatch;
   readonly bus: Bus;
@@ -58,6 +61,7 @@ export class ListenError extends Error {
 }
 
 const healthIntervalMs = 60_000;
+const tlsOptions = { minVersion: "TLSv1.2", handshakeTimeout: 10_000, ALPNProtocols: ["http/1.1"] } as const;
 
 /** Listens; resolves once connections are accepted. @throws ListenError */
 export async function openListener(deps: ListenerDeps): Promise<Listener> {
@@ -74,7 +78,11 @@ export async function openListener(deps: ListenerDeps): Promise<Listener> {
       () => ["health"],
     );
   };
-  const server = createServer(serverOptions, createRequestHandler({ config, clock, failing }));
+  const answer = createRequestHandler({ config, clock, failing });
+  const server =
+    deps.tls === undefined
+      ? createServer(serverOptions, answer)
+      : createTlsServer({ ...serverOptions, ...tlsOptions, ...deps.tls }, answer);
   server.on("upgrade", (request, socket, head) => door.upgrade({ request, socket, head }));
   await listen(server, config);
 
@@ -88,7 +96,7 @@ export async function openListener(deps: ListenerDeps): Promise<Listener> {
   beats.use(repeat(clock, healthIntervalMs, () => background(log, "tell health", tellHealth())));
 
   return {
-    url: urlOf(config, portOf(server)),
+    url: urlOf(config, portOf(server), deps.tls === undefined ? "ws" : "wss"),
     port: portOf(server),
     counts: () => door.counts(),
     connectedDevices: () => door.connectedDevices(),
@@ -104,7 +112,7 @@ export async function openListener(deps: ListenerDeps): Promise<Listener> {
   };
 }
 
-function listen(server: Server, config: Config["gateway"]): Promise<void> {
+function listen(server: Server | TlsServer, config: Config["gateway"]): Promise<void> {
   const { port, bind } = config;
   const host = bind === "loopback" ? "127.0.0.1" : bind === "lan" ? undefined : bind;
   return new Promise((resolve, reject) => {
@@ -142,14 +150,14 @@ function toListenError(error: NodeJS.ErrnoException, port: number, where: string
   }
 }
 
-function portOf(server: Server): number {
+function portOf(server: Server | TlsServer): number {
   const address = server.address();
   return typeof address === "object" && address !== null ? address.port : 0;
 }
 
-function urlOf({ bind }: Config["gateway"], port: number): string {
+function urlOf({ bind }: Config["gateway"], port: number, scheme: "ws" | "wss"): string {
   const host = bind === "loopback" || bind === "lan" ? "127.0.0.1" : bind;
-  return `ws://${host.includes(":") ? `[${host}]` : host}:${port}`;
+  return `${scheme}://${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
 function repeat(clock: Clock, everyMs: number, task: () => void): Disposable {

@@ -2,7 +2,14 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { type Arrival, type DoorConfig, guard, type OriginVerdict } from "./guard.ts";
 
-const config: DoorConfig = { bind: "loopback", publicUrl: undefined, trustedProxies: [], allowedOrigins: [], auth: { mode: "token" } };
+const config: DoorConfig = {
+  bind: "loopback",
+  publicUrl: undefined,
+  trustedProxies: [],
+  allowedOrigins: [],
+  auth: { mode: "token" },
+  tls: { mode: "off" },
+};
 const behindProxy: DoorConfig = { ...config, publicUrl: "https://gate.example/", trustedProxies: ["192.0.2.1", "2001:db8::1"] };
 
 function arrival(headers: Arrival["headers"] = {}, remoteAddress = "127.0.0.1"): Arrival {

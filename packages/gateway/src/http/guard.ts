@@ -6,6 +6,7 @@ import { readProxyIdentity, type ProxyIdentity } from "../kit/proxy-identity.ts"
 
 export type DoorConfig = Pick<Config["gateway"], "bind" | "publicUrl" | "trustedProxies" | "allowedOrigins"> & {
   readonly auth: Pick<Config["gateway"]["auth"], "mode" | "trustedProxy">;
+  readonly tls: Pick<Config["gateway"]["tls"], "mode">;
 };
 
 export interface Arrival {
@@ -115,7 +116,8 @@ function judgeOrigin(arrival: Arrival, config: DoorConfig, directLoopback: boole
   const listed = isOpen ? [] : config.allowedOrigins;
   const allowed = [...listed, ...(config.publicUrl === undefined ? [] : [config.publicUrl])].map(toOrigin);
   // A loopback origin is a page on the caller's machine, which is ours only for a direct peer.
-  if (own !== undefined && !isLoopback(own)) allowed.push(toOrigin(`http://${isIPv6(own) ? `[${own}]` : own}:${arrival.localPort}`));
+  if (own !== undefined && !isLoopback(own))
+    allowed.push(toOrigin(`${config.tls.mode === "off" ? "http" : "https"}://${isIPv6(own) ? `[${own}]` : own}:${arrival.localPort}`));
   return allowed.includes(url.origin) ? "allowed" : "foreign";
 }
 

@@ -70,9 +70,10 @@ export function createRequestHandler(deps: RequestHandlerDeps): RequestListener 
     return answers[path](passage.peer);
   };
 
+  const transport = deps.config.tls.mode === "off" ? {} : { "strict-transport-security": "max-age=31536000" };
   return (request, response) => {
     answer(request).then(
-      (reply) => send(response, reply),
+      (reply) => send(response, { ...reply, headers: { ...transport, ...reply.headers } }),
       () => send(response, { status: 500, body: "Internal Server Error" }),
     );
   };

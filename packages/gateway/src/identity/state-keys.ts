@@ -82,7 +82,7 @@ async function prepareFolder(stateDir: string, tightened: string[]): Promise<voi
 }
 
 /** The trimmed text of the key file; when there is none, a new one that is complete and on disk before it has its name. */
-async function openKeyFile(path: string, make: () => string, tightened: string[]): Promise<string> {
+export async function openKeyFile(path: string, make: () => string, tightened: string[]): Promise<string> {
   if (!(await exists(path))) await createKeyFile(path, make());
   const stat = await lstat(path);
   if (!stat.isFile()) throw new StateKeyError("STATE_DAMAGED", `${path} is not a regular file; remove it and start again`);

@@ -43,6 +43,20 @@ const gatewaySchema = z
           .optional(),
       })
       .prefault({}),
+    tls: z
+      .strictObject({
+        mode: z
+          .enum(["off", "generated", "files"])
+          .default("off")
+          .describe("`generated`: a self-signed certificate in the state folder, pinned by its fingerprint; `files`: your own."),
+        certFile: z.string().min(1).optional().describe("The certificate (PEM, with its chain), in mode `files`."),
+        keyFile: z.string().min(1).optional().describe("Its private key (PEM, mode 0600), in mode `files`."),
+        insecurePlaintext: z
+          .boolean()
+          .default(false)
+          .describe("Serve other machines without TLS: everything, secrets included, can be read on the way."),
+      })
+      .prefault({}),
     trustedProxies: z
       .array(z.union([z.ipv4(), z.ipv6()]))
       .default([])

@@ -11,10 +11,15 @@ export function assertMayStart(config: GatewayConfig): void {
 }
 
 /** What the person who starts the gateway must have seen. */
-export function findWarnings({ auth }: GatewayConfig): readonly string[] {
-  return auth.mode === "none"
-    ? ["Authentication is OFF (gateway.auth.mode is none): every program on this machine can pair itself and act as you."]
-    : [];
+export function findWarnings({ bind, auth, tls }: GatewayConfig): readonly string[] {
+  return [
+    ...(auth.mode === "none"
+      ? ["Authentication is OFF (gateway.auth.mode is none): every program on this machine can pair itself and act as you."]
+      : []),
+    ...(tls.mode === "off" && !isLoopbackBind(bind)
+      ? ["Connections from other machines are NOT encrypted (gateway.tls.insecurePlaintext): secrets can be read on the way."]
+      : []),
+  ];
 }
 
 /** Whether only this machine can reach the port. */
@@ -22,10 +27,13 @@ export function isLoopbackBind(bind: string): boolean {
   return bind === "loopback" || bind === "::1" || (isIP(bind) === 4 && bind.startsWith("127."));
 }
 
-function findProblem({ bind, auth, trustedProxies }: GatewayConfig): string | undefined {
+function findProblem({ bind, auth, tls, trustedProxies }: GatewayConfig): string | undefined {
   const { mode } = auth;
   if (mode === "none" && !isLoopbackBind(bind)) {
     return `gateway.auth.mode is none, which lets everyone in who reaches the port, and gateway.bind is ${bind}: set gateway.bind to loopback, or gateway.auth.mode to token`;
+  }
+  if (tls.mode === "off" && !tls.insecurePlaintext && !isLoopbackBind(bind)) {
+    return `gateway.bind is ${bind} and gateway.tls.mode is off, so secrets would cross the network readable: set gateway.tls.mode to generated, or gateway.tls.insecurePlaintext to true if something else encrypts`;
   }
   if (mode !== "password" && (auth.password !== undefined || auth.passwordFile !== undefined)) {
     return `a password is configured but gateway.auth.mode is ${mode}, which does not use it: set gateway.auth.mode to password, or remove the password`;

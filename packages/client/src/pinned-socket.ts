@@ -1,0 +1,67 @@
+/** A WebSocket to exactly one certificate, which Node's own WebSocket cannot have. Loaded only when a certificate is pinned. */
+import { connect, type TLSSocket } from "node:tls";
+import { WebSocket as PinnableWebSocket } from "ws";
+import { ConnectionError } from "./errors.ts";
+
+/**
+ * Opens a TLS connection, compares the certificate's SHA-256 with `fingerprint` (hex; case and colons do not matter) and only
+ * then speaks to it. The pin replaces the check of names and authorities.
+ * @throws ConnectionError `unproved` for another certificate or an address without TLS; `unreachable` when nothing answers.
+ */
+export async function openPinnedSocket(url: string, fingerprint: string, signal: AbortSignal): Promise<WebSocket> {
+  const address = URL.parse(url);
+  if (address?.protocol !== "wss:")
+    throw unproved(url, `A certificate is pinned for ${url}, which has none: expected an address that begins with wss://.`);
+  const tls = await openTls(url, address, signal);
+  const shown = tls.getPeerCertificate().fingerprint256;
+  if (normalise(shown) !== normalise(fingerprint)) {
+    tls.destroy();
+    throw unproved(
+      url,
+      `${url} shows another certificate than the pinned one (sha256 ${shown}). Nothing was sent to it. If the gateway's certificate was renewed, pin the fingerprint that it prints when it starts.`,
+    );
+  }
+  const socket = new PinnableWebSocket(url, { createConnection: () => tls, perMessageDeflate: false });
+  // It has the browser's interface, of which a connection uses what both have: events with data, code and reason, send, close.
+  return socket as unknown as WebSocket;
+}
+
+function openTls(url: string, address: URL, signal: AbortSignal): Promise<TLSSocket> {
+  const host = address.hostname.replace(/^\[(.*)\]$/, "$1");
+  const servername = /^[\d.]+$|:/.test(host) ? {} : { servername: host };
+  const socket = connect({
+    host,
+    port: Number(address.port || 443),
+    rejectUnauthorized: false,
+    ALPNProtocols: ["http/1.1"],
+    ...servername,
+  });
+  return new Promise((resolve, reject) => {
+    const settle = (act: () => void): void => {
+      signal.removeEventListener("abort", onAbort);
+      act();
+    };
+    const onAbort = (): void => {
+      socket.destroy();
+      reject(signal.reason);
+    };
+    signal.addEventListener("abort", onAbort, { once: true });
+    socket.once("secureConnect", () => settle(() => resolve(socket)));
+    socket.once("error", (cause) =>
+      settle(() =>
+        reject(new ConnectionError("unreachable", `No gateway answers at ${url} over TLS.`, { phase: "connecting", url, cause })),
+      ),
+    );
+  });
+}
+
+function unproved(url: string, message: string): ConnectionError {
+  return new ConnectionError("unproved", message, { phase: "connecting", url });
+}
+
+function normalise(fingerprint: string): string {
+  return fingerprint
+    .replace(/^sha256[:/ ]?/i, "")
+    .replaceAll(":", "")
+    .toLowerCase();
+}
