@@ -141,8 +141,8 @@ const mutants: readonly Mutant[] = [
     file: "packages/gateway/src/kit/exposure.ts",
     from: 'if (tls.mode === "off" && !tls.insecurePlaintext && !isLoopbackBind(bind)) {',
     to: 'if (tls.mode === "off" && !tls.insecurePlaintext && bind === "") {',
-    killedBy: "^beyond loopback a gateway",
-    within: tlsTest,
+    killedBy: "^plain text on",
+    within: "packages/gateway/src/kit/exposure.test.ts",
   },
   {
     what: "a pinned client speaks to any certificate",
