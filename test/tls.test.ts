@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
 import { ConnectionError, createDeviceKey, GatewayClient } from "@portreeve/client";
-import { openHome } from "./support/cli.ts";
+import { openHome, runCli } from "./support/cli.ts";
 import { startGateway, type TestGateway } from "./support/start-gateway.ts";
 import { openWire } from "./support/wire-client.ts";
 
@@ -117,4 +117,25 @@ test("the command line finds the pin of its home's gateway, and takes another by
 
   assert.deepEqual([own.code, named.code, wrong.code], [0, 0, 4], own.err + named.err);
   assert.match(wrong.err, /shows another certificate than the pinned one/);
+});
+
+test("a pin that was named once is kept for its address, and a wrong one is not", async () => {
+  await using gateway = await startGateway({ config: generated });
+  const path = await mkdtemp(join(tmpdir(), "portreeve-pins-"));
+  try {
+    const list = (...args: readonly string[]) =>
+      runCli(["devices", "list", "--url", gateway.url, "--token", gateway.token, ...args], { PORTREEVE_HOME: path });
+
+    const codes = [
+      (await list()).code,
+      (await list("--tls-fingerprint", other)).code,
+      (await list()).code,
+      (await list("--tls-fingerprint", gateway.gateway.tlsFingerprint ?? "")).code,
+      (await list()).code,
+    ];
+
+    assert.deepEqual(codes, [3, 4, 3, 0, 0]);
+  } finally {
+    await rm(path, { recursive: true, force: true });
+  }
 });

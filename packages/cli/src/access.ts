@@ -23,6 +23,8 @@ export interface AccessOptions {
   readonly device: () => Promise<DeviceKey>;
   readonly tokens: TokenStore;
   readonly version: string;
+  /** After a connection to the named certificate was opened: keeps the pin for the next time. */
+  readonly keepPin?: (() => Promise<void>) | undefined;
 }
 
 export class Access {
@@ -99,10 +101,13 @@ export class Access {
     }
   }
 
-  #connect(device: DeviceKey | undefined, present: (gatewayKey: string | undefined) => Promise<Presentation>): Promise<GatewayClient> {
+  async #connect(
+    device: DeviceKey | undefined,
+    present: (gatewayKey: string | undefined) => Promise<Presentation>,
+  ): Promise<GatewayClient> {
     this.#socketsOpened += 1;
     const client: ClientInfo = { id: "cli", mode: "cli", version: this.#options.version, platform: process.platform };
-    return GatewayClient.open({
+    const opened = await GatewayClient.open({
       url: this.#options.target.url,
       tlsFingerprint: this.#options.target.tlsFingerprint,
       client,
@@ -111,6 +116,8 @@ export class Access {
       reconnect: false,
       present: ({ gatewayKey }) => present(gatewayKey),
     });
+    await this.#options.keepPin?.();
+    return opened;
   }
 
   async #secretFor(gatewayKey: string | undefined): Promise<Credential> {

@@ -1,12 +1,12 @@
 /** What every command that talks to a gateway shares: its flags, and a connection from them. */
 import { join } from "node:path";
-import { openDeviceKey, openTokenStore } from "@portreeve/client";
+import { openDeviceKey, openPinStore, openTokenStore } from "@portreeve/client";
 import { findHome, makePrivateFolder } from "@portreeve/gateway/home";
 import { InvalidArgumentError, type Command } from "commander";
 import manifest from "../package.json" with { type: "json" };
 import { Access } from "./access.ts";
 import type { Io } from "./output.ts";
-import { findTarget, readHome, type TargetFlags } from "./target.ts";
+import { findTarget, pinFileIn, readHome, type TargetFlags } from "./target.ts";
 
 export interface ConnectingFlags extends TargetFlags {
   readonly json?: boolean;
@@ -18,14 +18,17 @@ export function connecting(command: Command): Command {
     .option("--json", "print JSON; errors too, on standard error")
     .option("--url <url>", "the gateway's address, ws:// or wss://")
     .option("--token <secret>", "the gateway's shared secret")
-    .option("--tls-fingerprint <sha256>", "the only certificate to accept, as the gateway prints it at its start");
+    .option("--tls-fingerprint <sha256>", "the only certificate to accept, as the gateway prints it at its start; kept for its address");
 }
 
 /** The way to the gateway that flags, environment and home name. Connects to nothing yet. */
 export async function findAccess(io: Io, flags: TargetFlags): Promise<Access> {
   const home = findHome(io.env);
+  const target = await findTarget(flags, io.env, readHome(home));
+  const pin = flags.tlsFingerprint;
   return new Access({
-    target: await findTarget(flags, io.env, readHome(home)),
+    target,
+    ...(pin === undefined ? {} : { keepPin: () => openPinStore(pinFileIn(home)).save(target.url, pin) }),
     device: async () => {
       await makePrivateFolder(home.cliDir);
       return openDeviceKey(join(home.cliDir, "device.pem"));

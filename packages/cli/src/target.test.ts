@@ -19,6 +19,7 @@ function homeOf({ running, config = {}, secret, key }: KnownHome): HomeFacts {
     running: () => Promise.resolve(running === undefined ? undefined : { url: running }),
     config: () => Promise.resolve(config),
     secret: () => Promise.resolve(secret),
+    pin: () => Promise.resolve(undefined),
     gatewayKey: () => Promise.resolve(key),
   };
 }

@@ -5,6 +5,7 @@
 import { createPublicKey } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import { openPinStore } from "@portreeve/client";
 import { runningFileIn, type Home } from "@portreeve/gateway/home";
 
 export interface Target {
@@ -29,6 +30,8 @@ export interface HomeFacts {
   config(): Promise<{ readonly port?: number | undefined; readonly bind?: string | undefined; readonly token?: string | undefined }>;
   /** The generated secret. */
   secret(): Promise<string | undefined>;
+  /** The certificate that was pinned for `url` before. */
+  pin(url: string): Promise<string | undefined>;
   /** The public key of the gateway whose state is in this home. */
   gatewayKey(): Promise<string | undefined>;
 }
@@ -60,6 +63,7 @@ export function readHome(home: Home): HomeFacts {
     running: () => readRunning(runningFileIn(home.stateDir)),
     config: () => readAddress(home.configFile),
     secret: async () => (await findText(home.secretFile))?.trim(),
+    pin: (url) => openPinStore(pinFileIn(home)).find(url),
     gatewayKey: async () => publicKeyOf(await findText(join(home.stateDir, "gateway-key.pem"))),
   };
 }
@@ -73,7 +77,12 @@ async function findPin(
   if (flag !== undefined || !url.startsWith("wss:")) return flag;
   if (url === envUrl && env["PORTREEVE_TLS_FINGERPRINT"]) return env["PORTREEVE_TLS_FINGERPRINT"];
   const running = await home.running();
-  return running?.url === url ? running.tlsFingerprint : undefined;
+  return running?.url === url ? running.tlsFingerprint : await home.pin(url);
+}
+
+/** Where this terminal keeps the certificates it was told to pin. */
+export function pinFileIn(home: Home): string {
+  return join(home.cliDir, "tls-pins.json");
 }
 
 function withSecret(at: Pick<Target, "url" | "tlsFingerprint">, value: string): Target {

@@ -26,4 +26,5 @@ export {
   type SpawnByCallsOutcome,
 } from "./lifecycle.ts";
 export type { RequestOptions, SeqGap } from "./link.ts";
+export { openPinStore, type PinStore } from "./pin-store.ts";
 export { openTokenStore, type TokenOwner, type TokenStore } from "./token-store.ts";

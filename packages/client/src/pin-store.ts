@@ -1,0 +1,46 @@
+/** Certificates a person pinned, on disk, each under the address it belongs to. */
+import { isRecord } from "@portreeve/protocol/wire";
+import { findPrivateFile, writePrivateFile } from "./private-file.ts";
+
+export interface PinStore {
+  find(url: string): Promise<string | undefined>;
+  save(url: string, fingerprint: string): Promise<void>;
+}
+
+/**
+ * Pins in `file` (JSON, 0600, replaced atomically).
+ * @throws Error from every method when the file is not what this module writes.
+ */
+export function openPinStore(file: string): PinStore {
+  const read = async (): Promise<Readonly<Record<string, unknown>>> => parsePins(await findPrivateFile(file), file);
+  return {
+    async find(url) {
+      const pins = await read();
+      const pin = Object.hasOwn(pins, hostOf(url)) ? pins[hostOf(url)] : undefined;
+      return typeof pin === "string" ? pin : undefined;
+    },
+    async save(url, fingerprint) {
+      const pins = await read();
+      await writePrivateFile(file, `${JSON.stringify({ version: 1, pins: { ...pins, [hostOf(url)]: fingerprint } }, undefined, 2)}\n`);
+    },
+  };
+}
+
+/** `host:port`: TLS is a port's affair, not a path's. */
+function hostOf(url: string): string {
+  const { hostname, port } = new URL(url);
+  return `${hostname}:${port || "443"}`;
+}
+
+function parsePins(text: string | undefined, file: string): Readonly<Record<string, unknown>> {
+  if (text === undefined) return {};
+  const expected = `${file}: expected the pins that this program wrote. Delete the file and name the fingerprint again.`;
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (error) {
+    throw new Error(expected, { cause: error });
+  }
+  if (!isRecord(json) || json["version"] !== 1 || !isRecord(json["pins"])) throw new Error(expected);
+  return json["pins"];
+}
