@@ -54,7 +54,7 @@ export interface CallOptions<N extends MethodName> {
 
 /** One interface for every caller: the socket client, and the gateway's own tools with a principal behind it. */
 export interface Caller {
-  /** Resolves with the final result; rejects with a ProtocolError. */
+  /** Resolves with the final result; rejects with a ProtocolError, or, over a network, with the error of a connection that gave no answer. */
   call<N extends MethodName>(name: N, params: ParamsInput<N>, options?: CallOptions<N>): Promise<Result<N>>;
 }
 
