@@ -192,7 +192,9 @@ async function approve(
   if (row === undefined || row.state !== "pending" || row.expires_at_ms <= nowMs) return { kind: "unknown" };
 
   const request = toPairingRecord(row);
-  const needs = request.roles.some((role) => role !== "operator") ? [...request.scopes, "operator.admin"] : request.scopes;
+  const kept = request.roles.includes("operator") ? await keptScopes(tx, request, "operator") : [];
+  const granted = [...request.scopes, ...kept];
+  const needs = request.roles.some((role) => role !== "operator") ? [...granted, "operator.admin"] : granted;
   const beyond = needs.find((scope) => !coversAll(approver.scopes, [scope]));
   if (beyond !== undefined) return { kind: "exceeds-approver", scope: beyond };
 
@@ -219,7 +221,8 @@ async function grant(
   nowMs: number,
 ): Promise<DeviceRecord> {
   const before = await tx.selectFrom("devices").selectAll().where("device_id", "=", ask.deviceId).executeTakeFirst();
-  const isSameKey = before?.public_key === ask.publicKey;
+  const earlier = new Map<string, readonly string[]>();
+  for (const role of ask.roles) earlier.set(role, await keptScopes(tx, ask, role));
   const facts = toDeviceColumns(ask);
   const times = { created_at_ms: before?.created_at_ms ?? nowMs, approved_at_ms: nowMs, approved_via: ask.approvedVia };
   await tx
@@ -234,7 +237,7 @@ async function grant(
       .where("device_id", "=", ask.deviceId)
       .where("role", "=", role)
       .executeTakeFirst();
-    const kept = isSameKey && held !== undefined && held.revoked_at_ms === null ? (toGrant(held)?.scopes ?? []) : [];
+    const kept = earlier.get(role) ?? [];
     const row = {
       scopes: JSON.stringify(role === "operator" ? normaliseScopes([...kept, ...ask.scopes]) : []),
       generation: (held?.generation ?? 0) + 1,
@@ -251,6 +254,24 @@ async function grant(
   const state = await findState(tx, ask.deviceId);
   if (state.kind !== "paired") throw new Error(`device ${ask.deviceId} cannot be read back after its approval`);
   return state.device;
+}
+
+/** What an approval hands back of before: the live scopes of the role, when the same key held them. */
+async function keptScopes(
+  tx: Kysely<Database>,
+  ask: Pick<DeviceFacts, "deviceId" | "publicKey">,
+  role: string,
+): Promise<readonly string[]> {
+  const held = await tx
+    .selectFrom("device_grants")
+    .innerJoin("devices", "devices.device_id", "device_grants.device_id")
+    .selectAll("device_grants")
+    .where("device_grants.device_id", "=", ask.deviceId)
+    .where("devices.public_key", "=", ask.publicKey)
+    .where("device_grants.role", "=", role)
+    .where("device_grants.revoked_at_ms", "is", null)
+    .executeTakeFirst();
+  return held === undefined ? [] : (toGrant(held)?.scopes ?? []);
 }
 
 async function resolve(tx: Kysely<Database>, requestId: string, state: PairingRequestRow["state"]): Promise<void> {
