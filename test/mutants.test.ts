@@ -16,8 +16,8 @@ const mutants: readonly Mutant[] = [
   {
     what: "the launch of a child carries admin",
     file: principal,
-    from: "return { scopes: attenuate(parent, runScopes), owner: false, depth: parentDepth + 1 };",
-    to: 'return { scopes: ["operator.admin"], owner: true, depth: parentDepth + 1 };',
+    from: "return toRun(attenuate(authorityOf(parent), { ...launch, depth: depthOf(parent) + 1 }));",
+    to: 'return { scopes: ["operator.admin"], owner: true, depth: depthOf(parent) + 1 };',
     killedBy: "^6\\.",
   },
   {
@@ -58,8 +58,8 @@ const mutants: readonly Mutant[] = [
   {
     what: "an empty set of scopes means everything the caller has",
     file: principal,
-    from: 'return principal.kind === "lifecycle" ? principal : { ...principal, scopes: attenuate(principal, scopes) };',
-    to: 'return principal.kind === "lifecycle" || scopes.length === 0 ? principal : { ...principal, scopes: attenuate(principal, scopes) };',
+    from: 'return principal.kind === "lifecycle" ? principal',
+    to: 'return principal.kind === "lifecycle" || scopes.length === 0 ? principal',
     killedBy: "^9\\.",
   },
   {
@@ -72,15 +72,15 @@ const mutants: readonly Mutant[] = [
   {
     what: "a run that has ended may spawn",
     file: "packages/gateway/src/store/sql/admission.ts",
-    from: 'parentRun?.status !== "running") return { kind: "parent-ended" };',
-    to: 'parentRun === undefined) return { kind: "parent-ended" };',
+    from: 'parentRun?.status !== "running"',
+    to: "parentRun === undefined",
     killedBy: "^11\\. a run that has ended",
   },
   {
     what: "a run carries its starter's whole authority",
     file: principal,
-    from: "return { scopes: attenuate(starter, runScopes), owner: isPerson",
-    to: "return { scopes: starter.scopes, owner: isPerson",
+    from: "const launch = { ...unlimited, scopes: runScopes,",
+    to: 'const launch = { ...unlimited, scopes: ["operator.admin"],',
     killedBy: "^11\\. a run inherits",
   },
 ];
