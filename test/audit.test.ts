@@ -5,9 +5,10 @@ import { createDispatch } from "../packages/gateway/src/dispatch/dispatch.ts";
 import type { Handlers } from "../packages/gateway/src/dispatch/types.ts";
 import { createIds } from "../packages/gateway/src/kit/ids.ts";
 import { secretPrincipal } from "../packages/gateway/src/principal/principal.ts";
+import { script } from "./support/script.ts";
 import { startGateway, type TestGateway } from "./support/start-gateway.ts";
 import { tamper } from "./support/stored-pairing.ts";
-import { connectWire, createWireKey, openWire, refusedConnect } from "./support/wire-client.ts";
+import { connectParams, connectWire, createWireKey, openWire, refusedConnect } from "./support/wire-client.ts";
 
 /** Stops every write of `table` until the gateway ends. */
 function stop(gw: TestGateway, table: string): void {
@@ -89,3 +90,79 @@ test("when refusals cannot be written down, refusing and serving go on", async (
   assert.equal(ok, true);
   assert.equal(gw.logLines.filter(({ message }) => message.startsWith("refusals could not be written")).length, 1);
 });
+
+/** Everything a grant could leave behind. */
+async function standing(gw: TestGateway): Promise<unknown> {
+  const { paired, pending } = await gw.gateway.store.devices.list(Date.now());
+  const { tasks, sessions } = await gw.callerWith("operator.read").call("status", {});
+  const audit = await gw.gateway.store.audit.list(100);
+  return { paired, pending: pending.map(({ requestId }) => requestId), tasks, sessions: sessions.count, audit };
+}
+
+interface GrantCase {
+  /** Makes what the grant needs; answers the attempt, which resolves with the refusal's code or `granted`. */
+  readonly prepare: (gw: TestGateway) => Promise<() => Promise<unknown>>;
+  readonly kind: string;
+}
+
+const outcomeOf = (attempt: Promise<unknown>): Promise<unknown> =>
+  attempt.then(
+    () => "granted",
+    (error: unknown) => (error instanceof Error && "code" in error ? error.code : error),
+  );
+
+const grants: Readonly<Record<string, GrantCase>> = {
+  "a silent pairing": {
+    kind: "device.paired",
+    prepare: (gw) => {
+      const ask = { key: createWireKey(), token: gw.token, scopes: ["operator.read"] };
+      const attempt = async (): Promise<unknown> => {
+        await using wire = await openWire(gw.url);
+        const { error } = await wire.request("connect", connectParams(wire, ask) as Record<string, unknown>);
+        return error === undefined ? "granted" : error.details?.["code"];
+      };
+      return Promise.resolve(attempt);
+    },
+  },
+  "an approval": {
+    kind: "device.approved",
+    prepare: async (gw) => {
+      const key = createWireKey();
+      await (await connectWire(gw.url, { key, token: gw.token, scopes: ["operator.read"] }))[Symbol.asyncDispose]();
+      const { error } = await refusedConnect(gw.url, { key, token: gw.token, scopes: ["operator.admin"] });
+      const requestId = String(error.details?.["requestId"]);
+      return () => outcomeOf(gw.callerWith("operator.admin").call("device.pair.approve", { requestId }));
+    },
+  },
+  "a spawn": {
+    kind: "run.spawned",
+    prepare: (gw) =>
+      Promise.resolve(() => {
+        const task = script("x", { say: "y" });
+        return outcomeOf(gw.callerWith("operator.write").call("subagents.spawn", { task, idempotencyKey: "k" }));
+      }),
+  },
+  "an owner's run": {
+    kind: "run.started-as-owner",
+    prepare: (gw) =>
+      Promise.resolve(() => outcomeOf(gw.callerWith("operator.admin").call("agent", { message: "hello", idempotencyKey: "k" }))),
+  },
+};
+
+for (const [name, { kind, prepare }] of Object.entries(grants)) {
+  test(`${name} that cannot be written down is not made, is a typed error, and can be made once it can`, async () => {
+    await using gw = await startGateway();
+    const attempt = await prepare(gw);
+    const before = await standing(gw);
+
+    stop(gw, "audit");
+    const refused = await attempt();
+    const after = await standing(gw);
+    tamper(gw.stateDir, "drop trigger no_audit");
+    const granted = await attempt();
+
+    assert.deepEqual([refused, granted], ["INTERNAL", "granted"]);
+    assert.deepEqual(after, before);
+    assert.equal((await gw.gateway.store.audit.list(100)).at(-1)?.kind, kind);
+  });
+}
