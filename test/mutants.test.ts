@@ -5,8 +5,10 @@ import { copyProject, type Mutation } from "./support/mutant.ts";
 
 interface Mutant extends Mutation {
   readonly what: string;
-  /** A pattern of test names in `test/invariants.test.ts`. */
+  /** A pattern of test names in `tests`. */
   readonly killedBy: string;
+  /** Default: `test/invariants.test.ts`. */
+  readonly tests?: string;
 }
 
 const principal = "packages/gateway/src/principal/principal.ts";
@@ -83,14 +85,32 @@ const mutants: readonly Mutant[] = [
     to: 'const launch = { ...unlimited, scopes: ["operator.admin"],',
     killedBy: "^11\\. a run inherits",
   },
+  {
+    what: "an approval leaves no row in the audit",
+    file: "packages/gateway/src/store/sql/audit.ts",
+    from: 'const last = await tx.selectFrom("audit")',
+    to: 'if (entry.kind === "device.approved") return;\n  const last = await tx.selectFrom("audit")',
+    killedBy: "^an approval that cannot be written down",
+    tests: "test/audit.test.ts",
+  },
+  {
+    what: "whoever is refused waits for the count",
+    file: "packages/gateway/src/dispatch/dispatch.ts",
+    from: "deps.countRefusal({",
+    to: "await deps.countRefusal({",
+    killedBy: "^a count that never ends",
+    tests: "test/audit.test.ts",
+  },
 ];
+
+const invariants = "test/invariants.test.ts";
 
 test("every broken guard is noticed by the test that stands for it", { timeout: 600_000 }, async (t) => {
   await using copy = await copyProject();
 
-  for (const { what, killedBy, ...mutation } of mutants) {
+  for (const { what, killedBy, tests = invariants, ...mutation } of mutants) {
     await t.test(what, async () => {
-      const { failed, ran } = await copy.run("test/invariants.test.ts", killedBy, mutation);
+      const { failed, ran } = await copy.run(tests, killedBy, mutation);
 
       assert.ok(ran > 0, `no test is named ${killedBy}`);
       assert.ok(failed.length > 0, `all ${ran} tests named ${killedBy} stayed green`);
@@ -98,9 +118,11 @@ test("every broken guard is noticed by the test that stands for it", { timeout: 
   }
 
   await t.test("without a change all of them are green", async () => {
-    const { failed, ran } = await copy.run("test/invariants.test.ts", mutants.map((mutant) => mutant.killedBy).join("|"));
+    for (const [file, own] of Map.groupBy(mutants, ({ tests = invariants }) => tests)) {
+      const { failed, ran } = await copy.run(file, own.map((mutant) => mutant.killedBy).join("|"));
 
-    assert.deepEqual(failed, []);
-    assert.ok(ran >= 8);
+      assert.deepEqual(failed, [], file);
+      assert.ok(ran >= new Set(own.map((mutant) => mutant.killedBy)).size, file);
+    }
   });
 });

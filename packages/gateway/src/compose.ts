@@ -1,5 +1,6 @@
 /** The composition root: the only file that constructs implementations. Reads top to bottom. */
 import { type Caller, mainKey, mainSessionKey } from "@portreeve/protocol";
+import { createRefusalCounter } from "./audit/refusal-counter.ts";
 import { Bus } from "./bus.ts";
 import { openListener, type Listener } from "./connection/listener.ts";
 import { createCaller } from "./dispatch/caller.ts";
@@ -64,6 +65,7 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   const keys = await openStateKeys(stateDir, { configuredSecret: config.gateway.auth.token, env });
   if (keys.tightened.length > 0) log.warn({ paths: keys.tightened }, "permissions were too wide and have been narrowed");
   const store = resources.use(await openStore(stateDir, ids));
+  const refusals = resources.use(createRefusalCounter({ store: store.refusals, clock, log }));
   const bus = new Bus();
   const models = createModels({ providers: config.models.providers, defaultModel: config.agents.defaults.model, env, clock });
   const agents = agentFacts(options, models);
@@ -76,7 +78,7 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   const late: LateParts = {};
   const handlerDeps = createHandlerDeps(options, { store, bus, agents, late });
   const handlers = createHandlers(handlerDeps, { pairing, connectedDevices: () => late.listener?.connectedDevices() ?? new Set() });
-  const dispatch = createDispatch({ handlers, log, ids, checkResults: options.checkResults });
+  const dispatch = createDispatch({ handlers, log, ids, countRefusal: refusals.count, checkResults: options.checkResults });
   const callerFor = (principal: Principal): Caller => createCaller(dispatch, principal);
 
   const { maxSpawnDepth, maxConcurrent: maxConcurrentChildren, archiveAfterMinutes } = config.agents.defaults.subagents;
@@ -95,6 +97,7 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
       clock,
       log,
       ids,
+      countRefusal: refusals.count,
       version: options.version,
       paths: { configPath: options.configFile, stateDir },
       health: () => readHealth(handlerDeps),

@@ -1,7 +1,7 @@
 /** One socket's life: challenge, handshake, then requests in and answers and events out, until it closes. */
 import { limits, ProtocolError } from "@portreeve/protocol";
 import type { WebSocket } from "ws";
-import type { ConnectionHandle, Dispatch } from "../dispatch/types.ts";
+import type { ConnectionHandle, CountRefusal, Dispatch } from "../dispatch/types.ts";
 import type { OriginVerdict, Peer } from "../http/guard.ts";
 import type { Pairing } from "../identity/pairing.ts";
 import type { GatewayKey } from "../identity/state-keys.ts";
@@ -11,6 +11,7 @@ import { background, type Log } from "../kit/log.ts";
 import type { Principal } from "../principal/principal.ts";
 import { stepHandshake, type Handshake, type HandshakeInput, type HandshakeOutput } from "./handshake.ts";
 import type { GatherHello } from "./hello.ts";
+import { atDoor, toRefusal } from "./handshake-refusal.ts";
 import { Outbound, type OutgoingEvent } from "./outbound.ts";
 import { Requests } from "./requests.ts";
 import { wireVersions, type HelloFacts, type WireVersion } from "./versions/wire-version.ts";
@@ -23,6 +24,7 @@ export interface ConnectionDeps {
   readonly clock: Clock;
   readonly ids: Ids;
   readonly log: Log;
+  readonly countRefusal: CountRefusal;
 }
 
 export interface ConnectionEvents {
@@ -178,10 +180,12 @@ export class Connection implements ConnectionHandle {
       case "refuse": {
         const version = wireVersions[output.version];
         this.#deps.log.debug({ connId: this.connId, peer: this.#peer.address, code: output.error.code }, "connection refused");
+        this.#deps.countRefusal(toRefusal(output.error, this.#peer.address));
         this.#outbound.refuse(output.requestId, version.error(output.error));
         return this.close(output.closeCode, version.closeReason(output.error));
       }
       case "close":
+        if (output.reason !== "") this.#deps.countRefusal({ ...atDoor(this.#peer.address), rule: "INVALID_HANDSHAKE" });
         return this.close(output.code, output.reason);
     }
   }

@@ -5,6 +5,7 @@ import { limits } from "@portreeve/protocol";
 import { WebSocketServer } from "ws";
 import { guard, type DoorConfig } from "../http/guard.ts";
 import { Connection, type ConnectionDeps } from "./connection.ts";
+import { atDoor } from "./handshake-refusal.ts";
 import type { Subscriptions } from "./subscriptions.ts";
 
 export interface DoorDeps {
@@ -53,11 +54,17 @@ export class Door {
   upgrade({ request, socket, head }: Upgrade): void {
     const { remoteAddress, localAddress, localPort } = request.socket;
     const passage = guard({ remoteAddress, localAddress, localPort, headers: request.headers }, this.#deps.config, false);
-    if (passage.kind === "refused") return refuseUpgrade(socket, passage.status, JSON.stringify({ error: passage.error }));
+    if (passage.kind === "refused") {
+      this.#deps.connection.countRefusal({ ...atDoor(remoteAddress ?? "unknown"), rule: passage.error.type });
+      return refuseUpgrade(socket, passage.status, JSON.stringify({ error: passage.error }));
+    }
     if (this.#isClosing) return refuseUpgrade(socket, 503, "The gateway is stopping");
     const { address } = passage.peer;
     const waiting = this.#unauthenticated.get(address) ?? 0;
-    if (waiting >= limits.unauthenticatedSocketsPerPeer) return refuseUpgrade(socket, 503, "Too many unauthenticated sockets");
+    if (waiting >= limits.unauthenticatedSocketsPerPeer) {
+      this.#deps.connection.countRefusal({ ...atDoor(address), rule: "too_many_sockets" });
+      return refuseUpgrade(socket, 503, "Too many unauthenticated sockets");
+    }
 
     const budget = new ByteBudget(socket, limits.preauthBytes);
     this.#server.handleUpgrade(request, socket, head, (webSocket) => {

@@ -3,7 +3,7 @@ import { createServer, type Server } from "node:http";
 import type { Health, HelloOk, SessionRow } from "@portreeve/protocol";
 import { limits } from "@portreeve/protocol";
 import type { Bus } from "../bus.ts";
-import type { Dispatch } from "../dispatch/types.ts";
+import type { CountRefusal, Dispatch } from "../dispatch/types.ts";
 import { createRequestHandler, serverOptions } from "../http/server.ts";
 import type { Pairing } from "../identity/pairing.ts";
 import type { StateKeys } from "../identity/state-keys.ts";
@@ -24,6 +24,7 @@ export interface ListenerDeps {
   readonly clock: Clock;
   readonly ids: Ids;
   readonly log: Log;
+  readonly countRefusal: CountRefusal;
   /** Of the gateway's package. */
   readonly version: string;
   readonly paths: { readonly configPath: string; readonly stateDir: string };
@@ -59,10 +60,19 @@ const healthIntervalMs = 60_000;
 
 /** Listens; resolves once connections are accepted. @throws ListenError */
 export async function openListener(deps: ListenerDeps): Promise<Listener> {
-  const { config, clock, bus, log, ids } = deps;
+  const { config, clock, bus, log, ids, countRefusal } = deps;
   const health = createHealthFeed(deps.health);
   const hello = createHello({ ...deps, health, serverVersion: deps.version, bootId: ids.uuid(), authMode: config.auth.mode });
-  const connection = { pairing: deps.pairing, dispatch: deps.dispatch, gatewayKey: deps.keys.gatewayKey, hello, clock, ids, log };
+  const connection = {
+    pairing: deps.pairing,
+    dispatch: deps.dispatch,
+    gatewayKey: deps.keys.gatewayKey,
+    hello,
+    clock,
+    ids,
+    log,
+    countRefusal,
+  };
   const subscriptions = new Subscriptions({ bus, clock, log, rowOf: deps.rowOf });
   const door = new Door({ config, connection, subscriptions });
   const failing = async (): Promise<readonly string[]> => {

@@ -9,6 +9,7 @@ import { createAuditStore } from "./sql/audit.ts";
 import { createDeviceStore } from "./sql/devices.ts";
 import { createDialect, openDatabase } from "./sql/dialect.ts";
 import { migrate } from "./sql/migrate.ts";
+import { createRefusalStore } from "./sql/refusals.ts";
 import { createRunStore } from "./sql/runs.ts";
 import type { Database } from "./sql/schema.ts";
 import { createSessionStore } from "./sql/sessions.ts";
@@ -49,6 +50,7 @@ export async function openStoreFile(file: string, ids: Ids, onClose: () => void 
   return {
     devices: createDeviceStore(db, queue),
     audit: createAuditStore(db),
+    refusals: createRefusalStore(db, queue),
     sessions: createSessionStore(db, queue, ids),
     runs: createRunStore(db, queue, ids),
     async [Symbol.asyncDispose]() {

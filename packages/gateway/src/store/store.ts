@@ -5,11 +5,13 @@
  */
 import type { Message, RunStatus, Usage } from "@portreeve/protocol";
 import type { RunAuthority } from "../principal/principal.ts";
+import type { AuditStore, RefusalStore } from "./audit-store.ts";
 import type { Completion, JournalEntry, Outcome } from "./journal.ts";
 
 export interface Store extends AsyncDisposable {
   readonly devices: DeviceStore;
   readonly audit: AuditStore;
+  readonly refusals: RefusalStore;
   readonly sessions: SessionStore;
   readonly runs: RunStore;
 }
@@ -118,27 +120,6 @@ export interface DeviceStore {
   ): Promise<{ readonly kind: "rejected"; readonly deviceId: string } | { readonly kind: "unknown" }>;
   markSeen(deviceId: string, nowMs: number): Promise<void>;
   counts(nowMs: number): Promise<{ readonly requestsCreated: number; readonly pending: number }>;
-}
-
-// ---- audit
-
-export interface AuditRow {
-  readonly seq: number;
-  readonly atMs: number;
-  readonly kind: string;
-  /** The principal that caused it. */
-  readonly actor: string;
-  /** What it was done to: a device id, a run id. */
-  readonly subject: string;
-  readonly facts: Readonly<Record<string, unknown>>;
-  readonly hash: string;
-}
-
-export interface AuditStore {
-  /** Newest last. Grants are appended by the store methods that make them, in the same transaction. */
-  list(limit: number): Promise<readonly AuditRow[]>;
-  /** The first row whose hash does not follow from the one before, or undefined when the chain holds. */
-  findBreak(): Promise<number | undefined>;
 }
 
 // ---- sessions

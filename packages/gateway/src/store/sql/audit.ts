@@ -1,7 +1,7 @@
 /** The audit table: append-only, each row hashed over the one before. */
 import { createHash } from "node:crypto";
 import type { Kysely } from "kysely";
-import type { AuditRow, AuditStore } from "../store.ts";
+import type { AuditRow, AuditStore } from "../audit-store.ts";
 import type { AuditTableRow, Database } from "./schema.ts";
 
 export interface AuditEntry {

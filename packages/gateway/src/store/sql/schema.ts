@@ -68,6 +68,14 @@ export interface AuditTableRow {
   hash: string;
 }
 
+export interface RefusalRow {
+  minute_ms: number;
+  principal: string;
+  method: string;
+  rule: string;
+  count: number;
+}
+
 export interface SessionTableRow {
   session_key: string;
   session_id: string;
@@ -154,6 +162,7 @@ export interface Database {
   refused_keys: RefusedKeyRow;
   counters: CounterRow;
   audit: AuditTableRow;
+  refusals: RefusalRow;
   sessions: SessionTableRow;
   messages: MessageRow;
   runs: RunTableRow;
