@@ -10,6 +10,8 @@ import { migrations } from "../packages/gateway/src/store/sql/migrate.ts";
 import { openStore, StateFolderError } from "../packages/gateway/src/store/sqlite.ts";
 
 const schemas = ["001"];
+/** In no release: they get a fixture with it. */
+const unreleased = ["004"];
 const fixtureTimeMs = 1_760_000_000_000;
 
 /** A state folder that holds the fixture of one schema; `change` runs on it before it is opened. */
@@ -63,9 +65,11 @@ for (const schema of schemas) {
   });
 }
 
-test("every schema before the newest has a fixture", () => {
+test("every released schema has a fixture", () => {
+  const names = Object.keys(migrations).map((name) => name.slice(0, 3));
+
   assert.deepEqual(
-    Object.keys(migrations).map((name) => name.slice(0, 3)),
+    names.filter((name) => !unreleased.includes(name)),
     schemas,
   );
 });

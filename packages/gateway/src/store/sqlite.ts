@@ -12,6 +12,7 @@ import { migrate } from "./sql/migrate.ts";
 import { createRunStore } from "./sql/runs.ts";
 import type { Database } from "./sql/schema.ts";
 import { createSessionStore } from "./sql/sessions.ts";
+import { createSetupCodeStore } from "./sql/setup-codes.ts";
 import { toStoreError, WriteQueue } from "./sql/write-queue.ts";
 
 /** The state folder cannot be used; the message says why and what to do. */
@@ -48,6 +49,7 @@ export async function openStoreFile(file: string, ids: Ids, onClose: () => void 
   const queue = new WriteQueue(db);
   return {
     devices: createDeviceStore(db, queue),
+    setupCodes: createSetupCodeStore(db, queue),
     audit: createAuditStore(db),
     sessions: createSessionStore(db, queue, ids),
     runs: createRunStore(db, queue, ids),
