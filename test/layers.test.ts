@@ -47,7 +47,7 @@ const figure: Readonly<Record<string, readonly string[]>> = {
 /** Layers that are single files: seams, which more may know than may know what is behind them. */
 const seams: Readonly<Record<string, readonly string[]>> = {
   "dispatch types": ["dispatch/types.ts"],
-  store: ["store/store.ts", "store/audit-store.ts", "store/journal.ts"],
+  store: ["store/store.ts", "store/audit-store.ts", "store/journal.ts", "store/setup-codes.ts"],
   model: ["models/model.ts", "models/completion-text.ts"],
   tool: ["tools/tool.ts", "tools/policy.ts"],
 };
@@ -69,6 +69,7 @@ const lazy: readonly (readonly [from: string, specifier: string])[] = [
   ["packages/gateway/src/models/registry.ts", "./google.ts"],
   ["packages/gateway/src/models/registry.ts", "./openai.ts"],
   ["packages/gateway/src/models/registry.ts", "./openai-compatible.ts"],
+  ["packages/gateway/src/compose.ts", "./kit/qr.ts"],
   ["packages/cli/src/main.ts", "./program.ts"],
   ["packages/cli/src/target.ts", "@portreeve/gateway/config"],
   ["packages/cli/src/commands/gateway.ts", "@portreeve/gateway/main"],
@@ -82,6 +83,7 @@ const owners: Readonly<Record<string, RegExp>> = {
   pino: /^packages\/gateway\/src\/kit\//,
   json5: /^packages\/gateway\/src\/kit\//,
   "@ai-sdk": /^packages\/gateway\/src\/models\//,
+  uqr: /^packages\/gateway\/src\/kit\/qr\.ts$/,
   commander: /^packages\/cli\/src\//,
 };
 

@@ -13,9 +13,11 @@ import { type AgentFacts, type HandlerDeps, readSessionRow } from "./handlers/de
 import { type DeviceHandlerDeps, deviceHandlers } from "./handlers/devices.ts";
 import { healthHandlers, readHealth } from "./handlers/health.ts";
 import { sessionHandlers } from "./handlers/sessions.ts";
+import { setupHandlers, type SetupHandlerDeps } from "./handlers/setup.ts";
 import { subagentHandlers } from "./handlers/subagents.ts";
 import { createCredentials } from "./identity/credentials.ts";
 import { createPairing } from "./identity/pairing.ts";
+import { createSetupCodes, withSetupCodes } from "./identity/setup-codes.ts";
 import { openStateKeys, type StateKeys } from "./identity/state-keys.ts";
 import type { Clock } from "./kit/clock.ts";
 import type { Config } from "./kit/config.ts";
@@ -73,11 +75,19 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
 
   const credentials = createCredentials(keys);
   const { autoApproveLocal } = config.gateway.pairing;
-  const pairing = createPairing({ store: store.devices, credentials, clock, log, bus, autoApproveLocal });
+  const setupCodes = createSetupCodes({ store: store.setupCodes, credentials, clock, log, bus });
+  const pairing = withSetupCodes(createPairing({ store: store.devices, credentials, clock, log, bus, autoApproveLocal }), setupCodes);
 
   const late: LateParts = {};
   const handlerDeps = createHandlerDeps(options, { store, bus, agents, late });
-  const handlers = createHandlers(handlerDeps, { pairing, connectedDevices: () => late.listener?.connectedDevices() ?? new Set() });
+  const devices = { pairing, connectedDevices: () => late.listener?.connectedDevices() ?? new Set<string>() };
+  const setup = {
+    setupCodes,
+    publicUrl: config.gateway.publicUrl,
+    listeningUrl: () => late.listener?.url ?? "",
+    authMode: config.gateway.auth.mode,
+  };
+  const handlers = createHandlers(handlerDeps, devices, { ...setup, toQrDataUrl });
   const dispatch = createDispatch({ handlers, log, ids, countRefusal: refusals.count, checkResults: options.checkResults });
   const callerFor = (principal: Principal): Caller => createCaller(dispatch, principal);
 
@@ -142,7 +152,7 @@ async function makeWorkspaces(config: Config, agents: AgentFacts): Promise<void>
 }
 
 /** One handler a method: that none is missing is the type's to say. */
-function createHandlers(deps: HandlerDeps, devices: DeviceHandlerDeps): Handlers {
+function createHandlers(deps: HandlerDeps, devices: DeviceHandlerDeps, setup: SetupHandlerDeps): Handlers {
   return {
     ...connectHandlers(),
     ...healthHandlers(deps),
@@ -151,7 +161,13 @@ function createHandlers(deps: HandlerDeps, devices: DeviceHandlerDeps): Handlers
     ...chatHandlers(deps),
     ...subagentHandlers(deps),
     ...deviceHandlers(devices),
+    ...setupHandlers(setup),
   };
+}
+
+/** Drawn seldom: the library stays off start-up. */
+async function toQrDataUrl(text: string): Promise<string> {
+  return (await import("./kit/qr.ts")).toQrDataUrl(text);
 }
 
 function sessionDefaults({ defaultAgentId }: AgentFacts) {

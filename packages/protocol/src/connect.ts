@@ -92,7 +92,7 @@ export const helloOk = z.object({
     authMode: z.string().optional(),
   }),
   auth: z.object({
-    method: z.enum(["token", "device-token", "none"]),
+    method: z.enum(["token", "device-token", "bootstrap-token", "none"]),
     role: z.string(),
     scopes: z.array(z.string()),
     deviceToken: z.string().optional(),

@@ -31,7 +31,7 @@ export const pairingRequest = z.object({
 
 export const pairedDevice = z.object({
   ...deviceFacts,
-  approvedVia: z.enum(["silent", "owner"]),
+  approvedVia: z.enum(["silent", "owner", "bootstrap"]),
   createdAtMs: timeMs,
   approvedAtMs: timeMs,
   lastSeenAtMs: timeMs.optional(),

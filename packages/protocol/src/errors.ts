@@ -57,6 +57,9 @@ export const errorRules = {
   AUTH_TOKEN_MISSING: invalid("No credential was offered."),
   AUTH_TOKEN_MISMATCH: invalid("The shared secret is wrong."),
   AUTH_DEVICE_TOKEN_MISMATCH: invalid("The device token is wrong, rotated or revoked."),
+  AUTH_BOOTSTRAP_TOKEN_INVALID: invalid(
+    "The setup code is unknown, used, expired, bound to another key, or asked for more than it grants.",
+  ),
   AUTH_SCOPE_MISMATCH: invalid("The device token does not cover the requested scopes."),
   DEVICE_AUTH_DEVICE_ID_MISMATCH: invalid("The device id is not the hash of its key."),
   DEVICE_AUTH_SIGNATURE_EXPIRED: invalid("The signature's time is too far from the gateway's clock."),

@@ -7,6 +7,7 @@ import type { EventDefinition, MethodDefinition } from "./define.ts";
 import { deviceEvents, deviceMethods } from "./devices.ts";
 import { healthEvents, healthMethods } from "./health.ts";
 import { sessionEvents, sessionMethods } from "./sessions.ts";
+import { setupEvents, setupMethods } from "./setup.ts";
 import { subagentMethods } from "./subagents.ts";
 
 export const methods = {
@@ -17,6 +18,7 @@ export const methods = {
   ...chatMethods,
   ...subagentMethods,
   ...deviceMethods,
+  ...setupMethods,
 };
 
 export const events = {
@@ -26,6 +28,7 @@ export const events = {
   ...sessionEvents,
   ...chatEvents,
   ...deviceEvents,
+  ...setupEvents,
 };
 
 export type MethodName = keyof typeof methods;
@@ -81,6 +84,8 @@ export type { ConnectParams, HelloOk } from "./connect.ts";
 export type { AgentEvent } from "./agents.ts";
 export type { ChatEvent } from "./chat.ts";
 export type { PairedDevice, PairingRequest } from "./devices.ts";
+export type { SetupAccess } from "./setup.ts";
 export type { Health } from "./health.ts";
 export type { ContentBlock, Message, RunStatus, SessionRow, Usage } from "./shapes.ts";
 export * from "./session-key.ts";
+export * from "./setup-code.ts";

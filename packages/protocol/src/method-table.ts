@@ -69,6 +69,13 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     scopes: ["operator.pairing"],
     twoAnswers: false,
   },
+  "device.pair.setupCode": {
+    summary: "Issue a setup code: it pairs the first device that presents it, once, for exactly its role and scopes.",
+    kind: "command",
+    scopes: ["operator.admin"],
+    twoAnswers: false,
+  },
+  "device.pair.setupStatus": { summary: "What became of a setup code.", kind: "query", scopes: ["operator.admin"], twoAnswers: false },
   health: { summary: "Whether the gateway works; the one method every connection may call.", kind: "query", scopes: [], twoAnswers: false },
   "sessions.delete": {
     summary: "Delete a session and its transcript; its running work is cancelled first.",

@@ -89,7 +89,7 @@ export function showDevices({ pending, paired }: DeviceList): string {
     device.scopes.join(" "),
     toMinute(device.createdAtMs),
     device.connected ? "connected" : toMinute(device.lastSeenAtMs),
-    device.approvedVia === "silent" ? "silently (local)" : "by the owner",
+    approvals[device.approvedVia],
   ]);
   return [
     ...(waiting.length === 0
@@ -100,6 +100,12 @@ export function showDevices({ pending, paired }: DeviceList): string {
       : `Paired:\n${toTable(["DEVICE", "NAME", "ROLE", "SCOPES", "SINCE", "LAST SEEN", "APPROVED"], known)}`,
   ].join("\n\n");
 }
+
+const approvals: Readonly<Record<PairedDevice["approvedVia"], string>> = {
+  silent: "silently (local)",
+  owner: "by the owner",
+  bootstrap: "by a setup code",
+};
 
 function nameOf({ displayName, clientId, deviceId }: Pick<PairedDevice, "displayName" | "clientId" | "deviceId">): string {
   return `${displayName ?? clientId} (${shortId(deviceId)})`;

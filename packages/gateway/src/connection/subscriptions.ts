@@ -50,6 +50,8 @@ export class Subscriptions implements Disposable {
     this.#bus.use(deps.bus.subscribe("sessions.changed", (change) => this.#tellSessions(change)));
     this.#bus.use(deps.bus.subscribe("device.pair.requested", (request) => this.tell("device.pair.requested", request)));
     this.#bus.use(deps.bus.subscribe("device.pair.resolved", (resolution) => this.tell("device.pair.resolved", resolution)));
+    const completed = "device.pair.setup.completed";
+    this.#bus.use(deps.bus.subscribe(completed, (completion) => this.tell(completed, completion)));
   }
 
   add(hearer: Hearer): void {

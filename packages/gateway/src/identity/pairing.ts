@@ -26,7 +26,7 @@ export interface AdmissionAsk {
 
 export interface Admission {
   readonly principal: DevicePrincipal | SecretPrincipal;
-  readonly method: "token" | "device-token";
+  readonly method: "token" | "device-token" | "bootstrap-token";
   readonly role: "operator" | "node";
   /** Undefined without a device. `scopes`: all that the device is approved for in this role. */
   readonly grant: { readonly token: Secret; readonly scopes: readonly string[]; readonly issuedAtMs: number } | undefined;
@@ -225,11 +225,12 @@ function refuse(deps: PairingDeps, code: Extract<Decision, { kind: "refuse" }>["
   return refused(code, device);
 }
 
-function admit(
-  deps: PairingDeps,
+/** The admission of a paired device that asks for no more than it is approved for. */
+export function admit(
+  deps: Pick<PairingDeps, "credentials">,
   ask: AdmissionAsk,
   record: DeviceRecord,
-  decision: Pick<Extract<Decision, { kind: "admit" }>, "method" | "scopes">,
+  decision: { readonly method: Admission["method"]; readonly scopes: readonly string[] },
 ): AdmissionVerdict {
   const { deviceId } = record;
   const grant = record.grants.find((candidate) => candidate.role === ask.role && candidate.revokedAtMs === undefined);

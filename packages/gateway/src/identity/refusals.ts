@@ -106,6 +106,15 @@ export function refused(code: RefusalCode, device?: { readonly deviceId: string 
   return new ProtocolError(code, message, { details, remedy });
 }
 
+/** A setup code that does not let this device in; why is not told. */
+export function setupCodeRefused(): ProtocolError {
+  const message = "unauthorized: setup code invalid, expired, revoked, or already used (scan a fresh setup code)";
+  return new ProtocolError("AUTH_BOOTSTRAP_TOKEN_INVALID", message, {
+    details: { authReason: "bootstrap_token_invalid", canRetryWithDeviceToken: false, recommendedNextStep: "review_auth_configuration" },
+    remedy: "A code pairs one device once, for what it says. On the gateway's machine make a new one: ./portreeve devices invite",
+  });
+}
+
 /** A control UI or terminal UI without a device. */
 export function uiDeviceRequired(): ProtocolError {
   return new ProtocolError(

@@ -102,9 +102,14 @@ export function authorityOfChild(parent: Principal): RunAuthority {
   return toRun(attenuate(authorityOf(parent), { ...launch, depth: depthOf(parent) + 1 }));
 }
 
+/** The scopes of `ask` that `principal` can hand on: to a device, an invitation, one call of its own. */
+export function attenuateScopes(principal: Principal, ask: readonly string[]): readonly string[] {
+  return attenuate(authorityOf(principal), { scopes: ask }).scopes;
+}
+
 /** The same principal, narrowed to exactly `scopes` for one call. */
 export function narrowed<P extends Principal>(principal: P, scopes: readonly string[]): P {
-  return principal.kind === "lifecycle" ? principal : { ...principal, scopes: attenuate(authorityOf(principal), { scopes }).scopes };
+  return principal.kind === "lifecycle" ? principal : { ...principal, scopes: attenuateScopes(principal, scopes) };
 }
 
 export type Permission =

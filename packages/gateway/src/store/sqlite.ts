@@ -13,6 +13,7 @@ import { createRefusalStore } from "./sql/refusals.ts";
 import { createRunStore } from "./sql/runs.ts";
 import type { Database } from "./sql/schema.ts";
 import { createSessionStore } from "./sql/sessions.ts";
+import { createSetupCodeStore } from "./sql/setup-codes.ts";
 import { toStoreError, WriteQueue } from "./sql/write-queue.ts";
 
 /** The state folder cannot be used; the message says why and what to do. */
@@ -49,6 +50,7 @@ export async function openStoreFile(file: string, ids: Ids, onClose: () => void 
   const queue = new WriteQueue(db);
   return {
     devices: createDeviceStore(db, queue),
+    setupCodes: createSetupCodeStore(db, queue),
     audit: createAuditStore(db),
     refusals: createRefusalStore(db, queue),
     sessions: createSessionStore(db, queue, ids),

@@ -6,10 +6,12 @@
 import type { Message, RunStatus, Usage } from "@portreeve/protocol";
 import type { RunAuthority } from "../principal/principal.ts";
 import type { AuditStore, RefusalStore } from "./audit-store.ts";
+import type { SetupCodeStore } from "./setup-codes.ts";
 import type { Completion, JournalEntry, Outcome } from "./journal.ts";
 
 export interface Store extends AsyncDisposable {
   readonly devices: DeviceStore;
+  readonly setupCodes: SetupCodeStore;
   readonly audit: AuditStore;
   readonly refusals: RefusalStore;
   readonly sessions: SessionStore;
@@ -42,7 +44,7 @@ export interface Grant {
 }
 
 export interface DeviceRecord extends DeviceFacts {
-  readonly approvedVia: "silent" | "owner";
+  readonly approvedVia: "silent" | "owner" | "bootstrap";
   readonly createdAtMs: number;
   readonly approvedAtMs: number;
   readonly lastSeenAtMs: number | undefined;

@@ -91,6 +91,10 @@ function toV3Error(error: ProtocolError): ProtocolError {
       ...remedy,
     });
   }
+  if (error.code === "AUTH_BOOTSTRAP_TOKEN_INVALID") {
+    const message = "unauthorized: bootstrap token invalid or expired (scan a fresh setup code)";
+    return new ProtocolError(error.code, message, { details: error.details, ...remedy });
+  }
   return error;
 }
 

@@ -86,7 +86,7 @@ function pendingRequests(db: Kysely<Database>, nowMs: number) {
 }
 
 /** `publicKey` names the key that is asking, which matters while no device row holds one. */
-async function findState(db: Kysely<Database>, deviceId: string, publicKey?: string): Promise<DeviceState> {
+export async function findState(db: Kysely<Database>, deviceId: string, publicKey?: string): Promise<DeviceState> {
   const row = await db.selectFrom("devices").selectAll().where("device_id", "=", deviceId).executeTakeFirst();
   const asked = await db
     .selectFrom("pairing_requests")
@@ -120,8 +120,8 @@ async function readDevice(db: Kysely<Database>, row: DeviceRow): Promise<DeviceR
   };
 }
 
-function isReadable(row: DeviceRow): row is DeviceRow & { approved_via: "silent" | "owner" } {
-  return /^[A-Za-z0-9_-]{43}$/.test(row.public_key) && (row.approved_via === "silent" || row.approved_via === "owner");
+function isReadable(row: DeviceRow): row is DeviceRow & { approved_via: DeviceRecord["approvedVia"] } {
+  return /^[A-Za-z0-9_-]{43}$/.test(row.public_key) && ["silent", "owner", "bootstrap"].includes(row.approved_via);
 }
 
 async function requestPairing(tx: Kysely<Database>, ask: PairingAsk, nowMs: number): ReturnType<DeviceStore["requestPairing"]> {
@@ -215,9 +215,9 @@ async function approve(
 }
 
 /** Writes the device and one grant a role. Scopes are united with what the same key had; the token's generation rises. */
-async function grant(
+export async function grant(
   tx: Kysely<Database>,
-  ask: DeviceFacts & { roles: readonly string[]; scopes: readonly string[]; approvedVia: "silent" | "owner" },
+  ask: DeviceFacts & { roles: readonly string[]; scopes: readonly string[]; approvedVia: DeviceRecord["approvedVia"] },
   nowMs: number,
 ): Promise<DeviceRecord> {
   const before = await tx.selectFrom("devices").selectAll().where("device_id", "=", ask.deviceId).executeTakeFirst();

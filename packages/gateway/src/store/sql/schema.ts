@@ -46,6 +46,23 @@ export interface PairingRequestRow {
   expires_at_ms: number;
 }
 
+export interface SetupCodeRow {
+  setup_id: string;
+  /** Hex SHA-256 of the code's token: a stolen database holds none. */
+  token_hash: string;
+  role: string;
+  scopes: string;
+  access: string;
+  issued_by: string;
+  created_at_ms: number;
+  expires_at_ms: number;
+  /** The first key that presented it. */
+  bound_key: string | null;
+  used_at_ms: number | null;
+  device_id: string | null;
+  device_name: string | null;
+}
+
 /** Keys that an operator refused: never paired silently again. */
 export interface RefusedKeyRow {
   public_key: string;
@@ -159,6 +176,7 @@ export interface Database {
   devices: DeviceRow;
   device_grants: GrantRow;
   pairing_requests: PairingRequestRow;
+  setup_codes: SetupCodeRow;
   refused_keys: RefusedKeyRow;
   counters: CounterRow;
   audit: AuditTableRow;
