@@ -7,6 +7,7 @@ import { createCaller } from "./dispatch/caller.ts";
 import { createDispatch } from "./dispatch/dispatch.ts";
 import type { Dispatch, Handlers } from "./dispatch/types.ts";
 import { agentHandlers } from "./handlers/agents.ts";
+import { type AuditHandlerDeps, auditHandlers } from "./handlers/audit.ts";
 import { chatHandlers } from "./handlers/chat.ts";
 import { connectHandlers } from "./handlers/connect.ts";
 import { type AgentFacts, type HandlerDeps, readSessionRow } from "./handlers/deps.ts";
@@ -77,7 +78,9 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
 
   const late: LateParts = {};
   const handlerDeps = createHandlerDeps(options, { store, bus, agents, late });
-  const handlers = createHandlers(handlerDeps, { pairing, connectedDevices: () => late.listener?.connectedDevices() ?? new Set() });
+  const audit = { store, now: () => clock.now(), flushRefusals: () => refusals.flush() };
+  const devices = { pairing, connectedDevices: () => late.listener?.connectedDevices() ?? new Set<string>() };
+  const handlers = createHandlers(handlerDeps, devices, audit);
   const dispatch = createDispatch({ handlers, log, ids, countRefusal: refusals.count, checkResults: options.checkResults });
   const callerFor = (principal: Principal): Caller => createCaller(dispatch, principal);
 
@@ -142,7 +145,7 @@ async function makeWorkspaces(config: Config, agents: AgentFacts): Promise<void>
 }
 
 /** One handler a method: that none is missing is the type's to say. */
-function createHandlers(deps: HandlerDeps, devices: DeviceHandlerDeps): Handlers {
+function createHandlers(deps: HandlerDeps, devices: DeviceHandlerDeps, audit: AuditHandlerDeps): Handlers {
   return {
     ...connectHandlers(),
     ...healthHandlers(deps),
@@ -151,6 +154,7 @@ function createHandlers(deps: HandlerDeps, devices: DeviceHandlerDeps): Handlers
     ...chatHandlers(deps),
     ...subagentHandlers(deps),
     ...deviceHandlers(devices),
+    ...auditHandlers(audit),
   };
 }
 
