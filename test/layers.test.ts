@@ -73,6 +73,7 @@ const lazy: readonly (readonly [from: string, specifier: string])[] = [
   ["packages/cli/src/main.ts", "./program.ts"],
   ["packages/cli/src/target.ts", "@portreeve/gateway/config"],
   ["packages/cli/src/commands/gateway.ts", "@portreeve/gateway/main"],
+  ["packages/cli/src/commands/audit.ts", "@portreeve/gateway/state"],
 ];
 
 /** Packages that are not ours, and who may know them. */

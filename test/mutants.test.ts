@@ -94,6 +94,14 @@ const mutants: readonly Mutant[] = [
     tests: "test/audit.test.ts",
   },
   {
+    what: "a row of the audit may be changed",
+    file: "packages/gateway/src/store/sql/audit-reads.ts",
+    from: 'return row.hash === hashOf(row) ? undefined : "changed-row";',
+    to: 'return hashOf(row) === "" ? "changed-row" : undefined;',
+    killedBy: "^a changed actor breaks",
+    tests: "test/audit.test.ts",
+  },
+  {
     what: "whoever is refused waits for the count",
     file: "packages/gateway/src/dispatch/dispatch.ts",
     from: "deps.countRefusal({",

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from "commander";
 import manifest from "../package.json" with { type: "json" };
 import { addAgent } from "./commands/agent.ts";
+import { addAudit } from "./commands/audit.ts";
 import { addCall } from "./commands/call.ts";
 import { addDemo } from "./commands/demo.ts";
 import { addDevices } from "./commands/devices.ts";
@@ -40,6 +41,7 @@ export function createProgram(io: Io = createProcessIo()): Command {
   addAgent(program, io);
   addDevices(program, io);
   addQueries(program, io);
+  addAudit(program, io);
   addCall(program, io);
   addDemo(program, io);
   return program;

@@ -7,6 +7,7 @@ import { createCaller } from "./dispatch/caller.ts";
 import { createDispatch } from "./dispatch/dispatch.ts";
 import type { Dispatch, Handlers } from "./dispatch/types.ts";
 import { agentHandlers } from "./handlers/agents.ts";
+import { type AuditHandlerDeps, auditHandlers } from "./handlers/audit.ts";
 import { chatHandlers } from "./handlers/chat.ts";
 import { connectHandlers } from "./handlers/connect.ts";
 import { type AgentFacts, type HandlerDeps, readSessionRow } from "./handlers/deps.ts";
@@ -86,8 +87,10 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
     publicUrl: config.gateway.publicUrl,
     listeningUrl: () => late.listener?.url ?? "",
     authMode: config.gateway.auth.mode,
+    toQrDataUrl,
   };
-  const handlers = createHandlers(handlerDeps, devices, { ...setup, toQrDataUrl });
+  const audit = { store, now: () => clock.now(), flushRefusals: () => refusals.flush() };
+  const handlers = createHandlers({ shared: handlerDeps, devices, setup, audit });
   const dispatch = createDispatch({ handlers, log, ids, countRefusal: refusals.count, checkResults: options.checkResults });
   const callerFor = (principal: Principal): Caller => createCaller(dispatch, principal);
 
@@ -126,9 +129,9 @@ interface LateParts {
   listener?: Listener;
 }
 
-type HandlerParts = Pick<HandlerDeps, "store" | "bus" | "agents"> & { readonly late: LateParts };
+type SharedParts = Pick<HandlerDeps, "store" | "bus" | "agents"> & { readonly late: LateParts };
 
-function createHandlerDeps({ config, clock, version }: ComposeOptions, { late, ...parts }: HandlerParts): HandlerDeps {
+function createHandlerDeps({ config, clock, version }: ComposeOptions, { late, ...parts }: SharedParts): HandlerDeps {
   return {
     ...parts,
     version,
@@ -151,17 +154,25 @@ async function makeWorkspaces(config: Config, agents: AgentFacts): Promise<void>
   }
 }
 
+interface HandlerParts {
+  readonly shared: HandlerDeps;
+  readonly devices: DeviceHandlerDeps;
+  readonly setup: SetupHandlerDeps;
+  readonly audit: AuditHandlerDeps;
+}
+
 /** One handler a method: that none is missing is the type's to say. */
-function createHandlers(deps: HandlerDeps, devices: DeviceHandlerDeps, setup: SetupHandlerDeps): Handlers {
+function createHandlers({ shared, devices, setup, audit }: HandlerParts): Handlers {
   return {
     ...connectHandlers(),
-    ...healthHandlers(deps),
-    ...agentHandlers(deps),
-    ...sessionHandlers(deps),
-    ...chatHandlers(deps),
-    ...subagentHandlers(deps),
+    ...healthHandlers(shared),
+    ...agentHandlers(shared),
+    ...sessionHandlers(shared),
+    ...chatHandlers(shared),
+    ...subagentHandlers(shared),
     ...deviceHandlers(devices),
     ...setupHandlers(setup),
+    ...auditHandlers(audit),
   };
 }
 

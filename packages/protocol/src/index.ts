@@ -1,6 +1,7 @@
 /** The contract: every method and event of the gateway, and the types that follow from them. */
 import type { z } from "zod";
 import { agentEvents, agentMethods } from "./agents.ts";
+import { auditMethods } from "./audit.ts";
 import { chatEvents, chatMethods } from "./chat.ts";
 import { connectEvents, connectMethods } from "./connect.ts";
 import type { EventDefinition, MethodDefinition } from "./define.ts";
@@ -19,6 +20,7 @@ export const methods = {
   ...subagentMethods,
   ...deviceMethods,
   ...setupMethods,
+  ...auditMethods,
 };
 
 export const events = {
@@ -82,6 +84,7 @@ export * from "./scopes.ts";
 export { connectParams, clientIds, clientModes, helloOk } from "./connect.ts";
 export type { ConnectParams, HelloOk } from "./connect.ts";
 export type { AgentEvent } from "./agents.ts";
+export type { AuditRow, ExplainedStep } from "./audit.ts";
 export type { ChatEvent } from "./chat.ts";
 export type { PairedDevice, PairingRequest } from "./devices.ts";
 export type { SetupAccess } from "./setup.ts";

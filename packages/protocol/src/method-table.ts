@@ -27,6 +27,30 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     scopes: ["operator.read"],
     twoAnswers: false,
   },
+  "audit.explain": {
+    summary: "Why: the rule that decided about a pairing request, device, run, session or audit row, and the chain of cause.",
+    kind: "query",
+    scopes: ["operator.admin"],
+    twoAnswers: false,
+  },
+  "audit.list": {
+    summary: "Grants and decisions as they were written down, newest first.",
+    kind: "query",
+    scopes: ["operator.admin"],
+    twoAnswers: false,
+  },
+  "audit.refusals": {
+    summary: "How often who was refused what by which rule, by the minute, newest first.",
+    kind: "query",
+    scopes: ["operator.admin"],
+    twoAnswers: false,
+  },
+  "audit.verify": {
+    summary: "Check the whole chain of the audit; `firstBreak` names the first row that does not hold.",
+    kind: "query",
+    scopes: ["operator.admin"],
+    twoAnswers: false,
+  },
   "chat.abort": {
     summary: "Stop the runs of a session, or one of them, with everything they spawned.",
     kind: "command",

@@ -5,7 +5,7 @@ import { DatabaseSync } from "node:sqlite";
 import { Kysely } from "kysely";
 import type { Ids } from "../kit/ids.ts";
 import type { Store } from "./store.ts";
-import { createAuditStore } from "./sql/audit.ts";
+import { createAuditStore } from "./sql/audit-reads.ts";
 import { createDeviceStore } from "./sql/devices.ts";
 import { createDialect, openDatabase } from "./sql/dialect.ts";
 import { migrate } from "./sql/migrate.ts";

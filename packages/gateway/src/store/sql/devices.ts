@@ -319,7 +319,7 @@ function toRequestRow(request: PairingRecord): PairingRequestRow {
   };
 }
 
-function toPairingRecord(row: PairingRequestRow): PairingRecord {
+export function toPairingRecord(row: PairingRequestRow): PairingRecord {
   return {
     ...toFacts(row),
     requestId: row.request_id,

@@ -18,11 +18,12 @@ export function createRefusalStore(db: Kysely<Database>, queue: WriteQueue): Ref
 
 export function createRefusalReads(db: Kysely<Database>): Pick<RefusalStore, "list"> {
   return {
-    async list({ sinceMs, limit }) {
+    async list({ sinceMs, limit, principal }) {
       const rows = await db
         .selectFrom("refusals")
         .selectAll()
         .where("minute_ms", ">=", sinceMs)
+        .$if(principal !== undefined, (query) => query.where("principal", "=", principal ?? ""))
         .orderBy("minute_ms", "desc")
         .orderBy("count", "desc")
         .orderBy("principal")
