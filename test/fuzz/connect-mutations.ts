@@ -20,23 +20,12 @@ const paths: readonly (readonly string[])[] = [
 
 const nested = JSON.parse(`${"[".repeat(500)}${"]".repeat(500)}`) as unknown; // An array of arrays.
 
-export const oddValues: readonly unknown[] = [
-  ...[null, true, false, 0, -1, 1, 2, 3, 4, 5, 99, 1.5, 1e308, 2 ** 53, -0, "", " ", "x", "é\u0000\u202e", "__proto__", "constructor"],
-  ...[
-    "operator",
-    "node",
-    "worker",
-    "admin",
-    "openclaw-worker",
-    "gateway-client",
-    "backend",
-    "operator.admin",
-    "operator.read",
-    "operator.*",
-  ],
-  ...[[], {}, [""], [null], [[]], ["operator.admin"], ["operator.admin", "operator.pairing"], ["operator.bogus"], { toString: "x" }],
-  ...["a".repeat(5_000), "a".repeat(70_000), Array.from({ length: 65 }, () => "operator.read"), nested],
-];
+const numbers = [0, -1, 1, 2, 3, 4, 5, 99, 1.5, 1e308, 2 ** 53, -0];
+const words = ["operator", "node", "worker", "admin", "openclaw-worker", "gateway-client", "backend", "operator.admin", "operator.*"];
+const texts = ["", " ", "x", "é\u0000\u202e", "__proto__", "constructor", "a".repeat(5_000), "a".repeat(70_000)];
+const lists = [[], [""], [null], [[]], ["operator.admin"], ["operator.admin", "operator.pairing"], ["operator.bogus"], nested];
+const tooMany = Array.from({ length: 65 }, () => "operator.read");
+const oddValues: readonly unknown[] = [null, true, false, {}, { toString: "x" }, tooMany, ...numbers, ...words, ...texts, ...lists];
 
 export const mutation: fc.Arbitrary<Mutation> = fc.record({
   path: fc.constantFrom(...paths),

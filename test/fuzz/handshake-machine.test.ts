@@ -16,6 +16,7 @@ import { decide, type GrantFacts } from "../../packages/gateway/src/identity/gra
 import { connectText, fuzzPlan, mutate, mutation, type Mutation, textChange } from "./connect-mutations.ts";
 
 const scopeSet = fc.subarray([...scopeNames, "operator.bogus"]).map((scopes) => [...scopes]);
+const client = { id: "test", mode: "test", version: "1", platform: "linux" };
 const damage: fc.Arbitrary<readonly Mutation[]> = fc.oneof(
   { weight: 2, arbitrary: fc.constant([]) },
   { weight: 3, arbitrary: fc.array(mutation, { minLength: 1, maxLength: 3 }) },
@@ -29,13 +30,14 @@ const connectFrame = fc
     change: textChange,
   })
   .map(({ scopes, role, range: [minProtocol, maxProtocol], mutations, change }) => {
-    const client = { id: "test", mode: "test", version: "1", platform: "linux" };
     const whole = { minProtocol, maxProtocol, client, scopes, role, auth: { token: "t" } };
     return connectText(
       mutations.reduce((params: object, one) => mutate(params, one), whole),
       change,
     );
   });
+
+const wholeConnect = connectText({ minProtocol: 3, maxProtocol: 4, client }, "none");
 
 // Made once and drawn from: making them takes longer than running them.
 const plan = fuzzPlan(100_000);
@@ -51,6 +53,14 @@ const input: fc.Arbitrary<HandshakeInput> = fc.oneof(
     weight: 1,
     arbitrary: fc.constantFrom<HandshakeInput>({ kind: "refused", error }, { kind: "timeout" }, { kind: "oversized" }, { kind: "gone" }),
   },
+);
+/** A right connect, and more frames behind it than may wait. */
+const flood: fc.Arbitrary<readonly HandshakeInput[]> = fc
+  .array(text, { minLength: limits.pendingHandshakeFrames - 1, maxLength: limits.pendingHandshakeFrames + 2, size: "max" })
+  .map((behind) => [wholeConnect, ...behind].map((one) => ({ kind: "frame" as const, text: one })));
+const inputs: fc.Arbitrary<readonly HandshakeInput[]> = fc.oneof(
+  { weight: 20, arbitrary: fc.array(input, { minLength: 1, maxLength: 20, size: "max" }) },
+  { weight: 1, arbitrary: flood },
 );
 const origin = fc.constantFrom("none" as const, "none" as const, "allowed" as const, "foreign" as const);
 
@@ -83,8 +93,8 @@ test("no sequence of frames, verdicts, timeouts and ends breaks the machine: 100
   const seen = new Map<string, number>();
 
   fc.assert(
-    fc.property(origin, fc.array(input, { minLength: 1, maxLength: 20, size: "max" }), (from, inputs) => {
-      for (const { kind } of runMachine({ state: "challenged", origin: from }, inputs)) seen.set(kind, (seen.get(kind) ?? 0) + 1);
+    fc.property(origin, inputs, (from, arriving) => {
+      for (const { kind } of runMachine({ state: "challenged", origin: from }, arriving)) seen.set(kind, (seen.get(kind) ?? 0) + 1);
     }),
     plan,
   );
