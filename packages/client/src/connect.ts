@@ -18,6 +18,8 @@ export interface ClientInfo {
 export type Credential =
   | { readonly kind: "secret"; readonly value: string }
   | { readonly kind: "device-token"; readonly value: string }
+  /** The token of a setup code: good once, for this device. */
+  | { readonly kind: "setup-code"; readonly value: string }
   | { readonly kind: "none" };
 
 /** What one connect asks for and with what. */
@@ -208,6 +210,8 @@ class Handshake {
   }
 }
 
+const authFields = { secret: "token", "device-token": "deviceToken", "setup-code": "bootstrapToken" } as const;
+
 function toConnectParams(options: ConnectOptions, presentation: Presentation, challenge: { nonce: string; ts: number }): object {
   const { client, device, role = "operator", protocol = { min: 4, max: 4 } } = options;
   const { scopes, credential } = presentation;
@@ -229,8 +233,7 @@ function toConnectParams(options: ConnectOptions, presentation: Presentation, ch
     role,
     scopes,
     caps: options.caps ?? [],
-    ...(credential.kind === "secret" ? { auth: { token: credential.value } } : {}),
-    ...(credential.kind === "device-token" ? { auth: { deviceToken: credential.value } } : {}),
+    ...(credential.kind === "none" ? {} : { auth: { [authFields[credential.kind]]: credential.value } }),
     ...(device === undefined
       ? {}
       : {

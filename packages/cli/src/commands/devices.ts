@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import type { Access } from "../access.ts";
 import { connecting, findAccess, withExamples, type ConnectingFlags } from "../connecting.ts";
 import { CliError, usageError } from "../exit.ts";
+import { addInvite } from "./invite.ts";
 import { toMinute, toTable, writeJson, writeLine, type Io } from "../output.ts";
 
 export interface DeviceList {
@@ -24,6 +25,8 @@ export function addDevices(program: Command, io: Io): void {
 
   const reject = connecting(devices.command("reject <id>").description("reject a waiting device; ID is the request's, or its beginning"));
   withExamples(reject, "./portreeve devices reject 4f9d1c2a").action((id: string, flags: ConnectingFlags) => runReject(io, id, flags));
+
+  addInvite(devices, io);
 }
 
 async function runList(io: Io, flags: ConnectingFlags): Promise<void> {
