@@ -41,7 +41,7 @@ async function runApprove(io: Io, id: string, flags: ConnectingFlags): Promise<v
   using client = await access.openAsOwner(scopesToApprove(request));
   const result = await client.call("device.pair.approve", { requestId: request.requestId });
   if (flags.json === true) writeJson(io, result);
-  else writeLine(io, `Approved: ${nameOf(request)} may connect with ${request.scopes.join(", ") || "no scopes"}.`);
+  else writeLine(io, `Approved: ${nameOf(request)} may connect with ${request.scopes.join(", ") || "no scopes"}.${showWords(request)}`);
 }
 
 async function runReject(io: Io, id: string, flags: ConnectingFlags): Promise<void> {
@@ -83,6 +83,7 @@ export function showDevices({ pending, paired }: DeviceList): string {
     request.role,
     request.scopes.join(" "),
     toMinute(request.ts),
+    request.words ?? "-",
     `${request.reason}${request.remoteIp === undefined ? "" : ` from ${request.remoteIp}`}`,
   ]);
   const known = paired.map((device) => [
@@ -97,11 +98,15 @@ export function showDevices({ pending, paired }: DeviceList): string {
   return [
     ...(waiting.length === 0
       ? []
-      : [`Waiting (./portreeve devices approve ID):\n${toTable(["ID", "NAME", "ROLE", "SCOPES", "SINCE", "WHY"], waiting)}`]),
+      : [`Waiting (./portreeve devices approve ID):\n${toTable(["ID", "NAME", "ROLE", "SCOPES", "SINCE", "WORDS", "WHY"], waiting)}`]),
     known.length === 0
       ? "No device is paired."
       : `Paired:\n${toTable(["DEVICE", "NAME", "ROLE", "SCOPES", "SINCE", "LAST SEEN", "APPROVED"], known)}`,
   ].join("\n\n");
+}
+
+function showWords({ words }: PairingRequest): string {
+  return words === undefined ? "" : `\nIts words: ${words}. If the device shows other ones, somebody stands between.`;
 }
 
 const approvals: Readonly<Record<PairedDevice["approvedVia"], string>> = {
