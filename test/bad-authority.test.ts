@@ -199,7 +199,7 @@ test("while another program holds the database, writes are refused as unavailabl
   assert.equal(paired.close.code, 1013);
   assert.equal(status, 200);
   assert.deepEqual(
-    (read.payload?.["sessions"] as { key: string }[]).map((session) => session.key),
+    ((read.payload?.["sessions"] ?? []) as { key: string }[]).map((session) => session.key),
     ["agent:main:before"],
   );
   assert.equal(after.ok, true);

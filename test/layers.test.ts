@@ -74,6 +74,7 @@ const lazy: readonly (readonly [from: string, specifier: string])[] = [
   ["packages/cli/src/target.ts", "@portreeve/gateway/config"],
   ["packages/cli/src/commands/gateway.ts", "@portreeve/gateway/main"],
   ["packages/cli/src/commands/audit.ts", "@portreeve/gateway/state"],
+  ["packages/cli/src/commands/invite.ts", "@portreeve/gateway/qr"],
 ];
 
 /** Packages that are not ours, and who may know them. */

@@ -1,7 +1,7 @@
 /** What every command that talks to a gateway shares: its flags, and a connection from them. */
 import { join } from "node:path";
-import { openDeviceKey, openTokenStore } from "@portreeve/client";
-import { findHome, makePrivateFolder } from "@portreeve/gateway/home";
+import { openDeviceKey, openTokenStore, type DeviceKey, type TokenStore } from "@portreeve/client";
+import { findHome, makePrivateFolder, type Home } from "@portreeve/gateway/home";
 import { InvalidArgumentError, type Command } from "commander";
 import manifest from "../package.json" with { type: "json" };
 import { Access } from "./access.ts";
@@ -25,13 +25,20 @@ export async function findAccess(io: Io, flags: TargetFlags): Promise<Access> {
   const home = findHome(io.env);
   return new Access({
     target: await findTarget(flags, io.env, readHome(home)),
-    device: async () => {
-      await makePrivateFolder(home.cliDir);
-      return openDeviceKey(join(home.cliDir, "device.pem"));
-    },
-    tokens: openTokenStore(join(home.cliDir, "tokens.json")),
+    device: () => openDevice(home),
+    tokens: openTokens(home),
     version: manifest.version,
   });
+}
+
+/** This home's device key, made on first use. */
+export async function openDevice(home: Home): Promise<DeviceKey> {
+  await makePrivateFolder(home.cliDir);
+  return openDeviceKey(join(home.cliDir, "device.pem"));
+}
+
+export function openTokens(home: Home): TokenStore {
+  return openTokenStore(join(home.cliDir, "tokens.json"));
 }
 
 /** Adds examples after a command's help. */

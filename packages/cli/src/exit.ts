@@ -45,7 +45,7 @@ export interface Failure {
 export function toFailure(error: unknown): Failure {
   if (error instanceof CliError) return { exit: error.exit, code: error.code, message: error.message, remedy: error.remedy };
   if (error instanceof RemoteError) {
-    return { exit: isAuthorisation(error) ? "unauthorised" : "failed", code: error.code, message: error.message, remedy: error.remedy };
+    return { exit: isAuthorisation(error) ? "unauthorised" : "failed", code: error.code, message: error.message, remedy: remedyOf(error) };
   }
   if (error instanceof ConnectionError) return { ...connectionFailures[error.kind], message: error.message };
   if (error instanceof CommanderError) {
@@ -68,6 +68,13 @@ const connectionFailures: Readonly<Record<ConnectionErrorKind, Pick<Failure, "ex
   timeout: { exit: "timeout", code: "TIMEOUT", remedy: "See whether the address is a gateway's, and the gateway's log." },
   unproved: { exit: "unauthorised", code: "GATEWAY_UNPROVED", remedy: undefined },
 };
+
+/** Whoever approves a request compares the words first. */
+function remedyOf({ code, remedy, words }: RemoteError): string | undefined {
+  if (code !== "PAIRING_REQUIRED" || words === undefined) return remedy;
+  const compare = `Words: ${words}. The gateway shows the same ones for this request (./portreeve devices list), or somebody stands between.`;
+  return remedy === undefined ? compare : `${compare}\n${remedy}`;
+}
 
 function isAuthorisation(error: RemoteError): boolean {
   return /^(PAIRING_REQUIRED|MISSING_SCOPE|AUTH_|DEVICE_|CONTROL_UI_)/.test(error.code);

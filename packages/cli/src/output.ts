@@ -1,4 +1,5 @@
 /** What the commands see of the outside: streams, environment, Ctrl-C. And how text, tables and JSON go out. */
+import { isatty } from "node:tty";
 import { stripVTControlCharacters, styleText } from "node:util";
 
 export interface Io {
@@ -11,6 +12,8 @@ export interface Io {
   err(text: string): void;
   /** Aborts at the first Ctrl-C or SIGTERM from now on; the second one ends the process. */
   interrupted(): AbortSignal;
+  /** Asks the person at the terminal and resolves with the line that was typed; undefined: nobody can be asked. */
+  readonly ask?: ((question: string) => Promise<string>) | undefined;
 }
 
 /** The process's own streams and signals. Touches none of them until it is used. */
@@ -23,6 +26,7 @@ export function createProcessIo(): Io {
     hasColour: stdout.isTTY && !env["NO_COLOR"],
     out: (text) => void stdout.write(text),
     err: (text) => void stderr.write(text),
+    ask: isatty(0) && isatty(2) ? askOnTerminal : undefined,
     interrupted() {
       const abort = new AbortController();
       for (const name of ["SIGINT", "SIGTERM"] as const) {
@@ -34,6 +38,21 @@ export function createProcessIo(): Io {
       return abort.signal;
     },
   };
+}
+
+/** One line from the terminal; an empty one when its input has ended. */
+function askOnTerminal(question: string): Promise<string> {
+  const { stdin, stderr } = process;
+  stderr.write(question);
+  return new Promise((resolve) => {
+    const finish = (text: string): void => {
+      stdin.off("data", onData).off("end", onEnd).pause();
+      resolve(text.trim());
+    };
+    const onData = (chunk: Buffer): void => finish(chunk.toString("utf8"));
+    const onEnd = (): void => finish("");
+    stdin.on("data", onData).on("end", onEnd);
+  });
 }
 
 export function writeLine(io: Io, text: string): void {

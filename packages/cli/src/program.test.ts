@@ -92,6 +92,8 @@ test("every command that does something has examples in its help, and help ends 
       "devices list",
       "devices approve",
       "devices reject",
+      "devices invite",
+      "pair",
       "health",
       "status",
       "sessions list",

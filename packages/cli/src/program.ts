@@ -7,6 +7,7 @@ import { addCall } from "./commands/call.ts";
 import { addDemo } from "./commands/demo.ts";
 import { addDevices } from "./commands/devices.ts";
 import { addGateway } from "./commands/gateway.ts";
+import { addPair } from "./commands/pair.ts";
 import { addQueries } from "./commands/queries.ts";
 import { exitCodes, reportFailure, toFailure } from "./exit.ts";
 import { createProcessIo, type Io } from "./output.ts";
@@ -40,6 +41,7 @@ export function createProgram(io: Io = createProcessIo()): Command {
   addGateway(program, io);
   addAgent(program, io);
   addDevices(program, io);
+  addPair(program, io);
   addQueries(program, io);
   addAudit(program, io);
   addCall(program, io);

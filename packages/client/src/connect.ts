@@ -1,5 +1,12 @@
 /** One handshake: challenge, the gateway's proof, our proof, hello. What it opens belongs to the caller, who closes it. */
-import { isRecord, parseServerFrame, type ErrorBody, type EventFrame, type ResponseFrame } from "@portreeve/protocol/wire";
+import {
+  authenticationWords,
+  isRecord,
+  parseServerFrame,
+  type ErrorBody,
+  type EventFrame,
+  type ResponseFrame,
+} from "@portreeve/protocol/wire";
 import { connectProofText, type DeviceKey } from "./device-key.ts";
 import { ConnectionError, RemoteError, type Close } from "./errors.ts";
 import { verifyGatewayProof } from "./gateway-proof.ts";
@@ -18,6 +25,8 @@ export interface ClientInfo {
 export type Credential =
   | { readonly kind: "secret"; readonly value: string }
   | { readonly kind: "device-token"; readonly value: string }
+  /** The token of a setup code: good once, for this device. */
+  | { readonly kind: "setup-code"; readonly value: string }
   | { readonly kind: "none" };
 
 /** What one connect asks for and with what. */
@@ -86,6 +95,13 @@ function openSocket(url: string): WebSocket {
   }
 }
 
+interface Presented {
+  readonly gatewayKey: string | undefined;
+  readonly scopes: readonly string[];
+  /** What a person can compare; undefined where one side proves no key. */
+  readonly words: string | undefined;
+}
+
 type Phase = "opening" | "challenged" | "refused" | "open" | "over";
 
 class Handshake {
@@ -98,7 +114,7 @@ class Handshake {
   readonly #onAbort = (): void => this.#fail(this.#options.signal?.reason);
   #phase: Phase = "opening";
   #reached = false;
-  #presented: { readonly gatewayKey: string | undefined; readonly scopes: readonly string[] } | undefined;
+  #presented: Presented | undefined;
   #refusal: ErrorBody | undefined;
 
   constructor(options: ConnectOptions, listener: ConnectionListener, socket: WebSocket) {
@@ -143,9 +159,11 @@ class Handshake {
     }
     const gatewayKey = proof.kind === "proved" ? proof.key : undefined;
     const presentation = await this.#options.present({ gatewayKey });
+    const params = toConnectParams(this.#options, presentation, { nonce, ts });
+    const words = await wordsOf(params.device, { gatewayKey, nonce });
     if (this.#phase !== "challenged") return;
-    this.#presented = { gatewayKey, scopes: presentation.scopes };
-    this.#send({ type: "req", id: requestId, method: "connect", params: toConnectParams(this.#options, presentation, { nonce, ts }) });
+    this.#presented = { gatewayKey, scopes: presentation.scopes, words };
+    this.#send({ type: "req", id: requestId, method: "connect", params });
   }
 
   #conclude(frame: ResponseFrame): void {
@@ -162,7 +180,8 @@ class Handshake {
     this.#release();
     const connection: Connection = {
       hello,
-      ...this.#presented,
+      gatewayKey: this.#presented.gatewayKey,
+      scopes: this.#presented.scopes,
       send: (request) => this.#send(request),
       close: (code = 1000, reason = "") => this.#socket.close(code, reason),
     };
@@ -175,14 +194,14 @@ class Handshake {
       this.#phase = "over";
       return this.#listener.onClose(close);
     }
-    if (this.#refusal !== undefined) return this.#fail(new RemoteError(this.#refusal, close));
+    if (this.#refusal !== undefined) return this.#fail(new RemoteError(this.#refusal, close, this.#presented?.words));
     if (!this.#reached) return this.#fail(this.#error("unreachable", `No gateway answers at ${this.#options.url}.`));
     const why = close.reason === "" ? `code ${close.code}` : `code ${close.code}: ${close.reason}`;
     this.#fail(this.#error("closed", `${this.#options.url} closed the connection during the handshake (${why}).`, close));
   }
 
   #expire(timeoutMs: number): void {
-    if (this.#refusal !== undefined) return this.#fail(new RemoteError(this.#refusal));
+    if (this.#refusal !== undefined) return this.#fail(new RemoteError(this.#refusal, undefined, this.#presented?.words));
     this.#fail(this.#error("timeout", `${this.#options.url} did not finish the handshake within ${timeoutMs} ms.`));
   }
 
@@ -208,7 +227,17 @@ class Handshake {
   }
 }
 
-function toConnectParams(options: ConnectOptions, presentation: Presentation, challenge: { nonce: string; ts: number }): object {
+async function wordsOf(
+  device: { readonly publicKey: string; readonly signature: string } | undefined,
+  { gatewayKey, nonce }: { readonly gatewayKey: string | undefined; readonly nonce: string },
+): Promise<string | undefined> {
+  if (device === undefined || gatewayKey === undefined) return undefined;
+  return authenticationWords({ gatewayKey, deviceKey: device.publicKey, nonce, signature: device.signature });
+}
+
+const authFields = { secret: "token", "device-token": "deviceToken", "setup-code": "bootstrapToken" } as const;
+
+function toConnectParams(options: ConnectOptions, presentation: Presentation, challenge: { nonce: string; ts: number }) {
   const { client, device, role = "operator", protocol = { min: 4, max: 4 } } = options;
   const { scopes, credential } = presentation;
   const proof = {
@@ -229,8 +258,7 @@ function toConnectParams(options: ConnectOptions, presentation: Presentation, ch
     role,
     scopes,
     caps: options.caps ?? [],
-    ...(credential.kind === "secret" ? { auth: { token: credential.value } } : {}),
-    ...(credential.kind === "device-token" ? { auth: { deviceToken: credential.value } } : {}),
+    ...(credential.kind === "none" ? {} : { auth: { [authFields[credential.kind]]: credential.value } }),
     ...(device === undefined
       ? {}
       : {

@@ -12,8 +12,10 @@ export class RemoteError extends ProtocolError {
   readonly retryable: boolean;
   /** How the socket closed, when the refusal ended a handshake. */
   readonly close: Close | undefined;
+  /** Of the handshake that was refused, for a person to compare with what the gateway shows for the request. */
+  readonly words: string | undefined;
 
-  constructor(body: ErrorBody, close?: Close) {
+  constructor(body: ErrorBody, close?: Close, words?: string) {
     const details = isRecord(body.details) ? body.details : {};
     const remedy = details["remediationHint"];
     super(toErrorCode(body, details["code"]), body.message, {
@@ -24,6 +26,7 @@ export class RemoteError extends ProtocolError {
     this.wireCode = body.code;
     this.retryable = body.retryable === true;
     this.close = close;
+    this.words = words;
   }
 }
 

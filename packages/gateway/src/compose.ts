@@ -74,11 +74,7 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   const agents = agentFacts(options, models);
   await makeWorkspaces(config, agents);
 
-  const credentials = createCredentials(keys);
-  const { autoApproveLocal } = config.gateway.pairing;
-  const setupCodes = createSetupCodes({ store: store.setupCodes, credentials, clock, log, bus });
-  const pairing = withSetupCodes(createPairing({ store: store.devices, credentials, clock, log, bus, autoApproveLocal }), setupCodes);
-
+  const { pairing, setupCodes } = createIdentity(options, { keys, store, bus });
   const late: LateParts = {};
   const handlerDeps = createHandlerDeps(options, { store, bus, agents, late });
   const devices = { pairing, connectedDevices: () => late.listener?.connectedDevices() ?? new Set<string>() };
@@ -121,6 +117,15 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
 
   const owned = resources.move();
   return { listener: late.listener, keys, store, bus, dispatch, models, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+/** Who may come in: the secret and device tokens, pairing, invitations. */
+function createIdentity({ config, clock, log }: ComposeOptions, { keys, store, bus }: { keys: StateKeys; store: Store; bus: Bus }) {
+  const credentials = createCredentials(keys);
+  const { autoApproveLocal } = config.gateway.pairing;
+  const setupCodes = createSetupCodes({ store: store.setupCodes, credentials, clock, log, bus });
+  const pairing = createPairing({ store: store.devices, credentials, clock, log, bus, autoApproveLocal });
+  return { pairing: withSetupCodes(pairing, setupCodes), setupCodes };
 }
 
 /** Parts that methods reach although they are made after them: a worker runs tools that call methods, a listener serves them. */

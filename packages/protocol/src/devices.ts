@@ -27,6 +27,8 @@ export const pairingRequest = z.object({
   reason: z.enum(["not-paired", "role-upgrade", "scope-upgrade", "metadata-upgrade"]),
   ts: timeMs,
   expiresAtMs: timeMs,
+  /** Of the newest connect: the device shows the same ones when nobody stands between. */
+  words: z.string().optional(),
 });
 
 export const pairedDevice = z.object({

@@ -92,3 +92,4 @@ export type { Health } from "./health.ts";
 export type { ContentBlock, Message, RunStatus, SessionRow, Usage } from "./shapes.ts";
 export * from "./session-key.ts";
 export * from "./setup-code.ts";
+export { authenticationWords, wordList, type WordFacts } from "./words.ts";

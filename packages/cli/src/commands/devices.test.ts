@@ -21,6 +21,7 @@ const waiting: PairingRequest = {
   reason: "scope-upgrade",
   ts: at,
   expiresAtMs: at + 300_000,
+  words: "acorn lion maple quilt",
 };
 const paired: PairedDevice = {
   deviceId: "e".repeat(64),
@@ -43,8 +44,8 @@ test("those who wait are shown before those who are paired", () => {
 
   assert.deepEqual(text.split("\n"), [
     "Waiting (./portreeve devices approve ID):",
-    "ID        NAME                ROLE      SCOPES         SINCE              WHY",
-    "4f9d1c2a  Kitchen (dddddddd)  operator  operator.read  2026-01-02 03:04Z  scope-upgrade from 192.0.2.7",
+    "ID        NAME                ROLE      SCOPES         SINCE              WORDS                   WHY",
+    "4f9d1c2a  Kitchen (dddddddd)  operator  operator.read  2026-01-02 03:04Z  acorn lion maple quilt  scope-upgrade from 192.0.2.7",
     "",
     "Paired:",
     "DEVICE    NAME            ROLE      SCOPES          SINCE              LAST SEEN          APPROVED",

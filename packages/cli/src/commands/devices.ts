@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import type { Access } from "../access.ts";
 import { connecting, findAccess, withExamples, type ConnectingFlags } from "../connecting.ts";
 import { CliError, usageError } from "../exit.ts";
+import { addInvite } from "./invite.ts";
 import { toMinute, toTable, writeJson, writeLine, type Io } from "../output.ts";
 
 export interface DeviceList {
@@ -24,6 +25,8 @@ export function addDevices(program: Command, io: Io): void {
 
   const reject = connecting(devices.command("reject <id>").description("reject a waiting device; ID is the request's, or its beginning"));
   withExamples(reject, "./portreeve devices reject 4f9d1c2a").action((id: string, flags: ConnectingFlags) => runReject(io, id, flags));
+
+  addInvite(devices, io);
 }
 
 async function runList(io: Io, flags: ConnectingFlags): Promise<void> {
@@ -38,7 +41,7 @@ async function runApprove(io: Io, id: string, flags: ConnectingFlags): Promise<v
   using client = await access.openAsOwner(scopesToApprove(request));
   const result = await client.call("device.pair.approve", { requestId: request.requestId });
   if (flags.json === true) writeJson(io, result);
-  else writeLine(io, `Approved: ${nameOf(request)} may connect with ${request.scopes.join(", ") || "no scopes"}.`);
+  else writeLine(io, `Approved: ${nameOf(request)} may connect with ${request.scopes.join(", ") || "no scopes"}.${showWords(request)}`);
 }
 
 async function runReject(io: Io, id: string, flags: ConnectingFlags): Promise<void> {
@@ -80,6 +83,7 @@ export function showDevices({ pending, paired }: DeviceList): string {
     request.role,
     request.scopes.join(" "),
     toMinute(request.ts),
+    request.words ?? "-",
     `${request.reason}${request.remoteIp === undefined ? "" : ` from ${request.remoteIp}`}`,
   ]);
   const known = paired.map((device) => [
@@ -94,11 +98,15 @@ export function showDevices({ pending, paired }: DeviceList): string {
   return [
     ...(waiting.length === 0
       ? []
-      : [`Waiting (./portreeve devices approve ID):\n${toTable(["ID", "NAME", "ROLE", "SCOPES", "SINCE", "WHY"], waiting)}`]),
+      : [`Waiting (./portreeve devices approve ID):\n${toTable(["ID", "NAME", "ROLE", "SCOPES", "SINCE", "WORDS", "WHY"], waiting)}`]),
     known.length === 0
       ? "No device is paired."
       : `Paired:\n${toTable(["DEVICE", "NAME", "ROLE", "SCOPES", "SINCE", "LAST SEEN", "APPROVED"], known)}`,
   ].join("\n\n");
+}
+
+function showWords({ words }: PairingRequest): string {
+  return words === undefined ? "" : `\nIts words: ${words}. If the device shows other ones, somebody stands between.`;
 }
 
 const approvals: Readonly<Record<PairedDevice["approvedVia"], string>> = {

@@ -191,10 +191,10 @@ export class Connection implements ConnectionHandle {
   }
 
   async #authenticate({ connect, role }: Extract<HandshakeOutput, { kind: "authenticate" }>): Promise<void> {
-    const { pairing, hello, log } = this.#deps;
+    const { pairing, hello, log, gatewayKey } = this.#deps;
     const peer = { ...this.#peer, hasOrigin: this.#hasOrigin };
     try {
-      const verdict = await pairing.authenticate({ connect, role, nonce: this.#nonce, peer });
+      const verdict = await pairing.authenticate({ connect, role, nonce: this.#nonce, gatewayKey: gatewayKey.publicKey, peer });
       if (verdict.kind === "refused") return this.#step(verdict);
       this.#step({ kind: "admitted" }, await hello(this.connId, verdict.admission));
     } catch (error) {

@@ -14,6 +14,7 @@ export function toPairingRequest(record: PairingRecord): PairingRequest {
     reason: record.reason,
     ts: record.createdAtMs,
     expiresAtMs: record.expiresAtMs,
+    ...(record.words === undefined ? {} : { words: record.words }),
   };
 }
 

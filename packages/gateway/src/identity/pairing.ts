@@ -2,7 +2,7 @@
  * Pairing: pending → approved | rejected | expired; approved → revoked. The policy is `grant.ts`, every step is one atomic
  * sentence of the store; this carries the facts between them and tells whoever listens.
  */
-import { ProtocolError, type ConnectParams } from "@portreeve/protocol";
+import { authenticationWords, ProtocolError, type ConnectParams } from "@portreeve/protocol";
 import type { Bus } from "../bus.ts";
 import type { Clock } from "../kit/clock.ts";
 import { background, type Log } from "../kit/log.ts";
@@ -21,6 +21,8 @@ export interface AdmissionAsk {
   readonly role: "operator" | "node";
   /** Of this connection's challenge. */
   readonly nonce: string;
+  /** Of the same challenge: what a person compares is derived from both. Absent: nothing is shown to compare. */
+  readonly gatewayKey?: string;
   readonly peer: { readonly address: string; readonly directLoopback: boolean; /** An allowed one. */ readonly hasOrigin: boolean };
 }
 
@@ -193,7 +195,8 @@ async function requestPairing(
   state: DeviceState,
   reason: PairingReason,
 ): Promise<AdmissionVerdict | undefined> {
-  const outcome = await deps.store.requestPairing(toPairingAsk(ask, device, state, reason), deps.clock.now());
+  const words = await wordsOf(ask, device);
+  const outcome = await deps.store.requestPairing({ ...toPairingAsk(ask, device, state, reason), words }, deps.clock.now());
   const isApproved = judge(deps, ask, device, await deps.store.find(device.deviceId, device.publicKey), false).kind === "admit";
   if (isApproved) return undefined;
   const grants = state.kind === "paired" ? state.device.grants : [];
@@ -272,6 +275,13 @@ function toPairingAsk(ask: AdmissionAsk, device: ProvedDevice, state: DeviceStat
     reason,
     isRepair: state.kind === "paired",
   };
+}
+
+/** What this device shows too, when its connect came here as it left. */
+async function wordsOf({ connect, nonce, gatewayKey }: AdmissionAsk, { publicKey }: ProvedDevice): Promise<string | undefined> {
+  const signature = connect.device?.signature;
+  if (gatewayKey === undefined || signature === undefined) return undefined;
+  return authenticationWords({ gatewayKey, deviceKey: publicKey, nonce, signature });
 }
 
 /** Clients that keep a person's session: without a device they are refused more clearly. Their id narrows and never grants. */

@@ -69,6 +69,8 @@ export interface PairingAsk extends DeviceFacts {
   readonly scopes: readonly string[];
   readonly reason: PairingReason;
   readonly isRepair: boolean;
+  /** What both sides show; undefined for a request from before there were any. */
+  readonly words?: string | undefined;
 }
 
 export interface PairingRecord extends PairingAsk {

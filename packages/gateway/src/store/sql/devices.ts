@@ -129,14 +129,11 @@ async function requestPairing(tx: Kysely<Database>, ask: PairingAsk, nowMs: numb
   if (known !== undefined && known.public_key === ask.publicKey) {
     const record = toPairingRecord(known);
     if (record.roles.includes(ask.role) && coversAll(record.scopes, ask.scopes)) {
-      await tx
-        .updateTable("pairing_requests")
-        .set({ expires_at_ms: nowMs + limits.pairingRequestTtlMs })
-        .where("request_id", "=", known.request_id)
-        .execute();
+      const refreshed = { expires_at_ms: nowMs + limits.pairingRequestTtlMs, words: ask.words ?? null };
+      await tx.updateTable("pairing_requests").set(refreshed).where("request_id", "=", known.request_id).execute();
       return {
         kind: "pending",
-        request: { ...record, expiresAtMs: nowMs + limits.pairingRequestTtlMs },
+        request: { ...record, words: ask.words, expiresAtMs: refreshed.expires_at_ms },
         created: false,
         superseded: undefined,
       };
@@ -316,6 +313,7 @@ function toRequestRow(request: PairingRecord): PairingRequestRow {
     state: "pending",
     created_at_ms: request.createdAtMs,
     expires_at_ms: request.expiresAtMs,
+    words: request.words ?? null,
   };
 }
 
@@ -332,6 +330,7 @@ export function toPairingRecord(row: PairingRequestRow): PairingRecord {
     silent: false,
     createdAtMs: row.created_at_ms,
     expiresAtMs: row.expires_at_ms,
+    words: row.words ?? undefined,
   };
 }
 

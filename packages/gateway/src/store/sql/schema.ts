@@ -44,6 +44,7 @@ export interface PairingRequestRow {
   state: "pending" | "approved" | "rejected" | "superseded";
   created_at_ms: number;
   expires_at_ms: number;
+  words: string | null;
 }
 
 export interface SetupCodeRow {
