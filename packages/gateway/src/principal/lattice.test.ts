@@ -99,9 +99,9 @@ const laws: Readonly<Record<string, fc.IRawProperty<unknown>>> = {
 };
 
 for (const [law, property] of Object.entries(laws)) {
-  test(law, (t) => {
+  test(law, async (t) => {
     t.diagnostic(`PORTREEVE_SEED=${seed}`);
-    fc.assert(property, many);
+    await fc.assert(property, many);
   });
 }
 
