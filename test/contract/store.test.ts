@@ -389,6 +389,21 @@ for (const [driver, open] of Object.entries(drivers)) {
     assert.equal((await store.sessions.find("agent:main:subagent:x"))?.parentKey, "agent:main:main");
   });
 
+  test(`${driver}: whoever stands deep and acts in a session further up stays as deep`, async () => {
+    await using store = await open();
+    const deep = { scopes: ["operator.write"], owner: true, depth: 1 };
+
+    await store.runs.admit(run({ authority: deep }), 1);
+    const parent = await claimOne(store, 2);
+    const spawned = await store.runs.spawn(child(parent), 3);
+    const [below] = await store.runs.claim(claimer, 4);
+    const beyond = below === undefined ? undefined : await store.runs.spawn(child(below, { parentSessionKey: "agent:main:main" }), 5);
+
+    assert.deepEqual(parent.run.authority, { ...deep, owner: false });
+    assert.equal(spawned.kind === "accepted" && spawned.run.authority.depth, 2);
+    assert.deepEqual(beyond, { kind: "too-deep", depth: 2 });
+  });
+
   test(`${driver}: only a device that nobody decided about is approved silently`, async () => {
     await using store = await open();
 

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import { method, type MethodDefinition } from "@portreeve/protocol";
+import { z } from "zod";
 import { covers } from "./lattice.ts";
 import {
   authorityOf,
@@ -8,6 +10,7 @@ import {
   devicePrincipal,
   lifecyclePrincipal,
   narrowed,
+  permits,
   type Principal,
   type RunAuthority,
   runPrincipal,
@@ -70,3 +73,44 @@ for (const [name, authority] of started) {
 test("a run that the owner's run starts is nobody's owner", () => {
   assert.equal(authorityToStart(run({ scopes: ["operator.write"], owner: true, depth: 0 })).owner, false);
 });
+
+const shape = { summary: "Synthetic.", kind: "query", params: z.strictObject({}), result: z.object({}) } as const;
+const everybody = { ...shape, callers: ["operator", "node", "run"] } as const;
+// @ts-expect-error: a method without a scope does not compile
+const unclassified = method({ ...everybody });
+const denied: readonly [what: string, definition: MethodDefinition, permitted: readonly string[]][] = [
+  ["no scope", unclassified, []],
+  ["an empty scope", method({ ...everybody, scope: "" }), []],
+  ["nobody who may call it", method({ ...shape, scope: "none", callers: [] }), []],
+  ["a scope that nobody knows", method({ ...everybody, scope: "operator.unheard-of" }), ["a device with admin", "the local secret"]],
+  ["a scope that is no operator's", method({ ...everybody, scope: "unheard-of" }), []],
+  [
+    "a scope by parameters that answers none",
+    // Past the type system, as a table that was loaded from elsewhere would be.
+    method({ ...everybody, scope: { byParams: () => undefined as unknown as string, malformed: "", oneOf: [] } }),
+    [],
+  ],
+];
+
+for (const [what, definition, permitted] of denied) {
+  test(`a method with ${what} is denied by default`, () => {
+    const allowed = Object.entries(principals).filter(([name, principal]) => {
+      if (name.endsWith("which no node has") || name.startsWith("a run that says")) return false;
+      return [undefined, {}].some((params) => isPermitted(principal, definition, params));
+    });
+
+    assert.deepEqual(
+      allowed.map(([name]) => name),
+      permitted,
+    );
+  });
+}
+
+/** What throws is refused, too: dispatch never gets to the handler. */
+function isPermitted(principal: Principal, definition: MethodDefinition, params: unknown): boolean {
+  try {
+    return permits(principal, "synthetic", definition, params).kind === "permitted";
+  } catch {
+    return false;
+  }
+}
