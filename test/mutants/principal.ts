@@ -62,8 +62,8 @@ export const principalMutants: readonly Mutant[] = [
   {
     what: "scopes for one call are taken as they are asked",
     file,
-    from: "scopes: attenuate(authorityOf(principal), { scopes }).scopes",
-    to: "scopes",
+    from: "scopes: attenuateScopes(principal, scopes) }",
+    to: "scopes }",
     testFile: tests.principal,
     killedBy: "hands on no more than it has",
   },
