@@ -18,6 +18,7 @@ const turn = "packages/gateway/src/runs/turn.ts";
 const management = "packages/gateway/src/store/sql/device-management.ts";
 const pairing = { testFile: "test/pairing.test.ts" };
 const requests = { testFile: "test/pairing-requests.test.ts" };
+const upgrade = { testFile: "test/scope-upgrade.test.ts" };
 const elevation = { testFile: "test/elevation.test.ts" };
 
 const mutants: readonly Mutant[] = [
@@ -144,8 +145,8 @@ const mutants: readonly Mutant[] = [
     file: "packages/gateway/src/connection/requests.ts",
     from: "this.#last = { signal, finish };\n    this.end();",
     to: "this.#last = { signal, finish };",
-    killedBy: "^a device that asks for its own",
-    ...pairing,
+    killedBy: "^whoever lost its authority",
+    testFile: "packages/gateway/src/connection/requests.test.ts",
   },
   {
     what: "a device that is paired again starts with the first generation",
@@ -234,6 +235,22 @@ const mutants: readonly Mutant[] = [
     to: "return meet(actor.scopes, ceilingOf(grant, nowMs));",
     killedBy: "^whoever holds a scope for a time|^a device does not make its own",
     ...elevation,
+  },
+  {
+    what: "an upgrade that is asked for live is granted",
+    file: "packages/gateway/src/identity/scope-upgrade.ts",
+    from: "if (outcome.created) announceRequest(deps, outcome.request, outcome.superseded, facts.grants);",
+    to: 'await deps.store.approve(outcome.request.requestId, { id: "x", scopes: ["operator.admin"], deviceId: undefined, ownDeviceOnly: false }, deps.clock.now());',
+    killedBy: "^an upgrade is never silent",
+    ...upgrade,
+  },
+  {
+    what: "anybody may wait for an upgrade and get its token",
+    file: "packages/gateway/src/identity/scope-upgrade.ts",
+    from: "if (request === undefined || request.deviceId !== deviceId) throw unknownRequest(requestId);",
+    to: "if (request === undefined) throw unknownRequest(requestId);",
+    killedBy: "^only the device that asked",
+    ...upgrade,
   },
 ];
 

@@ -17,6 +17,7 @@ import { createCredentials } from "./identity/credentials.ts";
 import { createDeviceManager } from "./identity/device-management.ts";
 import { startElevations } from "./identity/elevation.ts";
 import { createPairing } from "./identity/pairing.ts";
+import { createScopeUpgrades } from "./identity/scope-upgrade.ts";
 import { openStateKeys, type StateKeys } from "./identity/state-keys.ts";
 import type { Clock } from "./kit/clock.ts";
 import type { Config } from "./kit/config.ts";
@@ -83,6 +84,7 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   const handlers = createHandlers(handlerDeps, {
     pairing,
     manager,
+    upgrades: createScopeUpgrades(identity),
     connectedDevices: () => late.listener?.connectedDevices() ?? new Set(),
   });
   const dispatch = createDispatch({ handlers, log, ids, checkResults: options.checkResults });

@@ -8,6 +8,7 @@ import type { Context } from "../dispatch/types.ts";
 import { createCredentials } from "../identity/credentials.ts";
 import { createDeviceManager } from "../identity/device-management.ts";
 import { createPairing } from "../identity/pairing.ts";
+import { createScopeUpgrades } from "../identity/scope-upgrade.ts";
 import { createSystemClock } from "../kit/clock.ts";
 import { createIds } from "../kit/ids.ts";
 import { Secret } from "../kit/secret.ts";
@@ -37,7 +38,7 @@ async function openHandlers() {
   const ask = { ...facts, clientId: "cli", clientMode: "cli", remoteIp: "192.0.2.7", role: "operator", scopes: ["operator.read"] };
   const asked = await store.devices.requestPairing({ ...ask, reason: "not-paired", isRepair: false }, clock.now());
   assert.ok(asked.kind === "pending");
-  const handlers = deviceHandlers({ pairing, manager, connectedDevices: () => new Set([key.id]) });
+  const handlers = deviceHandlers({ pairing, manager, upgrades: createScopeUpgrades(identity), connectedDevices: () => new Set([key.id]) });
   return { handlers, requestId: asked.request.requestId, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() };
 }
 
