@@ -127,9 +127,17 @@ const mutants: readonly Mutant[] = [
   {
     what: "a revoked device's sockets are closed after the answer",
     file: "packages/gateway/src/identity/device-management.ts",
-    from: 'deps.expel({ deviceId, role }, asked);\n      changed({ deviceId, role, by: by.id }, "device token revoked");',
+    from: 'await deps.expel({ deviceId, role }, asked);\n      changed({ deviceId, role, by: by.id }, "device token revoked");',
     to: 'setImmediate(() => deps.expel({ deviceId, role }, asked));\n      changed({ deviceId, role, by: by.id }, "device token revoked");',
     killedBy: "^device.token.revoke closes",
+    ...pairing,
+  },
+  {
+    what: "a removal is answered while the device's requests can still write",
+    file: "packages/gateway/src/connection/door.ts",
+    from: "await Promise.all(unsettled);",
+    to: "",
+    killedBy: "^what a device had in flight",
     ...pairing,
   },
   {

@@ -79,7 +79,10 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   resources.use(await startElevations(identity));
 
   const late: LateParts = {};
-  const manager = createDeviceManager({ ...identity, expel: (target, lastAnswer) => late.listener?.expelDevice(target, lastAnswer) });
+  const manager = createDeviceManager({
+    ...identity,
+    expel: (target, lastAnswer) => late.listener?.expelDevice(target, lastAnswer) ?? Promise.resolve(),
+  });
   const handlerDeps = createHandlerDeps(options, { store, bus, agents, late });
   const handlers = createHandlers(handlerDeps, {
     pairing,

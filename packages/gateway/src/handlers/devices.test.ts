@@ -33,7 +33,7 @@ async function openHandlers() {
   const credentials = createCredentials({ secret: new Secret("s"), tokenKey: createSecretKey(Buffer.alloc(32)), gatewayId: "g" });
   const identity = { store: store.devices, credentials, clock, log, bus: new Bus() };
   const pairing = createPairing({ ...identity, autoApproveLocal: true });
-  const manager = createDeviceManager({ ...identity, expel: ignore });
+  const manager = createDeviceManager({ ...identity, expel: () => Promise.resolve() });
   const facts = { deviceId: key.id, publicKey: key.publicKey, displayName: undefined, platform: "linux", deviceFamily: undefined };
   const ask = { ...facts, clientId: "cli", clientMode: "cli", remoteIp: "192.0.2.7", role: "operator", scopes: ["operator.read"] };
   const asked = await store.devices.requestPairing({ ...ask, reason: "not-paired", isRepair: false }, clock.now());
