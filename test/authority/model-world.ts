@@ -116,7 +116,7 @@ function toFacts(ask: ConnectAsk, device: Device | undefined, { nowMs, autoAppro
   const standing: Standing =
     device.grants.size === 0
       ? { kind: "unknown", refused: device.isRefused, hasPending: (device.pending?.expiresAtMs ?? 0) > nowMs }
-      : { kind: "paired", ceiling, metadataChanged: device.isChangedWhenPaired !== ask.isChanged };
+      : { kind: "paired", ceiling, tokenScopes: ceiling ?? [], metadataChanged: device.isChangedWhenPaired !== ask.isChanged };
   const token = hasToken && ceiling !== undefined ? "right" : ask.credential === "secret" || hasToken ? "wrong" : "absent";
   return { subject: "device", ask, peer, secret, token, offersDeviceToken: hasToken, standing, autoApproveLocal } as const;
 }

@@ -7,13 +7,22 @@ import { createCredentials } from "../../packages/gateway/src/identity/credentia
 import { type AdmissionAsk, createPairing, type Pairing } from "../../packages/gateway/src/identity/pairing.ts";
 import { createIds } from "../../packages/gateway/src/kit/ids.ts";
 import { Secret } from "../../packages/gateway/src/kit/secret.ts";
-import { authorityToStart, permits, type Principal, runPrincipal } from "../../packages/gateway/src/principal/principal.ts";
+import {
+  secretPrincipal,
+  authorityToStart,
+  permits,
+  type Principal,
+  runPrincipal,
+} from "../../packages/gateway/src/principal/principal.ts";
 import { openStoreFile } from "../../packages/gateway/src/store/sqlite.ts";
 import type { RunRecord, Store } from "../../packages/gateway/src/store/store.ts";
 import { spawn } from "../../packages/gateway/src/subagents/spawn.ts";
 import { type ConnectAsk, deviceCount } from "./actions.ts";
 import { maxDepth } from "./model-world.ts";
 import type { Request, StartedRun, Verdict, World } from "./play.ts";
+
+/** Sees every device. */
+const lister = secretPrincipal(["operator.admin"]);
 
 const secret = "the-secret";
 const tokenKey = createSecretKey(Buffer.alloc(32, 7));
@@ -65,7 +74,7 @@ export async function openStoreWorld(): Promise<StoreWorld> {
         return { kind: "admitted", principal };
       }
       const requestId = verdict.error.details["requestId"];
-      const record = (await pairing.list()).pending.find((one) => one.requestId === requestId);
+      const record = (await pairing.list(lister)).pending.find((one) => one.requestId === requestId);
       return record === undefined ? { kind: "refused" } : toPending({ ...record, device: indexOf(record.deviceId) });
     },
     approve: (requestId, by) => decide("approve", requestId, by),
@@ -77,7 +86,7 @@ export async function openStoreWorld(): Promise<StoreWorld> {
     },
     wait: (ms) => void (nowMs += ms),
     async grants() {
-      const { paired } = await pairing.list();
+      const { paired } = await pairing.list(lister);
       return paired
         .flatMap((device) => device.grants.map(({ role, scopes }) => ({ device: indexOf(device.deviceId), role, scopes })))
         .sort((a, b) => a.device - b.device);

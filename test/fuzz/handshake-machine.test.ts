@@ -143,7 +143,12 @@ function connectOnce(standing: Standing, ask: Extract<Step, { kind: "connect" }>
     standing:
       standing.ceiling === undefined
         ? { kind: "unknown", refused: false, hasPending: standing.asked !== undefined }
-        : { kind: "paired", ceiling: isKnown ? standing.ceiling : undefined, metadataChanged: false },
+        : {
+            kind: "paired",
+            ceiling: isKnown ? standing.ceiling : undefined,
+            tokenScopes: isKnown ? standing.ceiling : [],
+            metadataChanged: false,
+          },
     autoApproveLocal: true,
   };
   const decision = decide(facts);

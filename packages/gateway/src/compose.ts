@@ -13,12 +13,17 @@ import { connectHandlers } from "./handlers/connect.ts";
 import { type AgentFacts, type HandlerDeps, readSessionRow } from "./handlers/deps.ts";
 import { type DeviceHandlerDeps, deviceHandlers } from "./handlers/devices.ts";
 import { healthHandlers, readHealth } from "./handlers/health.ts";
+import { nodeHandlers } from "./handlers/nodes.ts";
 import { sessionHandlers } from "./handlers/sessions.ts";
 import { setupHandlers, type SetupHandlerDeps } from "./handlers/setup.ts";
 import { subagentHandlers } from "./handlers/subagents.ts";
 import { createCredentials } from "./identity/credentials.ts";
+import { createDeviceManager, type ExpelDevice } from "./identity/device-management.ts";
+import { startElevations } from "./identity/elevation.ts";
+import { createNodePairing, type NodePairing } from "./identity/node-pairing.ts";
 import { createPairing } from "./identity/pairing.ts";
 import { createSetupCodes, withSetupCodes } from "./identity/setup-codes.ts";
+import { createScopeUpgrades } from "./identity/scope-upgrade.ts";
 import { openStateKeys, type StateKeys } from "./identity/state-keys.ts";
 import type { Clock } from "./kit/clock.ts";
 import type { Config } from "./kit/config.ts";
@@ -74,10 +79,11 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   const agents = agentFacts(options, models);
   await makeWorkspaces(config, agents);
 
-  const { pairing, setupCodes } = createIdentity(options, { keys, store, bus });
   const late: LateParts = {};
+  const { deviceDeps, pairing, setupCodes, ...management } = createIdentity(options, { keys, store, bus, late });
+  resources.use(await startElevations(deviceDeps));
   const handlerDeps = createHandlerDeps(options, { store, bus, agents, late });
-  const devices = { pairing, connectedDevices: () => late.listener?.connectedDevices() ?? new Set<string>() };
+  const devices = { pairing, ...management, connectedDevices: () => late.listener?.connectedDevices() ?? new Set<string>() };
   const setup = {
     setupCodes,
     publicUrl: config.gateway.publicUrl,
@@ -119,13 +125,29 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   return { listener: late.listener, keys, store, bus, dispatch, models, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
-/** Who may come in: the secret and device tokens, pairing, invitations. */
-function createIdentity({ config, clock, log }: ComposeOptions, { keys, store, bus }: { keys: StateKeys; store: Store; bus: Bus }) {
+/** Who may come in, and what becomes of it: the secret and device tokens, pairing, nodes, invitations. */
+function createIdentity({ config, clock, log }: ComposeOptions, { keys, store, bus, late }: IdentityParts) {
   const credentials = createCredentials(keys);
-  const { autoApproveLocal } = config.gateway.pairing;
-  const setupCodes = createSetupCodes({ store: store.setupCodes, credentials, clock, log, bus });
-  const pairing = createPairing({ store: store.devices, credentials, clock, log, bus, autoApproveLocal });
-  return { pairing: withSetupCodes(pairing, setupCodes), setupCodes };
+  const deviceDeps = { store: store.devices, credentials, clock, log, bus };
+  const expel: ExpelDevice = (target, lastAnswer) => late.listener?.expelDevice(target, lastAnswer) ?? Promise.resolve();
+  const nodes = createNodePairing({ ...deviceDeps, store: store.nodes, expel });
+  const pairing = createPairing({ ...deviceDeps, autoApproveLocal: config.gateway.pairing.autoApproveLocal, nodes });
+  const setupCodes = createSetupCodes({ ...deviceDeps, store: store.setupCodes });
+  return {
+    deviceDeps,
+    pairing: withSetupCodes(pairing, setupCodes),
+    setupCodes,
+    nodes,
+    manager: createDeviceManager({ ...deviceDeps, expel }),
+    upgrades: createScopeUpgrades(deviceDeps),
+  };
+}
+
+interface IdentityParts {
+  readonly keys: StateKeys;
+  readonly store: Store;
+  readonly bus: Bus;
+  readonly late: LateParts;
 }
 
 /** Parts that methods reach although they are made after them: a worker runs tools that call methods, a listener serves them. */
@@ -161,7 +183,7 @@ async function makeWorkspaces(config: Config, agents: AgentFacts): Promise<void>
 
 interface HandlerParts {
   readonly shared: HandlerDeps;
-  readonly devices: DeviceHandlerDeps;
+  readonly devices: DeviceHandlerDeps & { readonly nodes: NodePairing };
   readonly setup: SetupHandlerDeps;
   readonly audit: AuditHandlerDeps;
 }
@@ -176,6 +198,7 @@ function createHandlers({ shared, devices, setup, audit }: HandlerParts): Handle
     ...chatHandlers(shared),
     ...subagentHandlers(shared),
     ...deviceHandlers(devices),
+    ...nodeHandlers(devices),
     ...setupHandlers(setup),
     ...auditHandlers(audit),
   };

@@ -7,6 +7,7 @@ import { connectEvents, connectMethods } from "./connect.ts";
 import type { EventDefinition, MethodDefinition } from "./define.ts";
 import { deviceEvents, deviceMethods } from "./devices.ts";
 import { healthEvents, healthMethods } from "./health.ts";
+import { nodeEvents, nodeMethods } from "./nodes.ts";
 import { sessionEvents, sessionMethods } from "./sessions.ts";
 import { setupEvents, setupMethods } from "./setup.ts";
 import { subagentMethods } from "./subagents.ts";
@@ -21,6 +22,7 @@ export const methods = {
   ...deviceMethods,
   ...setupMethods,
   ...auditMethods,
+  ...nodeMethods,
 };
 
 export const events = {
@@ -31,6 +33,7 @@ export const events = {
   ...chatEvents,
   ...deviceEvents,
   ...setupEvents,
+  ...nodeEvents,
 };
 
 export type MethodName = keyof typeof methods;
@@ -88,6 +91,8 @@ export type { AuditRow, ExplainedStep } from "./audit.ts";
 export type { ChatEvent } from "./chat.ts";
 export type { PairedDevice, PairingRequest } from "./devices.ts";
 export type { SetupAccess } from "./setup.ts";
+export { scopesToApproveNode } from "./nodes.ts";
+export type { NodeRequest, PairedNode } from "./nodes.ts";
 export type { Health } from "./health.ts";
 export type { ContentBlock, Message, RunStatus, SessionRow, Usage } from "./shapes.ts";
 export * from "./session-key.ts";

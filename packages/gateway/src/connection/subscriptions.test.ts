@@ -49,7 +49,14 @@ const toolEvent: AgentEvent = { ...run, stream: "tool", data: { phase: "start", 
 const textEvent: AgentEvent = { ...run, stream: "assistant", data: { text: "hi", delta: "hi" } };
 const chatEnd = { runId: "run-1", sessionKey: "agent:main:main", agentId: "main", seq: 2, state: "final" } as const;
 
-const pairing: readonly EventName[] = ["device.pair.requested", "device.pair.resolved", "device.pair.setup.completed"];
+const pairing: readonly EventName[] = [
+  "device.pair.requested",
+  "device.pair.resolved",
+  "device.pair.changed",
+  "device.pair.setup.completed",
+  "node.pair.requested",
+  "node.pair.resolved",
+];
 const everyone: readonly EventName[] = ["connect.challenge", "tick", "shutdown", "health"];
 const audiences: readonly [name: string, principal: Principal | undefined, hears: readonly EventName[]][] = [
   ["a connection before its hello", undefined, []],

@@ -10,6 +10,7 @@ import { createDeviceStore } from "./sql/devices.ts";
 import { createDialect, openDatabase } from "./sql/dialect.ts";
 import { migrate } from "./sql/migrate.ts";
 import { createRefusalStore } from "./sql/refusals.ts";
+import { createNodeStore } from "./sql/nodes.ts";
 import { createRunStore } from "./sql/runs.ts";
 import type { Database } from "./sql/schema.ts";
 import { createSessionStore } from "./sql/sessions.ts";
@@ -51,6 +52,7 @@ export async function openStoreFile(file: string, ids: Ids, onClose: () => void 
   return {
     devices: createDeviceStore(db, queue),
     setupCodes: createSetupCodeStore(db, queue),
+    nodes: createNodeStore(db, queue),
     audit: createAuditStore(db),
     refusals: createRefusalStore(db, queue),
     sessions: createSessionStore(db, queue, ids),

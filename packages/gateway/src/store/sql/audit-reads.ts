@@ -3,7 +3,7 @@ import { isRecord } from "@portreeve/protocol";
 import type { Kysely } from "kysely";
 import type { AuditRow, AuditStore, BreakReason, ChainVerdict } from "../audit-store.ts";
 import { firstHash, hashOf } from "./audit.ts";
-import { toPairingRecord } from "./devices.ts";
+import { toPairingRecord } from "./device-rows.ts";
 import type { AuditTableRow, Database } from "./schema.ts";
 
 export function createAuditStore(db: Kysely<Database>): AuditStore {

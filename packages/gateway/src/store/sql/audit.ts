@@ -9,6 +9,13 @@ export interface AuditEntry {
     | "device.approved"
     | "device.rejected"
     | "setup.issued"
+    | "device.removed"
+    | "device.token-rotated"
+    | "device.token-revoked"
+    | "device.elevation-ended"
+    | "node.approved"
+    | "node.rejected"
+    | "node.removed"
     | "run.spawned"
     | "run.started-as-owner"
     | "session.deleted";

@@ -3,12 +3,14 @@ import { type Kysely, sql } from "kysely";
 import { type Migration, Migrator } from "kysely/migration";
 import type { Database } from "./schema.ts";
 import * as first from "./migrations/001-first.ts";
+import * as pairing from "./migrations/002-pairing.ts";
 import * as setupCodes from "./migrations/004-setup-codes.ts";
 import * as refusals from "./migrations/005-refusals.ts";
 
 /** By name, in order; a released migration is never edited. */
 export const migrations: Readonly<Record<string, Migration>> = {
   "001-first": first,
+  "002-pairing": pairing,
   "004-setup-codes": setupCodes,
   "005-refusals": refusals,
 };

@@ -14,6 +14,7 @@ export interface DeviceRow {
   created_at_ms: number;
   approved_at_ms: number;
   last_seen_at_ms: number | null;
+  operator_label: string | null;
 }
 
 export interface GrantRow {
@@ -24,6 +25,18 @@ export interface GrantRow {
   created_at_ms: number;
   rotated_at_ms: number | null;
   revoked_at_ms: number | null;
+  /** Null: all of `scopes`. */
+  token_scopes: string | null;
+  elevated_scopes: string | null;
+  elevated_until_ms: number | null;
+  elevated_seen_ms: number | null;
+}
+
+/** The last generation of grants that are gone: a device that is paired again must not revive an old token. */
+export interface PastGenerationRow {
+  device_id: string;
+  role: string;
+  generation: number;
 }
 
 export interface PairingRequestRow {
@@ -68,6 +81,22 @@ export interface SetupCodeRow {
 export interface RefusedKeyRow {
   public_key: string;
   refused_at_ms: number;
+}
+
+/** What is approved for a node. `declaration`: a NodeDeclaration as JSON. */
+export interface NodeRow {
+  node_id: string;
+  declaration: string;
+  created_at_ms: number;
+  approved_at_ms: number;
+}
+
+/** What a node declared beyond that; one waits for each. */
+export interface NodeRequestRow {
+  node_id: string;
+  request_id: string;
+  declaration: string;
+  created_at_ms: number;
 }
 
 export interface CounterRow {
@@ -176,6 +205,9 @@ export interface InboxRow {
 export interface Database {
   devices: DeviceRow;
   device_grants: GrantRow;
+  past_generations: PastGenerationRow;
+  nodes: NodeRow;
+  node_requests: NodeRequestRow;
   pairing_requests: PairingRequestRow;
   setup_codes: SetupCodeRow;
   refused_keys: RefusedKeyRow;

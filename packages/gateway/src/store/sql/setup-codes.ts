@@ -3,7 +3,8 @@ import { coversAll, type SetupAccess } from "@portreeve/protocol";
 import type { Kysely } from "kysely";
 import type { SetupCodePresentation, SetupCodeStore, SetupCompletion, SetupOutcome } from "../setup-codes.ts";
 import { appendAudit } from "./audit.ts";
-import { findState, grant } from "./devices.ts";
+import { findState } from "./device-rows.ts";
+import { grant } from "./devices.ts";
 import type { Database, SetupCodeRow } from "./schema.ts";
 import type { WriteQueue } from "./write-queue.ts";
 
