@@ -60,14 +60,14 @@ test("devices list, approve and reject decide about a device that waits", async 
   const first = await refusedConnect(home.gateway.url, { key: wanted, ...asks }, remote);
   const second = await refusedConnect(home.gateway.url, { key: unwanted, ...asks }, remote);
 
-  const approved = await home.cli(["devices", "approve", String(first.error.details?.["requestId"])]);
+  const approved = await home.cli(["devices", "approve", String(first.error.details?.["requestId"]), "--yes"]);
   const rejected = await home.cli(["devices", "reject", String(second.error.details?.["requestId"])]);
   await using wire = await connectWire(home.gateway.url, { key: wanted, ...asks }, remote);
   const list = await home.cli(["devices", "list"]);
 
   assert.deepEqual([approved.code, rejected.code], [0, 0]);
   assert.equal((await wire.request("status")).ok, true);
-  assert.match(list.out, /operator\.read/);
+  assert.match(list.out, / read .* by hand$/m);
 });
 
 test("an owner whose own device waits for an approval can still approve it", async () => {
@@ -75,7 +75,7 @@ test("an owner whose own device waits for an approval can still approve it", asy
 
   const refused = await home.cli(["status"]);
   const list = JSON.parse((await home.cli(["devices", "list", "--json"])).out) as { pending: { requestId: string }[] };
-  const approved = await home.cli(["devices", "approve", list.pending[0]?.requestId ?? ""]);
+  const approved = await home.cli(["devices", "approve", list.pending[0]?.requestId ?? "", "--yes"]);
   const served = await home.cli(["status"]);
 
   assert.equal(refused.code, 4);

@@ -30,8 +30,8 @@ export class CliError extends Error {
 }
 
 /** What is wrong with the command line itself, and what was expected. */
-export function usageError(message: string): CliError {
-  return new CliError("usage", message, { remedy: "See `./portreeve --help`." });
+export function usageError(message: string, remedy = "See `./portreeve --help`."): CliError {
+  return new CliError("usage", message, { remedy });
 }
 
 export interface Failure {

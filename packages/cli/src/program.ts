@@ -25,7 +25,7 @@ Examples:
   ./portreeve demo                            see it work, with nothing set up
   ./portreeve gateway run                     start the gateway
   ./portreeve agent "What is in this folder?"
-  ./portreeve devices list`;
+  ./portreeve devices                         who is paired, who waits`;
 
 /** The whole command tree; `io` is used by actions only, so help needs none. */
 export function createProgram(io: Io = createProcessIo()): Command {
