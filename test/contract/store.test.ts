@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { createIds } from "../../packages/gateway/src/kit/ids.ts";
 import { openStoreFile } from "../../packages/gateway/src/store/sqlite.ts";
+import type { Actor } from "../../packages/gateway/src/store/device-management.ts";
 import type { ChildToSpawn, Claim, Claimer, Ending, PairingAsk, RunToAdmit, Store } from "../../packages/gateway/src/store/store.ts";
 
 const drivers: Readonly<Record<string, () => Promise<Store>>> = { sqlite: () => openStoreFile(":memory:", createIds()) };
@@ -69,6 +70,10 @@ function ask(over: Partial<PairingAsk> = {}): PairingAsk {
     isRepair: false,
     ...over,
   };
+}
+
+function actor(scopes: readonly string[], over: Partial<Actor> = {}): Actor {
+  return { id: "secret:local", scopes, deviceId: undefined, ownDeviceOnly: false, ...over };
 }
 
 async function claimOne(store: Store, nowMs: number, over: Partial<Claimer> = {}): Promise<Claim> {
@@ -408,16 +413,12 @@ for (const [driver, open] of Object.entries(drivers)) {
     await using store = await open();
     const asked = await store.devices.requestPairing(ask(), 1);
     assert.equal(asked.kind, "pending");
-    await store.devices.reject(asked.kind === "pending" ? asked.request.requestId : "", { id: "owner" }, 2);
+    await store.devices.reject(asked.kind === "pending" ? asked.request.requestId : "", actor(["operator.admin"]), 2);
 
     const known = await store.devices.find("d1", ask().publicKey);
     const silent = await store.devices.approveSilently(ask(), 3);
     const second = await store.devices.requestPairing(ask(), 4);
-    const approved = await store.devices.approve(
-      second.kind === "pending" ? second.request.requestId : "",
-      { id: "owner", scopes: ["operator.admin"] },
-      5,
-    );
+    const approved = await store.devices.approve(second.kind === "pending" ? second.request.requestId : "", actor(["operator.admin"]), 5);
     const state = await store.devices.find("d1");
 
     assert.equal(known.kind === "unknown" && known.refused, true);
@@ -446,9 +447,9 @@ for (const [driver, open] of Object.entries(drivers)) {
     const asked = await store.devices.requestPairing(ask({ scopes: ["operator.admin"] }), 1);
     const requestId = asked.kind === "pending" ? asked.request.requestId : "";
 
-    const denied = await store.devices.approve(requestId, { id: "x", scopes: ["operator.pairing", "operator.write"] }, 2);
-    const approved = await store.devices.approve(requestId, { id: "x", scopes: ["operator.admin"] }, 3);
-    const again = await store.devices.approve(requestId, { id: "x", scopes: ["operator.admin"] }, 4);
+    const denied = await store.devices.approve(requestId, actor(["operator.pairing", "operator.write"]), 2);
+    const approved = await store.devices.approve(requestId, actor(["operator.admin"]), 3);
+    const again = await store.devices.approve(requestId, actor(["operator.admin"]), 4);
 
     assert.deepEqual(denied, { kind: "exceeds-approver", scope: "operator.admin" });
     assert.equal(approved.kind, "approved");
@@ -460,8 +461,8 @@ for (const [driver, open] of Object.entries(drivers)) {
     const asked = await store.devices.requestPairing(ask(), 0);
     const requestId = asked.kind === "pending" ? asked.request.requestId : "";
 
-    assert.equal((await store.devices.approve(requestId, { id: "x", scopes: ["operator.admin"] }, 300_000)).kind, "unknown");
-    assert.equal((await store.devices.reject(requestId, { id: "x" }, 300_000)).kind, "unknown");
+    assert.equal((await store.devices.approve(requestId, actor(["operator.admin"]), 300_000)).kind, "unknown");
+    assert.equal((await store.devices.reject(requestId, actor(["operator.admin"]), 300_000)).kind, "unknown");
   });
 
   test(`${driver}: pending requests are bounded for a peer and the oldest are kept`, async () => {

@@ -12,6 +12,7 @@ export interface BusMessages {
   "sessions.changed": { readonly sessionKey: string; readonly reason: EventPayload<"sessions.changed">["reason"]; readonly runId?: string };
   "device.pair.requested": EventPayload<"device.pair.requested">;
   "device.pair.resolved": EventPayload<"device.pair.resolved">;
+  "device.pair.changed": EventPayload<"device.pair.changed">;
 }
 
 type Listener<T> = (message: T) => void;

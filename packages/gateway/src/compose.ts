@@ -14,6 +14,8 @@ import { healthHandlers, readHealth } from "./handlers/health.ts";
 import { sessionHandlers } from "./handlers/sessions.ts";
 import { subagentHandlers } from "./handlers/subagents.ts";
 import { createCredentials } from "./identity/credentials.ts";
+import { createDeviceManager } from "./identity/device-management.ts";
+import { startElevations } from "./identity/elevation.ts";
 import { createPairing } from "./identity/pairing.ts";
 import { openStateKeys, type StateKeys } from "./identity/state-keys.ts";
 import type { Clock } from "./kit/clock.ts";
@@ -71,11 +73,18 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
 
   const credentials = createCredentials(keys);
   const { autoApproveLocal } = config.gateway.pairing;
-  const pairing = createPairing({ store: store.devices, credentials, clock, log, bus, autoApproveLocal });
+  const identity = { store: store.devices, credentials, clock, log, bus };
+  const pairing = createPairing({ ...identity, autoApproveLocal });
+  resources.use(await startElevations(identity));
 
   const late: LateParts = {};
+  const manager = createDeviceManager({ ...identity, expel: (target, lastAnswer) => late.listener?.expelDevice(target, lastAnswer) });
   const handlerDeps = createHandlerDeps(options, { store, bus, agents, late });
-  const handlers = createHandlers(handlerDeps, { pairing, connectedDevices: () => late.listener?.connectedDevices() ?? new Set() });
+  const handlers = createHandlers(handlerDeps, {
+    pairing,
+    manager,
+    connectedDevices: () => late.listener?.connectedDevices() ?? new Set(),
+  });
   const dispatch = createDispatch({ handlers, log, ids, checkResults: options.checkResults });
   const callerFor = (principal: Principal): Caller => createCaller(dispatch, principal);
 

@@ -31,6 +31,8 @@ export const errorRules = {
   IDEMPOTENCY_MISMATCH: invalid("The idempotency key was used before with other parameters."),
 
   UNKNOWN_REQUEST: invalid("No pending pairing request has this id."),
+  UNKNOWN_DEVICE: invalid("No paired device that the caller may manage has this id."),
+  DEVICE_ACTION_DENIED: invalid("The caller may not do this to the device or its token."),
   UNKNOWN_SESSION: invalid("No such session, or none that the caller may see."),
   UNKNOWN_RUN: invalid("No such run, or none that the caller may see."),
   UNKNOWN_AGENT_ID: invalid("The agent id is not configured."),

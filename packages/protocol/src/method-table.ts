@@ -52,7 +52,8 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     twoAnswers: false,
   },
   "device.pair.approve": {
-    summary: "Approve a pending request; the approver must hold every scope it grants.",
+    summary:
+      "Approve a pending request; the approver must hold every scope it grants. With `expiresInMinutes` the scopes beyond what the device had end then.",
     kind: "command",
     scopes: ["operator.pairing"],
     twoAnswers: false,
@@ -65,6 +66,31 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
   },
   "device.pair.reject": {
     summary: "Reject a pending request; the refusal is remembered by key.",
+    kind: "command",
+    scopes: ["operator.pairing"],
+    twoAnswers: false,
+  },
+  "device.pair.remove": {
+    summary: "Unpair a device: its sockets are closed, its tokens end, and it is never paired silently again.",
+    kind: "command",
+    scopes: ["operator.pairing"],
+    twoAnswers: false,
+  },
+  "device.pair.rename": {
+    summary: "Give a paired device a name of the operator's choice.",
+    kind: "command",
+    scopes: ["operator.pairing"],
+    twoAnswers: false,
+  },
+  "device.token.revoke": {
+    summary: "End the token of one device and role; the role must be approved again.",
+    kind: "command",
+    scopes: ["operator.pairing"],
+    twoAnswers: false,
+  },
+  "device.token.rotate": {
+    summary:
+      "End the token of one device and role and make the next one, within what is approved and what the caller holds. It is returned to the device itself or to `operator.admin`.",
     kind: "command",
     scopes: ["operator.pairing"],
     twoAnswers: false,

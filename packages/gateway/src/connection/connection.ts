@@ -56,6 +56,9 @@ export class Connection implements ConnectionHandle {
   readonly #gone = Promise.withResolvers<void>();
   #handshake: Handshake;
   #session: Session | undefined;
+  #claim: { readonly deviceId: string; readonly role: "operator" | "node" } | undefined;
+  #isExpelled = false;
+  #authorityEnd: Disposable | undefined;
   #caps: readonly string[] = [];
   #hearsSessions = false;
   #awaitsPong = false;
@@ -88,9 +91,14 @@ export class Connection implements ConnectionHandle {
     this.#challenge();
   }
 
-  /** Undefined before the hello. */
+  /** Undefined before the hello, and from the moment on at which the authority ended. */
   get principal(): Principal | undefined {
-    return this.#session?.principal;
+    return this.#isExpelled ? undefined : this.#session?.principal;
+  }
+
+  /** Which device it says it is, from its first frame on and proved or not: what may be let in as the device is closed with it. */
+  get claim(): { readonly deviceId: string; readonly role: "operator" | "node" } | undefined {
+    return this.#claim;
   }
 
   get version(): WireVersion | undefined {
@@ -144,6 +152,21 @@ export class Connection implements ConnectionHandle {
     this.#socket.resume();
   }
 
+  /**
+   * Ends the connection because its authority ended: nothing more is dispatched, answered or told, requests in work are
+   * aborted. The request with the signal `last` still gets its answer, as the last frame before the close.
+   */
+  expel(reason: string, last?: AbortSignal): void {
+    if (this.#isExpelled) return;
+    this.#isExpelled = true;
+    this.#step({ kind: "gone" });
+    const close = (): void => this.close(4001, reason);
+    if (last === undefined || this.#session === undefined) {
+      close();
+      this.#session?.requests.end();
+    } else this.#session.requests.endAfter(last, close);
+  }
+
   /** More bytes came than a socket may send before its hello. */
   refuseOversized(): void {
     this.#step({ kind: "oversized" });
@@ -172,6 +195,7 @@ export class Connection implements ConnectionHandle {
     switch (output.kind) {
       case "authenticate":
         this.#caps = output.connect.caps ?? [];
+        this.#claim = output.connect.device && { deviceId: output.connect.device.id, role: output.role };
         return background(this.#deps.log, "authenticate connection", this.#authenticate(output));
       case "welcome":
         return hello === undefined ? undefined : this.#welcome(output, hello);
@@ -200,12 +224,26 @@ export class Connection implements ConnectionHandle {
   }
 
   #welcome({ requestId, version: protocol, queued }: Extract<HandshakeOutput, { kind: "welcome" }>, hello: HelloFacts): void {
-    const { dispatch, log } = this.#deps;
+    const { dispatch, log, clock } = this.#deps;
     const version = wireVersions[protocol];
-    const { principal } = hello.admission;
+    const { principal, endsAtMs } = hello.admission;
+    const endAuthority = (): void => this.expel("elevation ended");
+    if (endsAtMs !== undefined) this.#authorityEnd = clock.schedule(endsAtMs, endAuthority);
     const pause = (): void => this.#socket.pause();
     const resume = (): void => this.#socket.resume();
-    const requests = new Requests({ dispatch, log, principal, version, outbound: this.#outbound, handle: this, pause, resume });
+    // The timer may come late; a request never does.
+    const checkAuthority = (): void => (endsAtMs !== undefined && clock.now() >= endsAtMs ? endAuthority() : undefined);
+    const requests = new Requests({
+      checkAuthority,
+      dispatch,
+      log,
+      principal,
+      version,
+      outbound: this.#outbound,
+      handle: this,
+      pause,
+      resume,
+    });
     this.#session = { principal, version, requests };
     this.#outbound.answer(requestId, version.hello(hello));
     this.#events.onOpen(this);
@@ -220,6 +258,7 @@ export class Connection implements ConnectionHandle {
 
   #onClose(): void {
     this.#step({ kind: "gone" });
+    this.#authorityEnd?.[Symbol.dispose]();
     this.#session?.requests.end();
     this.#events.onClosed(this);
     this.#gone.resolve();

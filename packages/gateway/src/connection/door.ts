@@ -4,6 +4,7 @@ import type { Duplex } from "node:stream";
 import { limits } from "@portreeve/protocol";
 import { WebSocketServer } from "ws";
 import { guard, type DoorConfig } from "../http/guard.ts";
+import type { ExpelDevice } from "../identity/device-management.ts";
 import { Connection, type ConnectionDeps } from "./connection.ts";
 import type { Subscriptions } from "./subscriptions.ts";
 
@@ -92,6 +93,14 @@ export class Door {
   connectedDevices(): ReadonlySet<string> {
     const principals = [...this.#connections].map((connection) => connection.principal);
     return new Set(principals.flatMap((principal) => (principal?.kind === "device" ? [principal.deviceId] : [])));
+  }
+
+  expelDevice({ deviceId, role }: Parameters<ExpelDevice>[0], lastAnswer: Parameters<ExpelDevice>[1]): void {
+    for (const connection of this.#connections) {
+      const { claim } = connection;
+      if (claim?.deviceId !== deviceId || (role !== undefined && claim.role !== role)) continue;
+      connection.expel("device removed", connection.connId === lastAnswer?.connId ? lastAnswer.signal : undefined);
+    }
   }
 
   pingAll(): void {

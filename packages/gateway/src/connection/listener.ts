@@ -5,6 +5,7 @@ import { limits } from "@portreeve/protocol";
 import type { Bus } from "../bus.ts";
 import type { Dispatch } from "../dispatch/types.ts";
 import { createRequestHandler, serverOptions } from "../http/server.ts";
+import type { ExpelDevice } from "../identity/device-management.ts";
 import type { Pairing } from "../identity/pairing.ts";
 import type { StateKeys } from "../identity/state-keys.ts";
 import type { Clock } from "../kit/clock.ts";
@@ -40,6 +41,8 @@ export interface Listener extends AsyncDisposable {
   counts(): { readonly accepted: number; readonly open: number };
   /** Ids of the devices with an open connection. */
   connectedDevices(): ReadonlySet<string>;
+  /** Closes what is connected, or connecting, as the device: its authority is gone. */
+  readonly expelDevice: ExpelDevice;
 }
 
 export type ListenCode = "PORT_IN_USE" | "PORT_NOT_PERMITTED" | "ADDRESS_NOT_AVAILABLE" | "LISTEN_FAILED";
@@ -90,6 +93,7 @@ export async function openListener(deps: ListenerDeps): Promise<Listener> {
     port: portOf(server),
     counts: () => door.counts(),
     connectedDevices: () => door.connectedDevices(),
+    expelDevice: (target, lastAnswer) => door.expelDevice(target, lastAnswer),
     async [Symbol.asyncDispose]() {
       beats.dispose();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));

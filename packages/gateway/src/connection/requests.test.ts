@@ -14,6 +14,7 @@ function createRequests(dispatch: Dispatch) {
     dispatch,
     log: { debug: ignore, info: ignore, warn: ignore, error: ignore },
     principal: secretPrincipal([]),
+    checkAuthority: ignore,
     version: wireVersions[4],
     outbound,
     handle: { connId: "c", caps: [], setSessionsSubscription: ignore, followRun: ignore },

@@ -10,6 +10,8 @@ export interface RequestsDeps {
   readonly dispatch: Dispatch;
   readonly log: Log;
   readonly principal: Principal;
+  /** Ends the connection when its authority is over; asked before every request. */
+  readonly checkAuthority: () => void;
   readonly version: WireVersion;
   readonly outbound: Outbound;
   readonly handle: ConnectionHandle;
@@ -29,6 +31,8 @@ export class Requests {
   #isPaused = false;
   #wrongRoleAnswers = 0;
   #isEnded = false;
+  /** The one request that is still answered after the end, and what happens then. */
+  #last: { readonly signal: AbortSignal; readonly finish: () => void } | undefined;
 
   constructor(deps: RequestsDeps) {
     this.#deps = deps;
@@ -48,13 +52,23 @@ export class Requests {
     this.#isEnded = true;
     this.#waiting.length = 0;
     const reason = new ProtocolError("SHUTTING_DOWN", "the connection is closed");
-    for (const controller of [...this.#inWork, ...this.#accepted]) controller.abort(reason);
+    for (const controller of [...this.#inWork, ...this.#accepted]) {
+      if (controller.signal !== this.#last?.signal) controller.abort(reason);
+    }
+  }
+
+  /** Like `end`, but the request with this signal is answered before `finish`. */
+  endAfter(signal: AbortSignal, finish: () => void): void {
+    this.#last = { signal, finish };
+    this.end();
+    if (![...this.#inWork].some((controller) => controller.signal === signal)) finish();
   }
 
   #start(text: string): void {
-    const { log, outbound, version, handle } = this.#deps;
+    const { log, outbound, version, handle, checkAuthority } = this.#deps;
+    checkAuthority();
     // Whoever was closed has no say, even while its socket is still open.
-    if (outbound.isClosed) return;
+    if (this.#isEnded || outbound.isClosed) return;
     const parsed = parseFrame(text);
     if (parsed.kind === "not-json") return log.debug({ connId: handle.connId }, "a frame that is not JSON was ignored");
     if (parsed.kind === "frame") return background(log, "answer request", this.#answer(parsed.frame));
@@ -71,8 +85,9 @@ export class Requests {
     const { dispatch, principal, outbound, version, handle } = this.#deps;
     const controller = new AbortController();
     this.#inWork.add(controller);
+    const isHeard = (): boolean => !this.#isEnded || controller.signal === this.#last?.signal;
     const accept = (accepted: unknown): void => {
-      outbound.answer(id, isMethodName(method) ? version.accepted(method, accepted) : accepted);
+      if (isHeard()) outbound.answer(id, isMethodName(method) ? version.accepted(method, accepted) : accepted);
       this.#inWork.delete(controller);
       this.#accepted.add(controller);
       this.#startWaiting();
@@ -80,10 +95,11 @@ export class Requests {
     try {
       const result = await dispatch(principal, method, params, { connection: handle, signal: controller.signal, accept });
       this.#wrongRoleAnswers = 0;
-      outbound.answer(id, isMethodName(method) ? version.result(method, result) : result);
+      if (isHeard()) outbound.answer(id, isMethodName(method) ? version.result(method, result) : result);
     } catch (error) {
-      this.#refuse(id, error);
+      if (isHeard()) this.#refuse(id, error);
     } finally {
+      if (controller.signal === this.#last?.signal) this.#last.finish();
       this.#inWork.delete(controller);
       this.#accepted.delete(controller);
       this.#startWaiting();

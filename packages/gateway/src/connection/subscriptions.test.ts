@@ -55,7 +55,11 @@ const audiences: readonly [name: string, principal: Principal | undefined, hears
   ["a connection without scopes", secretPrincipal([]), everyone],
   ["a reader", secretPrincipal(["operator.read"]), [...everyone, "agent", "chat", "sessions.changed"]],
   ["a writer", secretPrincipal(["operator.write"]), [...everyone, "agent", "chat", "sessions.changed"]],
-  ["one for pairing", secretPrincipal(["operator.pairing"]), [...everyone, "device.pair.requested", "device.pair.resolved"]],
+  [
+    "one for pairing",
+    secretPrincipal(["operator.pairing"]),
+    [...everyone, "device.pair.requested", "device.pair.resolved", "device.pair.changed"],
+  ],
   ["one for approvals", secretPrincipal(["operator.approvals"]), everyone],
   ["an admin", secretPrincipal(["operator.admin"]), Object.keys(eventDefinitions) as EventName[]], // The table's own keys.
   ["a node, whatever scopes it was given", devicePrincipal({ deviceId: "d", role: "node", scopes: ["operator.admin"] }), everyone],

@@ -50,6 +50,7 @@ export class Subscriptions implements Disposable {
     this.#bus.use(deps.bus.subscribe("sessions.changed", (change) => this.#tellSessions(change)));
     this.#bus.use(deps.bus.subscribe("device.pair.requested", (request) => this.tell("device.pair.requested", request)));
     this.#bus.use(deps.bus.subscribe("device.pair.resolved", (resolution) => this.tell("device.pair.resolved", resolution)));
+    this.#bus.use(deps.bus.subscribe("device.pair.changed", (change) => this.tell("device.pair.changed", change)));
   }
 
   add(hearer: Hearer): void {

@@ -6,6 +6,7 @@ import { methods, ProtocolError } from "@portreeve/protocol";
 import { Bus } from "../bus.ts";
 import type { Context } from "../dispatch/types.ts";
 import { createCredentials } from "../identity/credentials.ts";
+import { createDeviceManager } from "../identity/device-management.ts";
 import { createPairing } from "../identity/pairing.ts";
 import { createSystemClock } from "../kit/clock.ts";
 import { createIds } from "../kit/ids.ts";
@@ -29,12 +30,14 @@ async function openHandlers() {
   const log = { debug: ignore, info: ignore, warn: ignore, error: ignore };
   const clock = createSystemClock();
   const credentials = createCredentials({ secret: new Secret("s"), tokenKey: createSecretKey(Buffer.alloc(32)), gatewayId: "g" });
-  const pairing = createPairing({ store: store.devices, credentials, clock, log, bus: new Bus(), autoApproveLocal: true });
+  const identity = { store: store.devices, credentials, clock, log, bus: new Bus() };
+  const pairing = createPairing({ ...identity, autoApproveLocal: true });
+  const manager = createDeviceManager({ ...identity, expel: ignore });
   const facts = { deviceId: key.id, publicKey: key.publicKey, displayName: undefined, platform: "linux", deviceFamily: undefined };
   const ask = { ...facts, clientId: "cli", clientMode: "cli", remoteIp: "192.0.2.7", role: "operator", scopes: ["operator.read"] };
   const asked = await store.devices.requestPairing({ ...ask, reason: "not-paired", isRepair: false }, clock.now());
   assert.ok(asked.kind === "pending");
-  const handlers = deviceHandlers({ pairing, connectedDevices: () => new Set([key.id]) });
+  const handlers = deviceHandlers({ pairing, manager, connectedDevices: () => new Set([key.id]) });
   return { handlers, requestId: asked.request.requestId, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() };
 }
 

@@ -24,6 +24,7 @@ const credentials = createCredentials({
   gatewayId: "aa".repeat(32),
 });
 const admin = secretPrincipal(["operator.admin"]);
+const owner = { id: "owner", scopes: ["operator.admin"], deviceId: undefined, ownDeviceOnly: false };
 const local = { address: "127.0.0.1", directLoopback: true, hasOrigin: false };
 const remote = { address: "192.0.2.7", directLoopback: false, hasOrigin: false };
 
@@ -268,7 +269,7 @@ test("a rejection is remembered longer than the request it answered", async () =
   const request = { ...facts, role: "operator", scopes: [], reason: "not-paired", isRepair: false } as const;
   const asked = await world.store.requestPairing({ ...request, deviceId: key.id, publicKey: key.publicKey }, longAgoMs);
   assert.ok(asked.kind === "pending");
-  await world.store.reject(asked.request.requestId, { id: "owner" }, longAgoMs);
+  await world.store.reject(asked.request.requestId, owner, longAgoMs);
   await world.store.requestPairing({ ...request, deviceId: other.id, publicKey: other.publicKey }, nowMs);
 
   refusedWith(await world.pairing.authenticate(ask({ key })), "PAIRING_REQUIRED");
@@ -298,7 +299,7 @@ test("an approval that comes during the handshake is accepted", async () => {
   });
   await using world = await openWorld({ wrap });
   const error = refusedWith(await world.pairing.authenticate(ask({ key, peer: remote })), "PAIRING_REQUIRED");
-  approveMeanwhile = () => world.store.approve(requestIdOf(error), { id: "owner", scopes: ["operator.admin"] }, nowMs);
+  approveMeanwhile = () => world.store.approve(requestIdOf(error), owner, nowMs);
 
   const verdict = await world.pairing.authenticate(ask({ key, peer: remote }));
 
@@ -313,7 +314,7 @@ test("a rejection that comes during the handshake is not undone by a silent pair
     async approveSilently(request, atMs) {
       const asked = await store.requestPairing(request, atMs);
       assert.ok(asked.kind === "pending");
-      await store.reject(asked.request.requestId, { id: "owner" }, atMs);
+      await store.reject(asked.request.requestId, owner, atMs);
       return store.approveSilently(request, atMs);
     },
   });

@@ -8,12 +8,14 @@ import type { Clock } from "../kit/clock.ts";
 import { background, type Log } from "../kit/log.ts";
 import type { Secret } from "../kit/secret.ts";
 import { devicePrincipal, secretPrincipal, type DevicePrincipal, type Principal, type SecretPrincipal } from "../principal/principal.ts";
-import type { DeviceRecord, DeviceState, DeviceStore, PairingAsk, PairingReason, PairingRecord } from "../store/store.ts";
+import { ceilingOf, liveGrant, timeLeftMs, tokenCeilingOf } from "../store/grants.ts";
+import type { DeviceRecord, DeviceState, DeviceStore, Grant, PairingAsk, PairingReason, PairingRecord } from "../store/store.ts";
 import type { Credentials } from "./credentials.ts";
 import { verifyDeviceProof } from "./device-proof.ts";
 import { toPairingRequest } from "./device-view.ts";
 import { decide, isMetadataChanged, type Ask, type Decision, type Standing } from "./grant.ts";
-import { pairingRequired, proofRefused, refused, uiDeviceRequired } from "./refusals.ts";
+import { actionDenied, missingScope, roleForATime, toActor, unknownRequest } from "./device-management.ts";
+import { pairingRejected, pairingRequired, proofRefused, refused, uiDeviceRequired } from "./refusals.ts";
 
 /** A connection that asks to be let in. */
 export interface AdmissionAsk {
@@ -30,6 +32,8 @@ export interface Admission {
   readonly role: "operator" | "node";
   /** Undefined without a device. `scopes`: all that the device is approved for in this role. */
   readonly grant: { readonly token: Secret; readonly scopes: readonly string[]; readonly issuedAtMs: number } | undefined;
+  /** When the authority ends because some of it was granted for a time; undefined: it lasts. */
+  readonly endsAtMs: number | undefined;
 }
 
 export type AdmissionVerdict =
@@ -39,11 +43,15 @@ export type AdmissionVerdict =
 export interface Pairing {
   /** Lets a connection in or says why not. Rejects only with what the store rejects with. */
   authenticate(ask: AdmissionAsk): Promise<AdmissionVerdict>;
-  /** @throws ProtocolError UNKNOWN_REQUEST, or MISSING_SCOPE when the approver lacks what it would grant. */
-  approve(requestId: string, approver: Principal): Promise<DeviceRecord>;
-  /** @throws ProtocolError UNKNOWN_REQUEST */
+  /**
+   * With `minutes`, what is granted beyond what the device had ends then.
+   * @throws ProtocolError UNKNOWN_REQUEST, DEVICE_ACTION_DENIED, or MISSING_SCOPE when the approver lacks what it would grant.
+   */
+  approve(requestId: string, approver: Principal, minutes?: number): Promise<DeviceRecord>;
+  /** @throws ProtocolError UNKNOWN_REQUEST, DEVICE_ACTION_DENIED */
   reject(requestId: string, rejecter: Principal): Promise<{ readonly deviceId: string }>;
-  list(): Promise<{ readonly pending: readonly PairingRecord[]; readonly paired: readonly DeviceRecord[] }>;
+  /** What `viewer` may see: everything, or its own device alone. */
+  list(viewer: Principal): Promise<{ readonly pending: readonly PairingRecord[]; readonly paired: readonly DeviceRecord[] }>;
 }
 
 export interface PairingDeps {
@@ -71,20 +79,33 @@ export function createPairing(deps: PairingDeps): Pairing {
       );
       return proof.kind === "refused" ? refusal(proofRefused(proof)) : authenticateDevice(deps, ask, proof);
     },
-    async approve(requestId, approver) {
-      const outcome = await store.approve(requestId, { id: approver.id, scopes: approver.scopes }, clock.now());
+    async approve(requestId, approver, minutes) {
+      const nowMs = clock.now();
+      const untilMs = minutes === undefined ? undefined : nowMs + minutes * 60_000;
+      const outcome = await store.approve(requestId, toActor(approver), nowMs, untilMs);
+      if (outcome.kind === "approved") {
+        resolved(deps, { requestId, deviceId: outcome.device.deviceId, decision: "approved", by: approver.id });
+        if (untilMs !== undefined) deps.bus.publish("device.pair.changed", {});
+        return outcome.device;
+      }
       if (outcome.kind === "unknown") throw unknownRequest(requestId);
       if (outcome.kind === "exceeds-approver") throw missingScope(outcome.scope);
-      resolved(deps, { requestId, deviceId: outcome.device.deviceId, decision: "approved", by: approver.id });
-      return outcome.device;
+      if (outcome.kind === "role-for-a-time") throw roleForATime(outcome.role);
+      throw actionDenied("device pairing approval denied");
     },
     async reject(requestId, rejecter) {
-      const outcome = await store.reject(requestId, { id: rejecter.id }, clock.now());
+      const outcome = await store.reject(requestId, toActor(rejecter), clock.now());
       if (outcome.kind === "unknown") throw unknownRequest(requestId);
+      if (outcome.kind === "denied") throw actionDenied("device pairing rejection denied");
       resolved(deps, { requestId, deviceId: outcome.deviceId, decision: "rejected", by: rejecter.id });
       return { deviceId: outcome.deviceId };
     },
-    list: () => store.list(clock.now()),
+    async list(viewer) {
+      const { pending, paired } = await store.list(clock.now());
+      const { ownDeviceOnly, deviceId } = toActor(viewer);
+      const isSeen = (row: { readonly deviceId: string }): boolean => !ownDeviceOnly || row.deviceId === deviceId;
+      return { pending: pending.filter(isSeen), paired: paired.filter(isSeen) };
+    },
   };
 }
 
@@ -100,7 +121,13 @@ function authenticateDeviceless(deps: PairingDeps, ask: AdmissionAsk): Admission
   if (decision.kind !== "admit") return refusal(refused("DEVICE_IDENTITY_REQUIRED"));
   return {
     kind: "admitted",
-    admission: { principal: secretPrincipal(decision.scopes), method: decision.method, role: ask.role, grant: undefined },
+    admission: {
+      principal: secretPrincipal(decision.scopes),
+      method: decision.method,
+      role: ask.role,
+      grant: undefined,
+      endsAtMs: undefined,
+    },
   };
 }
 
@@ -135,10 +162,7 @@ interface ProvedDevice {
 
 function judge(deps: PairingDeps, ask: AdmissionAsk, device: ProvedDevice, state: DeviceState, mayBeSilent: boolean): Decision {
   const { auth, client } = ask.connect;
-  const grant =
-    state.kind === "paired"
-      ? state.device.grants.find((candidate) => candidate.role === ask.role && candidate.revokedAtMs === undefined)
-      : undefined;
+  const grant = state.kind === "paired" ? liveGrant(state.device, ask.role) : undefined;
   const absent = auth?.deviceToken || auth?.token ? "wrong" : "absent";
   return decide({
     subject: "device",
@@ -150,19 +174,14 @@ function judge(deps: PairingDeps, ask: AdmissionAsk, device: ProvedDevice, state
         ? absent
         : deps.credentials.checkDeviceToken(auth, { deviceId: device.deviceId, role: grant.role, generation: grant.generation }),
     offersDeviceToken: Boolean(auth?.deviceToken),
-    standing: toStanding(state, { device, client, ceiling: grant?.scopes, nowMs: deps.clock.now() }),
+    standing: toStanding(state, { device, client, grant, nowMs: deps.clock.now() }),
     autoApproveLocal: mayBeSilent,
   });
 }
 
 function toStanding(
   state: DeviceState,
-  {
-    device,
-    client,
-    ceiling,
-    nowMs,
-  }: { device: ProvedDevice; client: ConnectParams["client"]; ceiling: readonly string[] | undefined; nowMs: number },
+  { device, client, grant, nowMs }: { device: ProvedDevice; client: ConnectParams["client"]; grant: Grant | undefined; nowMs: number },
 ): Standing {
   if (state.kind === "corrupt") return { kind: "corrupt" };
   if (state.kind === "unknown")
@@ -171,7 +190,8 @@ function toStanding(
   if (state.device.publicKey !== device.publicKey) return { kind: "corrupt" };
   return {
     kind: "paired",
-    ceiling,
+    ceiling: grant && ceilingOf(grant, nowMs),
+    tokenScopes: grant === undefined ? [] : tokenCeilingOf(grant, nowMs),
     metadataChanged: isMetadataChanged(state.device, { platform: client.platform, deviceFamily: client.deviceFamily }),
   };
 }
@@ -193,10 +213,14 @@ async function requestPairing(
   state: DeviceState,
   reason: PairingReason,
 ): Promise<AdmissionVerdict | undefined> {
-  const outcome = await deps.store.requestPairing(toPairingAsk(ask, device, state, reason), deps.clock.now());
+  const sawRequestId = state.kind === "corrupt" ? undefined : state.pending?.requestId;
+  const outcome = await deps.store.requestPairing(toPairingAsk(ask, device, state, reason), deps.clock.now(), sawRequestId);
+  if (outcome.kind === "covered") return undefined;
   const isApproved = judge(deps, ask, device, await deps.store.find(device.deviceId, device.publicKey), false).kind === "admit";
   if (isApproved) return undefined;
   const grants = state.kind === "paired" ? state.device.grants : [];
+  if (outcome.kind === "rejected")
+    return refusal(pairingRejected({ reason, request: undefined, deviceId: device.deviceId, ask: toAsk(ask), grants }));
   const request = outcome.kind === "pending" ? outcome.request : undefined;
   if (outcome.kind === "pending" && outcome.created) announce(deps, outcome.request, outcome.superseded, grants);
   return refusal(pairingRequired({ reason, request, deviceId: device.deviceId, ask: toAsk(ask), grants }));
@@ -232,11 +256,14 @@ function admit(
   decision: Pick<Extract<Decision, { kind: "admit" }>, "method" | "scopes">,
 ): AdmissionVerdict {
   const { deviceId } = record;
-  const grant = record.grants.find((candidate) => candidate.role === ask.role && candidate.revokedAtMs === undefined);
+  const nowMs = deps.clock.now();
+  const grant = liveGrant(record, ask.role);
+  const leftMs = grant && timeLeftMs(grant, decision.scopes, nowMs);
+  const viaDeviceToken = decision.method === "device-token";
   return {
     kind: "admitted",
     admission: {
-      principal: devicePrincipal({ deviceId, role: ask.role, scopes: decision.scopes }),
+      principal: devicePrincipal({ deviceId, role: ask.role, scopes: decision.scopes, viaDeviceToken }),
       method: decision.method,
       role: ask.role,
       grant:
@@ -244,9 +271,10 @@ function admit(
           ? undefined
           : {
               token: deps.credentials.deviceToken({ deviceId, role: grant.role, generation: grant.generation }),
-              scopes: grant.scopes,
+              scopes: tokenCeilingOf(grant, nowMs),
               issuedAtMs: grant.rotatedAtMs ?? grant.createdAtMs,
             },
+      endsAtMs: leftMs === undefined ? undefined : nowMs + leftMs,
     },
   };
 }
@@ -285,20 +313,6 @@ function resolved(
   const { requestId, deviceId, decision } = facts;
   deps.log.info(facts, "pairing request decided");
   deps.bus.publish("device.pair.resolved", { requestId, deviceId, decision, ts: deps.clock.now() });
-}
-
-function unknownRequest(requestId: string): ProtocolError {
-  return new ProtocolError("UNKNOWN_REQUEST", "unknown requestId", {
-    details: { requestId },
-    remedy: "List what waits with: ./portreeve devices list",
-  });
-}
-
-function missingScope(scope: string): ProtocolError {
-  return new ProtocolError("MISSING_SCOPE", `missing scope: ${scope}`, {
-    details: { missingScope: scope, requiredScopes: [scope] },
-    remedy: "Approve with a device or the local secret that holds this scope itself.",
-  });
 }
 
 function refusal(error: ProtocolError): AdmissionVerdict {

@@ -45,6 +45,15 @@ export function pairingRequired({ reason, request, deviceId, ask, grants }: Pair
   });
 }
 
+/** Somebody rejected the request while the device was being judged: nothing new waits. */
+export function pairingRejected(refusal: PairingRefusal): ProtocolError {
+  const { message, details } = pairingRequired(refusal);
+  return new ProtocolError("PAIRING_REQUIRED", message, {
+    details,
+    remedy: "The request was rejected. Ask whoever runs the gateway, then connect again to make a new request.",
+  });
+}
+
 interface Wording {
   readonly message: string;
   readonly details: Readonly<Record<string, unknown>>;

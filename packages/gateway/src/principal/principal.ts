@@ -14,6 +14,8 @@ export type DevicePrincipal = Branded<{
   readonly deviceId: string;
   readonly role: "operator" | "node";
   readonly scopes: readonly string[];
+  /** Its own token let it in, not the gateway's secret: without admin it manages no device but itself. */
+  readonly viaDeviceToken: boolean;
 }>;
 /** Whoever holds the shared secret, without a device. */
 export type SecretPrincipal = Branded<{ readonly kind: "secret"; readonly id: string; readonly scopes: readonly string[] }>;
@@ -47,13 +49,19 @@ export interface RunAuthority {
 /** The least a run needs: its tools call methods of this scope and below, and no more, whoever started it. */
 export const runScopes: readonly string[] = ["operator.write"];
 
-export function devicePrincipal(device: { deviceId: string; role: "operator" | "node"; scopes: readonly string[] }): DevicePrincipal {
+export function devicePrincipal(device: {
+  deviceId: string;
+  role: "operator" | "node";
+  scopes: readonly string[];
+  viaDeviceToken?: boolean;
+}): DevicePrincipal {
   return seal({
     kind: "device",
     id: `device:${device.deviceId}`,
     deviceId: device.deviceId,
     role: device.role,
     scopes: normaliseScopes(device.scopes),
+    viaDeviceToken: device.viaDeviceToken ?? true,
   });
 }
 

@@ -33,6 +33,13 @@ export const v3Accepted: Partial<Record<MethodName, Projection>> = {
 export const v3Results: Partial<Record<MethodName, Projection>> = {
   "sessions.subscribe": ({ subscribed }: Result<"sessions.subscribe">) => ({ subscribed }),
   "sessions.list": ({ ts, path, count, defaults, sessions }: Result<"sessions.list">) => ({ ts, path, count, defaults, sessions }),
+  "device.token.rotate": ({ deviceId, role, token, scopes, rotatedAtMs }: Result<"device.token.rotate">) => ({
+    deviceId,
+    role,
+    ...(token === undefined ? {} : { token }),
+    scopes,
+    rotatedAtMs,
+  }),
   "chat.history": ({ sessionKey, sessionId, messages }: Result<"chat.history">) => ({ sessionKey, sessionId, messages }),
 };
 

@@ -5,7 +5,17 @@ import type { AuditRow, AuditStore } from "../store.ts";
 import type { AuditTableRow, Database } from "./schema.ts";
 
 export interface AuditEntry {
-  readonly kind: "device.paired" | "device.approved" | "device.rejected" | "run.spawned" | "run.started-as-owner" | "session.deleted";
+  readonly kind:
+    | "device.paired"
+    | "device.approved"
+    | "device.rejected"
+    | "device.removed"
+    | "device.token-rotated"
+    | "device.token-revoked"
+    | "device.elevation-ended"
+    | "run.spawned"
+    | "run.started-as-owner"
+    | "session.deleted";
   readonly actor: string;
   readonly subject: string;
   readonly facts: Readonly<Record<string, unknown>>;

@@ -3,9 +3,10 @@ import { type Kysely, sql } from "kysely";
 import { type Migration, Migrator } from "kysely/migration";
 import type { Database } from "./schema.ts";
 import * as first from "./migrations/001-first.ts";
+import * as pairing from "./migrations/002-pairing.ts";
 
 /** By name, in order; a released migration is never edited. */
-export const migrations: Readonly<Record<string, Migration>> = { "001-first": first };
+export const migrations: Readonly<Record<string, Migration>> = { "001-first": first, "002-pairing": pairing };
 
 /** A newer version has changed the schema in a way this one does not know. */
 export class NewerSchemaError extends Error {

@@ -14,6 +14,7 @@ export interface DeviceRow {
   created_at_ms: number;
   approved_at_ms: number;
   last_seen_at_ms: number | null;
+  operator_label: string | null;
 }
 
 export interface GrantRow {
@@ -24,6 +25,18 @@ export interface GrantRow {
   created_at_ms: number;
   rotated_at_ms: number | null;
   revoked_at_ms: number | null;
+  /** Null: all of `scopes`. */
+  token_scopes: string | null;
+  elevated_scopes: string | null;
+  elevated_until_ms: number | null;
+  elevated_seen_ms: number | null;
+}
+
+/** The last generation of grants that are gone: a device that is paired again must not revive an old token. */
+export interface PastGenerationRow {
+  device_id: string;
+  role: string;
+  generation: number;
 }
 
 export interface PairingRequestRow {
@@ -150,6 +163,7 @@ export interface InboxRow {
 export interface Database {
   devices: DeviceRow;
   device_grants: GrantRow;
+  past_generations: PastGenerationRow;
   pairing_requests: PairingRequestRow;
   refused_keys: RefusedKeyRow;
   counters: CounterRow;
