@@ -60,6 +60,11 @@ export class Access {
     return (await this.#options.device()).id;
   }
 
+  /** Remembers the next token of this device, which `client` was given. */
+  async keepToken({ gatewayKey }: GatewayClient, token: string): Promise<void> {
+    if (gatewayKey !== undefined) await this.#options.tokens.save({ gatewayKey, url: this.#options.target.url }, token);
+  }
+
   /** As `open`; when this device waits for an approval or may not ask for so much, with the shared secret alone: the owner can always decide. */
   async openAsOwner(scopes: readonly string[]): Promise<GatewayClient> {
     try {

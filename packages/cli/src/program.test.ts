@@ -117,6 +117,16 @@ test("a group without a command shows its help and is a usage error", async () =
   assert.match(io.stderr, /Usage: portreeve gateway/);
 });
 
+test("a mistake leads to the help of the command it was made in", async () => {
+  const io = captureIo();
+
+  await run(["devices", "approve"], io);
+  await run(["nonsense"], io);
+
+  assert.match(io.stderr, /^See `\.\/portreeve devices approve --help`\.$/m);
+  assert.match(io.stderr, /^See `\.\/portreeve --help`\.$/m);
+});
+
 test("with nobody there a command says so and how to start a gateway", async () => {
   await using world = await startWorld({});
   await world.peer[Symbol.asyncDispose]();
@@ -167,7 +177,10 @@ test("a refusal is printed with its remedy, and its code tells authorisation fro
   const codes = [await world.run("status"), await world.run("call", "nope")];
 
   assert.deepEqual(codes, [4, 1]);
-  assert.equal(world.io.stderr, "portreeve: missing scope: operator.read\nask for it\nportreeve: unknown method: nope\n");
+  assert.match(
+    world.io.stderr,
+    /^portreeve: missing scope: operator\.read\nask for it\nLeave --scopes out.*\nportreeve: unknown method: nope\nSee /,
+  );
 });
 
 /** An agent that says hello, spawns a child, and whose child's result is read by a later run. */
@@ -259,13 +272,13 @@ test("a gateway that goes away while children are awaited ends the wait", async 
   assert.match(world.io.stderr, /1012: service restart/);
 });
 
-test("a gateway that cannot start says why in one line", async () => {
+test("a gateway that cannot start says why in one line, and what to do in another", async () => {
   await using world = await startWorld({});
   await writeFile(join(world.home, "config.json5"), "{ gatway: {} }");
 
   assert.equal(await world.run("gateway", "run", "--port", "0"), 1);
 
-  assert.match(world.io.stderr, /^portreeve: The gateway does not start: .*config\.json5: gatway: unknown key\n$/);
+  assert.match(world.io.stderr, /^portreeve: The gateway does not start: .*config\.json5: gatway: unknown key\n.*gateway run\n$/);
 });
 
 test("a gateway runs until it is interrupted, says where its secret is, and never the secret", async () => {

@@ -33,7 +33,11 @@ export async function startGateway(options: GatewayOptions): Promise<RunningGate
     return await runGateway(options);
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    throw new CliError("failed", `The gateway does not start: ${message}`, { code: "GATEWAY_START", cause: error });
+    throw new CliError("failed", `The gateway does not start: ${message}`, {
+      code: "GATEWAY_START",
+      remedy: "Put that right (settings: docs/reference/config.md), then: ./portreeve gateway run",
+      cause: error,
+    });
   }
 }
 

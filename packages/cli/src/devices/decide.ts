@@ -1,5 +1,6 @@
 /** `devices approve` and `devices reject`. */
 import { RemoteError } from "@portreeve/client";
+import type { Result } from "@portreeve/protocol/wire";
 import type { Access } from "../access.ts";
 import type { ConnectingFlags } from "../connecting.ts";
 import { CliError } from "../exit.ts";
@@ -58,12 +59,12 @@ async function assertAgreed(
   });
 }
 
-async function sendApproval(access: Access, request: PairingRequest, minutes: number | undefined): Promise<unknown> {
+async function sendApproval(access: Access, request: PairingRequest, minutes: number | undefined): Promise<Result<"device.pair.approve">> {
   using client = await openAsManager(access, request.scopes);
   const { requestId } = request;
   if (minutes === undefined) return await client.call("device.pair.approve", { requestId });
   try {
-    return await client.request("device.pair.approve", { requestId, expiresInMinutes: minutes });
+    return await client.call("device.pair.approve", { requestId, expiresInMinutes: minutes });
   } catch (error) {
     if (!(error instanceof RemoteError && error.code === "INVALID_PARAMS" && error.message.includes("expiresInMinutes"))) throw error;
     throw cannot(client, { what: "approve for a limited time", why: "it does not know expiresInMinutes", error });

@@ -1,5 +1,6 @@
 /** How the commands about devices reach the gateway: as a manager of all devices, and clearly where a gateway lacks a method. */
 import { RemoteError, type GatewayClient } from "@portreeve/client";
+import type { MethodName, ParamsInput, Result } from "@portreeve/protocol/wire";
 import type { Access } from "../access.ts";
 import { CliError } from "../exit.ts";
 import type { DeviceList } from "./words.ts";
@@ -23,13 +24,13 @@ export async function readDevices(access: Access): Promise<DeviceList> {
   return await client.call("device.pair.list", {});
 }
 
-/** Calls `method`, which gateways of earlier versions may lack. @throws CliError that says what such a gateway cannot do. */
-export async function callNewer(
+/** Calls a method that gateways of earlier versions lack. @throws CliError that says what such a gateway cannot do. */
+export async function callNewer<N extends MethodName>(
   client: GatewayClient,
-  { method, params, what }: { method: string; params: Readonly<Record<string, unknown>>; what: string },
-): Promise<unknown> {
+  { method, params, what }: { method: N; params: ParamsInput<N>; what: string },
+): Promise<Result<N>> {
   try {
-    return await client.request(method, params);
+    return await client.call(method, params);
   } catch (error) {
     if (!(error instanceof RemoteError && error.code === "UNKNOWN_METHOD")) throw error;
     throw cannot(client, { what, why: `it has no ${method}`, error });

@@ -61,6 +61,10 @@ test("an elevation is told with the time that is left, and not any more when it 
   assert.doesNotMatch(showDevices({ pending: [], paired: [elevated] }, { ...reader, nowMs: at + 600_000 }), /admin/);
 });
 
+test("a token that was narrowed says so beside what is approved", () => {
+  assert.match(showDevices({ pending: [], paired: [withGrant({ scopes: [] })] }, reader), / read; its token only: nothing /);
+});
+
 test("a device that was revoked says so", () => {
   assert.match(showDevices({ pending: [], paired: [withGrant({ revokedAtMs: at })] }, reader), /nothing \(revoked\)/);
 });

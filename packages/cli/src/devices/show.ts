@@ -1,4 +1,5 @@
 /** Devices and requests as tables and lines. All pure; `nowMs` is the reader's clock. */
+import { coversAll } from "@portreeve/protocol/wire";
 import { toMinute, toTable } from "../output.ts";
 import {
   liveGrants,
@@ -85,14 +86,17 @@ function showPaired(paired: readonly PairedDevice[], { nowMs, deviceId: own }: R
   return `Paired:\n${toTable(headings, rows)}`;
 }
 
-/** What it may do, what more it may do for a while, or that everything was revoked. */
+/** What it may do, what its token was narrowed to, what more it may do for a while, or that everything was revoked. */
 function tellDeviceRights(device: PairedDevice, nowMs: number): string {
   const grants = liveGrants(device);
   if (device.tokens.length > 0 && grants.length === 0) return "nothing (revoked)";
   const elevated = grants.flatMap(({ elevatedScopes = [], elevatedUntilMs = 0 }) =>
     elevatedUntilMs > nowMs ? [`${tellScopes(elevatedScopes)} for ${tellSpan(elevatedUntilMs - nowMs)} more`] : [],
   );
-  return [tellRights(device), ...elevated].join("; ");
+  const narrowed = grants.flatMap(({ role, scopes }) =>
+    role === "operator" && !coversAll(scopes, device.scopes) ? [`its token only: ${tellScopes(scopes)}`] : [],
+  );
+  return [tellRights(device), ...narrowed, ...elevated].join("; ");
 }
 
 function tellExpiry({ expiresAtMs }: PairingRequest, nowMs: number): string {

@@ -1,5 +1,4 @@
 /** `devices remove`, `rename`, `rotate` and `revoke`: what is done to a device that is paired. */
-import { isRecord } from "@portreeve/protocol/wire";
 import type { Access } from "../access.ts";
 import { parseScopes } from "../commands/call.ts";
 import type { ConnectingFlags } from "../connecting.ts";
@@ -39,12 +38,20 @@ export async function rotate(io: Io, access: Access, { id, flags }: { id: string
   const device = findDevice(await readDevices(access), id);
   const scopes = parseScopes(flags.scopes);
   using client = await openAsManager(access, device.scopes);
-  const params = { deviceId: device.deviceId, role: findRole(device, flags.role), ...(scopes === undefined ? {} : { scopes }) };
+  const params = {
+    deviceId: device.deviceId,
+    role: findRole(device, flags.role),
+    ...(scopes === undefined ? {} : { scopes: [...scopes] }),
+  };
   const result = await callNewer(client, { method: "device.token.rotate", params, what: "rotate tokens" });
+  const isOwn = device.deviceId === (await access.deviceId());
+  if (isOwn && result.token !== undefined) await access.keepToken(client, result.token);
   if (flags.json === true) return writeJson(io, result);
-  const token = isRecord(result) && Array.isArray(result["scopes"]) ? result["scopes"].map(String) : device.scopes;
-  writeLine(io, `Rotated: the old token of ${nameOf(device)} is worthless; the next one may: ${tellScopes(token)}.`);
-  writeLine(io, "The device is given it when it connects with the gateway's secret; with --json it is printed here.");
+  writeLine(io, `Rotated: the old token of ${nameOf(device)} is worthless; the next one may: ${tellScopes(result.scopes)}.`);
+  writeLine(
+    io,
+    isOwn ? "This terminal has the next one." : "The device gets it when it connects with the gateway's secret; --json prints it here.",
+  );
 }
 
 export async function revoke(io: Io, access: Access, { id, flags }: { id: string; flags: TokenFlags }): Promise<void> {

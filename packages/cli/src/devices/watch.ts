@@ -12,8 +12,8 @@ export interface WatchOptions {
   readonly backoff?: Backoff;
 }
 
-/** Hints to read the list again; not every gateway has each of them. */
-const hints = ["device.pair.requested", "device.pair.resolved", "device.pair.changed"] as readonly EventName[];
+/** Each says: read the list again. */
+const hints = ["device.pair.requested", "device.pair.resolved", "device.pair.changed"] as const satisfies readonly EventName[];
 /** What needs no event, such as a request that expires, is seen this much later at most. */
 const lookEveryMs = 15_000;
 

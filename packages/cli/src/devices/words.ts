@@ -4,11 +4,8 @@ import { covers, type Result } from "@portreeve/protocol/wire";
 export type DeviceList = Result<"device.pair.list">;
 export type PairingRequest = DeviceList["pending"][number];
 export type PairedDevice = DeviceList["paired"][number];
-/** What a device may do in one role; beyond its own scopes for a while, when it was approved so. */
-export type DeviceGrant = PairedDevice["tokens"][number] & {
-  readonly elevatedScopes?: readonly string[] | undefined;
-  readonly elevatedUntilMs?: number | undefined;
-};
+/** What a device may do in one role. */
+export type DeviceGrant = PairedDevice["tokens"][number];
 
 /** In the order they are told; a scope that is not here is told by its own name. */
 const scopeWords: Readonly<Record<string, string>> = {
@@ -46,7 +43,8 @@ export function tellNew(request: PairingRequest, known: PairedDevice | undefined
   if (known === undefined) return "the device itself";
   const approved = liveGrants(known);
   const newRoles = request.roles.filter((role) => !approved.some((grant) => grant.role === role));
-  const held = approved.find(({ role }) => role === request.role)?.scopes ?? [];
+  // What its token covers may be narrower than what was approved; only operators have scopes.
+  const held = newRoles.includes(request.role) ? [] : known.scopes;
   const newScopes = request.scopes.filter((scope) => !covers(held, scope));
   const facts = (["platform", "deviceFamily"] as const)
     .filter((fact) => request[fact] !== known[fact])
