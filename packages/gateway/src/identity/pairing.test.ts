@@ -292,9 +292,9 @@ test("an approval that comes during the handshake is accepted", async () => {
   let approveMeanwhile: (() => Promise<unknown>) | undefined;
   const wrap = (store: DeviceStore): DeviceStore => ({
     ...store,
-    async requestPairing(request, atMs) {
+    async requestPairing(request, atMs, saw) {
       await approveMeanwhile?.();
-      return store.requestPairing(request, atMs);
+      return store.requestPairing(request, atMs, saw);
     },
   });
   await using world = await openWorld({ wrap });
@@ -305,6 +305,29 @@ test("an approval that comes during the handshake is accepted", async () => {
 
   assert.deepEqual(admitted(verdict).principal.scopes, ["operator.read"]);
   assert.deepEqual(world.events, ["requested not-paired"]);
+  assert.deepEqual((await world.store.list(nowMs)).pending, []);
+});
+
+test("a rejection that comes during the handshake leaves no new request", async () => {
+  const key = createDeviceKey();
+  let rejectMeanwhile: (() => Promise<unknown>) | undefined;
+  const wrap = (store: DeviceStore): DeviceStore => ({
+    ...store,
+    async requestPairing(request, atMs, saw) {
+      await rejectMeanwhile?.();
+      return store.requestPairing(request, atMs, saw);
+    },
+  });
+  await using world = await openWorld({ wrap });
+  const first = refusedWith(await world.pairing.authenticate(ask({ key, peer: remote })), "PAIRING_REQUIRED");
+  rejectMeanwhile = () => world.store.reject(requestIdOf(first), owner, nowMs);
+
+  const second = refusedWith(await world.pairing.authenticate(ask({ key, peer: remote })), "PAIRING_REQUIRED");
+
+  assert.equal(second.details["requestId"], undefined);
+  assert.match(second.remedy ?? "", /was rejected/);
+  assert.deepEqual(world.events, ["requested not-paired"]);
+  assert.deepEqual((await world.store.list(nowMs)).pending, []);
 });
 
 test("a rejection that comes during the handshake is not undone by a silent pairing", async () => {
