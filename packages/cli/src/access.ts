@@ -60,8 +60,8 @@ export class Access {
     return (await this.#options.device()).id;
   }
 
-  /** Remembers the next token of this device, which `client` was given. */
-  async keepToken({ gatewayKey }: GatewayClient, token: string): Promise<void> {
+  /** Remembers the next token of this device, given by the gateway that proved `gatewayKey`. */
+  async keepToken(gatewayKey: string | undefined, token: string): Promise<void> {
     if (gatewayKey !== undefined) await this.#options.tokens.save({ gatewayKey, url: this.#options.target.url }, token);
   }
 

@@ -100,7 +100,7 @@ test("--yes approves without a question, and --minutes for a while", async () =>
 
   assert.deepEqual([codes, world.io.questions], [[0, 0], []]);
   assert.deepEqual(told(asked), [approval, 'device.pair.approve {"requestId":"4f9d1c2a-1111","expiresInMinutes":30}']);
-  assert.match(world.io.stdout, /^Approved for 30 min: Kitchen/m);
+  assert.match(world.io.stdout, /^Approved for 30 min, then back to what it had: Kitchen/m);
 });
 
 test("an approval is asked for with everything that it grants", async () => {

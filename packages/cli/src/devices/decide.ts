@@ -21,7 +21,7 @@ export async function approve(io: Io, access: Access, { id, flags }: { id: strin
   if (flags.yes !== true) await assertAgreed(io, { list, request, flags });
   const result = await sendApproval(access, request, flags.minutes);
   if (flags.json === true) return writeJson(io, result);
-  const span = flags.minutes === undefined ? "" : ` for ${tellSpan(flags.minutes * 60_000)}`;
+  const span = flags.minutes === undefined ? "" : ` for ${tellSpan(flags.minutes * 60_000)}, then back to what it had`;
   writeLine(io, `Approved${span}: ${nameOf(request)} may: ${tellRights(request)}. It is let in when it connects again.`);
   writeLine(io, `To take it back: ./portreeve devices revoke ${shortId(request.deviceId)}`);
 }

@@ -21,6 +21,13 @@ test("those who wait come first, with what is new about them; then who is paired
   ]);
 });
 
+test("a device that asks again goes by the name it was given here", () => {
+  const known = { ...pairedDevice, displayName: "Tablet", operatorLabel: "Tablet" };
+
+  assert.match(showDevices({ pending: [upgradeRequest], paired: [known] }, reader), /^4f9d1c2a {2}Tablet \(dddddddd\)/m);
+  assert.match(showRequest(upgradeRequest, known, at), /approved for\. You named it Tablet\.\n/);
+});
+
 test("a stranger's name cannot forge the table", () => {
   const text = showDevices({ pending: [{ ...upgradeRequest, displayName: "x\u001b[1A\u001b[2K\nPaired: me" }], paired: [] }, reader);
 

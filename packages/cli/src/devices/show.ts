@@ -1,9 +1,9 @@
 /** Devices and requests as tables and lines. All pure; `nowMs` is the reader's clock. */
 import { coversAll } from "@portreeve/protocol/wire";
-import { toMinute, toTable } from "../output.ts";
+import { oneLine, toMinute, toTable } from "../output.ts";
 import {
   liveGrants,
-  nameOf,
+  nameOfRequest,
   shortId,
   tellNew,
   tellOrigin,
@@ -44,7 +44,8 @@ export function showRequest(request: PairingRequest, known: PairedDevice | undef
     ["asked", `${tellSpan(nowMs - request.ts)} ago`],
     ["expires", tellExpiry(request, nowMs)],
   ];
-  const what = `Request ${shortId(request.requestId)}: ${reasons[request.reason]}`;
+  const label = known?.operatorLabel === undefined ? "" : ` You named it ${oneLine(known.operatorLabel)}.`;
+  const what = `Request ${shortId(request.requestId)}: ${reasons[request.reason]}${label}`;
   return `${what}\n${toTable(["", ""], rows).trimStart()}`;
 }
 
@@ -56,18 +57,18 @@ const reasons: Readonly<Record<PairingRequest["reason"], string>> = {
 };
 
 function showWaiting({ pending, paired }: DeviceList, { nowMs }: Reader): string {
-  const rows = pending.map((request) => [
-    shortId(request.requestId),
-    nameOf(request),
-    tellOrigin(request.remoteIp),
-    tellRights(request),
-    tellNew(
-      request,
-      paired.find(({ deviceId }) => deviceId === request.deviceId),
-    ),
-    `${tellSpan(nowMs - request.ts)} ago`,
-    tellExpiry(request, nowMs),
-  ]);
+  const rows = pending.map((request) => {
+    const known = paired.find(({ deviceId }) => deviceId === request.deviceId);
+    return [
+      shortId(request.requestId),
+      nameOfRequest(request, known),
+      tellOrigin(request.remoteIp),
+      tellRights(request),
+      tellNew(request, known),
+      `${tellSpan(nowMs - request.ts)} ago`,
+      tellExpiry(request, nowMs),
+    ];
+  });
   const headings = ["REQUEST", "DEVICE", "FROM", "ASKS FOR", "NEW", "ASKED", "EXPIRES"];
   return `Waiting (./portreeve devices approve REQUEST, or reject REQUEST):\n${toTable(headings, rows)}`;
 }

@@ -38,6 +38,8 @@ export async function rotate(io: Io, access: Access, { id, flags }: { id: string
   const device = findDevice(await readDevices(access), id);
   const scopes = parseScopes(flags.scopes);
   using client = await openAsManager(access, device.scopes);
+  // Read before the call: a device that rotates its own token loses this connection with the answer.
+  const { gatewayKey } = client;
   const params = {
     deviceId: device.deviceId,
     role: findRole(device, flags.role),
@@ -45,12 +47,14 @@ export async function rotate(io: Io, access: Access, { id, flags }: { id: string
   };
   const result = await callNewer(client, { method: "device.token.rotate", params, what: "rotate tokens" });
   const isOwn = device.deviceId === (await access.deviceId());
-  if (isOwn && result.token !== undefined) await access.keepToken(client, result.token);
+  if (isOwn && result.token !== undefined) await access.keepToken(gatewayKey, result.token);
   if (flags.json === true) return writeJson(io, result);
   writeLine(io, `Rotated: the old token of ${nameOf(device)} is worthless; the next one may: ${tellScopes(result.scopes)}.`);
   writeLine(
     io,
-    isOwn ? "This terminal has the next one." : "The device gets it when it connects with the gateway's secret; --json prints it here.",
+    isOwn
+      ? "This terminal has the next one."
+      : "The device gets it when it connects with the gateway's secret. To carry it there by hand: rotate with --json, which prints it.",
   );
 }
 

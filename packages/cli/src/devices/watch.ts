@@ -83,8 +83,11 @@ class DeviceWatch {
 
   #tell(list: DeviceList): void {
     const nowMs = Date.now();
-    if (this.#list === undefined)
-      this.note(`Watching: ${list.pending.length} wait for an approval, ${list.paired.length} paired. Ctrl-C stops.`);
+    if (this.#list === undefined) {
+      const [pending, paired] = [list.pending.length, list.paired.length];
+      this.note(`Watching: ${pending} wait for an approval, ${paired} paired. Ctrl-C stops.`);
+      if (this.#asJson) writeJson(this.#io, { ts: nowMs, kind: "watching", pending, paired });
+    }
     const before = this.#list ?? { pending: [], paired: list.paired };
     const changes = findChanges(before, list, { decisions: this.#decisions, nowMs });
     for (const change of changes) {

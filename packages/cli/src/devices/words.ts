@@ -67,6 +67,11 @@ export function nameOf({ displayName, clientId, deviceId }: Pick<PairedDevice, "
   return `${displayName ?? clientId} (${shortId(deviceId)})`;
 }
 
+/** As `nameOf`, by the name its operator gave it, if it is a device that we know. */
+export function nameOfRequest(request: PairingRequest, known: PairedDevice | undefined): string {
+  return nameOf({ ...request, displayName: known?.operatorLabel ?? request.displayName });
+}
+
 export function shortId(id: string): string {
   return id.slice(0, 8);
 }
