@@ -18,6 +18,7 @@ const turn = "packages/gateway/src/runs/turn.ts";
 const management = "packages/gateway/src/store/sql/device-management.ts";
 const pairing = { testFile: "test/pairing.test.ts" };
 const requests = { testFile: "test/pairing-requests.test.ts" };
+const upgrade = { testFile: "test/scope-upgrade.test.ts" };
 const elevation = { testFile: "test/elevation.test.ts" };
 
 const mutants: readonly Mutant[] = [
@@ -126,9 +127,17 @@ const mutants: readonly Mutant[] = [
   {
     what: "a revoked device's sockets are closed after the answer",
     file: "packages/gateway/src/identity/device-management.ts",
-    from: 'deps.expel({ deviceId, role }, asked);\n      changed({ deviceId, role, by: by.id }, "device token revoked");',
+    from: 'await deps.expel({ deviceId, role }, asked);\n      changed({ deviceId, role, by: by.id }, "device token revoked");',
     to: 'setImmediate(() => deps.expel({ deviceId, role }, asked));\n      changed({ deviceId, role, by: by.id }, "device token revoked");',
     killedBy: "^device.token.revoke closes",
+    ...pairing,
+  },
+  {
+    what: "a removal is answered while the device's requests can still write",
+    file: "packages/gateway/src/connection/door.ts",
+    from: "await Promise.all(unsettled);",
+    to: "",
+    killedBy: "^what a device had in flight",
     ...pairing,
   },
   {
@@ -144,8 +153,8 @@ const mutants: readonly Mutant[] = [
     file: "packages/gateway/src/connection/requests.ts",
     from: "this.#last = { signal, finish };\n    this.end();",
     to: "this.#last = { signal, finish };",
-    killedBy: "^a device that asks for its own",
-    ...pairing,
+    killedBy: "^whoever lost its authority",
+    testFile: "packages/gateway/src/connection/requests.test.ts",
   },
   {
     what: "a device that is paired again starts with the first generation",
@@ -234,6 +243,22 @@ const mutants: readonly Mutant[] = [
     to: "return meet(actor.scopes, ceilingOf(grant, nowMs));",
     killedBy: "^whoever holds a scope for a time|^a device does not make its own",
     ...elevation,
+  },
+  {
+    what: "an upgrade that is asked for live is granted",
+    file: "packages/gateway/src/identity/scope-upgrade.ts",
+    from: "if (outcome.created) announceRequest(deps, outcome.request, outcome.superseded, facts.grants);",
+    to: 'await deps.store.approve(outcome.request.requestId, { id: "x", scopes: ["operator.admin"], deviceId: undefined, ownDeviceOnly: false }, deps.clock.now());',
+    killedBy: "^an upgrade is never silent",
+    ...upgrade,
+  },
+  {
+    what: "anybody may wait for an upgrade and get its token",
+    file: "packages/gateway/src/identity/scope-upgrade.ts",
+    from: "if (request === undefined || request.deviceId !== deviceId) throw unknownRequest(requestId);",
+    to: "if (request === undefined) throw unknownRequest(requestId);",
+    killedBy: "^only the device that asked",
+    ...upgrade,
   },
 ];
 

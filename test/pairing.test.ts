@@ -100,21 +100,77 @@ for (const [method, params, audited] of endings) {
 test("a socket that was being let in while its device was removed does not stay open", async () => {
   await using gw = await startGateway();
   const { key, deviceToken } = await pair(gw, ["operator.read"]);
-  const owner = gw.callerWith("operator.admin");
-  const wires = await Promise.all(Array.from({ length: 12 }, () => openWire(gw.url)));
-  const answers = wires.map((wire) => {
-    void wire.request("connect", connectParams(wire, { key, deviceToken, scopes: ["operator.read"] })).catch(() => undefined);
-    return wire.closed;
+  const { devices } = gw.gateway.store;
+  const find = devices.find.bind(devices);
+  let isRemoved = false;
+  // The row is read, then the device is removed, then the handshake goes on with what it read.
+  Object.assign(devices, {
+    find: async (deviceId: string, publicKey?: string) => {
+      const state = await find(deviceId, publicKey);
+      if (!isRemoved) await gw.callerWith("operator.admin").call("device.pair.remove", { deviceId: key.id });
+      isRemoved = true;
+      return state;
+    },
   });
 
-  await owner.call("device.pair.remove", { deviceId: key.id });
-  const closes = await Promise.all(answers);
+  await using wire = await openWire(gw.url);
+  wire.send({ type: "req", id: "c", method: "connect", params: connectParams(wire, { key, deviceToken, scopes: ["operator.read"] }) });
+  const end = await Promise.race([wire.closed, wire.frame((frame) => frame.id === "c")]);
+
+  assert.deepEqual("code" in end && [end.code, end.reason], [4001, "device removed"]);
+  assert.deepEqual([...gw.gateway.listener.connectedDevices()], []);
+});
+
+test("what a device had in flight is written before its removal is answered, or never", async () => {
+  await using gw = await startGateway();
+  const { key, deviceToken } = await pair(gw, ["operator.write"]);
+  const { sessions } = gw.gateway.store;
+  const patch = sessions.patch.bind(sessions);
+  const [reached, released] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const order: string[] = [];
+  Object.assign(sessions, {
+    patch: async (...args: Parameters<typeof patch>) => {
+      reached.resolve();
+      await released.promise;
+      const outcome = await patch(...args);
+      order.push("written");
+      return outcome;
+    },
+  });
+  await using wire = await connectWire(gw.url, { key, deviceToken, scopes: ["operator.write"] });
+  wire.send({ type: "req", id: "p", method: "sessions.patch", params: { key: "late", label: "x" } });
+  await reached.promise;
+
+  const removal = gw.callerWith("operator.admin").call("device.pair.remove", { deviceId: key.id });
+  const close = await wire.closed;
+  released.resolve();
+  await removal;
+  order.push("answered");
+
+  assert.equal(close.code, 4001);
+  assert.deepEqual(order, ["written", "answered"]);
+  assert.equal(
+    wire.frames.some((frame) => frame.id === "p"),
+    false,
+  );
+});
+
+test("two devices that remove each other at once are both answered or closed", async () => {
+  await using gw = await startGateway();
+  const [a, b] = [await pair(gw, ["operator.admin"]), await pair(gw, ["operator.admin"])];
+  await using wireA = await connectWire(gw.url, { ...a, scopes: ["operator.admin"] });
+  await using wireB = await connectWire(gw.url, { ...b, scopes: ["operator.admin"] });
+
+  wireA.send({ type: "req", id: "x", method: "device.token.rotate", params: { deviceId: b.key.id, role: "operator" } });
+  wireB.send({ type: "req", id: "x", method: "device.token.rotate", params: { deviceId: a.key.id, role: "operator" } });
+  const closes = await Promise.all([wireA.closed, wireB.closed]);
 
   assert.deepEqual(
-    closes.filter(({ code }) => code !== 4001 && code !== 1008),
-    [],
+    closes.map(({ code }) => code),
+    [4001, 4001],
   );
-  assert.deepEqual([...gw.gateway.listener.connectedDevices()], []);
+  await using owner = await openOwner(gw);
+  assert.equal((await owner.request("device.pair.remove", { deviceId: a.key.id })).ok, true);
 });
 
 test("a removed device that is paired again does not get its old token back", async () => {

@@ -17,6 +17,7 @@ import { createCredentials } from "./identity/credentials.ts";
 import { createDeviceManager } from "./identity/device-management.ts";
 import { startElevations } from "./identity/elevation.ts";
 import { createPairing } from "./identity/pairing.ts";
+import { createScopeUpgrades } from "./identity/scope-upgrade.ts";
 import { openStateKeys, type StateKeys } from "./identity/state-keys.ts";
 import type { Clock } from "./kit/clock.ts";
 import type { Config } from "./kit/config.ts";
@@ -78,11 +79,15 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   resources.use(await startElevations(identity));
 
   const late: LateParts = {};
-  const manager = createDeviceManager({ ...identity, expel: (target, lastAnswer) => late.listener?.expelDevice(target, lastAnswer) });
+  const manager = createDeviceManager({
+    ...identity,
+    expel: (target, lastAnswer) => late.listener?.expelDevice(target, lastAnswer) ?? Promise.resolve(),
+  });
   const handlerDeps = createHandlerDeps(options, { store, bus, agents, late });
   const handlers = createHandlers(handlerDeps, {
     pairing,
     manager,
+    upgrades: createScopeUpgrades(identity),
     connectedDevices: () => late.listener?.connectedDevices() ?? new Set(),
   });
   const dispatch = createDispatch({ handlers, log, ids, checkResults: options.checkResults });

@@ -124,6 +124,25 @@ export const deviceMethods = {
     params: z.strictObject(tokenParams),
     result: z.object({ deviceId: z.string(), role: z.string(), revokedAtMs: timeMs }),
   }),
+  "device.scopes.requestUpgrade": method({
+    summary: "Ask, from an open connection, that this device be approved for more scopes: the present ones and others. Never silent.",
+    scope: "none",
+    kind: "command",
+    callers: ["operator"],
+    params: z.strictObject({ scopes: z.array(nonEmpty).min(1).max(64) }),
+    result: z.object({ requestId: z.string() }),
+  }),
+  "device.scopes.waitUpgrade": method({
+    summary: "Wait until a request of this device is decided or expires. Connect again with the token to have the scopes.",
+    scope: "none",
+    kind: "query",
+    callers: ["operator"],
+    params: requestIdParams,
+    result: z.discriminatedUnion("status", [
+      z.object({ status: z.literal("approved"), requestId: z.string(), deviceToken: z.string(), scopes: z.array(z.string()) }),
+      z.object({ status: z.enum(["rejected", "expired"]), requestId: z.string() }),
+    ]),
+  }),
 };
 
 export const deviceEvents = {

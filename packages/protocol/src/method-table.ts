@@ -82,6 +82,18 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     scopes: ["operator.pairing"],
     twoAnswers: false,
   },
+  "device.scopes.requestUpgrade": {
+    summary: "Ask, from an open connection, that this device be approved for more scopes: the present ones and others. Never silent.",
+    kind: "command",
+    scopes: [],
+    twoAnswers: false,
+  },
+  "device.scopes.waitUpgrade": {
+    summary: "Wait until a request of this device is decided or expires. Connect again with the token to have the scopes.",
+    kind: "query",
+    scopes: [],
+    twoAnswers: false,
+  },
   "device.token.revoke": {
     summary: "End the token of one device and role; the role must be approved again.",
     kind: "command",

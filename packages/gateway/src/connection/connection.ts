@@ -167,6 +167,11 @@ export class Connection implements ConnectionHandle {
     } else this.#session.requests.endAfter(last, close);
   }
 
+  /** Requests that were begun and are not done yet: each may still write, also after `expel`. */
+  get unsettled(): ReadonlyMap<AbortSignal, Promise<void>> {
+    return this.#session?.requests.unsettled ?? new Map();
+  }
+
   /** More bytes came than a socket may send before its hello. */
   refuseOversized(): void {
     this.#step({ kind: "oversized" });

@@ -31,6 +31,7 @@ export class Door {
   readonly #connections = new Set<Connection>();
   /** Sockets without a hello, by the peer's address. */
   readonly #unauthenticated = new Map<string, number>();
+  readonly #writtenRequests = new WeakMap<AbortSignal, PromiseWithResolvers<void>>();
   #accepted = 0;
   #isClosing = false;
 
@@ -95,12 +96,18 @@ export class Door {
     return new Set(principals.flatMap((principal) => (principal?.kind === "device" ? [principal.deviceId] : [])));
   }
 
-  expelDevice({ deviceId, role }: Parameters<ExpelDevice>[0], lastAnswer: Parameters<ExpelDevice>[1]): void {
+  /** Resolves when nothing the device asked for can be written any more. */
+  async expelDevice({ deviceId, role }: Parameters<ExpelDevice>[0], lastAnswer: Parameters<ExpelDevice>[1]): Promise<void> {
+    // Whoever asks has written what it had to: two devices that remove each other must not wait for each other.
+    if (lastAnswer !== undefined) this.#written(lastAnswer.signal).resolve();
+    const unsettled: Promise<void>[] = [];
     for (const connection of this.#connections) {
       const { claim } = connection;
       if (claim?.deviceId !== deviceId || (role !== undefined && claim.role !== role)) continue;
       connection.expel("device removed", connection.connId === lastAnswer?.connId ? lastAnswer.signal : undefined);
+      for (const [signal, settled] of connection.unsettled) unsettled.push(Promise.race([settled, this.#written(signal).promise]));
     }
+    await Promise.all(unsettled);
   }
 
   pingAll(): void {
@@ -114,6 +121,13 @@ export class Door {
     const connections = [...this.#connections];
     for (const connection of connections) connection.close(1012, "service restart");
     await Promise.all(connections.map((connection) => connection.closed));
+  }
+
+  /** Resolves when the request with this signal has written all that it will write. */
+  #written(signal: AbortSignal): PromiseWithResolvers<void> {
+    const known = this.#writtenRequests.get(signal) ?? Promise.withResolvers<void>();
+    this.#writtenRequests.set(signal, known);
+    return known;
   }
 
   #uncount(address: string): void {

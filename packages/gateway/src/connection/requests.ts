@@ -26,6 +26,8 @@ export class Requests {
   readonly #inWork = new Set<AbortController>();
   /** Requests that have their first of two answers: a run may take hours, and must not keep its own abort from being read. */
   readonly #accepted = new Set<AbortController>();
+  /** Every request until its handler is done, answered or not. */
+  readonly #unsettled = new Map<AbortSignal, Promise<void>>();
   /** Frames that were in the socket's buffer when reading stopped. */
   readonly #waiting: string[] = [];
   #isPaused = false;
@@ -45,6 +47,11 @@ export class Requests {
     if (this.#isPaused) return;
     this.#isPaused = true;
     this.#deps.pause();
+  }
+
+  /** What was begun and is not done yet, by its signal: it may still write. */
+  get unsettled(): ReadonlyMap<AbortSignal, Promise<void>> {
+    return this.#unsettled;
   }
 
   /** Nobody waits for answers any more. */
@@ -71,7 +78,7 @@ export class Requests {
     if (this.#isEnded || outbound.isClosed) return;
     const parsed = parseFrame(text);
     if (parsed.kind === "not-json") return log.debug({ connId: handle.connId }, "a frame that is not JSON was ignored");
-    if (parsed.kind === "frame") return background(log, "answer request", this.#answer(parsed.frame));
+    if (parsed.kind === "frame") return this.#begin(parsed.frame);
     this.#wrongRoleAnswers = 0;
     outbound.refuse(
       parsed.id,
@@ -81,10 +88,16 @@ export class Requests {
     );
   }
 
-  async #answer({ id, method, params }: RequestFrame): Promise<void> {
-    const { dispatch, principal, outbound, version, handle } = this.#deps;
+  #begin(frame: RequestFrame): void {
     const controller = new AbortController();
     this.#inWork.add(controller);
+    const settled = this.#answer(frame, controller);
+    this.#unsettled.set(controller.signal, settled);
+    background(this.#deps.log, "answer request", settled);
+  }
+
+  async #answer({ id, method, params }: RequestFrame, controller: AbortController): Promise<void> {
+    const { dispatch, principal, outbound, version, handle } = this.#deps;
     const isHeard = (): boolean => !this.#isEnded || controller.signal === this.#last?.signal;
     const accept = (accepted: unknown): void => {
       if (isHeard()) outbound.answer(id, isMethodName(method) ? version.accepted(method, accepted) : accepted);
@@ -99,6 +112,7 @@ export class Requests {
     } catch (error) {
       if (isHeard()) this.#refuse(id, error);
     } finally {
+      this.#unsettled.delete(controller.signal);
       if (controller.signal === this.#last?.signal) this.#last.finish();
       this.#inWork.delete(controller);
       this.#accepted.delete(controller);

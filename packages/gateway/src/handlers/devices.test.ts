@@ -8,6 +8,7 @@ import type { Context } from "../dispatch/types.ts";
 import { createCredentials } from "../identity/credentials.ts";
 import { createDeviceManager } from "../identity/device-management.ts";
 import { createPairing } from "../identity/pairing.ts";
+import { createScopeUpgrades } from "../identity/scope-upgrade.ts";
 import { createSystemClock } from "../kit/clock.ts";
 import { createIds } from "../kit/ids.ts";
 import { Secret } from "../kit/secret.ts";
@@ -32,12 +33,12 @@ async function openHandlers() {
   const credentials = createCredentials({ secret: new Secret("s"), tokenKey: createSecretKey(Buffer.alloc(32)), gatewayId: "g" });
   const identity = { store: store.devices, credentials, clock, log, bus: new Bus() };
   const pairing = createPairing({ ...identity, autoApproveLocal: true });
-  const manager = createDeviceManager({ ...identity, expel: ignore });
+  const manager = createDeviceManager({ ...identity, expel: () => Promise.resolve() });
   const facts = { deviceId: key.id, publicKey: key.publicKey, displayName: undefined, platform: "linux", deviceFamily: undefined };
   const ask = { ...facts, clientId: "cli", clientMode: "cli", remoteIp: "192.0.2.7", role: "operator", scopes: ["operator.read"] };
   const asked = await store.devices.requestPairing({ ...ask, reason: "not-paired", isRepair: false }, clock.now());
   assert.ok(asked.kind === "pending");
-  const handlers = deviceHandlers({ pairing, manager, connectedDevices: () => new Set([key.id]) });
+  const handlers = deviceHandlers({ pairing, manager, upgrades: createScopeUpgrades(identity), connectedDevices: () => new Set([key.id]) });
   return { handlers, requestId: asked.request.requestId, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() };
 }
 

@@ -3,10 +3,12 @@ import type { Context, Handlers } from "../dispatch/types.ts";
 import type { AskedBy, DeviceManager } from "../identity/device-management.ts";
 import { toPairedDevice, toPairingRequest } from "../identity/device-view.ts";
 import type { Pairing } from "../identity/pairing.ts";
+import type { ScopeUpgrades } from "../identity/scope-upgrade.ts";
 
 export interface DeviceHandlerDeps {
   readonly pairing: Pick<Pairing, "list" | "approve" | "reject">;
   readonly manager: DeviceManager;
+  readonly upgrades: ScopeUpgrades;
   /** Ids of the devices that have an open connection. */
   readonly connectedDevices: () => ReadonlySet<string>;
 }
@@ -18,10 +20,12 @@ type DeviceMethod =
   | "device.pair.remove"
   | "device.pair.rename"
   | "device.token.rotate"
-  | "device.token.revoke";
+  | "device.token.revoke"
+  | "device.scopes.requestUpgrade"
+  | "device.scopes.waitUpgrade";
 
 export function deviceHandlers(deps: DeviceHandlerDeps): Pick<Handlers, DeviceMethod> {
-  const { pairing, manager } = deps;
+  const { pairing, manager, upgrades } = deps;
   return {
     "device.pair.list": async ({ principal }) => {
       const { pending, paired } = await pairing.list(principal);
@@ -57,6 +61,12 @@ export function deviceHandlers(deps: DeviceHandlerDeps): Pick<Handlers, DeviceMe
     "device.token.revoke": async (context, { deviceId, role }) => {
       const { revokedAtMs } = await manager.revokeToken({ deviceId, role }, context.principal, askedBy(context));
       return { deviceId, role, revokedAtMs };
+    },
+    "device.scopes.requestUpgrade": ({ principal }, { scopes }) => upgrades.request(scopes, principal),
+    "device.scopes.waitUpgrade": async ({ principal, signal }, { requestId }) => {
+      const outcome = await upgrades.wait(requestId, principal, signal);
+      if (outcome.status !== "approved") return { status: outcome.status, requestId };
+      return { status: "approved", requestId, deviceToken: outcome.deviceToken.reveal(), scopes: [...outcome.scopes] };
     },
   };
 }

@@ -18,11 +18,14 @@ export interface AskedBy {
   readonly signal: AbortSignal;
 }
 
-/** Closes every connection of the device (and role) with 4001, at once; that of `lastAnswer` right after that answer. */
+/**
+ * Closes every connection of the device (and role) with 4001, at once; that of `lastAnswer` right after that answer. Resolves
+ * when no request that was in flight can write any more: what is answered after it, holds.
+ */
 export type ExpelDevice = (
   target: { readonly deviceId: string; readonly role?: string | undefined },
   lastAnswer: AskedBy | undefined,
-) => void;
+) => Promise<void>;
 
 export interface DeviceManagementDeps {
   readonly store: DeviceStore;
@@ -70,7 +73,7 @@ export function createDeviceManager(deps: DeviceManagementDeps): DeviceManager {
       const outcome = await store.remove(deviceId, toActor(by), clock.now());
       if (outcome.kind === "unknown") throw unknownDevice();
       if (outcome.kind === "denied") throw refused("device removal denied", { deviceId, by: by.id, rule: outcome.rule });
-      deps.expel({ deviceId }, asked);
+      await deps.expel({ deviceId }, asked);
       const ts = clock.now();
       for (const requestId of outcome.rejectedRequests)
         bus.publish("device.pair.resolved", { requestId, deviceId, decision: "rejected", ts });
@@ -85,7 +88,7 @@ export function createDeviceManager(deps: DeviceManagementDeps): DeviceManager {
       const { deviceId, role } = subject;
       const outcome = await store.rotateToken(subject, toActor(by), clock.now());
       if (outcome.kind === "denied") throw refused("device token rotation denied", { deviceId, role, by: by.id, rule: outcome.rule });
-      deps.expel({ deviceId, role }, asked);
+      await deps.expel({ deviceId, role }, asked);
       const { grant, mayReceive } = outcome;
       changed({ deviceId, role, scopes: grant.tokenScopes, by: by.id }, "device token rotated");
       return {
@@ -100,7 +103,7 @@ export function createDeviceManager(deps: DeviceManagementDeps): DeviceManager {
       const { deviceId, role } = subject;
       const outcome = await store.revokeToken(subject, toActor(by), clock.now());
       if (outcome.kind === "denied") throw refused("device token revocation denied", { deviceId, role, by: by.id, rule: outcome.rule });
-      deps.expel({ deviceId, role }, asked);
+      await deps.expel({ deviceId, role }, asked);
       changed({ deviceId, role, by: by.id }, "device token revoked");
       return { revokedAtMs: outcome.revokedAtMs };
     },

@@ -222,12 +222,13 @@ async function requestPairing(
   if (outcome.kind === "rejected")
     return refusal(pairingRejected({ reason, request: undefined, deviceId: device.deviceId, ask: toAsk(ask), grants }));
   const request = outcome.kind === "pending" ? outcome.request : undefined;
-  if (outcome.kind === "pending" && outcome.created) announce(deps, outcome.request, outcome.superseded, grants);
+  if (outcome.kind === "pending" && outcome.created) announceRequest(deps, outcome.request, outcome.superseded, grants);
   return refusal(pairingRequired({ reason, request, deviceId: device.deviceId, ask: toAsk(ask), grants }));
 }
 
-function announce(
-  deps: PairingDeps,
+/** The one log line and the events of a new request. `superseded`: the request it replaces. */
+export function announceRequest(
+  deps: Pick<PairingDeps, "log" | "bus" | "clock">,
   request: PairingRecord,
   superseded: string | undefined,
   grants: readonly { readonly role: string; readonly scopes: readonly string[] }[],
