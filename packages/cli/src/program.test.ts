@@ -295,6 +295,16 @@ test("a gateway runs until it is interrupted, says where its secret is, and neve
   assert.doesNotMatch(world.io.stdout + world.io.stderr, /s3cret/);
 });
 
+test("a gateway that starts says what to do next, and that its model does not think", async () => {
+  await using world = await startWorld({});
+  const running = world.run("gateway", "run", "--port", "0");
+  world.io.interrupt();
+
+  assert.equal(await running, 0);
+
+  assert.match(world.io.stdout, /^Model +scripted\/scripted [^]*It does not think\.[^]*^Next +.*\.\/portreeve agent /m);
+});
+
 test("the demo answers from real files over two sub-agents, without a socket of the gateway's own or a prompt, and leaves nothing behind", async () => {
   await using world = await startWorld({});
   const [project, temporary] = [join(world.home, "project"), join(world.home, "tmp")];

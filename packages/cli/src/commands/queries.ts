@@ -68,7 +68,7 @@ function showStatus({ runtimeVersion, sessions, tasks, children, connections, pa
       `${children.accepted} accepted, ${children.completed} completed, ${children.announced} announced, ${children.undelivered} undelivered`,
     ],
     ["connections", `${connections.open} open, ${connections.accepted} accepted since the start`],
-    ["pairing", `${pairing.pending} pending, ${pairing.requestsCreated} requests in all`],
+    ["pairing", `${pairing.pending} waiting, ${pairing.requestsCreated} asked for so far`],
   ];
   return toTable(["", ""], rows).trimStart();
 }
