@@ -45,7 +45,7 @@ const figure: Readonly<Record<string, readonly string[]>> = {
 /** Layers that are single files: seams, which more may know than may know what is behind them. */
 const seams: Readonly<Record<string, readonly string[]>> = {
   "dispatch types": ["dispatch/types.ts"],
-  store: ["store/store.ts", "store/journal.ts", "store/device-management.ts", "store/grants.ts"],
+  store: ["store/store.ts", "store/journal.ts", "store/device-management.ts", "store/grants.ts", "store/nodes.ts"],
   model: ["models/model.ts", "models/completion-text.ts"],
   tool: ["tools/tool.ts", "tools/policy.ts"],
 };

@@ -253,6 +253,22 @@ const mutants: readonly Mutant[] = [
     ...upgrade,
   },
   {
+    what: "a node's commands are approved by whoever may pair",
+    file: "packages/gateway/src/store/sql/nodes.ts",
+    from: 'if (beyond !== undefined) return { kind: "exceeds-approver", scope: beyond };',
+    to: "",
+    killedBy: "is approved only by whoever holds",
+    testFile: "test/node-pairing.test.ts",
+  },
+  {
+    what: "a node that declares more is not asked about again",
+    file: "packages/gateway/src/store/sql/nodes.ts",
+    from: "declared.commands.every((command) => approved.commands.includes(command)) &&",
+    to: "",
+    killedBy: "^the same or a narrower declaration",
+    testFile: "test/node-pairing.test.ts",
+  },
+  {
     what: "anybody may wait for an upgrade and get its token",
     file: "packages/gateway/src/identity/scope-upgrade.ts",
     from: "if (request === undefined || request.deviceId !== deviceId) throw unknownRequest(requestId);",

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { startGateway, type TestGateway } from "./support/start-gateway.ts";
-import { tamper } from "./support/stored-pairing.ts";
+import { storeDevice, tamper } from "./support/stored-pairing.ts";
 import { connectWire, createWireKey, type Frame, openWire, connectParams, refusedConnect, type WireKey } from "./support/wire-client.ts";
 
 interface Paired {
@@ -390,4 +390,14 @@ test("a new name is shown, told, and stays through another approval", async () =
 
   assert.deepEqual(renamed.payload, { deviceId: key.id, label: "Kitchen" });
   assert.deepEqual([paired[0]?.displayName, paired[0]?.operatorLabel], ["Kitchen", "Kitchen"]);
+});
+
+test("a device whose record cannot be read can be removed", async () => {
+  await using gw = await startGateway();
+  const key = storeDevice(gw.stateDir, "corrupt");
+
+  await gw.callerWith("operator.admin").call("device.pair.remove", { deviceId: key.id });
+  const { error } = await refusedConnect(gw.url, { key, token: gw.token, scopes: ["operator.read"] });
+
+  assert.equal(error.details?.["reason"], "not-paired");
 });

@@ -6,7 +6,7 @@ import { createWireKey, type WireKey } from "./wire-client.ts";
 export const storedStates = ["none", "read", "write", "admin", "revoked", "foreign key", "corrupt"] as const;
 export type StoredState = (typeof storedStates)[number];
 
-const tables = ["devices", "device_grants", "pairing_requests", "refused_keys", "counters", "past_generations"];
+const tables = ["devices", "device_grants", "pairing_requests", "refused_keys", "counters", "past_generations", "nodes", "node_requests"];
 
 /** Every row of the pairing tables as text: two equal dumps are the same to the byte. */
 export function dumpPairing(stateDir: string): string {

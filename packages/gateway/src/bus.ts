@@ -13,6 +13,8 @@ export interface BusMessages {
   "device.pair.requested": EventPayload<"device.pair.requested">;
   "device.pair.resolved": EventPayload<"device.pair.resolved">;
   "device.pair.changed": EventPayload<"device.pair.changed">;
+  "node.pair.requested": EventPayload<"node.pair.requested">;
+  "node.pair.resolved": EventPayload<"node.pair.resolved">;
 }
 
 type Listener<T> = (message: T) => void;

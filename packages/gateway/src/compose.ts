@@ -11,11 +11,13 @@ import { connectHandlers } from "./handlers/connect.ts";
 import { type AgentFacts, type HandlerDeps, readSessionRow } from "./handlers/deps.ts";
 import { type DeviceHandlerDeps, deviceHandlers } from "./handlers/devices.ts";
 import { healthHandlers, readHealth } from "./handlers/health.ts";
+import { nodeHandlers } from "./handlers/nodes.ts";
 import { sessionHandlers } from "./handlers/sessions.ts";
 import { subagentHandlers } from "./handlers/subagents.ts";
 import { createCredentials } from "./identity/credentials.ts";
-import { createDeviceManager } from "./identity/device-management.ts";
+import { createDeviceManager, type ExpelDevice } from "./identity/device-management.ts";
 import { startElevations } from "./identity/elevation.ts";
+import { createNodePairing, type NodePairing } from "./identity/node-pairing.ts";
 import { createPairing } from "./identity/pairing.ts";
 import { createScopeUpgrades } from "./identity/scope-upgrade.ts";
 import { openStateKeys, type StateKeys } from "./identity/state-keys.ts";
@@ -75,19 +77,19 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   const credentials = createCredentials(keys);
   const { autoApproveLocal } = config.gateway.pairing;
   const identity = { store: store.devices, credentials, clock, log, bus };
-  const pairing = createPairing({ ...identity, autoApproveLocal });
   resources.use(await startElevations(identity));
 
   const late: LateParts = {};
-  const manager = createDeviceManager({
-    ...identity,
-    expel: (target, lastAnswer) => late.listener?.expelDevice(target, lastAnswer) ?? Promise.resolve(),
-  });
+  const expel: ExpelDevice = (target, lastAnswer) => late.listener?.expelDevice(target, lastAnswer) ?? Promise.resolve();
+  const nodes = createNodePairing({ ...identity, store: store.nodes, expel });
+  const pairing = createPairing({ ...identity, autoApproveLocal, nodes });
+  const manager = createDeviceManager({ ...identity, expel });
   const handlerDeps = createHandlerDeps(options, { store, bus, agents, late });
   const handlers = createHandlers(handlerDeps, {
     pairing,
     manager,
     upgrades: createScopeUpgrades(identity),
+    nodes,
     connectedDevices: () => late.listener?.connectedDevices() ?? new Set(),
   });
   const dispatch = createDispatch({ handlers, log, ids, checkResults: options.checkResults });
@@ -153,7 +155,7 @@ async function makeWorkspaces(config: Config, agents: AgentFacts): Promise<void>
 }
 
 /** One handler a method: that none is missing is the type's to say. */
-function createHandlers(deps: HandlerDeps, devices: DeviceHandlerDeps): Handlers {
+function createHandlers(deps: HandlerDeps, devices: DeviceHandlerDeps & { readonly nodes: NodePairing }): Handlers {
   return {
     ...connectHandlers(),
     ...healthHandlers(deps),
@@ -162,6 +164,7 @@ function createHandlers(deps: HandlerDeps, devices: DeviceHandlerDeps): Handlers
     ...chatHandlers(deps),
     ...subagentHandlers(deps),
     ...deviceHandlers(devices),
+    ...nodeHandlers(devices),
   };
 }
 

@@ -6,6 +6,7 @@ import { connectEvents, connectMethods } from "./connect.ts";
 import type { EventDefinition, MethodDefinition } from "./define.ts";
 import { deviceEvents, deviceMethods } from "./devices.ts";
 import { healthEvents, healthMethods } from "./health.ts";
+import { nodeEvents, nodeMethods } from "./nodes.ts";
 import { sessionEvents, sessionMethods } from "./sessions.ts";
 import { subagentMethods } from "./subagents.ts";
 
@@ -17,6 +18,7 @@ export const methods = {
   ...chatMethods,
   ...subagentMethods,
   ...deviceMethods,
+  ...nodeMethods,
 };
 
 export const events = {
@@ -26,6 +28,7 @@ export const events = {
   ...sessionEvents,
   ...chatEvents,
   ...deviceEvents,
+  ...nodeEvents,
 };
 
 export type MethodName = keyof typeof methods;
@@ -81,6 +84,8 @@ export type { ConnectParams, HelloOk } from "./connect.ts";
 export type { AgentEvent } from "./agents.ts";
 export type { ChatEvent } from "./chat.ts";
 export type { PairedDevice, PairingRequest } from "./devices.ts";
+export { scopesToApproveNode } from "./nodes.ts";
+export type { NodeRequest, PairedNode } from "./nodes.ts";
 export type { Health } from "./health.ts";
 export type { ContentBlock, Message, RunStatus, SessionRow, Usage } from "./shapes.ts";
 export * from "./session-key.ts";

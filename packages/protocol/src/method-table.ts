@@ -108,6 +108,30 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     twoAnswers: false,
   },
   health: { summary: "Whether the gateway works; the one method every connection may call.", kind: "query", scopes: [], twoAnswers: false },
+  "node.pair.approve": {
+    summary: "Approve what a node declares. Commands need `operator.write` too, those that run programs `operator.admin`.",
+    kind: "command",
+    scopes: ["operator.pairing"],
+    twoAnswers: false,
+  },
+  "node.pair.list": {
+    summary: "What nodes declare and wait to have approved, and what is approved, newest first.",
+    kind: "query",
+    scopes: ["operator.pairing"],
+    twoAnswers: false,
+  },
+  "node.pair.reject": {
+    summary: "Reject what a node declares; what was approved before stays.",
+    kind: "command",
+    scopes: ["operator.pairing"],
+    twoAnswers: false,
+  },
+  "node.pair.remove": {
+    summary: "Forget what is approved for a node and close its sockets; it stays paired as a device.",
+    kind: "command",
+    scopes: ["operator.pairing"],
+    twoAnswers: false,
+  },
   "sessions.delete": {
     summary: "Delete a session and its transcript; its running work is cancelled first.",
     kind: "command",

@@ -58,7 +58,7 @@ const audiences: readonly [name: string, principal: Principal | undefined, hears
   [
     "one for pairing",
     secretPrincipal(["operator.pairing"]),
-    [...everyone, "device.pair.requested", "device.pair.resolved", "device.pair.changed"],
+    [...everyone, "device.pair.requested", "device.pair.resolved", "device.pair.changed", "node.pair.requested", "node.pair.resolved"],
   ],
   ["one for approvals", secretPrincipal(["operator.approvals"]), everyone],
   ["an admin", secretPrincipal(["operator.admin"]), Object.keys(eventDefinitions) as EventName[]], // The table's own keys.

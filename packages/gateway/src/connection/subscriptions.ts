@@ -51,6 +51,8 @@ export class Subscriptions implements Disposable {
     this.#bus.use(deps.bus.subscribe("device.pair.requested", (request) => this.tell("device.pair.requested", request)));
     this.#bus.use(deps.bus.subscribe("device.pair.resolved", (resolution) => this.tell("device.pair.resolved", resolution)));
     this.#bus.use(deps.bus.subscribe("device.pair.changed", (change) => this.tell("device.pair.changed", change)));
+    this.#bus.use(deps.bus.subscribe("node.pair.requested", (request) => this.tell("node.pair.requested", request)));
+    this.#bus.use(deps.bus.subscribe("node.pair.resolved", (resolution) => this.tell("node.pair.resolved", resolution)));
   }
 
   add(hearer: Hearer): void {

@@ -15,6 +15,7 @@ import { verifyDeviceProof } from "./device-proof.ts";
 import { toPairingRequest } from "./device-view.ts";
 import { decide, isMetadataChanged, type Ask, type Decision, type Standing } from "./grant.ts";
 import { actionDenied, missingScope, roleForATime, toActor, unknownRequest } from "./device-management.ts";
+import type { NodePairing } from "./node-pairing.ts";
 import { pairingRejected, pairingRequired, proofRefused, refused, uiDeviceRequired } from "./refusals.ts";
 
 /** A connection that asks to be let in. */
@@ -61,6 +62,8 @@ export interface PairingDeps {
   readonly log: Log;
   readonly bus: Bus;
   readonly autoApproveLocal: boolean;
+  /** Hears what a node that is let in says it can do; absent: nobody does. */
+  readonly nodes?: Pick<NodePairing, "declare">;
 }
 
 /** Times an admission is decided afresh because the device's row changed meanwhile. */
@@ -77,7 +80,10 @@ export function createPairing(deps: PairingDeps): Pairing {
         { device, client, role: ask.role, scopes: scopes ?? [], signedToken },
         { nonce: ask.nonce, nowMs: clock.now() },
       );
-      return proof.kind === "refused" ? refusal(proofRefused(proof)) : authenticateDevice(deps, ask, proof);
+      if (proof.kind === "refused") return refusal(proofRefused(proof));
+      const verdict = await authenticateDevice(deps, ask, proof);
+      if (verdict.kind === "admitted" && ask.role === "node") await deps.nodes?.declare(proof.deviceId, ask.connect);
+      return verdict;
     },
     async approve(requestId, approver, minutes) {
       const nowMs = clock.now();

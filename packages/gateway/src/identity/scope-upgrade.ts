@@ -21,7 +21,7 @@ export interface ScopeUpgrades {
   wait(requestId: string, by: Principal, signal: AbortSignal): Promise<UpgradeOutcome>;
 }
 
-type UpgradeDeps = Omit<PairingDeps, "autoApproveLocal">;
+type UpgradeDeps = Omit<PairingDeps, "autoApproveLocal" | "nodes">;
 
 export function createScopeUpgrades(deps: UpgradeDeps): ScopeUpgrades {
   return {

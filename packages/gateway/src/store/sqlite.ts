@@ -9,6 +9,7 @@ import { createAuditStore } from "./sql/audit.ts";
 import { createDeviceStore } from "./sql/devices.ts";
 import { createDialect, openDatabase } from "./sql/dialect.ts";
 import { migrate } from "./sql/migrate.ts";
+import { createNodeStore } from "./sql/nodes.ts";
 import { createRunStore } from "./sql/runs.ts";
 import type { Database } from "./sql/schema.ts";
 import { createSessionStore } from "./sql/sessions.ts";
@@ -48,6 +49,7 @@ export async function openStoreFile(file: string, ids: Ids, onClose: () => void 
   const queue = new WriteQueue(db);
   return {
     devices: createDeviceStore(db, queue),
+    nodes: createNodeStore(db, queue),
     audit: createAuditStore(db),
     sessions: createSessionStore(db, queue, ids),
     runs: createRunStore(db, queue, ids),

@@ -6,10 +6,12 @@
 import type { Message, RunStatus, Usage } from "@portreeve/protocol";
 import type { RunAuthority } from "../principal/principal.ts";
 import type { Actor, ApprovalOutcome, DeviceManagement, Elevation } from "./device-management.ts";
+import type { NodeStore } from "./nodes.ts";
 import type { Completion, JournalEntry, Outcome } from "./journal.ts";
 
 export interface Store extends AsyncDisposable {
   readonly devices: DeviceStore;
+  readonly nodes: NodeStore;
   readonly audit: AuditStore;
   readonly sessions: SessionStore;
   readonly runs: RunStore;

@@ -33,6 +33,11 @@ export const v3Accepted: Partial<Record<MethodName, Projection>> = {
 export const v3Results: Partial<Record<MethodName, Projection>> = {
   "sessions.subscribe": ({ subscribed }: Result<"sessions.subscribe">) => ({ subscribed }),
   "sessions.list": ({ ts, path, count, defaults, sessions }: Result<"sessions.list">) => ({ ts, path, count, defaults, sessions }),
+  "node.pair.list": ({ pending, paired }: Result<"node.pair.list">) => ({
+    pending: pending.map(toNode),
+    paired: paired.map(toNode),
+  }),
+  "node.pair.approve": ({ requestId, node }: Result<"node.pair.approve">) => ({ requestId, node: toNode(node) }),
   "device.token.rotate": ({ deviceId, role, token, scopes, rotatedAtMs }: Result<"device.token.rotate">) => ({
     deviceId,
     role,
@@ -48,6 +53,7 @@ export const v3Events: Partial<Record<EventName, Projection>> = {
   chat: toChat,
   agent: toAgent,
   "sessions.changed": toSessionsChanged,
+  "node.pair.requested": toNode,
 };
 
 function toHello(facts: HelloFacts): unknown {
@@ -99,6 +105,12 @@ function toV3Error(error: ProtocolError): ProtocolError {
     });
   }
   return error;
+}
+
+/** Without what version 3's closed schemas do not have. */
+function toNode(node: object): unknown {
+  const added = ["clientId", "clientMode", "permissions", "requiredApproveScopes"];
+  return Object.fromEntries(Object.entries(node).filter(([name]) => !added.includes(name)));
 }
 
 /** Cumulative text alone; the keys of the closed version 3 schema. */

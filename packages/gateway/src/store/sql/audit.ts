@@ -13,6 +13,9 @@ export interface AuditEntry {
     | "device.token-rotated"
     | "device.token-revoked"
     | "device.elevation-ended"
+    | "node.approved"
+    | "node.rejected"
+    | "node.removed"
     | "run.spawned"
     | "run.started-as-owner"
     | "session.deleted";

@@ -65,6 +65,22 @@ export interface RefusedKeyRow {
   refused_at_ms: number;
 }
 
+/** What is approved for a node. `declaration`: a NodeDeclaration as JSON. */
+export interface NodeRow {
+  node_id: string;
+  declaration: string;
+  created_at_ms: number;
+  approved_at_ms: number;
+}
+
+/** What a node declared beyond that; one waits for each. */
+export interface NodeRequestRow {
+  node_id: string;
+  request_id: string;
+  declaration: string;
+  created_at_ms: number;
+}
+
 export interface CounterRow {
   name: string;
   value: number;
@@ -164,6 +180,8 @@ export interface Database {
   devices: DeviceRow;
   device_grants: GrantRow;
   past_generations: PastGenerationRow;
+  nodes: NodeRow;
+  node_requests: NodeRequestRow;
   pairing_requests: PairingRequestRow;
   refused_keys: RefusedKeyRow;
   counters: CounterRow;

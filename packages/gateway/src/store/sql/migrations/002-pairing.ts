@@ -1,4 +1,4 @@
-/** Names for devices, tokens that cover less than is approved, elevations that end, generations that outlive their device. */
+/** Names for devices, tokens that cover less than is approved, elevations that end, generations that outlive their device, nodes. */
 import type { Kysely } from "kysely";
 import { sql } from "kysely";
 
@@ -10,6 +10,10 @@ const statements = [
   `alter table device_grants add column elevated_seen_ms integer`,
   `create table past_generations (
     device_id text not null, role text not null, generation integer not null, primary key (device_id, role))`,
+  `create table nodes (
+    node_id text primary key, declaration text not null, created_at_ms integer not null, approved_at_ms integer not null)`,
+  `create table node_requests (
+    node_id text primary key, request_id text not null unique, declaration text not null, created_at_ms integer not null)`,
 ];
 
 export async function up(db: Kysely<unknown>): Promise<void> {
