@@ -97,10 +97,10 @@ test("another machine's command line prints the words that the owner sees in the
   const { pending } = JSON.parse((await home.cli(["devices", "list", "--json"])).out) as { pending: PairingRequest[] };
   const request = pending.find((one) => one.words === words);
   const list = await home.cli(["devices", "list"]);
-  const approved = await home.cli(["devices", "approve", request?.requestId ?? words]);
+  const approved = await home.cli(["devices", "approve", request?.requestId ?? words, "--yes"]);
 
   assert.deepEqual(
-    [list, approved].map(({ out }) => out.includes(words)),
+    [list.out, approved.out + approved.err].map((said) => said.includes(words)),
     [true, true],
     approved.err,
   );

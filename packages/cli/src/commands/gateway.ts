@@ -33,7 +33,11 @@ export async function startGateway(options: GatewayOptions): Promise<RunningGate
     return await runGateway(options);
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    throw new CliError("failed", `The gateway does not start: ${message}`, { code: "GATEWAY_START", cause: error });
+    const isConfig = error instanceof Error && error.name === "ConfigError";
+    const remedy = isConfig
+      ? "Put that right (every setting: docs/reference/config.md), then: ./portreeve gateway run"
+      : "Then start it again: ./portreeve gateway run. Whether one runs already: ./portreeve status";
+    throw new CliError("failed", `The gateway does not start: ${message}`, { code: "GATEWAY_START", remedy, cause: error });
   }
 }
 
@@ -49,8 +53,23 @@ async function runInForeground(io: Io, flags: GatewayFlags): Promise<void> {
   });
   const { url, secretFrom, modelId, modelWhy } = gateway;
   if (flags.json === true) writeJson(io, { url, secretFrom, model: modelId, why: modelWhy });
-  else writeLine(io, `Gateway  ${url}\nSecret   ${secretFrom}\nModel    ${modelId} (${modelWhy})\nCtrl-C stops it.`);
+  else writeLine(io, showStart(gateway));
   await aborted(interrupted);
+}
+
+/** Where it is, what answers there, and what to do next. Pure. */
+function showStart({ url, secretFrom, modelId, modelWhy }: RunningGateway): string {
+  const isScripted = modelId.startsWith("scripted/");
+  return [
+    `Gateway  ${url}`,
+    `Secret   ${secretFrom}`,
+    `Model    ${modelId} (${modelWhy})`,
+    ...(isScripted
+      ? ["         It does not think. For one that does: ANTHROPIC_API_KEY, OPENAI_API_KEY or GEMINI_API_KEY, or README.md."]
+      : []),
+    'Next     in another terminal: ./portreeve agent "hello"; ./portreeve agents says which model and folder each agent has.',
+    "Ctrl-C stops it.",
+  ].join("\n");
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

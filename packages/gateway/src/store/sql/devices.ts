@@ -98,17 +98,10 @@ async function requestPairing(
   if (known !== undefined && known.public_key === ask.publicKey) {
     const record = toPairingRecord(known);
     if (record.roles.includes(ask.role) && coversAll(record.scopes, ask.scopes)) {
-      await tx
-        .updateTable("pairing_requests")
-        .set({ expires_at_ms: nowMs + limits.pairingRequestTtlMs })
-        .where("request_id", "=", known.request_id)
-        .execute();
-      return {
-        kind: "pending",
-        request: { ...record, expiresAtMs: nowMs + limits.pairingRequestTtlMs },
-        created: false,
-        superseded: undefined,
-      };
+      // The words belong to the newest connect: its nonce is the one the device shows.
+      const renewed = { expires_at_ms: nowMs + limits.pairingRequestTtlMs, words: ask.words ?? null };
+      await tx.updateTable("pairing_requests").set(renewed).where("request_id", "=", known.request_id).execute();
+      return { kind: "pending", request: toPairingRecord({ ...known, ...renewed }), created: false, superseded: undefined };
     }
   } else if (known === undefined && (await isFull(tx, ask.remoteIp, nowMs))) {
     return { kind: "dropped" };
