@@ -128,7 +128,7 @@ const calls: readonly (readonly [args: readonly string[], expected: readonly str
   [["call", "sessions.delete", '{"key":"x"}'], ["sessions.delete [operator.admin]"]],
   [["call", "status", "--scopes", "operator.admin"], ["status [operator.admin]"]],
   [["call", "status", "--scopes", ""], ["status []"]],
-  [["call", "device.pair.list"], ["device.pair.list [operator.pairing]"]],
+  [["call", "device.pair.list"], ["device.pair.list [operator.admin]"]],
 ];
 
 for (const [args, expected] of calls) {
@@ -179,7 +179,7 @@ const request = {
   expiresAtMs: 1,
 };
 
-test("an approval asks for pairing and for what it grants", async () => {
+test("an approval asks as the owner, and for what it grants", async () => {
   await using world = await startWorld({
     onRequest: ({ method, answer }) =>
       answer(method === "device.pair.list" ? { pending: [request], paired: [] } : { requestId: "r-1", device: {} }),
@@ -187,7 +187,10 @@ test("an approval asks for pairing and for what it grants", async () => {
 
   assert.equal(await world.run("devices", "approve", "r-"), 0);
 
-  assert.deepEqual(world.peer.calls, ["device.pair.list [operator.pairing]", "device.pair.approve [operator.pairing,operator.read]"]);
+  assert.deepEqual(world.peer.calls, [
+    "device.pair.list [operator.admin]",
+    "device.pair.approve [operator.admin,operator.pairing,operator.read]",
+  ]);
   assert.match(world.io.stdout, /^Approved: cli \(d1\)/);
 });
 

@@ -11,6 +11,9 @@ export interface DeviceList {
   readonly paired: readonly PairedDevice[];
 }
 
+/** A device's own token without admin sees and manages that device alone. */
+const owners: readonly string[] = ["operator.admin"];
+
 export function addDevices(program: Command, io: Io): void {
   const devices = program.command("devices").description("paired devices and those that wait for an approval");
 
@@ -35,7 +38,7 @@ async function runList(io: Io, flags: ConnectingFlags): Promise<void> {
 async function runApprove(io: Io, id: string, flags: ConnectingFlags): Promise<void> {
   const access = await findAccess(io, flags);
   const request = findRequest(await readList(access), id);
-  using client = await access.openAsOwner(scopesToApprove(request));
+  using client = await access.openAsOwner([...new Set([...owners, ...scopesToApprove(request)])]);
   const result = await client.call("device.pair.approve", { requestId: request.requestId });
   if (flags.json === true) writeJson(io, result);
   else writeLine(io, `Approved: ${nameOf(request)} may connect with ${request.scopes.join(", ") || "no scopes"}.`);
@@ -44,14 +47,14 @@ async function runApprove(io: Io, id: string, flags: ConnectingFlags): Promise<v
 async function runReject(io: Io, id: string, flags: ConnectingFlags): Promise<void> {
   const access = await findAccess(io, flags);
   const request = findRequest(await readList(access), id);
-  using client = await access.openAsOwner(["operator.pairing"]);
+  using client = await access.openAsOwner(owners);
   const result = await client.call("device.pair.reject", { requestId: request.requestId });
   if (flags.json === true) writeJson(io, result);
   else writeLine(io, `Rejected: ${nameOf(request)} is not let in, and is asked about again if it returns.`);
 }
 
 async function readList(access: Access): Promise<DeviceList> {
-  using client = await access.openAsOwner(["operator.pairing"]);
+  using client = await access.openAsOwner(owners);
   return await client.call("device.pair.list", {});
 }
 
