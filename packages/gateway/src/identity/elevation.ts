@@ -21,13 +21,18 @@ export interface ElevationDeps {
 export async function startElevations({ store, clock, log, bus }: ElevationDeps): Promise<Disposable> {
   let timer: Disposable | undefined;
   let isStopped = false;
+  const sweepIn = (ms: number): void => {
+    timer?.[Symbol.dispose]();
+    if (!isStopped) timer = clock.schedule(clock.now() + ms, () => background(log, "end elevations", sweep()));
+  };
   const sweep = async (): Promise<void> => {
+    // Kept when the store cannot be written now: what is over ends by the clock, its row at the next attempt.
+    sweepIn(noteEveryMs);
     const { ended, nextInMs } = await store.sweepElevations(clock.now());
     for (const subject of ended) log.info(subject, "elevation ended");
+    if (nextInMs === undefined) timer?.[Symbol.dispose]();
+    else sweepIn(Math.min(nextInMs, noteEveryMs));
     if (ended.length > 0) bus.publish("device.pair.changed", {});
-    timer?.[Symbol.dispose]();
-    if (nextInMs === undefined || isStopped) return;
-    timer = clock.schedule(clock.now() + Math.min(nextInMs, noteEveryMs), () => background(log, "end elevations", sweep()));
   };
   await sweep();
   // A new one begins with this event.
