@@ -3,13 +3,21 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { copyProject, type Copy, stopped } from "../support/mutant.ts";
 import { auditMutants } from "./audit.ts";
+import { deviceMutants } from "./devices.ts";
 import { dispatchMutants } from "./dispatch.ts";
 import { latticeMutants } from "./lattice.ts";
 import type { Mutant } from "./mutant-list.ts";
 import { pairingMutants } from "./pairing.ts";
 import { principalMutants } from "./principal.ts";
 
-const mutants: readonly Mutant[] = [...principalMutants, ...latticeMutants, ...pairingMutants, ...dispatchMutants, ...auditMutants];
+const mutants: readonly Mutant[] = [
+  ...principalMutants,
+  ...latticeMutants,
+  ...pairingMutants,
+  ...dispatchMutants,
+  ...auditMutants,
+  ...deviceMutants,
+];
 const atOnce = 2;
 
 test("every broken guard is noticed by the test that stands for it", { timeout: 600_000 }, async (t) => {

@@ -469,3 +469,30 @@ test("a proof for another connection is refused before anything is stored", asyn
 
   assert.deepEqual((await world.store.list(nowMs)).paired, []);
 });
+
+for (const [agoMs, writes] of [
+  [0, 0],
+  [59_999, 0],
+  [60_000, 1],
+  [-60_000, 1],
+] as const) {
+  test(`a device that was seen ${agoMs} ms ago is ${writes === 0 ? "not written" : "written"} as seen when it connects`, async () => {
+    const seen: number[] = [];
+    await using world = await openWorld({
+      wrap: (store) => ({
+        ...store,
+        markSeen: (deviceId, atMs) => {
+          seen.push(atMs);
+          return store.markSeen(deviceId, atMs);
+        },
+      }),
+    });
+    const key = createDeviceKey();
+    await pair(world, key);
+    await world.store.markSeen(key.id, nowMs - agoMs);
+
+    admitted(await world.pairing.authenticate(ask({ key })));
+
+    assert.deepEqual(seen, writes === 0 ? [] : [nowMs]);
+  });
+}

@@ -70,6 +70,7 @@ export interface PairingDeps {
 
 /** Times an admission is decided afresh because the device's row changed meanwhile. */
 const maxRounds = 4;
+const seenEveryMs = 60_000;
 
 export function createPairing(deps: PairingDeps): Pairing {
   const { store, clock } = deps;
@@ -146,7 +147,7 @@ async function authenticateDevice(deps: PairingDeps, ask: AdmissionAsk, device: 
     const decision = judge(deps, ask, device, state, mayBeSilent);
     if (decision.kind === "refuse") return refusal(refuse(deps, decision.code, device));
     if (decision.kind === "admit" && state.kind === "paired") {
-      background(deps.log, "mark device seen", deps.store.markSeen(device.deviceId, deps.clock.now()));
+      markSeen(deps, state.device);
       return admit(deps, ask, state.device, decision);
     }
     if (decision.kind === "approve-silently") {
@@ -161,6 +162,13 @@ async function authenticateDevice(deps: PairingDeps, ask: AdmissionAsk, device: 
     }
   }
   return refusal(new ProtocolError("STORE_UNAVAILABLE", "the device's record keeps changing", { remedy: "Connect again." }));
+}
+
+/** To the minute: a write for every connect would make each wait for the disk. */
+function markSeen(deps: PairingDeps, { deviceId, lastSeenAtMs }: DeviceRecord): void {
+  const nowMs = deps.clock.now();
+  if (lastSeenAtMs !== undefined && Math.abs(nowMs - lastSeenAtMs) < seenEveryMs) return;
+  background(deps.log, "mark device seen", deps.store.markSeen(deviceId, nowMs));
 }
 
 interface ProvedDevice {
