@@ -94,6 +94,8 @@ test("every command that does something has examples in its help, and help ends 
       "devices reject",
       "devices invite",
       "pair",
+      "gateways list",
+      "gateways forget",
       "health",
       "status",
       "sessions list",
@@ -141,7 +143,7 @@ for (const [args, expected] of calls) {
 
     assert.deepEqual(JSON.parse(world.io.stdout), { fine: true });
     assert.deepEqual(world.peer.calls, expected);
-    assert.deepEqual((await readdir(join(world.home, "cli"))).toSorted(), ["device.pem", "tokens.json"]);
+    assert.deepEqual((await readdir(join(world.home, "cli"))).toSorted(), ["device.pem", "gateways.json", "tokens.json"]);
   });
 }
 

@@ -5,6 +5,7 @@ import { addAgent } from "./commands/agent.ts";
 import { addCall } from "./commands/call.ts";
 import { addDemo } from "./commands/demo.ts";
 import { addDevices } from "./commands/devices.ts";
+import { addGateways } from "./commands/gateways.ts";
 import { addGateway } from "./commands/gateway.ts";
 import { addPair } from "./commands/pair.ts";
 import { addQueries } from "./commands/queries.ts";
@@ -41,6 +42,7 @@ export function createProgram(io: Io = createProcessIo()): Command {
   addAgent(program, io);
   addDevices(program, io);
   addPair(program, io);
+  addGateways(program, io);
   addQueries(program, io);
   addCall(program, io);
   addDemo(program, io);
