@@ -46,7 +46,7 @@ test("an invited machine pairs with the code, and works with what it was given a
   assert.deepEqual([paired.code, read.code, write.code], [0, 0, 4], `${paired.err}${read.err}`);
   assert.match(paired.out, /Paired with ws:\/\/127\.0\.0\.1:\d+ as device [0-9a-f]{8}/);
   assert.match(list.out, / read .*by a setup code/);
-  assert.deepEqual((await readdir(join(other.path, "cli"))).sort(), ["device.pem", "tokens.json"]);
+  assert.deepEqual((await readdir(join(other.path, "cli"))).sort(), ["device.pem", "gateways.json", "tokens.json"]);
   assert.equal((await stat(join(other.path, "cli", "tokens.json"))).mode & 0o777, 0o600);
 });
 

@@ -9,6 +9,7 @@ import { latticeMutants } from "./lattice.ts";
 import type { Mutant } from "./mutant-list.ts";
 import { pairingMutants } from "./pairing.ts";
 import { principalMutants } from "./principal.ts";
+import { setupMutants } from "./setup.ts";
 
 const mutants: readonly Mutant[] = [
   ...principalMutants,
@@ -17,6 +18,7 @@ const mutants: readonly Mutant[] = [
   ...dispatchMutants,
   ...auditMutants,
   ...deviceMutants,
+  ...setupMutants,
 ];
 const atOnce = 2;
 

@@ -9,6 +9,7 @@ import {
   type ClientInfo,
   type Credential,
   type DeviceKey,
+  type GatewayPins,
   type Presentation,
   type TokenStore,
 } from "@portreeve/client";
@@ -22,6 +23,7 @@ export interface AccessOptions {
   /** Opens the device's key, when a connection first needs it. */
   readonly device: () => Promise<DeviceKey>;
   readonly tokens: TokenStore;
+  readonly pins: GatewayPins;
   readonly version: string;
 }
 
@@ -118,6 +120,7 @@ export class Access {
       device,
       caps: ["tool-events"],
       reconnect: false,
+      pins: this.#options.pins,
       present: ({ gatewayKey }) => present(gatewayKey),
     });
   }

@@ -1,12 +1,12 @@
 /** What every command that talks to a gateway shares: its flags, and a connection from them. */
 import { join } from "node:path";
-import { openDeviceKey, openTokenStore, type DeviceKey, type TokenStore } from "@portreeve/client";
+import { openDeviceKey, openGatewayPins, openTokenStore, type DeviceKey, type GatewayPins, type TokenStore } from "@portreeve/client";
 import { findHome, makePrivateFolder, type Home } from "@portreeve/gateway/home";
 import { InvalidArgumentError, type Command } from "commander";
 import manifest from "../package.json" with { type: "json" };
 import { Access } from "./access.ts";
 import type { Io } from "./output.ts";
-import { findTarget, readHome, type TargetFlags } from "./target.ts";
+import { findHomeKey, findTarget, readHome, type TargetFlags } from "./target.ts";
 
 export interface ConnectingFlags extends TargetFlags {
   readonly json?: boolean;
@@ -25,6 +25,7 @@ export async function findAccess(io: Io, flags: TargetFlags): Promise<Access> {
   const home = findHome(io.env);
   return new Access({
     target: await findTarget(flags, io.env, readHome(home)),
+    pins: openPins(home),
     device: () => openDevice(home),
     tokens: openTokens(home),
     version: manifest.version,
@@ -39,6 +40,22 @@ export async function openDevice(home: Home): Promise<DeviceKey> {
 
 export function openTokens(home: Home): TokenStore {
   return openTokenStore(join(home.cliDir, "tokens.json"));
+}
+
+/** What this home knows of gateways' keys. Its own gateway is known by the key's file, whatever was met at its address before. */
+export function openPins(home: Home): GatewayPins {
+  const met = openGatewayPins(pinFileOf(home));
+  return {
+    async admit(url, gatewayKey) {
+      if (gatewayKey === undefined || gatewayKey !== (await findHomeKey(url, readHome(home)))) return met.admit(url, gatewayKey);
+      await met.replace(url, gatewayKey);
+      return { kind: "known", vouched: true };
+    },
+  };
+}
+
+export function pinFileOf(home: Home): string {
+  return join(home.cliDir, "gateways.json");
 }
 
 /** Adds examples after a command's help. */

@@ -1,5 +1,5 @@
 /** How a command ends: its exit code, and what is said when it failed. */
-import { ConnectionError, RemoteError, type ConnectionErrorKind } from "@portreeve/client";
+import { addressOf, ConnectionError, RemoteError, type ConnectionErrorKind } from "@portreeve/client";
 import { CommanderError } from "commander";
 import { toNextStep } from "./next-steps.ts";
 import { plain, type Io } from "./output.ts";
@@ -52,7 +52,10 @@ export function toFailure(error: unknown): Failure {
     const { code, message } = error;
     return { exit: isAuthorisation(error) ? "unauthorised" : "failed", code, message, remedy: toNextStep(code, remedyOf(error)) };
   }
-  if (error instanceof ConnectionError) return { ...connectionFailures[error.kind], message: error.message };
+  if (error instanceof ConnectionError) {
+    const { remedy, ...failure } = connectionFailures[error.kind];
+    return { ...failure, message: error.message, remedy: remedy.replace("URL", () => addressOf(error.url)) };
+  }
   if (error instanceof CommanderError) {
     return { exit: "usage", code: "USAGE", message: error.message.replace(/^error: /, ""), remedy: stepsAfter.usage };
   }
@@ -81,6 +84,12 @@ const connectionFailures: Readonly<Record<ConnectionErrorKind, Pick<Failure, "ex
   closed: { exit: "unreachable", code: "CONNECTION_CLOSED", remedy: "See whether the gateway still runs: `./portreeve health`." },
   timeout: { exit: "timeout", code: "TIMEOUT", remedy: "See whether the address is a gateway's, and the gateway's log." },
   unproved: { exit: "unauthorised", code: "GATEWAY_UNPROVED", remedy: stepsAfter.unauthorised },
+  "key-changed": {
+    exit: "unauthorised",
+    code: "GATEWAY_KEY_CHANGED",
+    remedy:
+      "Compare with the new key's fingerprint on the gateway's machine. Only when you know why it changed: ./portreeve gateways forget URL",
+  },
 };
 
 /** Whoever approves a request compares the words first. */

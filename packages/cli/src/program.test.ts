@@ -101,6 +101,8 @@ test("every command that does something has examples in its help, and help ends 
       "devices invite",
       "devices watch",
       "pair",
+      "gateways list",
+      "gateways forget",
       "health",
       "status",
       "sessions list",
@@ -151,7 +153,7 @@ const calls: readonly (readonly [args: readonly string[], expected: readonly str
   [["call", "sessions.delete", '{"key":"x"}'], ["sessions.delete [operator.admin]"]],
   [["call", "status", "--scopes", "operator.admin"], ["status [operator.admin]"]],
   [["call", "status", "--scopes", ""], ["status []"]],
-  [["call", "device.pair.list"], ["device.pair.list [operator.pairing]"]],
+  [["call", "device.pair.list"], ["device.pair.list [operator.admin]"]],
 ];
 
 for (const [args, expected] of calls) {
@@ -162,7 +164,7 @@ for (const [args, expected] of calls) {
 
     assert.deepEqual(JSON.parse(world.io.stdout), { fine: true });
     assert.deepEqual(world.peer.calls, expected);
-    assert.deepEqual((await readdir(join(world.home, "cli"))).toSorted(), ["device.pem", "tokens.json"]);
+    assert.deepEqual((await readdir(join(world.home, "cli"))).toSorted(), ["device.pem", "gateways.json", "tokens.json"]);
   });
 }
 

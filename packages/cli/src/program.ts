@@ -6,6 +6,7 @@ import { addAudit } from "./commands/audit.ts";
 import { addCall } from "./commands/call.ts";
 import { addDemo } from "./commands/demo.ts";
 import { addDevices } from "./commands/devices.ts";
+import { addGateways } from "./commands/gateways.ts";
 import { addGateway } from "./commands/gateway.ts";
 import { addPair } from "./commands/pair.ts";
 import { addQueries } from "./commands/queries.ts";
@@ -42,6 +43,7 @@ export function createProgram(io: Io = createProcessIo()): Command {
   addAgent(program, io);
   addDevices(program, io);
   addPair(program, io);
+  addGateways(program, io);
   addQueries(program, io);
   addAudit(program, io);
   addCall(program, io);

@@ -7,8 +7,10 @@ import {
   type EventFrame,
   type ResponseFrame,
 } from "@portreeve/protocol/wire";
+import { addressOf } from "./address.ts";
 import { connectProofText, type DeviceKey } from "./device-key.ts";
 import { ConnectionError, RemoteError, type Close } from "./errors.ts";
+import { fingerprintOf, type GatewayPins, type PinVerdict } from "./gateway-pins.ts";
 import { verifyGatewayProof } from "./gateway-proof.ts";
 import { parseHello, type Hello } from "./hello.ts";
 
@@ -46,6 +48,8 @@ export interface ConnectOptions {
   readonly present: (gateway: { readonly gatewayKey: string | undefined }) => Presentation | Promise<Presentation>;
   /** Absent: a connection without a device, which most gateways give no scopes. */
   readonly device?: DeviceKey | undefined;
+  /** Holds the gateway to the key it proved before at this address. Absent: every meeting is the first. */
+  readonly pins?: GatewayPins | undefined;
   readonly role?: "operator" | "node";
   readonly caps?: readonly string[];
   readonly protocol?: { readonly min: number; readonly max: number };
@@ -98,7 +102,7 @@ function openSocket(url: string): WebSocket {
 interface Presented {
   readonly gatewayKey: string | undefined;
   readonly scopes: readonly string[];
-  /** What a person can compare; undefined where one side proves no key. */
+  /** What a person can compare; undefined where one side proves no key, and where the gateway's is vouched for. */
   readonly words: string | undefined;
 }
 
@@ -158,9 +162,11 @@ class Handshake {
       );
     }
     const gatewayKey = proof.kind === "proved" ? proof.key : undefined;
+    const verdict = (await this.#options.pins?.admit(this.#options.url, gatewayKey)) ?? { kind: "known", vouched: false };
+    if (verdict.kind === "changed") throw this.#error("key-changed", describeChange(this.#options.url, verdict, gatewayKey));
     const presentation = await this.#options.present({ gatewayKey });
     const params = toConnectParams(this.#options, presentation, { nonce, ts });
-    const words = await wordsOf(params.device, { gatewayKey, nonce });
+    const words = verdict.vouched ? undefined : await wordsOf(params.device, { gatewayKey, nonce });
     if (this.#phase !== "challenged") return;
     this.#presented = { gatewayKey, scopes: presentation.scopes, words };
     this.#send({ type: "req", id: requestId, method: "connect", params });
@@ -225,6 +231,14 @@ class Handshake {
   #error(kind: ConnectionError["kind"], message: string, close?: Close): ConnectionError {
     return new ConnectionError(kind, message, { phase: "connecting", url: this.#options.url, close });
   }
+}
+
+function describeChange(url: string, { pinned }: Extract<PinVerdict, { kind: "changed" }>, proved: string | undefined): string {
+  const now = proved === undefined ? "it proves none" : `it is ${fingerprintOf(proved)}`;
+  return (
+    `The gateway at ${addressOf(url)} has another key than before: it was ${fingerprintOf(pinned)}, now ${now}. ` +
+    "Either the gateway was set up anew, or something else answers at its address and would read all you send. Nothing was sent to it."
+  );
 }
 
 async function wordsOf(

@@ -13,6 +13,8 @@ export {
 } from "./connect.ts";
 export { connectProofText, createDeviceKey, openDeviceKey, type ConnectProof, type DeviceKey } from "./device-key.ts";
 export { ConnectionError, mayReconnectAfter, RemoteError, type Close, type ConnectionErrorKind } from "./errors.ts";
+export { addressOf } from "./address.ts";
+export { fingerprintOf, openGatewayPins, type GatewayPins, type GatewayPinStore, type PinVerdict } from "./gateway-pins.ts";
 export { verifyGatewayProof, type GatewayProof } from "./gateway-proof.ts";
 export type { Hello } from "./hello.ts";
 export {

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { mkdtempDisposable, readdir, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { leastScopes, openDeviceKey, openTokenStore, type GatewayClient } from "@portreeve/client";
+import { leastScopes, openDeviceKey, openGatewayPins, openTokenStore, type GatewayClient } from "@portreeve/client";
 import { secretFileIn } from "@portreeve/gateway/home";
 import type { RunningGateway } from "@portreeve/gateway/main";
 import type { Command } from "commander";
@@ -109,6 +109,7 @@ async function accessTo(gateway: RunningGateway, folder: string): Promise<Access
     target: { url: gateway.url, secret: () => Promise.resolve(secret) },
     device: () => openDeviceKey(join(cliDir, "device.pem")),
     tokens: openTokenStore(join(cliDir, "tokens.json")),
+    pins: openGatewayPins(join(cliDir, "gateways.json")),
     version: manifest.version,
   });
 }

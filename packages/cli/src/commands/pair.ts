@@ -1,10 +1,10 @@
 /** `pair CODE`: this home's device key presents a setup code, and keeps the token that comes back. Nothing else is sent. */
-import { ConnectionError, GatewayClient } from "@portreeve/client";
+import { addressOf, ConnectionError, GatewayClient, type DeviceKey, type GatewayPins } from "@portreeve/client";
 import { findHome } from "@portreeve/gateway/home";
 import { parseSetupCode } from "@portreeve/protocol/wire";
 import type { Command } from "commander";
 import manifest from "../../package.json" with { type: "json" };
-import { openDevice, openTokens, withExamples } from "../connecting.ts";
+import { openDevice, openPins, openTokens, withExamples } from "../connecting.ts";
 import { CliError } from "../exit.ts";
 import { isLoopback } from "../loopback.ts";
 import { writeJson, writeLine, type Io } from "../output.ts";
@@ -28,12 +28,13 @@ async function runPair(io: Io, text: string, flags: PairFlags): Promise<void> {
       code: "SETUP_CODE_UNREADABLE",
       remedy: "On the gateway's machine make a new one: ./portreeve devices invite",
     });
+  // What is really connected to: without a user name that looks like a host.
   const address = addressOf(code.url);
   await assertWanted(io, address, flags);
 
   const home = findHome(io.env);
   const device = await openDevice(home);
-  const { gatewayKey, deviceToken } = await present(code, device);
+  const { gatewayKey, deviceToken } = await present(code, { device, pins: openPins(home) });
   await openTokens(home).save({ gatewayKey, url: code.url }, deviceToken);
   if (flags.json === true) writeJson(io, { url: code.url, deviceId: device.id, gatewayKey });
   else writeLine(io, `Paired with ${address} as device ${device.id.slice(0, 8)}.\nUse it: ./portreeve status --url ${address}`);
@@ -55,13 +56,14 @@ async function assertWanted(io: Io, address: string, { yes }: PairFlags): Promis
 
 async function present(
   { url, bootstrapToken }: { readonly url: string; readonly bootstrapToken: string },
-  device: Awaited<ReturnType<typeof openDevice>>,
+  { device, pins }: { readonly device: DeviceKey; readonly pins: GatewayPins },
 ): Promise<{ readonly gatewayKey: string; readonly deviceToken: string }> {
   using client = await GatewayClient.open({
     url,
     client: { id: "cli", mode: "cli", version: manifest.version, platform: process.platform },
     device,
     reconnect: false,
+    pins,
     present: ({ gatewayKey }) => {
       // The code works once: without a key to keep the token under, it would be lost.
       if (gatewayKey === undefined) throw unproved(url);
@@ -81,10 +83,4 @@ async function present(
 function unproved(url: string): ConnectionError {
   const message = `What answers at ${addressOf(url)} does not prove a key of its own, so the code was not sent. Pair with its own program.`;
   return new ConnectionError("unproved", message, { phase: "connecting", url });
-}
-
-/** What is really connected to: without a user name that looks like a host, in one spelling. */
-function addressOf(url: string): string {
-  const { protocol, host } = new URL(url);
-  return `${protocol}//${host}`;
 }

@@ -117,7 +117,8 @@ async function authenticate(deps: SetupCodeDeps, ask: AdmissionAsk): Promise<Adm
   }
   if (outcome.kind === "corrupt") return { kind: "refused", error: refused("DEVICE_RECORD_CORRUPT", proof) };
   // Which of them it was is the owner's to know: told outside it would help whoever tries codes.
-  deps.log.warn({ why: outcome.why, deviceId: proof.deviceId, peer: ask.peer.address }, "a setup code was refused");
+  const level = outcome.why === "unknown" ? "debug" : "warn";
+  deps.log[level]({ why: outcome.why, deviceId: proof.deviceId, peer: ask.peer.address }, "a setup code was refused");
   background(deps.log, "count refused setup code", deps.store.countRefusal());
   return { kind: "refused", error: setupCodeRefused() };
 }

@@ -1,7 +1,7 @@
 /** Texts as QR codes: for a terminal, and as a picture. */
 import { renderSVG, renderUnicodeCompact } from "uqr";
 
-/** Lines of block characters, for a dark terminal and a light one: the quiet zone is part of it. */
+/** Lines of block characters, light on dark, with the quiet zone that scanners look for. */
 export function toQrText(text: string): string {
   return renderUnicodeCompact(text, { border: 2 });
 }
