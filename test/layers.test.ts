@@ -28,6 +28,7 @@ const figure: Readonly<Record<string, readonly string[]>> = {
   handlers: ["dispatch types", "identity", "audit", "subagents", "store", "model", "bus", "principal"],
   dispatch: ["dispatch types", "principal"],
   audit: ["dispatch types", "store"],
+  doctor: ["identity", "models", "sql", "store"],
   identity: ["store", "bus", "principal"],
   runs: ["store", "model", "tool", "bus", "principal"],
   subagents: ["store", "model", "bus", "principal"],
@@ -47,7 +48,7 @@ const figure: Readonly<Record<string, readonly string[]>> = {
 /** Layers that are single files: seams, which more may know than may know what is behind them. */
 const seams: Readonly<Record<string, readonly string[]>> = {
   "dispatch types": ["dispatch/types.ts"],
-  store: ["store/store.ts", "store/audit-store.ts", "store/journal.ts"],
+  store: ["store/store.ts", "store/audit-store.ts", "store/inspection.ts", "store/journal.ts"],
   model: ["models/model.ts", "models/completion-text.ts"],
   tool: ["tools/tool.ts", "tools/policy.ts"],
 };
@@ -73,6 +74,7 @@ const lazy: readonly (readonly [from: string, specifier: string])[] = [
   ["packages/cli/src/target.ts", "@portreeve/gateway/config"],
   ["packages/cli/src/commands/gateway.ts", "@portreeve/gateway/main"],
   ["packages/cli/src/commands/audit.ts", "@portreeve/gateway/state"],
+  ["packages/cli/src/commands/doctor.ts", "@portreeve/gateway/doctor"],
 ];
 
 /** Packages that are not ours, and who may know them. */

@@ -6,6 +6,7 @@ import { addAudit } from "./commands/audit.ts";
 import { addCall } from "./commands/call.ts";
 import { addDemo } from "./commands/demo.ts";
 import { addDevices } from "./commands/devices.ts";
+import { addDoctor } from "./commands/doctor.ts";
 import { addGateway } from "./commands/gateway.ts";
 import { addQueries } from "./commands/queries.ts";
 import { exitCodes, reportFailure, toFailure } from "./exit.ts";
@@ -42,6 +43,7 @@ export function createProgram(io: Io = createProcessIo()): Command {
   addDevices(program, io);
   addQueries(program, io);
   addAudit(program, io);
+  addDoctor(program, io);
   addCall(program, io);
   addDemo(program, io);
   return program;
