@@ -1,6 +1,6 @@
 /** `doctor` on real folders: everything is broken once, found, and cured as it says. */
 import assert from "node:assert/strict";
-import { chmod, open, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { chmod, mkdir, open, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import test from "node:test";
@@ -73,6 +73,23 @@ test("a home where nothing is yet is no problem, and stays as it is", async () =
   assert.equal(outcome.code, 0);
   assert.deepEqual([statusOf("state folder"), statusOf("database")], ["note", "note"]);
   await assert.rejects(stat(fresh));
+});
+
+test("a state folder of the first schema is examined and its audit verified, without being brought to the newest", async () => {
+  await using home = await openStoppedHome();
+  const fresh = join(home.path, "older");
+  const state = join(fresh, "state");
+  await mkdir(state, { recursive: true, mode: 0o700 });
+  const fixture = await readFile(join(import.meta.dirname, "fixtures/schema-001.sql"), "utf8");
+  await writeFile(join(state, "portreeve.db"), "", { mode: 0o600 });
+  tamper(state, fixture);
+
+  const { problems, statusOf } = await doctor({ PORTREEVE_HOME: fresh });
+  const verified = await runCli(["audit", "verify", "--state", state], {});
+
+  assert.deepEqual(problems, []);
+  assert.equal(statusOf("schema"), "note");
+  assert.match(verified.out, /^The audit holds: \d+ row/);
 });
 
 interface Damage {
