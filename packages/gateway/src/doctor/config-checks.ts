@@ -12,7 +12,7 @@ export function checkConfig({ config, configFile }: DoctorFacts): readonly Findi
     return config.problem.split("\n").map((line) => problem(line, edit));
   }
   const { modeProblem } = config;
-  if (modeProblem === undefined) return [ok(`${configFile} can be read, and every key in it is known`)];
+  if (modeProblem === undefined) return [ok(`every key in ${configFile} is known and has a value that fits; a missing file is an empty one`)];
   const { path, mode, allowed } = modeProblem;
   return [problem(`${path} holds a secret and is open to others: its mode is ${mode}`, `chmod ${allowed} ${quote(path)}`)];
 }
