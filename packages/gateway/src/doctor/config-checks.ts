@@ -1,4 +1,5 @@
 /** Checks of the configuration: who can reach the gateway and how, the models' keys, the agents' folders. Pure. */
+import { isRecord } from "@portreeve/protocol";
 import type { ConfigFacts, DoctorFacts } from "./facts.ts";
 import { type Finding, named, orOk } from "./findings.ts";
 import { quote } from "./folder-checks.ts";
@@ -12,7 +13,8 @@ export function checkConfig({ config, configFile }: DoctorFacts): readonly Findi
     return config.problem.split("\n").map((line) => problem(line, edit));
   }
   const { modeProblem } = config;
-  if (modeProblem === undefined) return [ok(`every key in ${configFile} is known and has a value that fits; a missing file is an empty one`)];
+  if (modeProblem === undefined)
+    return [ok(`every key in ${configFile} is known and has a value that fits; a missing file is an empty one`)];
   const { path, mode, allowed } = modeProblem;
   return [problem(`${path} holds a secret and is open to others: its mode is ${mode}`, `chmod ${allowed} ${quote(path)}`)];
 }
@@ -94,6 +96,13 @@ export function checkWorkspaces({ config }: DoctorFacts): readonly Finding[] {
     config.missingWorkspaces.map(({ agentId, path }) => problem(`agent ${agentId}: ${path} is no folder`, `mkdir -p ${quote(path)}`)),
     ok("every configured folder exists"),
   );
+}
+
+/** Whether the gateway itself encrypts: never assumed, only when its configuration has a `tls.mode` other than `off`. */
+export function hasTls(gateway: object): boolean {
+  if (!("tls" in gateway) || !isRecord(gateway.tls)) return false;
+  const { mode } = gateway.tls;
+  return typeof mode === "string" && mode !== "off";
 }
 
 function isLoopbackHost(host: string | undefined): boolean {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import type { DeviceRecord, DeviceState, PairingRecord } from "../store/store.ts";
+import { hasTls } from "./config-checks.ts";
 import { diagnose } from "./doctor.ts";
 import type { ConfigFacts, DoctorFacts, FolderFacts, StoreFacts } from "./facts.ts";
 
@@ -236,6 +237,19 @@ for (const [what, change] of Object.entries(fine)) {
     );
   });
 }
+
+test("TLS is believed only of a configuration that turns it on", () => {
+  const configs = [
+    {},
+    { tls: undefined },
+    { tls: {} },
+    { tls: { mode: "off" } },
+    { tls: { mode: "files" } },
+    { tls: { mode: "generated" } },
+  ];
+
+  assert.deepEqual(configs.map(hasTls), [false, false, false, false, true, true]);
+});
 
 test("with a broken configuration everything else is still looked at", () => {
   const { findings } = diagnose({

@@ -8,6 +8,7 @@ import { runningFileIn, secretFileIn } from "../kit/home.ts";
 import { normaliseModelId } from "../models/defaults.ts";
 import { createModels } from "../models/registry.ts";
 import { openReadOnlyStore } from "../store/read-only.ts";
+import { hasTls } from "./config-checks.ts";
 import type { Ceiling, ConfigFacts, DoctorFacts, FolderFacts, GatewayFacts, ModeProblem } from "./facts.ts";
 
 export interface DoctorOptions {
@@ -140,7 +141,7 @@ async function toConfigFacts(config: Config, configFile: string, env: DoctorOpti
     modeProblem: file === undefined ? undefined : findModeProblem(configFile, file),
     bind: gateway.bind,
     publicUrl: gateway.publicUrl,
-    hasTls: "tls" in gateway && gateway.tls !== undefined,
+    hasTls: hasTls(gateway),
     allowedOrigins: gateway.allowedOrigins,
     trustedProxies: gateway.trustedProxies,
     secretLength: (gateway.auth.token?.reveal() ?? (env["PORTREEVE_TOKEN"] || undefined))?.length,
