@@ -28,6 +28,7 @@ const figure: Readonly<Record<string, readonly string[]>> = {
   handlers: ["dispatch types", "identity", "audit", "subagents", "store", "model", "bus", "principal"],
   dispatch: ["dispatch types", "principal"],
   audit: ["dispatch types", "store"],
+  doctor: ["identity", "models", "sql", "store"],
   identity: ["store", "bus", "principal"],
   runs: ["store", "model", "tool", "bus", "principal"],
   subagents: ["store", "model", "bus", "principal"],
@@ -52,6 +53,7 @@ const seams: Readonly<Record<string, readonly string[]>> = {
     "store/audit-store.ts",
     "store/device-management.ts",
     "store/grants.ts",
+    "store/inspection.ts",
     "store/journal.ts",
     "store/nodes.ts",
     "store/setup-codes.ts",
@@ -83,6 +85,7 @@ const lazy: readonly (readonly [from: string, specifier: string])[] = [
   ["packages/cli/src/commands/gateway.ts", "@portreeve/gateway/main"],
   ["packages/cli/src/commands/audit.ts", "@portreeve/gateway/state"],
   ["packages/cli/src/commands/invite.ts", "@portreeve/gateway/qr"],
+  ["packages/cli/src/commands/doctor.ts", "@portreeve/gateway/doctor"],
 ];
 
 /** Packages that are not ours, and who may know them. */

@@ -111,6 +111,7 @@ test("every command that does something has examples in its help, and help ends 
       "audit verify",
       "audit export",
       "why",
+      "doctor",
       "call",
       "demo",
     ],

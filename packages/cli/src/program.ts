@@ -7,6 +7,7 @@ import { addCall } from "./commands/call.ts";
 import { addDemo } from "./commands/demo.ts";
 import { addDevices } from "./commands/devices.ts";
 import { addGateways } from "./commands/gateways.ts";
+import { addDoctor } from "./commands/doctor.ts";
 import { addGateway } from "./commands/gateway.ts";
 import { addPair } from "./commands/pair.ts";
 import { addQueries } from "./commands/queries.ts";
@@ -46,6 +47,7 @@ export function createProgram(io: Io = createProcessIo()): Command {
   addGateways(program, io);
   addQueries(program, io);
   addAudit(program, io);
+  addDoctor(program, io);
   addCall(program, io);
   addDemo(program, io);
   return program;

@@ -94,12 +94,12 @@ test("counts are written by the clock, once a burst, and an idle counter has no 
   assert.deepEqual(batches, [[{ ...refusal, minuteMs: startMs, count: 1_000 }]]);
 });
 
-test("a million different refusers in one minute are a bounded number of rows, and none of them is lost", async () => {
+test("a hundred thousand different refusers in one minute are a bounded number of rows, and none of them is lost", async () => {
   await using world = await openWorld();
 
-  for (let index = 0; index < 1_000_000; index += 1) {
+  for (let index = 0; index < 100_000; index += 1) {
     world.counter.count({ ...refusal, principal: `peer:${index}` });
-    if (index % 250_000 === 0) await world.counter.flush();
+    if (index % 25_000 === 0) await world.counter.flush();
   }
   world.clock.advance(-3_600_000);
   world.counter.count({ ...refusal, principal: "peer:back in time" });
@@ -108,7 +108,7 @@ test("a million different refusers in one minute are a bounded number of rows, a
   assert.equal(rows.length, rowsPerMinute + 1);
   assert.equal(
     rows.reduce((sum, { count }) => sum + count, 0),
-    1_000_001,
+    100_001,
   );
   assert.deepEqual([rows[0]?.principal, rows[0]?.method, rows[0]?.rule], ["other", "other", "MISSING_SCOPE"]);
 });

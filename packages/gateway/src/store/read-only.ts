@@ -11,9 +11,11 @@ import { createDeviceStore } from "./sql/devices.ts";
 import { createDialect } from "./sql/dialect.ts";
 import { createRefusalReads } from "./sql/refusals.ts";
 import { createRunStore } from "./sql/runs.ts";
+import { inspectDatabase } from "./sql/inspect.ts";
 import type { Database } from "./sql/schema.ts";
 import { createSessionStore } from "./sql/sessions.ts";
 import { WriteQueue } from "./sql/write-queue.ts";
+import type { DatabaseFacts } from "./inspection.ts";
 import type { DeviceStore, RunStore, SessionStore } from "./store.ts";
 
 /** The reading half of the store. */
@@ -23,6 +25,8 @@ export interface ReadOnlyStore extends AsyncDisposable {
   readonly devices: Pick<DeviceStore, "find" | "list">;
   readonly runs: Pick<RunStore, "find" | "findByWireId">;
   readonly sessions: Pick<SessionStore, "find">;
+  /** The database as a whole. */
+  inspect(nowMs: number): Promise<DatabaseFacts>;
 }
 
 /** Undefined when the folder holds no database. @throws what SQLite throws for a file that is none. */
@@ -39,6 +43,7 @@ export function openReadOnlyStore(stateDir: string): ReadOnlyStore | undefined {
     devices: createDeviceStore(db, queue),
     runs: createRunStore(db, queue, ids),
     sessions: createSessionStore(db, queue, ids),
+    inspect: (nowMs) => inspectDatabase(db, nowMs),
     [Symbol.asyncDispose]: () => db.destroy(),
   };
 }
