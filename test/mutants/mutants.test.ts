@@ -1,5 +1,6 @@
 /** Guards are broken on purpose, one at a time: the test named beside each must go red. */
 import assert from "node:assert/strict";
+import { availableParallelism } from "node:os";
 import test from "node:test";
 import { copyProject, type Copy, stopped } from "../support/mutant.ts";
 import { dispatchMutants } from "./dispatch.ts";
@@ -9,7 +10,7 @@ import { pairingMutants } from "./pairing.ts";
 import { principalMutants } from "./principal.ts";
 
 const mutants: readonly Mutant[] = [...principalMutants, ...latticeMutants, ...pairingMutants, ...dispatchMutants];
-const atOnce = 2;
+const atOnce = Math.min(availableParallelism(), 8);
 
 test("every broken guard is noticed by the test that stands for it", { timeout: 600_000 }, async (t) => {
   await using stack = new AsyncDisposableStack();
