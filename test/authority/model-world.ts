@@ -80,7 +80,7 @@ export function createModelWorld(): World {
     restart: () => undefined,
     configure: (on) => void (autoApproveLocal = on),
     wait: (ms) => void (nowMs += ms),
-    grants: () => devices.flatMap(({ grants }, device) => [...grants].sort().map(([role, scopes]) => ({ device, role, scopes }))),
+    grants: () => devices.flatMap(({ grants }, device) => ["node", "operator"].flatMap((role) => toGrant(grants, device, role))),
   };
 }
 
@@ -114,6 +114,11 @@ function approve(device: Device, { roles, scopes, isChanged }: Pending, by: Prin
   for (const role of roles) give(device, role, [...(device.grants.get(role) ?? []), ...scopes]);
   Object.assign(device, { pending: undefined, isRefused: false, isChangedWhenPaired: isChanged });
   return true;
+}
+
+function toGrant(grants: Device["grants"], device: number, role: string) {
+  const scopes = grants.get(role);
+  return scopes === undefined ? [] : [{ device, role, scopes }];
 }
 
 /** A new grant of a role ends the role's old token. */
