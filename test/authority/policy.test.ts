@@ -171,6 +171,18 @@ test("over a socket, the secret without a device is told what the table says: on
   }
 });
 
+for (const role of ["run", "lifecycle", "admin", "", "__proto__"]) {
+  test(`over a socket nobody is let in as ${JSON.stringify(role)}: those who act inside cannot be named from outside`, async () => {
+    await using gw = await startGateway();
+
+    const near = await refusedConnect(gw.url, { token: gw.token, role, scopes: inTable });
+    const device = await refusedConnect(gw.url, { key: createWireKey(), token: gw.token, role, scopes: [] });
+
+    assert.deepEqual([near.close.code, device.close.code], [1008, 1008]);
+    assert.equal((await gw.callerWith("operator.read").call("status", {})).pairing.requestsCreated, 0);
+  });
+}
+
 const httpMethods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 test("over HTTP, every path and method is answered as the table of routes says, whatever is presented", async () => {
