@@ -217,7 +217,8 @@ test("over HTTP, every path and method is answered as the table of routes says, 
 
 test("a route that is not in the table does not compile, nor one without an answer", () => {
   const answer = () => Promise.resolve({ status: 200, body: "" });
-  const all: Answers = { "/health": answer, "/healthz": answer, "/ready": answer, "/readyz": answer };
+  // The compiler is asked below; here the table names its own routes.
+  const all = Object.fromEntries(Object.keys(routes).map((path) => [path, answer])) as unknown as Answers;
   // @ts-expect-error: the table does not have the route
   const extra: Answers = { ...all, "/secret": answer };
   // @ts-expect-error: routes of the table have no answer
