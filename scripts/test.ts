@@ -31,8 +31,8 @@ interface Outcome {
 const suites: readonly Suite[] = [
   { name: "unit", files: "packages/**/*.test.ts", isolation: "none", budgetSeconds: 30 },
   { name: "integration", files: "test/{*,!(authority|mutants)/**/*}.test.ts", isolation: "process", budgetSeconds: 120 },
-  { name: "authority", files: "test/authority/*.test.ts", isolation: "process", budgetSeconds: 60 },
-  { name: "mutants", files: "test/mutants/*.test.ts", isolation: "process", budgetSeconds: 60 },
+  { name: "authority", files: "test/authority/*.test.ts", isolation: "process", budgetSeconds: 90 },
+  { name: "mutants", files: "test/mutants/*.test.ts", isolation: "process", budgetSeconds: 90 },
 ];
 
 const longSuites: readonly Suite[] = [

@@ -221,7 +221,7 @@ test("a device below its ceiling is cured by the very steps that the doctor name
   const refused = await home.cli(["status"]);
   const waits = await doctor(env);
   const approve = waits.problems[0]?.cure?.replace("./portreeve ", "").split(" ") ?? [];
-  const approved = await home.cli(approve);
+  const approved = await home.cli([...approve, "--yes"]);
   const well = await doctor(env);
 
   assert.equal(remove, `rm ${join(home.path, "cli/tokens.json")}`);

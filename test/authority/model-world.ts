@@ -19,6 +19,9 @@ interface Device {
   isChangedWhenPaired: boolean;
   isRefused: boolean;
   pending: Pending | undefined;
+  /** By role: how often it was granted, and as of which grant the device has its token. */
+  readonly generations: Map<string, number>;
+  readonly tokens: Map<string, number>;
 }
 
 interface Pending extends Request {
@@ -37,7 +40,10 @@ export function createModelWorld(): World {
     isChangedWhenPaired: false,
     isRefused: false,
     pending: undefined,
+    generations: new Map(),
+    tokens: new Map(),
   }));
+  const approved = new Set<string>();
   const waiting = (requestId: string): Device | undefined =>
     devices.find(({ pending }) => pending?.requestId === requestId && pending.expiresAtMs > nowMs);
   return {
@@ -51,14 +57,19 @@ export function createModelWorld(): World {
       if (decision.kind === "pend")
         return { kind: "pending", request: merge(device, ask.device, ask, { nowMs, next: () => `r${(made += 1)}` }) };
       if (decision.kind === "approve-silently") {
-        device.grants.set(ask.role, ask.role === "operator" ? decision.scopes : []);
+        give(device, ask.role, decision.scopes);
         device.isChangedWhenPaired = ask.isChanged;
       }
+      device.tokens.set(ask.role, device.generations.get(ask.role) ?? 0);
       return admitted(ask.device, ask.role, decision.scopes);
     },
     approve(requestId, by) {
+      if (!may(by, "device.pair.approve")) return false;
+      if (approved.has(requestId)) return true;
       const device = waiting(requestId);
-      return device?.pending !== undefined && may(by, "device.pair.approve") && approve(device, device.pending, by);
+      if (device?.pending === undefined || !approve(device, device.pending, by)) return false;
+      approved.add(requestId);
+      return true;
     },
     reject(requestId, by) {
       const device = waiting(requestId);
@@ -69,21 +80,19 @@ export function createModelWorld(): World {
     restart: () => undefined,
     configure: (on) => void (autoApproveLocal = on),
     wait: (ms) => void (nowMs += ms),
-    grants: () => devices.flatMap(({ grants }, device) => [...grants].map(([role, scopes]) => ({ device, role, scopes }))),
+    grants: () => devices.flatMap(({ grants }, device) => ["node", "operator"].flatMap((role) => toGrant(grants, device, role))),
   };
 }
 
 function createModelRuns(): Pick<World, "start" | "spawn"> {
   let made = 0;
-  const begin = (authority: RunAuthority, sessionKey: string | undefined): StartedRun => {
+  /** By session: the run that runs. Those that came later wait for it, and spawn nothing. */
+  const running = new Map<string, string>();
+  const begin = (authority: RunAuthority, inSession: string | undefined): StartedRun => {
     made += 1;
-    const principal = runPrincipal({
-      runId: `run_${made}`,
-      sessionKey: sessionKey ?? `session ${made}`,
-      rootSessionKey: "root",
-      authority,
-    });
-    return { authority, principal };
+    const [runId, sessionKey] = [`run_${made}`, inSession ?? `session ${made}`];
+    if (!running.has(sessionKey)) running.set(sessionKey, runId);
+    return { authority, principal: runPrincipal({ runId, sessionKey, rootSessionKey: "root", authority }) };
   };
   return {
     start(by, inSessionOf) {
@@ -94,17 +103,28 @@ function createModelRuns(): Pick<World, "start" | "spawn"> {
     },
     spawn(by) {
       const authority = authorityOfChild(by);
-      return may(by, "subagents.spawn") && authority.depth <= maxDepth ? begin(authority, undefined) : undefined;
+      const isAccepted = may(by, "subagents.spawn") && running.get(by.sessionKey) === by.runId && authority.depth <= maxDepth;
+      return isAccepted ? begin(authority, undefined) : undefined;
     },
   };
 }
 
 function approve(device: Device, { roles, scopes, isChanged }: Pending, by: Principal): boolean {
   if (!coversAll(by.scopes, roles.includes("node") ? [...scopes, "operator.admin"] : scopes)) return false;
-  for (const role of roles)
-    device.grants.set(role, role === "operator" ? normaliseScopes([...(device.grants.get(role) ?? []), ...scopes]) : []);
+  for (const role of roles) give(device, role, [...(device.grants.get(role) ?? []), ...scopes]);
   Object.assign(device, { pending: undefined, isRefused: false, isChangedWhenPaired: isChanged });
   return true;
+}
+
+function toGrant(grants: Device["grants"], device: number, role: string) {
+  const scopes = grants.get(role);
+  return scopes === undefined ? [] : [{ device, role, scopes }];
+}
+
+/** A new grant of a role ends the role's old token. */
+function give(device: Device, role: string, scopes: readonly string[]): void {
+  device.grants.set(role, role === "operator" ? normaliseScopes(scopes) : []);
+  device.generations.set(role, (device.generations.get(role) ?? 0) + 1);
 }
 
 function toFacts(ask: ConnectAsk, device: Device | undefined, { nowMs, autoApproveLocal }: { nowMs: number; autoApproveLocal: boolean }) {
@@ -117,7 +137,8 @@ function toFacts(ask: ConnectAsk, device: Device | undefined, { nowMs, autoAppro
     device.grants.size === 0
       ? { kind: "unknown", refused: device.isRefused, hasPending: (device.pending?.expiresAtMs ?? 0) > nowMs }
       : { kind: "paired", ceiling, tokenScopes: ceiling ?? [], metadataChanged: device.isChangedWhenPaired !== ask.isChanged };
-  const token = hasToken && ceiling !== undefined ? "right" : ask.credential === "secret" || hasToken ? "wrong" : "absent";
+  const isTokenRight = ceiling !== undefined && device.tokens.get(ask.role) === device.generations.get(ask.role);
+  const token = hasToken && isTokenRight ? "right" : ask.credential === "secret" || hasToken ? "wrong" : "absent";
   return { subject: "device", ask, peer, secret, token, offersDeviceToken: hasToken, standing, autoApproveLocal } as const;
 }
 

@@ -13,7 +13,10 @@ test("no sequence of connects, approvals, rejections, runs, spawns, restarts and
   const tally: Tally = new Map();
 
   await fc.assert(
-    fc.asyncProperty(fc.array(fc.nat(), { minLength: 1, maxLength: 20, size: "max" }), (codes) => play(createModelWorld(), codes, tally)),
+    fc.asyncProperty(
+      fc.array(fc.nat(), { minLength: 1, maxLength: 20, size: "max" }),
+      async (codes) => void (await play(createModelWorld(), codes, tally)),
+    ),
     { seed, numRuns },
   );
 

@@ -50,9 +50,11 @@ export interface World {
 /** How often each thing came to pass: a run of the test in which something never did has shown nothing of it. */
 export type Tally = Map<string, number>;
 
-export async function play(world: World, codes: readonly number[], tally: Tally): Promise<void> {
+/** Answers what came to pass, and what devices hold at the end. */
+export async function play(world: World, codes: readonly number[], tally: Tally): Promise<readonly string[]> {
   const judge = new Judge(world, tally);
   for (const code of codes) await judge.step(toAction(code));
+  return judge.story;
 }
 
 class Judge {
@@ -70,11 +72,16 @@ class Judge {
   readonly #waitsUntil = new Map<number, number>();
   #nowMs = 0;
   #written = "[]";
+  readonly #happened: string[] = [];
   #autoApproveLocal = true;
 
   constructor(world: World, tally: Tally) {
     this.#world = world;
     this.#tally = tally;
+  }
+
+  get story(): readonly string[] {
+    return [...this.#happened, this.#written];
   }
 
   async step(action: Action): Promise<void> {
@@ -220,6 +227,7 @@ class Judge {
 
   /** Always false, for a step that changes nothing that devices hold. */
   #count(what: `${Kind}${string}`): false {
+    this.#happened.push(what);
     this.#tally.set(what, (this.#tally.get(what) ?? 0) + 1);
     return false;
   }

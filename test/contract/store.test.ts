@@ -471,6 +471,32 @@ for (const [driver, open] of Object.entries(drivers)) {
     assert.deepEqual(again, approved);
   });
 
+  test(`${driver}: a node is approved by admin alone, and is given no scopes of an operator`, async () => {
+    await using store = await open();
+    const asked = await store.devices.requestPairing(ask({ role: "node", scopes: ["operator.read"] }), 1);
+    const requestId = asked.kind === "pending" ? asked.request.requestId : "";
+
+    const denied = await store.devices.approve(requestId, actor(["operator.pairing", "operator.write"]), 2);
+    const approved = await store.devices.approve(requestId, actor(["operator.admin"]), 3);
+
+    assert.deepEqual(denied, { kind: "exceeds-approver", scope: "operator.admin" });
+    assert.deepEqual(approved.kind === "approved" && approved.device.grants.map(({ role, scopes }) => [role, scopes]), [["node", []]]);
+  });
+
+  test(`${driver}: another key under the id of a device or a request takes over none of its scopes`, async () => {
+    await using store = await open();
+    const owner = actor(["operator.admin"]);
+    const other = { publicKey: "o".repeat(43), scopes: ["operator.read"] };
+    await store.devices.approveSilently(ask({ scopes: ["operator.write"] }), 1);
+    await store.devices.requestPairing(ask({ scopes: ["operator.admin"], reason: "scope-upgrade" }), 2);
+
+    const asked = await store.devices.requestPairing(ask(other), 3);
+    const approved = await store.devices.approve(asked.kind === "pending" ? asked.request.requestId : "", owner, 4);
+
+    assert.deepEqual(asked.kind === "pending" && asked.request.scopes, ["operator.read"]);
+    assert.deepEqual(approved.kind === "approved" && approved.device.grants.map(({ scopes }) => scopes), [["operator.read"]]);
+  });
+
   test(`${driver}: an expired request can be neither approved nor rejected`, async () => {
     await using store = await open();
     const asked = await store.devices.requestPairing(ask(), 0);

@@ -79,4 +79,28 @@ export const dispatchMutants: readonly Mutant[] = [
     testFile: tests.store,
     killedBy: "whoever stands deep",
   },
+  {
+    what: "a spawn writes to a table of pairing",
+    file: "packages/gateway/src/store/sql/admission.ts",
+    from: "const parent = found ?? (await insertParent",
+    to: 'await tx.insertInto("counters").values({ name: ids.uuid(), value: 1 }).execute();\n  const parent = found ?? (await insertParent',
+    testFile: tests.stored,
+    killedBy: "stored read, reached by proxy, mode token, fresh",
+  },
+  {
+    what: "a path that no route has is served",
+    file: "packages/gateway/src/http/server.ts",
+    from: 'if (path === undefined) return { status: 404, body: "Not Found" };',
+    to: 'if (path === undefined) return { status: 200, body: "" };',
+    testFile: tests.policy,
+    killedBy: "over HTTP",
+  },
+  {
+    what: "a route is served for every HTTP method",
+    file: "packages/gateway/src/http/server.ts",
+    from: "if (!methods.some((method) => method === request.method))",
+    to: "if (methods.length === 0)",
+    testFile: tests.policy,
+    killedBy: "over HTTP",
+  },
 ];

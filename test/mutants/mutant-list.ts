@@ -17,5 +17,6 @@ export const tests = {
   model: "test/authority/model.test.ts",
   policy: "test/authority/policy.test.ts",
   principal: "packages/gateway/src/principal/principal.test.ts",
+  stored: "test/authority/stored-states.test.ts",
   store: "test/contract/store.test.ts",
 } as const;

@@ -1,5 +1,6 @@
 /** Guards are broken on purpose, one at a time: the test named beside each must go red. */
 import assert from "node:assert/strict";
+import { availableParallelism } from "node:os";
 import test from "node:test";
 import { copyProject, type Copy, stopped } from "../support/mutant.ts";
 import { auditMutants } from "./audit.ts";
@@ -20,7 +21,7 @@ const mutants: readonly Mutant[] = [
   ...deviceMutants,
   ...setupMutants,
 ];
-const atOnce = 2;
+const atOnce = Math.min(availableParallelism(), 8);
 
 test("every broken guard is noticed by the test that stands for it", { timeout: 600_000 }, async (t) => {
   await using stack = new AsyncDisposableStack();

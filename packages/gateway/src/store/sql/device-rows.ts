@@ -122,20 +122,24 @@ export function toPairingRecord(row: PairingRequestRow): PairingRecord {
   };
 }
 
+/** What an older schema has no columns for: a reader that must not migrate still meets such rows. */
+const newerColumns = { token_scopes: null, elevated_scopes: null, elevated_until_ms: null, elevated_seen_ms: null };
+
 /** Undefined when a column cannot be read. */
 export function toGrant(row: GrantRow): Grant | undefined {
   const scopes = parseStrings(row.scopes);
-  const tokenScopes = row.token_scopes === null ? scopes : parseStrings(row.token_scopes);
-  const elevated = row.elevated_scopes === null ? [] : parseStrings(row.elevated_scopes);
+  const { token_scopes, elevated_scopes, elevated_until_ms, elevated_seen_ms } = { ...newerColumns, ...row };
+  const tokenScopes = token_scopes === null ? scopes : parseStrings(token_scopes);
+  const elevated = elevated_scopes === null ? [] : parseStrings(elevated_scopes);
   if (scopes === undefined || tokenScopes === undefined || elevated === undefined || !Number.isInteger(row.generation)) return undefined;
   return {
     role: row.role,
     scopes,
     tokenScopes,
     elevation:
-      row.elevated_until_ms === null
+      elevated_until_ms === null
         ? undefined
-        : { scopes: elevated, untilMs: row.elevated_until_ms, seenMs: row.elevated_seen_ms ?? row.elevated_until_ms },
+        : { scopes: elevated, untilMs: elevated_until_ms, seenMs: elevated_seen_ms ?? elevated_until_ms },
     generation: row.generation,
     createdAtMs: row.created_at_ms,
     rotatedAtMs: row.rotated_at_ms ?? undefined,
