@@ -1,5 +1,6 @@
 /**
  * `npm test`: every suite, each in its own process with a clean environment, held to a budget of seconds.
+ * `npm run test:long` (`--long`): the suites whose tests take a number of cases, with the large numbers.
  * Over budget is said; at twice the budget the suite is stopped and has failed: that is a hang or a new order of magnitude,
  * not a slow machine. The last line is `N passed, N failed`, over all suites.
  */
@@ -14,6 +15,8 @@ interface Suite {
   /** `none`: one process for all files, for tests without processes, ports or folders of their own. */
   readonly isolation: "none" | "process";
   readonly budgetSeconds: number;
+  /** How much the tests are to do, where they let themselves be told. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 interface Outcome {
@@ -27,7 +30,27 @@ interface Outcome {
 
 const suites: readonly Suite[] = [
   { name: "unit", files: "packages/**/*.test.ts", isolation: "none", budgetSeconds: 30 },
-  { name: "integration", files: "test/**/*.test.ts", isolation: "process", budgetSeconds: 120 },
+  { name: "integration", files: "test/{*,!(authority|mutants)/**/*}.test.ts", isolation: "process", budgetSeconds: 120 },
+  { name: "authority", files: "test/authority/*.test.ts", isolation: "process", budgetSeconds: 90 },
+  { name: "mutants", files: "test/mutants/*.test.ts", isolation: "process", budgetSeconds: 90 },
+];
+
+const longSuites: readonly Suite[] = [
+  {
+    name: "laws",
+    files: "packages/gateway/src/principal/lattice.test.ts",
+    isolation: "none",
+    budgetSeconds: 300,
+    env: { PORTREEVE_RUNS: "100000" },
+  },
+  {
+    name: "authority",
+    files: "test/authority/*.test.ts",
+    isolation: "process",
+    budgetSeconds: 600,
+    env: { PORTREEVE_RUNS: "1000000", PORTREEVE_STORE_RUNS: "20000", PORTREEVE_LONG: "1" },
+  },
+  { name: "mutants", files: "test/mutants/*.test.ts", isolation: "process", budgetSeconds: 300, env: { PORTREEVE_LONG: "1" } },
 ];
 
 const root = join(import.meta.dirname, "..");
@@ -41,7 +64,7 @@ function cleanEnv(home: string): NodeJS.ProcessEnv {
 }
 
 /** Runs one suite; its report goes to this process's output, its counts come from a second reporter's file. */
-async function runSuite({ files, isolation, budgetSeconds }: Suite): Promise<Outcome> {
+async function runSuite({ files, isolation, budgetSeconds, env = {} }: Suite): Promise<Outcome> {
   const home = await mkdtemp(join(tmpdir(), "portreeve-test-"));
   const counts = join(home, "counts.tap");
   const reporters = [
@@ -53,7 +76,7 @@ async function runSuite({ files, isolation, budgetSeconds }: Suite): Promise<Out
   const startedAt = performance.now();
   const child = spawn(process.execPath, ["--test", `--test-isolation=${isolation}`, ...reporters, files], {
     cwd: root,
-    env: cleanEnv(home),
+    env: { ...cleanEnv(home), ...env },
     stdio: ["ignore", "inherit", "inherit"],
     // Its own group: what the tests started is stopped with it.
     detached: true,
@@ -118,7 +141,7 @@ if (import.meta.main) {
   const lines: string[] = [];
   let passed = 0;
   let failed = 0;
-  for (const suite of suites) {
+  for (const suite of process.argv.includes("--long") ? longSuites : suites) {
     console.log(`\n==== ${suite.name}`);
     const outcome = await runSuite(suite);
     lines.push(describe(suite, outcome));

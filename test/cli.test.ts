@@ -1,6 +1,6 @@
 /** The command line against a real gateway, each test on a fresh home. */
 import assert from "node:assert/strict";
-import { readFile, stat } from "node:fs/promises";
+import { readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
 import { openHome, runCli } from "./support/cli.ts";
@@ -60,14 +60,14 @@ test("devices list, approve and reject decide about a device that waits", async 
   const first = await refusedConnect(home.gateway.url, { key: wanted, ...asks }, remote);
   const second = await refusedConnect(home.gateway.url, { key: unwanted, ...asks }, remote);
 
-  const approved = await home.cli(["devices", "approve", String(first.error.details?.["requestId"])]);
+  const approved = await home.cli(["devices", "approve", String(first.error.details?.["requestId"]), "--yes"]);
   const rejected = await home.cli(["devices", "reject", String(second.error.details?.["requestId"])]);
   await using wire = await connectWire(home.gateway.url, { key: wanted, ...asks }, remote);
   const list = await home.cli(["devices", "list"]);
 
   assert.deepEqual([approved.code, rejected.code], [0, 0]);
   assert.equal((await wire.request("status")).ok, true);
-  assert.match(list.out, /operator\.read/);
+  assert.match(list.out, / read .* by hand$/m);
 });
 
 test("an owner whose own device waits for an approval can still approve it", async () => {
@@ -75,12 +75,39 @@ test("an owner whose own device waits for an approval can still approve it", asy
 
   const refused = await home.cli(["status"]);
   const list = JSON.parse((await home.cli(["devices", "list", "--json"])).out) as { pending: { requestId: string }[] };
-  const approved = await home.cli(["devices", "approve", list.pending[0]?.requestId ?? ""]);
+  const approved = await home.cli(["devices", "approve", list.pending[0]?.requestId ?? "", "--yes"]);
   const served = await home.cli(["status"]);
 
   assert.equal(refused.code, 4);
   assert.match(refused.err, /devices approve/);
   assert.deepEqual([approved.code, served.code], [0, 0]);
+});
+
+test("a terminal that rotates its own token goes on with the next one, without the secret", async () => {
+  await using home = await openHome();
+  const { paired } = JSON.parse((await home.cli(["devices", "--json"])).out) as { paired: { deviceId: string }[] };
+  const before = await readFile(join(home.path, "cli/tokens.json"), "utf8");
+
+  const rotated = await home.cli(["devices", "rotate", paired[0]?.deviceId ?? ""]);
+  await rm(join(home.path, "state/secret"));
+  const after = await home.cli(["status"]);
+
+  assert.deepEqual([rotated.code, after.code], [0, 0], after.err);
+  assert.match(rotated.out, /This terminal has the next one/);
+  assert.notEqual(await readFile(join(home.path, "cli/tokens.json"), "utf8"), before);
+});
+
+test("a terminal that removes itself has to be approved again, and its owner can", async () => {
+  await using home = await openHome();
+  const { paired } = JSON.parse((await home.cli(["devices", "--json"])).out) as { paired: { deviceId: string }[] };
+
+  const removed = await home.cli(["devices", "remove", paired[0]?.deviceId ?? ""]);
+  const refused = await home.cli(["status"]);
+  const request = /approve (\w+)/.exec(refused.err)?.[1] ?? "";
+  const approved = await home.cli(["devices", "approve", request, "--yes"]);
+  const served = await home.cli(["status"]);
+
+  assert.deepEqual([removed.code, refused.code, approved.code, served.code], [0, 4, 0, 0], approved.err);
 });
 
 test("agent waits for children that the run left behind, and prints what came of them", async () => {

@@ -10,7 +10,7 @@ import { callTools, say, startFakeOpenAi } from "./support/fake-openai.ts";
 import { script, spawnStep } from "./support/script.ts";
 import { startGateway, type TestGateway } from "./support/start-gateway.ts";
 import { dumpPairing, storedStates, storeDevice, tamper } from "./support/stored-pairing.ts";
-import { connectWire, createWireKey, type Frame, refusedConnect, type Wire } from "./support/wire-client.ts";
+import { connectParams, connectWire, createWireKey, type Frame, openWire, refusedConnect, type Wire } from "./support/wire-client.ts";
 
 const splitInTwo = script(
   "split",
@@ -391,6 +391,46 @@ test("15. a pending and a rejected upgrade of one device disturb no other device
   assert.equal((await runOver(other, splitInTwo, "other device")).payload?.["status"], "ok");
   await using still = await connectWire(gw.url, { key: troubled.key, deviceToken: troubled.deviceToken, scopes: ["operator.read"] });
   assert.equal((await still.request("status")).ok, true);
+});
+
+test("16. an approval that races the handshakes it is for lets the device in, and leaves nothing waiting", async () => {
+  await using gw = await startGateway();
+  const { key } = await pair(gw, ["operator.read"]);
+  const { error } = await refusedConnect(gw.url, { key, token: gw.token, scopes: admin });
+  const owner = gw.callerWith("operator.admin");
+
+  const wires = await Promise.all(Array.from({ length: 8 }, () => openWire(gw.url)));
+  const asked = wires.map((wire) => wire.request("connect", connectParams(wire, { key, token: gw.token, scopes: admin })));
+  await owner.call("device.pair.approve", { requestId: String(error.details?.["requestId"]) });
+  const answers = await Promise.all(asked);
+  await using after = await connectWire(gw.url, { key, token: gw.token, scopes: admin });
+
+  assert.ok(answers.every((answer) => answer.ok === true || answer.error?.details?.["code"] === "PAIRING_REQUIRED"));
+  assert.equal((await after.request("device.pair.list")).ok, true);
+  assert.deepEqual((await owner.call("device.pair.list", {})).pending, []);
+});
+
+test("16. a rejection that races the handshakes it is for lets nobody in and resurrects nothing it decided", async () => {
+  await using gw = await startGateway();
+  const { key } = await pair(gw, ["operator.read"]);
+  const { error } = await refusedConnect(gw.url, { key, token: gw.token, scopes: admin });
+  const owner = gw.callerWith("operator.admin");
+  const requestId = String(error.details?.["requestId"]);
+
+  const wires = await Promise.all(Array.from({ length: 8 }, () => openWire(gw.url)));
+  const asked = wires.map((wire) => wire.request("connect", connectParams(wire, { key, token: gw.token, scopes: admin })));
+  await owner.call("device.pair.reject", { requestId });
+  const answers = await Promise.all(asked);
+  const { pending } = await owner.call("device.pair.list", {});
+  const state = await gw.gateway.store.devices.find(key.id);
+
+  assert.ok(answers.every((answer) => answer.error?.details?.["code"] === "PAIRING_REQUIRED"));
+  assert.equal(
+    pending.some((request) => request.requestId === requestId),
+    false,
+  );
+  await assert.rejects(owner.call("device.pair.approve", { requestId }), { code: "UNKNOWN_REQUEST" });
+  assert.deepEqual(state.kind === "paired" && state.device.grants.map((grant) => grant.scopes), [["operator.read"]]);
 });
 
 test("17. silent first pairing is written to the audit and happens only for a direct local peer", async () => {

@@ -8,6 +8,7 @@ import { listImports, reach, readPackages, type Import } from "./support/imports
 const figure: Readonly<Record<string, readonly string[]>> = {
   main: ["compose", "models", "tools"],
   compose: [
+    "audit",
     "connection",
     "http",
     "dispatch",
@@ -24,8 +25,10 @@ const figure: Readonly<Record<string, readonly string[]>> = {
   ],
   connection: ["dispatch types", "identity", "http", "bus", "principal"],
   http: ["dispatch types", "principal"],
-  handlers: ["dispatch types", "identity", "subagents", "store", "model", "bus", "principal"],
+  handlers: ["dispatch types", "identity", "audit", "subagents", "store", "model", "bus", "principal"],
   dispatch: ["dispatch types", "principal"],
+  audit: ["dispatch types", "store"],
+  doctor: ["identity", "models", "sql", "store"],
   identity: ["store", "bus", "principal"],
   runs: ["store", "model", "tool", "bus", "principal"],
   subagents: ["store", "model", "bus", "principal"],
@@ -45,7 +48,17 @@ const figure: Readonly<Record<string, readonly string[]>> = {
 /** Layers that are single files: seams, which more may know than may know what is behind them. */
 const seams: Readonly<Record<string, readonly string[]>> = {
   "dispatch types": ["dispatch/types.ts"],
-  store: ["store/store.ts", "store/attempt-store.ts", "store/journal.ts"],
+  store: [
+    "store/store.ts",
+    "store/attempt-store.ts",
+    "store/audit-store.ts",
+    "store/device-management.ts",
+    "store/grants.ts",
+    "store/inspection.ts",
+    "store/journal.ts",
+    "store/nodes.ts",
+    "store/setup-codes.ts",
+  ],
   model: ["models/model.ts", "models/completion-text.ts"],
   tool: ["tools/tool.ts", "tools/policy.ts"],
 };
@@ -68,9 +81,13 @@ const lazy: readonly (readonly [from: string, specifier: string])[] = [
   ["packages/gateway/src/models/registry.ts", "./openai.ts"],
   ["packages/gateway/src/models/registry.ts", "./openai-compatible.ts"],
   ["packages/client/src/connect.ts", "./pinned-socket.ts"],
+  ["packages/gateway/src/compose.ts", "./kit/qr.ts"],
   ["packages/cli/src/main.ts", "./program.ts"],
   ["packages/cli/src/target.ts", "@portreeve/gateway/config"],
   ["packages/cli/src/commands/gateway.ts", "@portreeve/gateway/main"],
+  ["packages/cli/src/commands/audit.ts", "@portreeve/gateway/state"],
+  ["packages/cli/src/commands/invite.ts", "@portreeve/gateway/qr"],
+  ["packages/cli/src/commands/doctor.ts", "@portreeve/gateway/doctor"],
 ];
 
 /** Packages that are not ours, and who may know them. */
@@ -82,6 +99,7 @@ const owners: Readonly<Record<string, RegExp>> = {
   pino: /^packages\/gateway\/src\/kit\//,
   json5: /^packages\/gateway\/src\/kit\//,
   "@ai-sdk": /^packages\/gateway\/src\/models\//,
+  uqr: /^packages\/gateway\/src\/kit\/qr\.ts$/,
   commander: /^packages\/cli\/src\//,
 };
 

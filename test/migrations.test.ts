@@ -9,7 +9,8 @@ import { createIds } from "../packages/gateway/src/kit/ids.ts";
 import { migrations } from "../packages/gateway/src/store/sql/migrate.ts";
 import { openStore, StateFolderError } from "../packages/gateway/src/store/sqlite.ts";
 
-const schemas = ["001"];
+/** The schemas that a release has written; add one, with its fixture, when a release is made. */
+const released = ["001"];
 const fixtureTimeMs = 1_760_000_000_000;
 
 /** A state folder that holds the fixture of one schema; `change` runs on it before it is opened. */
@@ -25,7 +26,7 @@ async function stateFolder(
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
 }
 
-for (const schema of schemas) {
+for (const schema of released) {
   test(`schema ${schema}: devices, requests, sessions and the audit chain are there`, async () => {
     await using state = await stateFolder(schema);
     await using store = await openStore(state.path, createIds());
@@ -63,13 +64,11 @@ for (const schema of schemas) {
   });
 }
 
-test("every released schema has a fixture, and the migrations begin with them", () => {
-  assert.deepEqual(
-    Object.keys(migrations)
-      .map((name) => name.slice(0, 3))
-      .slice(0, schemas.length),
-    schemas,
-  );
+test("the schemas of every release are still the first ones, in order", () => {
+  const numbers = Object.keys(migrations).map((name) => name.slice(0, 3));
+
+  assert.deepEqual(numbers, numbers.toSorted());
+  assert.deepEqual(numbers.slice(0, released.length), released);
 });
 
 test("a database that a newer version wrote is refused by name and left as it is", async () => {

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { createIds } from "../../packages/gateway/src/kit/ids.ts";
 import { openStoreFile } from "../../packages/gateway/src/store/sqlite.ts";
+import type { Actor } from "../../packages/gateway/src/store/device-management.ts";
 import type { ChildToSpawn, Claim, Claimer, Ending, PairingAsk, RunToAdmit, Store } from "../../packages/gateway/src/store/store.ts";
 
 const drivers: Readonly<Record<string, () => Promise<Store>>> = { sqlite: () => openStoreFile(":memory:", createIds()) };
@@ -69,6 +70,10 @@ function ask(over: Partial<PairingAsk> = {}): PairingAsk {
     isRepair: false,
     ...over,
   };
+}
+
+function actor(scopes: readonly string[], over: Partial<Actor> = {}): Actor {
+  return { id: "secret:local", scopes, deviceId: undefined, ownDeviceOnly: false, ...over };
 }
 
 async function claimOne(store: Store, nowMs: number, over: Partial<Claimer> = {}): Promise<Claim> {
@@ -389,6 +394,21 @@ for (const [driver, open] of Object.entries(drivers)) {
     assert.equal((await store.sessions.find("agent:main:subagent:x"))?.parentKey, "agent:main:main");
   });
 
+  test(`${driver}: whoever stands deep and acts in a session further up stays as deep`, async () => {
+    await using store = await open();
+    const deep = { scopes: ["operator.write"], owner: true, depth: 1 };
+
+    await store.runs.admit(run({ authority: deep }), 1);
+    const parent = await claimOne(store, 2);
+    const spawned = await store.runs.spawn(child(parent), 3);
+    const [below] = await store.runs.claim(claimer, 4);
+    const beyond = below === undefined ? undefined : await store.runs.spawn(child(below, { parentSessionKey: "agent:main:main" }), 5);
+
+    assert.deepEqual(parent.run.authority, { ...deep, owner: false });
+    assert.equal(spawned.kind === "accepted" && spawned.run.authority.depth, 2);
+    assert.deepEqual(beyond, { kind: "too-deep", depth: 2 });
+  });
+
   test(`${driver}: only a device that nobody decided about is approved silently`, async () => {
     await using store = await open();
 
@@ -408,16 +428,12 @@ for (const [driver, open] of Object.entries(drivers)) {
     await using store = await open();
     const asked = await store.devices.requestPairing(ask(), 1);
     assert.equal(asked.kind, "pending");
-    await store.devices.reject(asked.kind === "pending" ? asked.request.requestId : "", { id: "owner" }, 2);
+    await store.devices.reject(asked.kind === "pending" ? asked.request.requestId : "", actor(["operator.admin"]), 2);
 
     const known = await store.devices.find("d1", ask().publicKey);
     const silent = await store.devices.approveSilently(ask(), 3);
     const second = await store.devices.requestPairing(ask(), 4);
-    const approved = await store.devices.approve(
-      second.kind === "pending" ? second.request.requestId : "",
-      { id: "owner", scopes: ["operator.admin"] },
-      5,
-    );
+    const approved = await store.devices.approve(second.kind === "pending" ? second.request.requestId : "", actor(["operator.admin"]), 5);
     const state = await store.devices.find("d1");
 
     assert.equal(known.kind === "unknown" && known.refused, true);
@@ -446,13 +462,39 @@ for (const [driver, open] of Object.entries(drivers)) {
     const asked = await store.devices.requestPairing(ask({ scopes: ["operator.admin"] }), 1);
     const requestId = asked.kind === "pending" ? asked.request.requestId : "";
 
-    const denied = await store.devices.approve(requestId, { id: "x", scopes: ["operator.pairing", "operator.write"] }, 2);
-    const approved = await store.devices.approve(requestId, { id: "x", scopes: ["operator.admin"] }, 3);
-    const again = await store.devices.approve(requestId, { id: "x", scopes: ["operator.admin"] }, 4);
+    const denied = await store.devices.approve(requestId, actor(["operator.pairing", "operator.write"]), 2);
+    const approved = await store.devices.approve(requestId, actor(["operator.admin"]), 3);
+    const again = await store.devices.approve(requestId, actor(["operator.admin"]), 4);
 
     assert.deepEqual(denied, { kind: "exceeds-approver", scope: "operator.admin" });
     assert.equal(approved.kind, "approved");
     assert.deepEqual(again, approved);
+  });
+
+  test(`${driver}: a node is approved by admin alone, and is given no scopes of an operator`, async () => {
+    await using store = await open();
+    const asked = await store.devices.requestPairing(ask({ role: "node", scopes: ["operator.read"] }), 1);
+    const requestId = asked.kind === "pending" ? asked.request.requestId : "";
+
+    const denied = await store.devices.approve(requestId, actor(["operator.pairing", "operator.write"]), 2);
+    const approved = await store.devices.approve(requestId, actor(["operator.admin"]), 3);
+
+    assert.deepEqual(denied, { kind: "exceeds-approver", scope: "operator.admin" });
+    assert.deepEqual(approved.kind === "approved" && approved.device.grants.map(({ role, scopes }) => [role, scopes]), [["node", []]]);
+  });
+
+  test(`${driver}: another key under the id of a device or a request takes over none of its scopes`, async () => {
+    await using store = await open();
+    const owner = actor(["operator.admin"]);
+    const other = { publicKey: "o".repeat(43), scopes: ["operator.read"] };
+    await store.devices.approveSilently(ask({ scopes: ["operator.write"] }), 1);
+    await store.devices.requestPairing(ask({ scopes: ["operator.admin"], reason: "scope-upgrade" }), 2);
+
+    const asked = await store.devices.requestPairing(ask(other), 3);
+    const approved = await store.devices.approve(asked.kind === "pending" ? asked.request.requestId : "", owner, 4);
+
+    assert.deepEqual(asked.kind === "pending" && asked.request.scopes, ["operator.read"]);
+    assert.deepEqual(approved.kind === "approved" && approved.device.grants.map(({ scopes }) => scopes), [["operator.read"]]);
   });
 
   test(`${driver}: an expired request can be neither approved nor rejected`, async () => {
@@ -460,8 +502,8 @@ for (const [driver, open] of Object.entries(drivers)) {
     const asked = await store.devices.requestPairing(ask(), 0);
     const requestId = asked.kind === "pending" ? asked.request.requestId : "";
 
-    assert.equal((await store.devices.approve(requestId, { id: "x", scopes: ["operator.admin"] }, 300_000)).kind, "unknown");
-    assert.equal((await store.devices.reject(requestId, { id: "x" }, 300_000)).kind, "unknown");
+    assert.equal((await store.devices.approve(requestId, actor(["operator.admin"]), 300_000)).kind, "unknown");
+    assert.equal((await store.devices.reject(requestId, actor(["operator.admin"]), 300_000)).kind, "unknown");
   });
 
   test(`${driver}: pending requests are bounded for a peer and the oldest are kept`, async () => {

@@ -4,12 +4,24 @@ import type { Io } from "../../packages/cli/src/output.ts";
 export interface CapturedIo extends Io {
   readonly stdout: string;
   readonly stderr: string;
+  /** What was asked, in order. */
+  readonly questions: readonly string[];
   /** Ctrl-C. */
   interrupt(): void;
 }
 
-export function captureIo(options: { env?: Readonly<Record<string, string>>; cwd?: string; isTerminal?: boolean } = {}): CapturedIo {
+export interface CapturedIoOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  readonly cwd?: string;
+  readonly isTerminal?: boolean;
+  /** What the person at the terminal says to every question; absent: nobody is there. */
+  readonly answer?: string;
+}
+
+export function captureIo(options: CapturedIoOptions = {}): CapturedIo {
   const abort = new AbortController();
+  const { answer } = options;
+  const questions: string[] = [];
   let stdout = "";
   let stderr = "";
   return {
@@ -17,6 +29,14 @@ export function captureIo(options: { env?: Readonly<Record<string, string>>; cwd
     cwd: options.cwd ?? "/",
     isTerminal: options.isTerminal ?? false,
     hasColour: false,
+    questions,
+    ask:
+      answer === undefined
+        ? undefined
+        : (question) => {
+            questions.push(question);
+            return Promise.resolve(answer);
+          },
     out: (text) => void (stdout += text),
     err: (text) => void (stderr += text),
     interrupted: () => abort.signal,

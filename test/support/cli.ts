@@ -44,6 +44,7 @@ export async function runCli(args: readonly string[], env: Readonly<Record<strin
     cwd: tmpdir(),
     isTerminal: false,
     hasColour: false,
+    ask: undefined,
     out: (text) => void (out += text),
     err: (text) => void (err += text),
     interrupted: () => new AbortController().signal,

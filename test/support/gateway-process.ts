@@ -26,6 +26,8 @@ export interface ProcessOptions {
   readonly config?: object;
   /** Runs the process under `ulimit -f` with this many blocks of 1 KiB: no file may grow beyond it. */
   readonly fileLimitKiB?: number;
+  /** The folder the process starts in; the test's own when left out. */
+  readonly cwd?: string;
 }
 
 /** Everything a process may know of the one that runs the tests: no keys, no settings. */
@@ -43,7 +45,7 @@ export async function startGatewayProcess(options: ProcessOptions = {}): Promise
   let token = "";
 
   const start = async (): Promise<void> => {
-    const started = launch(home, options.fileLimitKiB);
+    const started = launch(home, options);
     child = started;
     url = await readUrl(started);
     token = (await readFile(join(stateDir, "secret"), "utf8")).trim();
@@ -78,12 +80,12 @@ export async function startGatewayProcess(options: ProcessOptions = {}): Promise
   };
 }
 
-function launch(home: string, fileLimitKiB: number | undefined): ChildProcess {
+function launch(home: string, { fileLimitKiB, cwd }: ProcessOptions): ChildProcess {
   const args = [entry, "gateway", "run", "--json", "--port", "0"];
   const stdio: ["ignore", "pipe", "pipe"] = ["ignore", "pipe", "pipe"];
-  if (fileLimitKiB === undefined) return spawn(process.execPath, args, { env: bareEnv(home), stdio });
+  if (fileLimitKiB === undefined) return spawn(process.execPath, args, { env: bareEnv(home), stdio, cwd });
   // `exec` keeps the process id, so that signals reach the gateway and not the shell.
-  return spawn("bash", ["-c", `ulimit -f ${fileLimitKiB}; exec "$0" "$@"`, process.execPath, ...args], { env: bareEnv(home), stdio });
+  return spawn("bash", ["-c", `ulimit -f ${fileLimitKiB}; exec "$0" "$@"`, process.execPath, ...args], { env: bareEnv(home), stdio, cwd });
 }
 
 /** The URL of the start line; rejects with what the process said when it ends first. */

@@ -7,6 +7,9 @@ import { join } from "node:path";
 
 const root = join(import.meta.dirname, "../..");
 
+/** Stands among the failed tests when they had to be stopped. */
+export const stopped = "(stopped)";
+
 export interface Mutation {
   readonly file: string;
   readonly from: string;
@@ -58,7 +61,8 @@ async function runTests(folder: string, testFile: string, namePattern: string): 
   // A mutant may wait for what never comes.
   const child = spawn(process.execPath, args, {
     cwd: folder,
-    env: { PATH: process.env["PATH"] },
+    // Fewer cases than in the suites: a mutant that needs many would not be reliably killed by them either.
+    env: { PATH: process.env["PATH"], PORTREEVE_RUNS: "1000", PORTREEVE_STORE_RUNS: "100" },
     stdio: ["ignore", "pipe", "ignore"],
     timeout: 60_000,
     killSignal: "SIGKILL",
@@ -68,5 +72,5 @@ async function runTests(folder: string, testFile: string, namePattern: string): 
   const [code] = (await once(child, "close")) as [number | null];
   const results = [...output.matchAll(/^(not ok|ok) \d+ - (.*?)(?: # .*)?$/gm)].filter((match) => !/# SKIP/.test(match[0]));
   const failed = results.filter(([, verdict]) => verdict === "not ok").map(([, , name]) => name ?? "");
-  return { failed: code === null ? [...failed, "(stopped)"] : failed, ran: results.length };
+  return { failed: code === null ? [...failed, stopped] : failed, ran: results.length };
 }

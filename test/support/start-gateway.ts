@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { Caller, Scope } from "@portreeve/protocol";
 import { compose, type Gateway } from "../../packages/gateway/src/compose.ts";
 import { createCaller } from "../../packages/gateway/src/dispatch/caller.ts";
-import { createSystemClock } from "../../packages/gateway/src/kit/clock.ts";
+import { type Clock, createSystemClock } from "../../packages/gateway/src/kit/clock.ts";
 import { parseConfig } from "../../packages/gateway/src/kit/config.ts";
 import { createIds } from "../../packages/gateway/src/kit/ids.ts";
 import type { Log } from "../../packages/gateway/src/kit/log.ts";
@@ -40,6 +40,8 @@ export interface TestGatewayOptions {
   readonly root?: string;
   /** Beside the gateway's own. */
   readonly tools?: readonly Tool[];
+  /** Instead of the system's. */
+  readonly clock?: Clock;
 }
 
 export async function startGateway(options: TestGatewayOptions = {}): Promise<TestGateway> {
@@ -55,7 +57,7 @@ export async function startGateway(options: TestGatewayOptions = {}): Promise<Te
       env: {},
       version: "0.0.0-test",
       log: recordLog(logLines),
-      clock: createSystemClock(),
+      clock: options.clock ?? createSystemClock(),
       ids: createIds(),
       tools: [...createTools(), ...(options.tools ?? [])],
       checkResults: true,

@@ -6,7 +6,7 @@ import { createWireKey, type WireKey } from "./wire-client.ts";
 export const storedStates = ["none", "read", "write", "admin", "revoked", "foreign key", "corrupt"] as const;
 export type StoredState = (typeof storedStates)[number];
 
-const tables = ["devices", "device_grants", "pairing_requests", "refused_keys", "counters"];
+const tables = ["devices", "device_grants", "pairing_requests", "refused_keys", "counters", "past_generations", "nodes", "node_requests"];
 
 /** Every row of the pairing tables as text: two equal dumps are the same to the byte. */
 export function dumpPairing(stateDir: string): string {
@@ -27,15 +27,12 @@ export function storeDevice(stateDir: string, state: Exclude<StoredState, "none"
     "foreign key": '["operator.read"]',
     corrupt: '{"not":"a list"',
   };
-  db.prepare("insert into devices values (?, ?, 'host', 'linux', null, 'gateway-client', 'backend', null, 'silent', 1, 1, null)").run(
-    key.id,
-    publicKey,
-  );
-  db.prepare("insert into device_grants values (?, 'operator', ?, 1, 1, null, ?)").run(
-    key.id,
-    scopes[state],
-    state === "revoked" ? 2 : null,
-  );
+  db.prepare(
+    "insert into devices (device_id, public_key, display_name, platform, device_family, client_id, client_mode, remote_ip, approved_via, created_at_ms, approved_at_ms, last_seen_at_ms) values (?, ?, 'host', 'linux', null, 'gateway-client', 'backend', null, 'silent', 1, 1, null)",
+  ).run(key.id, publicKey);
+  db.prepare(
+    "insert into device_grants (device_id, role, scopes, generation, created_at_ms, rotated_at_ms, revoked_at_ms) values (?, 'operator', ?, 1, 1, null, ?)",
+  ).run(key.id, scopes[state], state === "revoked" ? 2 : null);
   return key;
 }
 

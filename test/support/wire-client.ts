@@ -36,6 +36,7 @@ export interface ConnectInput {
   readonly scopes?: readonly string[];
   readonly token?: string;
   readonly deviceToken?: string;
+  readonly bootstrapToken?: string;
   readonly role?: string;
   readonly protocol?: 3 | 4;
   readonly client?: object;
@@ -110,15 +111,20 @@ export async function openWire(url: string, headers: Readonly<Record<string, str
 
 /** The `connect` request for `wire`, signed when there is a key. */
 export function connectParams(wire: Pick<Wire, "nonce">, input: ConnectInput): object {
-  const { key, scopes = [], token, deviceToken, role = "operator", protocol = 4 } = input;
+  const { key, scopes = [], token, deviceToken, bootstrapToken, role = "operator", protocol = 4 } = input;
   const client = { id: "test", mode: "test", version: "1.0.0", platform: "linux", ...input.client };
-  const auth = { ...(token === undefined ? {} : { token }), ...(deviceToken === undefined ? {} : { deviceToken }) };
+  const auth = {
+    ...(token === undefined ? {} : { token }),
+    ...(deviceToken === undefined ? {} : { deviceToken }),
+    ...(bootstrapToken === undefined ? {} : { bootstrapToken }),
+  };
   const base = { minProtocol: protocol, maxProtocol: protocol, client, role, scopes, auth, ...input.extra };
   if (key === undefined) return base;
   const signedAt = input.signedAt ?? Date.now();
   const nonce = input.nonce ?? wire.nonce;
   const layout = input.layout ?? "v3";
-  const fields = [layout, key.id, client.id, client.mode, role, scopes.join(","), String(signedAt), token ?? deviceToken ?? "", nonce];
+  const signed = token ?? deviceToken ?? bootstrapToken ?? "";
+  const fields = [layout, key.id, client.id, client.mode, role, scopes.join(","), String(signedAt), signed, nonce];
   const text = [...fields, ...(layout === "v3" ? [client.platform, ""] : [])].join("|");
   const signature = sign(undefined, Buffer.from(text), key.privateKey).toString("base64url");
   return { ...base, device: { id: key.id, publicKey: key.publicKey, signature, signedAt, nonce } };

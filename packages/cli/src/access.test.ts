@@ -26,6 +26,8 @@ function accessTo(url: string, tokens: TokenStore, secret: TargetSecret | "none"
     target: { url, tlsFingerprint: undefined, secret: () => Promise.resolve(known) },
     device: () => Promise.resolve(device),
     tokens,
+    // Tokens are guarded by themselves, also where no key is pinned.
+    pins: { admit: () => Promise.resolve({ kind: "known", vouched: false }) },
     version: "1.0.0",
   });
 }

@@ -9,6 +9,7 @@ import {
   type ClientInfo,
   type Credential,
   type DeviceKey,
+  type GatewayPins,
   type Presentation,
   type TokenStore,
 } from "@portreeve/client";
@@ -22,6 +23,7 @@ export interface AccessOptions {
   /** Opens the device's key, when a connection first needs it. */
   readonly device: () => Promise<DeviceKey>;
   readonly tokens: TokenStore;
+  readonly pins: GatewayPins;
   readonly version: string;
   /** After a connection to the named certificate was opened: keeps the pin for the next time. */
   readonly keepPin?: (() => Promise<void>) | undefined;
@@ -57,12 +59,22 @@ export class Access {
     }
   }
 
-  /** As `open`; when this device waits for an approval, with the shared secret alone, so that the owner can give it. */
+  /** The id under which a gateway knows this device. */
+  async deviceId(): Promise<string> {
+    return (await this.#options.device()).id;
+  }
+
+  /** Remembers the next token of this device, given by the gateway that proved `gatewayKey`. */
+  async keepToken(gatewayKey: string | undefined, token: string): Promise<void> {
+    if (gatewayKey !== undefined) await this.#options.tokens.save({ gatewayKey, url: this.#options.target.url }, token);
+  }
+
+  /** As `open`; when this device waits for an approval or may not ask for so much, with the shared secret alone: the owner can always decide. */
   async openAsOwner(scopes: readonly string[]): Promise<GatewayClient> {
     try {
       return await this.open(scopes);
     } catch (error) {
-      if (!(error instanceof RemoteError && error.code === "PAIRING_REQUIRED")) throw error;
+      if (!(error instanceof RemoteError && (error.code === "PAIRING_REQUIRED" || error.code === "AUTH_SCOPE_MISMATCH"))) throw error;
       if ((await this.#options.target.secret()) === undefined) throw error;
       return await this.#connect(undefined, async (gatewayKey) => ({ scopes, credential: await this.#secretFor(gatewayKey) }));
     }
@@ -114,6 +126,7 @@ export class Access {
       device,
       caps: ["tool-events"],
       reconnect: false,
+      pins: this.#options.pins,
       present: ({ gatewayKey }) => present(gatewayKey),
     });
     await this.#options.keepPin?.();

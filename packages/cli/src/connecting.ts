@@ -1,12 +1,20 @@
 /** What every command that talks to a gateway shares: its flags, and a connection from them. */
 import { join } from "node:path";
-import { openDeviceKey, openPinStore, openTokenStore } from "@portreeve/client";
-import { findHome, makePrivateFolder } from "@portreeve/gateway/home";
+import {
+  openDeviceKey,
+  openGatewayPins,
+  openPinStore,
+  openTokenStore,
+  type DeviceKey,
+  type GatewayPins,
+  type TokenStore,
+} from "@portreeve/client";
+import { findHome, makePrivateFolder, type Home } from "@portreeve/gateway/home";
 import { InvalidArgumentError, type Command } from "commander";
 import manifest from "../package.json" with { type: "json" };
 import { Access } from "./access.ts";
 import type { Io } from "./output.ts";
-import { findTarget, pinFileIn, readHome, type TargetFlags } from "./target.ts";
+import { findHomeKey, findTarget, pinFileIn, readHome, type TargetFlags } from "./target.ts";
 
 export interface ConnectingFlags extends TargetFlags {
   readonly json?: boolean;
@@ -29,13 +37,37 @@ export async function findAccess(io: Io, flags: TargetFlags): Promise<Access> {
   return new Access({
     target,
     ...(pin === undefined ? {} : { keepPin: () => openPinStore(pinFileIn(home)).save(target.url, pin) }),
-    device: async () => {
-      await makePrivateFolder(home.cliDir);
-      return openDeviceKey(join(home.cliDir, "device.pem"));
-    },
-    tokens: openTokenStore(join(home.cliDir, "tokens.json")),
+    pins: openPins(home),
+    device: () => openDevice(home),
+    tokens: openTokens(home),
     version: manifest.version,
   });
+}
+
+/** This home's device key, made on first use. */
+export async function openDevice(home: Home): Promise<DeviceKey> {
+  await makePrivateFolder(home.cliDir);
+  return openDeviceKey(join(home.cliDir, "device.pem"));
+}
+
+export function openTokens(home: Home): TokenStore {
+  return openTokenStore(join(home.cliDir, "tokens.json"));
+}
+
+/** What this home knows of gateways' keys. Its own gateway is known by the key's file, whatever was met at its address before. */
+export function openPins(home: Home): GatewayPins {
+  const met = openGatewayPins(pinFileOf(home));
+  return {
+    async admit(url, gatewayKey) {
+      if (gatewayKey === undefined || gatewayKey !== (await findHomeKey(url, readHome(home)))) return met.admit(url, gatewayKey);
+      await met.replace(url, gatewayKey);
+      return { kind: "known", vouched: true };
+    },
+  };
+}
+
+export function pinFileOf(home: Home): string {
+  return join(home.cliDir, "gateways.json");
 }
 
 /** Adds examples after a command's help. */

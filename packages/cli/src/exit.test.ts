@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ConnectionError, RemoteError, type ConnectionErrorKind } from "@portreeve/client";
+import { errorRules } from "@portreeve/protocol";
 import { captureIo } from "../../../test/support/captured-io.ts";
 import { CliError, exitCodes, reportFailure, toFailure, usageError } from "./exit.ts";
+import { nextSteps, toNextStep } from "./next-steps.ts";
 
 const remote = (code: string): RemoteError => new RemoteError({ code: "INVALID_REQUEST", message: "no", details: { code } });
 const connection = (kind: ConnectionErrorKind): ConnectionError => new ConnectionError(kind, "no", { phase: "connecting", url: "ws://x" });
@@ -45,12 +47,14 @@ test("a program reads one JSON object on standard error", () => {
   const error = new RemoteError({
     code: "NOT_PAIRED",
     message: "pairing required",
-    details: { code: "PAIRING_REQUIRED", remediationHint: "approve it" },
+    details: { code: "PAIRING_REQUIRED", remediationHint: "run ./portreeve x" },
   });
 
   reportFailure(io, toFailure(error), true);
 
-  assert.deepEqual(JSON.parse(io.stderr), { error: { code: "PAIRING_REQUIRED", message: "pairing required", remedy: "approve it" } });
+  assert.deepEqual(JSON.parse(io.stderr), {
+    error: { code: "PAIRING_REQUIRED", message: "pairing required", remedy: "run ./portreeve x" },
+  });
 });
 
 test("a gateway's words cannot move a terminal's cursor", () => {
@@ -58,5 +62,27 @@ test("a gateway's words cannot move a terminal's cursor", () => {
 
   reportFailure(io, toFailure(new CliError("failed", "bad\u001b[2J\u202Eword\u0007")), false);
 
-  assert.equal(io.stderr, "portreeve: badword\n");
+  assert.match(io.stderr, /^portreeve: badword\n/);
+});
+
+test("for every code there is a next step, said after the gateway's own words unless those name a command", () => {
+  for (const code of Object.keys(errorRules)) assert.notEqual(toFailure(remote(code)).remedy, "", code);
+
+  assert.equal(toNextStep("UNKNOWN_METHOD", undefined), nextSteps.UNKNOWN_METHOD);
+  assert.equal(toNextStep("UNKNOWN_METHOD", "look"), `look\n${nextSteps.UNKNOWN_METHOD}`);
+  assert.equal(toNextStep("UNKNOWN_METHOD", "run ./portreeve x"), "run ./portreeve x");
+});
+
+test("whatever is refused for lack of authority, the next step names a command", () => {
+  const codes = Object.keys(errorRules).filter((code) => toFailure(remote(code)).exit === "unauthorised");
+
+  assert.ok(codes.length > 10);
+  for (const code of codes) assert.match(toFailure(remote(code)).remedy, /\.\/portreeve /, code);
+});
+
+test("a failure that says no step of its own gets one", () => {
+  for (const exit of ["failed", "usage", "unreachable", "unauthorised", "timeout"] as const)
+    assert.match(toFailure(new CliError(exit, "no")).remedy, /\.\/portreeve /, exit);
+  for (const kind of ["unreachable", "closed", "timeout", "unproved"] as const)
+    assert.notEqual(toFailure(connection(kind)).remedy, "", kind);
 });

@@ -1,6 +1,7 @@
 /** How a command ends: its exit code, and what is said when it failed. */
-import { ConnectionError, RemoteError, type ConnectionErrorKind } from "@portreeve/client";
+import { addressOf, ConnectionError, RemoteError, type ConnectionErrorKind } from "@portreeve/client";
 import { CommanderError } from "commander";
+import { toNextStep } from "./next-steps.ts";
 import { plain, type Io } from "./output.ts";
 
 export const exitCodes = {
@@ -17,11 +18,11 @@ export type Exit = keyof typeof exitCodes;
 /** A failure that the command line itself finds. */
 export class CliError extends Error {
   override readonly name = "CliError";
-  readonly exit: Exit;
+  readonly exit: Exclude<Exit, "ok">;
   readonly code: string;
   readonly remedy: string | undefined;
 
-  constructor(exit: Exit, message: string, options: { code?: string; remedy?: string; cause?: unknown } = {}) {
+  constructor(exit: Exclude<Exit, "ok">, message: string, options: { code?: string; remedy?: string; cause?: unknown } = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.exit = exit;
     this.code = options.code ?? exit.toUpperCase();
@@ -30,44 +31,73 @@ export class CliError extends Error {
 }
 
 /** What is wrong with the command line itself, and what was expected. */
-export function usageError(message: string): CliError {
-  return new CliError("usage", message, { remedy: "See `./portreeve --help`." });
+export function usageError(message: string, remedy = "See `./portreeve --help`."): CliError {
+  return new CliError("usage", message, { remedy });
 }
 
 export interface Failure {
   readonly exit: Exit;
   readonly code: string;
   readonly message: string;
-  readonly remedy: string | undefined;
+  /** The next step; there always is one. */
+  readonly remedy: string;
 }
 
 /** What happened, for a person and for a program. Pure. */
 export function toFailure(error: unknown): Failure {
-  if (error instanceof CliError) return { exit: error.exit, code: error.code, message: error.message, remedy: error.remedy };
+  if (error instanceof CliError) {
+    return { exit: error.exit, code: error.code, message: error.message, remedy: error.remedy ?? stepsAfter[error.exit] };
+  }
   if (error instanceof RemoteError) {
-    return { exit: isAuthorisation(error) ? "unauthorised" : "failed", code: error.code, message: error.message, remedy: error.remedy };
+    const { code, message } = error;
+    return { exit: isAuthorisation(error) ? "unauthorised" : "failed", code, message, remedy: toNextStep(code, remedyOf(error)) };
   }
-  if (error instanceof ConnectionError) return { ...connectionFailures[error.kind], message: error.message };
+  if (error instanceof ConnectionError) {
+    const { remedy, ...failure } = connectionFailures[error.kind];
+    return { ...failure, message: error.message, remedy: remedy.replace("URL", () => addressOf(error.url)) };
+  }
   if (error instanceof CommanderError) {
-    return { exit: "usage", code: "USAGE", message: error.message.replace(/^error: /, ""), remedy: "See `./portreeve --help`." };
+    return { exit: "usage", code: "USAGE", message: error.message.replace(/^error: /, ""), remedy: stepsAfter.usage };
   }
-  return { exit: "failed", code: "FAILED", message: error instanceof Error ? error.message : String(error), remedy: undefined };
+  return { exit: "failed", code: "FAILED", message: error instanceof Error ? error.message : String(error), remedy: stepsAfter.failed };
 }
 
 /** Says it on standard error: one line a fact, or one JSON object. Answers the exit code. */
 export function reportFailure(io: Io, failure: Failure, asJson: boolean): number {
   const { exit, code, message, remedy } = failure;
-  if (asJson) io.err(`${JSON.stringify({ error: { code, message, ...(remedy === undefined ? {} : { remedy }) } })}\n`);
-  else io.err(`portreeve: ${plain(message)}\n${remedy === undefined ? "" : `${plain(remedy)}\n`}`);
+  if (asJson) io.err(`${JSON.stringify({ error: { code, message, remedy } })}\n`);
+  else io.err(`portreeve: ${plain(message)}\n${plain(remedy)}\n`);
   return exitCodes[exit].code;
 }
+
+/** For failures that say no step of their own. */
+const stepsAfter: Readonly<Record<Exclude<Exit, "ok">, string>> = {
+  failed: "See whether the gateway works: ./portreeve health. Its log says more.",
+  usage: "See `./portreeve --help`.",
+  unreachable: "See whether the gateway still runs: ./portreeve health",
+  unauthorised: "See which gateway answers there, and who is paired: ./portreeve devices --url URL --token SECRET",
+  timeout: "See what it is doing: ./portreeve status",
+};
 
 const connectionFailures: Readonly<Record<ConnectionErrorKind, Pick<Failure, "exit" | "code" | "remedy">>> = {
   unreachable: { exit: "unreachable", code: "UNREACHABLE", remedy: "Start one with `./portreeve gateway run` (or `npm start`)." },
   closed: { exit: "unreachable", code: "CONNECTION_CLOSED", remedy: "See whether the gateway still runs: `./portreeve health`." },
   timeout: { exit: "timeout", code: "TIMEOUT", remedy: "See whether the address is a gateway's, and the gateway's log." },
-  unproved: { exit: "unauthorised", code: "GATEWAY_UNPROVED", remedy: undefined },
+  unproved: { exit: "unauthorised", code: "GATEWAY_UNPROVED", remedy: stepsAfter.unauthorised },
+  "key-changed": {
+    exit: "unauthorised",
+    code: "GATEWAY_KEY_CHANGED",
+    remedy:
+      "Compare with the new key's fingerprint on the gateway's machine. Only when you know why it changed: ./portreeve gateways forget URL",
+  },
 };
+
+/** Whoever approves a request compares the words first. */
+function remedyOf({ code, remedy, words }: RemoteError): string | undefined {
+  if (code !== "PAIRING_REQUIRED" || words === undefined) return remedy;
+  const compare = `Words: ${words}. The gateway shows the same ones for this request (./portreeve devices list), or somebody stands between.`;
+  return remedy === undefined ? compare : `${compare}\n${remedy}`;
+}
 
 function isAuthorisation(error: RemoteError): boolean {
   return /^(PAIRING_REQUIRED|MISSING_SCOPE|AUTH_|DEVICE_|CONTROL_UI_)/.test(error.code);

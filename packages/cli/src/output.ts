@@ -1,4 +1,5 @@
 /** What the commands see of the outside: streams, environment, Ctrl-C. And how text, tables and JSON go out. */
+import { createInterface } from "node:readline/promises";
 import { stripVTControlCharacters, styleText } from "node:util";
 
 export interface Io {
@@ -7,6 +8,8 @@ export interface Io {
   /** Whether a person watches standard output. */
   readonly isTerminal: boolean;
   readonly hasColour: boolean;
+  /** Asks the person at the terminal and answers their line, empty when they left it at that; undefined: nobody can be asked. */
+  readonly ask: ((question: string) => Promise<string>) | undefined;
   out(text: string): void;
   err(text: string): void;
   /** Aborts at the first Ctrl-C or SIGTERM from now on; the second one ends the process. */
@@ -15,12 +18,13 @@ export interface Io {
 
 /** The process's own streams and signals. Touches none of them until it is used. */
 export function createProcessIo(): Io {
-  const { env, stdout, stderr } = process;
+  const { env, stdin, stdout, stderr } = process;
   return {
     env,
     cwd: process.cwd(),
     isTerminal: stdout.isTTY,
     hasColour: stdout.isTTY && !env["NO_COLOR"],
+    ask: stdin.isTTY && stderr.isTTY ? askOnTerminal : undefined,
     out: (text) => void stdout.write(text),
     err: (text) => void stderr.write(text),
     interrupted() {
@@ -34,6 +38,20 @@ export function createProcessIo(): Io {
       return abort.signal;
     },
   };
+}
+
+/** On standard error: what a command prints stays what it answers. */
+async function askOnTerminal(question: string): Promise<string> {
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    // Ctrl-C and the end of input close the interface and leave the question open for ever.
+    const closed = new Promise<string>((resolve) => terminal.once("close", () => resolve("\n")));
+    const answer = await Promise.race([terminal.question(question).catch(() => "\n"), closed]);
+    if (answer === "\n") process.stderr.write(answer);
+    return answer.trim();
+  } finally {
+    terminal.close();
+  }
 }
 
 export function writeLine(io: Io, text: string): void {

@@ -18,7 +18,7 @@ interface World extends AsyncDisposable {
 }
 
 /** A fresh home whose environment names a peer that answers as the test says. */
-async function startWorld(options: PeerOptions, ioOptions: { isTerminal?: boolean } = {}): Promise<World> {
+async function startWorld(options: PeerOptions, ioOptions: { isTerminal?: boolean; answer?: string } = {}): Promise<World> {
   const folder = await mkdtempDisposable(join(tmpdir(), "portreeve-cli-"));
   const peer = await startPeer({ onConnect: () => ({ deviceToken: "t1" }), ...options });
   const io = captureIo({
@@ -50,6 +50,8 @@ test("the version is printed without loading the program", async () => {
 const usage: readonly (readonly [args: readonly string[], message: RegExp])[] = [
   [["frobnicate"], /unknown command 'frobnicate'/],
   [["status", "--bogus"], /unknown option '--bogus'/],
+  [["devices", "aprove", "4f9d"], /unknown command 'aprove' of devices/],
+  [["devices", "approve", "4f9d", "--minutes", "0"], /Expected a whole number from 1 to 10080/],
   [["agent"], /missing required argument 'message'/],
   [["agent", "hi", "--timeout", "soon"], /Expected a whole number from 0 to 86400/],
   [["gateway", "run", "--port", "70000"], /Expected a whole number from 0 to 65535/],
@@ -92,10 +94,24 @@ test("every command that does something has examples in its help, and help ends 
       "devices list",
       "devices approve",
       "devices reject",
+      "devices remove",
+      "devices rename",
+      "devices rotate",
+      "devices revoke",
+      "devices invite",
+      "devices watch",
+      "pair",
+      "gateways list",
+      "gateways forget",
       "health",
       "status",
       "sessions list",
       "agents list",
+      "audit list",
+      "audit verify",
+      "audit export",
+      "why",
+      "doctor",
       "call",
       "demo",
     ],
@@ -105,9 +121,19 @@ test("every command that does something has examples in its help, and help ends 
 test("a group without a command shows its help and is a usage error", async () => {
   const io = captureIo();
 
-  assert.equal(await run(["devices"], io), 2);
+  assert.equal(await run(["gateway"], io), 2);
 
-  assert.match(io.stderr, /Usage: portreeve devices/);
+  assert.match(io.stderr, /Usage: portreeve gateway/);
+});
+
+test("a mistake leads to the help of the command it was made in", async () => {
+  const io = captureIo();
+
+  await run(["devices", "approve"], io);
+  await run(["nonsense"], io);
+
+  assert.match(io.stderr, /^See `\.\/portreeve devices approve --help`\.$/m);
+  assert.match(io.stderr, /^See `\.\/portreeve --help`\.$/m);
 });
 
 test("with nobody there a command says so and how to start a gateway", async () => {
@@ -128,7 +154,7 @@ const calls: readonly (readonly [args: readonly string[], expected: readonly str
   [["call", "sessions.delete", '{"key":"x"}'], ["sessions.delete [operator.admin]"]],
   [["call", "status", "--scopes", "operator.admin"], ["status [operator.admin]"]],
   [["call", "status", "--scopes", ""], ["status []"]],
-  [["call", "device.pair.list"], ["device.pair.list [operator.pairing]"]],
+  [["call", "device.pair.list"], ["device.pair.list [operator.admin]"]],
 ];
 
 for (const [args, expected] of calls) {
@@ -139,7 +165,7 @@ for (const [args, expected] of calls) {
 
     assert.deepEqual(JSON.parse(world.io.stdout), { fine: true });
     assert.deepEqual(world.peer.calls, expected);
-    assert.deepEqual((await readdir(join(world.home, "cli"))).toSorted(), ["device.pem", "tokens.json"]);
+    assert.deepEqual((await readdir(join(world.home, "cli"))).toSorted(), ["device.pem", "gateways.json", "tokens.json"]);
   });
 }
 
@@ -160,35 +186,10 @@ test("a refusal is printed with its remedy, and its code tells authorisation fro
   const codes = [await world.run("status"), await world.run("call", "nope")];
 
   assert.deepEqual(codes, [4, 1]);
-  assert.equal(world.io.stderr, "portreeve: missing scope: operator.read\nask for it\nportreeve: unknown method: nope\n");
-});
-
-const request = {
-  requestId: "r-1",
-  deviceId: "d1",
-  publicKey: "k",
-  clientId: "cli",
-  clientMode: "cli",
-  role: "operator",
-  roles: ["operator"],
-  scopes: ["operator.read"],
-  silent: false,
-  isRepair: false,
-  reason: "not-paired",
-  ts: 0,
-  expiresAtMs: 1,
-};
-
-test("an approval asks for pairing and for what it grants", async () => {
-  await using world = await startWorld({
-    onRequest: ({ method, answer }) =>
-      answer(method === "device.pair.list" ? { pending: [request], paired: [] } : { requestId: "r-1", device: {} }),
-  });
-
-  assert.equal(await world.run("devices", "approve", "r-"), 0);
-
-  assert.deepEqual(world.peer.calls, ["device.pair.list [operator.pairing]", "device.pair.approve [operator.pairing,operator.read]"]);
-  assert.match(world.io.stdout, /^Approved: cli \(d1\)/);
+  assert.match(
+    world.io.stderr,
+    /^portreeve: missing scope: operator\.read\nask for it\nLeave --scopes out.*\nportreeve: unknown method: nope\nSee /,
+  );
 });
 
 /** An agent that says hello, spawns a child, and whose child's result is read by a later run. */
@@ -280,13 +281,13 @@ test("a gateway that goes away while children are awaited ends the wait", async 
   assert.match(world.io.stderr, /1012: service restart/);
 });
 
-test("a gateway that cannot start says why in one line", async () => {
+test("a gateway that cannot start says why in one line, and what to do in another", async () => {
   await using world = await startWorld({});
   await writeFile(join(world.home, "config.json5"), "{ gatway: {} }");
 
   assert.equal(await world.run("gateway", "run", "--port", "0"), 1);
 
-  assert.match(world.io.stderr, /^portreeve: The gateway does not start: .*config\.json5: gatway: unknown key\n$/);
+  assert.match(world.io.stderr, /^portreeve: The gateway does not start: .*config\.json5: gatway: unknown key\n.*gateway run\n$/);
 });
 
 test("a gateway runs until it is interrupted, says where its secret is, and never the secret", async () => {
@@ -301,6 +302,16 @@ test("a gateway runs until it is interrupted, says where its secret is, and neve
   assert.equal(secretFrom, "PORTREEVE_TOKEN");
   assert.equal(model, "scripted/scripted");
   assert.doesNotMatch(world.io.stdout + world.io.stderr, /s3cret/);
+});
+
+test("a gateway that starts says what to do next, and that its model does not think", async () => {
+  await using world = await startWorld({});
+  const running = world.run("gateway", "run", "--port", "0");
+  world.io.interrupt();
+
+  assert.equal(await running, 0);
+
+  assert.match(world.io.stdout, /^Model +scripted\/scripted [^]*It does not think\.[^]*^Next +.*\.\/portreeve agent /m);
 });
 
 test("the demo answers from real files over two sub-agents, without a socket of the gateway's own or a prompt, and leaves nothing behind", async () => {

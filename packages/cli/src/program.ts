@@ -2,10 +2,14 @@
 import { Command, CommanderError } from "commander";
 import manifest from "../package.json" with { type: "json" };
 import { addAgent } from "./commands/agent.ts";
+import { addAudit } from "./commands/audit.ts";
 import { addCall } from "./commands/call.ts";
 import { addDemo } from "./commands/demo.ts";
 import { addDevices } from "./commands/devices.ts";
+import { addGateways } from "./commands/gateways.ts";
+import { addDoctor } from "./commands/doctor.ts";
 import { addGateway } from "./commands/gateway.ts";
+import { addPair } from "./commands/pair.ts";
 import { addQueries } from "./commands/queries.ts";
 import { exitCodes, reportFailure, toFailure } from "./exit.ts";
 import { createProcessIo, type Io } from "./output.ts";
@@ -25,7 +29,7 @@ Examples:
   ./portreeve demo                            see it work, with nothing set up
   ./portreeve gateway run                     start the gateway
   ./portreeve agent "What is in this folder?"
-  ./portreeve devices list`;
+  ./portreeve devices                         who is paired, who waits`;
 
 /** The whole command tree; `io` is used by actions only, so help needs none. */
 export function createProgram(io: Io = createProcessIo()): Command {
@@ -39,7 +43,11 @@ export function createProgram(io: Io = createProcessIo()): Command {
   addGateway(program, io);
   addAgent(program, io);
   addDevices(program, io);
+  addPair(program, io);
+  addGateways(program, io);
   addQueries(program, io);
+  addAudit(program, io);
+  addDoctor(program, io);
   addCall(program, io);
   addDemo(program, io);
   return program;
@@ -47,15 +55,31 @@ export function createProgram(io: Io = createProcessIo()): Command {
 
 /** Runs one command line. Answers the exit code; never throws. */
 export async function run(args: readonly string[], io: Io): Promise<number> {
+  const program = createProgram(io);
   try {
-    await createProgram(io).parseAsync([...args], { from: "user" });
+    await program.parseAsync([...args], { from: "user" });
     return exitCodes.ok.code;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.ok.code;
     // A command that only groups others has printed its help.
     if (error instanceof CommanderError && error.code === "commander.help") return exitCodes.usage.code;
-    return reportFailure(io, toFailure(error), args.includes("--json"));
+    const failure = toFailure(error);
+    const remedy = error instanceof CommanderError ? `See \`${findHelp(program, args)}\`.` : failure.remedy;
+    return reportFailure(io, { ...failure, remedy }, args.includes("--json"));
   }
+}
+
+/** The help of the command that `args` begin with. Pure. */
+function findHelp(program: Command, args: readonly string[]): string {
+  let command = program;
+  const words: string[] = [];
+  for (const arg of args) {
+    const next = command.commands.find((child) => child.name() === arg);
+    if (next === undefined) break;
+    words.push(arg);
+    command = next;
+  }
+  return ["./portreeve", ...words, "--help"].join(" ");
 }
 
 /** Runs the process's command line and ends the process. */

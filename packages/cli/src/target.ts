@@ -57,6 +57,11 @@ export async function findTarget(flags: TargetFlags, env: Readonly<Record<string
   return { ...at, secret: async () => ((await isOfHome()) ? await homeSecret(home) : undefined) };
 }
 
+/** The key of the gateway that `url` names, when it is the one of this home: its file is on this machine. */
+export async function findHomeKey(url: string, home: HomeFacts): Promise<string | undefined> {
+  return url === (await homeUrl(home)) ? home.gatewayKey() : undefined;
+}
+
 /** The facts of a home on disk. */
 export function readHome(home: Home): HomeFacts {
   return {

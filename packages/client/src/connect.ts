@@ -1,7 +1,16 @@
 /** One handshake: challenge, the gateway's proof, our proof, hello. What it opens belongs to the caller, who closes it. */
-import { isRecord, parseServerFrame, type ErrorBody, type EventFrame, type ResponseFrame } from "@portreeve/protocol/wire";
+import {
+  authenticationWords,
+  isRecord,
+  parseServerFrame,
+  type ErrorBody,
+  type EventFrame,
+  type ResponseFrame,
+} from "@portreeve/protocol/wire";
+import { addressOf } from "./address.ts";
 import { connectProofText, type DeviceKey } from "./device-key.ts";
 import { ConnectionError, RemoteError, type Close } from "./errors.ts";
+import { fingerprintOf, type GatewayPins, type PinVerdict } from "./gateway-pins.ts";
 import { verifyGatewayProof } from "./gateway-proof.ts";
 import { parseHello, type Hello } from "./hello.ts";
 
@@ -18,6 +27,8 @@ export interface ClientInfo {
 export type Credential =
   | { readonly kind: "secret"; readonly value: string }
   | { readonly kind: "device-token"; readonly value: string }
+  /** The token of a setup code: good once, for this device. */
+  | { readonly kind: "setup-code"; readonly value: string }
   | { readonly kind: "none" };
 
 /** What one connect asks for and with what. */
@@ -37,6 +48,8 @@ export interface ConnectOptions {
   readonly present: (gateway: { readonly gatewayKey: string | undefined }) => Presentation | Promise<Presentation>;
   /** Absent: a connection without a device, which most gateways give no scopes. */
   readonly device?: DeviceKey | undefined;
+  /** Holds the gateway to the key it proved before at this address. Absent: every meeting is the first. */
+  readonly pins?: GatewayPins | undefined;
   readonly role?: "operator" | "node";
   readonly caps?: readonly string[];
   readonly protocol?: { readonly min: number; readonly max: number };
@@ -101,6 +114,13 @@ function openSocket(url: string): WebSocket {
   }
 }
 
+interface Presented {
+  readonly gatewayKey: string | undefined;
+  readonly scopes: readonly string[];
+  /** What a person can compare; undefined where one side proves no key, and where the gateway's is vouched for. */
+  readonly words: string | undefined;
+}
+
 type Phase = "opening" | "challenged" | "refused" | "open" | "over";
 
 class Handshake {
@@ -113,7 +133,7 @@ class Handshake {
   readonly #onAbort = (): void => this.#fail(this.#options.signal?.reason);
   #phase: Phase = "opening";
   #reached = false;
-  #presented: { readonly gatewayKey: string | undefined; readonly scopes: readonly string[] } | undefined;
+  #presented: Presented | undefined;
   #refusal: ErrorBody | undefined;
 
   constructor(options: ConnectOptions, listener: ConnectionListener, socket: WebSocket) {
@@ -157,10 +177,14 @@ class Handshake {
       );
     }
     const gatewayKey = proof.kind === "proved" ? proof.key : undefined;
+    const verdict = (await this.#options.pins?.admit(this.#options.url, gatewayKey)) ?? { kind: "known", vouched: false };
+    if (verdict.kind === "changed") throw this.#error("key-changed", describeChange(this.#options.url, verdict, gatewayKey));
     const presentation = await this.#options.present({ gatewayKey });
+    const params = toConnectParams(this.#options, presentation, { nonce, ts });
+    const words = verdict.vouched ? undefined : await wordsOf(params.device, { gatewayKey, nonce });
     if (this.#phase !== "challenged") return;
-    this.#presented = { gatewayKey, scopes: presentation.scopes };
-    this.#send({ type: "req", id: requestId, method: "connect", params: toConnectParams(this.#options, presentation, { nonce, ts }) });
+    this.#presented = { gatewayKey, scopes: presentation.scopes, words };
+    this.#send({ type: "req", id: requestId, method: "connect", params });
   }
 
   #conclude(frame: ResponseFrame): void {
@@ -177,7 +201,8 @@ class Handshake {
     this.#release();
     const connection: Connection = {
       hello,
-      ...this.#presented,
+      gatewayKey: this.#presented.gatewayKey,
+      scopes: this.#presented.scopes,
       send: (request) => this.#send(request),
       close: (code = 1000, reason = "") => this.#socket.close(code, reason),
     };
@@ -190,14 +215,14 @@ class Handshake {
       this.#phase = "over";
       return this.#listener.onClose(close);
     }
-    if (this.#refusal !== undefined) return this.#fail(new RemoteError(this.#refusal, close));
+    if (this.#refusal !== undefined) return this.#fail(new RemoteError(this.#refusal, close, this.#presented?.words));
     if (!this.#reached) return this.#fail(this.#error("unreachable", noAnswer(this.#options.url)));
     const why = close.reason === "" ? `code ${close.code}` : `code ${close.code}: ${close.reason}`;
     this.#fail(this.#error("closed", `${this.#options.url} closed the connection during the handshake (${why}).`, close));
   }
 
   #expire(timeoutMs: number): void {
-    if (this.#refusal !== undefined) return this.#fail(new RemoteError(this.#refusal));
+    if (this.#refusal !== undefined) return this.#fail(new RemoteError(this.#refusal, undefined, this.#presented?.words));
     this.#fail(this.#error("timeout", `${this.#options.url} did not finish the handshake within ${timeoutMs} ms.`));
   }
 
@@ -229,7 +254,25 @@ function noAnswer(url: string): string {
   return `No gateway answers at ${url}${certificate}.`;
 }
 
-function toConnectParams(options: ConnectOptions, presentation: Presentation, challenge: { nonce: string; ts: number }): object {
+function describeChange(url: string, { pinned }: Extract<PinVerdict, { kind: "changed" }>, proved: string | undefined): string {
+  const now = proved === undefined ? "it proves none" : `it is ${fingerprintOf(proved)}`;
+  return (
+    `The gateway at ${addressOf(url)} has another key than before: it was ${fingerprintOf(pinned)}, now ${now}. ` +
+    "Either the gateway was set up anew, or something else answers at its address and would read all you send. Nothing was sent to it."
+  );
+}
+
+async function wordsOf(
+  device: { readonly publicKey: string; readonly signature: string } | undefined,
+  { gatewayKey, nonce }: { readonly gatewayKey: string | undefined; readonly nonce: string },
+): Promise<string | undefined> {
+  if (device === undefined || gatewayKey === undefined) return undefined;
+  return authenticationWords({ gatewayKey, deviceKey: device.publicKey, nonce, signature: device.signature });
+}
+
+const authFields = { secret: "token", "device-token": "deviceToken", "setup-code": "bootstrapToken" } as const;
+
+function toConnectParams(options: ConnectOptions, presentation: Presentation, challenge: { nonce: string; ts: number }) {
   const { client, device, role = "operator", protocol = { min: 4, max: 4 } } = options;
   const { scopes, credential } = presentation;
   const proof = {
@@ -250,8 +293,7 @@ function toConnectParams(options: ConnectOptions, presentation: Presentation, ch
     role,
     scopes,
     caps: options.caps ?? [],
-    ...(credential.kind === "secret" ? { auth: { token: credential.value } } : {}),
-    ...(credential.kind === "device-token" ? { auth: { deviceToken: credential.value } } : {}),
+    ...(credential.kind === "none" ? {} : { auth: { [authFields[credential.kind]]: credential.value } }),
     ...(device === undefined
       ? {}
       : {

@@ -12,8 +12,10 @@ export class RemoteError extends ProtocolError {
   readonly retryable: boolean;
   /** How the socket closed, when the refusal ended a handshake. */
   readonly close: Close | undefined;
+  /** Of the handshake that was refused, for a person to compare with what the gateway shows for the request. */
+  readonly words: string | undefined;
 
-  constructor(body: ErrorBody, close?: Close) {
+  constructor(body: ErrorBody, close?: Close, words?: string) {
     const details = isRecord(body.details) ? body.details : {};
     const remedy = details["remediationHint"];
     super(toErrorCode(body, details["code"]), body.message, {
@@ -24,6 +26,7 @@ export class RemoteError extends ProtocolError {
     this.wireCode = body.code;
     this.retryable = body.retryable === true;
     this.close = close;
+    this.words = words;
   }
 }
 
@@ -32,8 +35,9 @@ export class RemoteError extends ProtocolError {
  * - `timeout`: the gateway did not finish the handshake in time
  * - `closed`: the connection ended without an answer
  * - `unproved`: the gateway's proof of its key does not hold; nothing was sent to it
+ * - `key-changed`: another key, or none, where one is pinned; nothing was sent to it
  */
-export type ConnectionErrorKind = "unreachable" | "timeout" | "closed" | "unproved";
+export type ConnectionErrorKind = "unreachable" | "timeout" | "closed" | "unproved" | "key-changed";
 
 /** There was no answer. In phase `calling` the request may have taken effect; in phase `connecting` it was never sent. */
 export class ConnectionError extends Error {
@@ -59,7 +63,7 @@ export class ConnectionError extends Error {
 /** Whether trying the same connect again may help. A refusal of who we are or what we ask for is final. Pure. */
 export function mayReconnectAfter(error: unknown): boolean {
   if (error instanceof RemoteError) return error.retryable || error.wireCode === "UNAVAILABLE";
-  return error instanceof ConnectionError && error.kind !== "unproved";
+  return error instanceof ConnectionError && error.kind !== "unproved" && error.kind !== "key-changed";
 }
 
 /** Whether an open connection that ended so may be opened again: not after `device removed` or a protocol mismatch. Pure. */

@@ -1,5 +1,5 @@
 /** Talking to a gateway: a device key, a connection at least privilege, calls and events. */
-export type { Backoff } from "./backoff.ts";
+export { backoffDelayMs, pause, type Backoff } from "./backoff.ts";
 export { leastScopes, scopesOf } from "./call.ts";
 export { GatewayClient, type ClientOptions } from "./client.ts";
 export {
@@ -12,7 +12,9 @@ export {
   type Presentation,
 } from "./connect.ts";
 export { connectProofText, createDeviceKey, openDeviceKey, type ConnectProof, type DeviceKey } from "./device-key.ts";
-export { ConnectionError, RemoteError, type Close, type ConnectionErrorKind } from "./errors.ts";
+export { ConnectionError, mayReconnectAfter, RemoteError, type Close, type ConnectionErrorKind } from "./errors.ts";
+export { addressOf } from "./address.ts";
+export { fingerprintOf, openGatewayPins, type GatewayPins, type GatewayPinStore, type PinVerdict } from "./gateway-pins.ts";
 export { verifyGatewayProof, type GatewayProof } from "./gateway-proof.ts";
 export type { Hello } from "./hello.ts";
 export {

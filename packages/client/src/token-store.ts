@@ -1,5 +1,6 @@
 /** Device tokens on disk, each under the gateway key and address it came from. */
 import { isRecord } from "@portreeve/protocol/wire";
+import { addressOf } from "./address.ts";
 import { findPrivateFile, writePrivateFile } from "./private-file.ts";
 
 /**
@@ -42,12 +43,6 @@ export function openTokenStore(file: string): TokenStore {
       if (stored === token) await write({ ...tokens, [gatewayKey]: others });
     },
   };
-}
-
-/** `scheme://host:port` in one spelling; a path does not make another gateway. */
-function addressOf(url: string): string {
-  const { protocol, host } = new URL(url);
-  return `${protocol}//${host}`;
 }
 
 function own<T>(record: Readonly<Record<string, T>>, key: string): T | undefined {

@@ -12,6 +12,10 @@ export interface BusMessages {
   "sessions.changed": { readonly sessionKey: string; readonly reason: EventPayload<"sessions.changed">["reason"]; readonly runId?: string };
   "device.pair.requested": EventPayload<"device.pair.requested">;
   "device.pair.resolved": EventPayload<"device.pair.resolved">;
+  "device.pair.setup.completed": EventPayload<"device.pair.setup.completed">;
+  "device.pair.changed": EventPayload<"device.pair.changed">;
+  "node.pair.requested": EventPayload<"node.pair.requested">;
+  "node.pair.resolved": EventPayload<"node.pair.resolved">;
 }
 
 type Listener<T> = (message: T) => void;

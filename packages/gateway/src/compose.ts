@@ -1,23 +1,32 @@
 /** The composition root: the only file that constructs implementations. Reads top to bottom. */
 import { dirname } from "node:path";
 import { type Caller, mainKey, mainSessionKey } from "@portreeve/protocol";
+import { createRefusalCounter } from "./audit/refusal-counter.ts";
 import { Bus } from "./bus.ts";
 import { openListener, type Listener } from "./connection/listener.ts";
 import { createCaller } from "./dispatch/caller.ts";
 import { createDispatch } from "./dispatch/dispatch.ts";
 import type { Dispatch, Handlers } from "./dispatch/types.ts";
 import { agentHandlers } from "./handlers/agents.ts";
+import { type AuditHandlerDeps, auditHandlers } from "./handlers/audit.ts";
 import { chatHandlers } from "./handlers/chat.ts";
 import { connectHandlers } from "./handlers/connect.ts";
 import { type AgentFacts, type HandlerDeps, readSessionRow } from "./handlers/deps.ts";
 import { type DeviceHandlerDeps, deviceHandlers } from "./handlers/devices.ts";
 import { healthHandlers, readHealth } from "./handlers/health.ts";
+import { nodeHandlers } from "./handlers/nodes.ts";
 import { sessionHandlers } from "./handlers/sessions.ts";
+import { setupHandlers, type SetupHandlerDeps } from "./handlers/setup.ts";
 import { subagentHandlers } from "./handlers/subagents.ts";
 import { createAttempts } from "./identity/attempts.ts";
 import { createCredentials } from "./identity/credentials.ts";
+import { createDeviceManager, type ExpelDevice } from "./identity/device-management.ts";
+import { startElevations } from "./identity/elevation.ts";
+import { createNodePairing, type NodePairing } from "./identity/node-pairing.ts";
 import { createPairing } from "./identity/pairing.ts";
 import { createSharedSecret, findSecretSource, readSecretFile, type SecretSource } from "./identity/shared-secret.ts";
+import { createSetupCodes, withSetupCodes } from "./identity/setup-codes.ts";
+import { createScopeUpgrades } from "./identity/scope-upgrade.ts";
 import { openStateKeys, type StateKeys } from "./identity/state-keys.ts";
 import { openTls } from "./identity/tls.ts";
 import type { Clock } from "./kit/clock.ts";
@@ -75,22 +84,30 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   const { keys, secretFile, secretFrom } = await openKeys(options);
   const tls = await openTls(config.gateway, { stateDir, configFile: options.configFile, nowMs: clock.now() });
   const store = resources.use(await openStore(stateDir, ids));
+  const refusals = resources.use(createRefusalCounter({ store: store.refusals, clock, log }));
   const bus = new Bus();
   const models = createModels({ providers: config.models.providers, defaultModel: config.agents.defaults.model, env, clock });
   const agents = agentFacts(options, models);
   await makeWorkspaces(config, agents);
 
   const late: LateParts = {};
-  const onChanged = (): void => late.listener?.closeDeviceless();
-  const secret = resources.use(createSharedSecret({ initial: keys.secret, path: secretFile, clock, log, onChanged }));
-  const credentials = createCredentials({ ...keys, secret });
-  const attempts = createAttempts({ store: store.attempts, clock });
-  const policy = { authMode: config.gateway.auth.mode, autoApproveLocal: config.gateway.pairing.autoApproveLocal };
-  const pairing = createPairing({ store: store.devices, credentials, attempts, clock, log, bus, ...policy });
-
+  const secret = resources.use(
+    createSharedSecret({ initial: keys.secret, path: secretFile, clock, log, onChanged: () => late.listener?.closeDeviceless() }),
+  );
+  const { deviceDeps, pairing, setupCodes, ...management } = createIdentity(options, { keys: { ...keys, secret }, store, bus, late });
+  resources.use(await startElevations(deviceDeps));
   const handlerDeps = createHandlerDeps(options, { store, bus, agents, late });
-  const handlers = createHandlers(handlerDeps, { pairing, connectedDevices: () => late.listener?.connectedDevices() ?? new Set() });
-  const dispatch = createDispatch({ handlers, log, ids, checkResults: options.checkResults });
+  const devices = { pairing, ...management, connectedDevices: () => late.listener?.connectedDevices() ?? new Set<string>() };
+  const setup = {
+    setupCodes,
+    publicUrl: config.gateway.publicUrl,
+    listeningUrl: () => late.listener?.url ?? "",
+    authMode: config.gateway.auth.mode,
+    toQrDataUrl,
+  };
+  const audit = { store, now: () => clock.now(), flushRefusals: () => refusals.flush() };
+  const handlers = createHandlers({ shared: handlerDeps, devices, setup, audit });
+  const dispatch = createDispatch({ handlers, log, ids, countRefusal: refusals.count, checkResults: options.checkResults });
   const callerFor = (principal: Principal): Caller => createCaller(dispatch, principal);
 
   const { maxSpawnDepth, maxConcurrent: maxConcurrentChildren, archiveAfterMinutes } = config.agents.defaults.subagents;
@@ -110,6 +127,7 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
       clock,
       log,
       ids,
+      countRefusal: refusals.count,
       version: options.version,
       paths: { configPath: options.configFile, stateDir },
       health: () => readHealth(handlerDeps),
@@ -124,15 +142,42 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   return { ...parts, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
+/** Who may come in, and what becomes of it: the secret and device tokens, pairing, nodes, invitations. */
+function createIdentity({ config, clock, log }: ComposeOptions, { keys, store, bus, late }: IdentityParts) {
+  const credentials = createCredentials(keys);
+  const deviceDeps = { store: store.devices, credentials, clock, log, bus };
+  const expel: ExpelDevice = (target, lastAnswer) => late.listener?.expelDevice(target, lastAnswer) ?? Promise.resolve();
+  const nodes = createNodePairing({ ...deviceDeps, store: store.nodes, expel });
+  const policy = { authMode: config.gateway.auth.mode, autoApproveLocal: config.gateway.pairing.autoApproveLocal };
+  const attempts = createAttempts({ store: store.attempts, clock });
+  const pairing = createPairing({ ...deviceDeps, ...policy, attempts, nodes });
+  const setupCodes = createSetupCodes({ ...deviceDeps, store: store.setupCodes });
+  return {
+    deviceDeps,
+    pairing: withSetupCodes(pairing, setupCodes),
+    setupCodes,
+    nodes,
+    manager: createDeviceManager({ ...deviceDeps, expel }),
+    upgrades: createScopeUpgrades(deviceDeps),
+  };
+}
+
+interface IdentityParts {
+  readonly keys: Parameters<typeof createCredentials>[0];
+  readonly store: Store;
+  readonly bus: Bus;
+  readonly late: LateParts;
+}
+
 /** Parts that methods reach although they are made after them: a worker runs tools that call methods, a listener serves them. */
 interface LateParts {
   worker?: Worker;
   listener?: Listener;
 }
 
-type HandlerParts = Pick<HandlerDeps, "store" | "bus" | "agents"> & { readonly late: LateParts };
+type SharedParts = Pick<HandlerDeps, "store" | "bus" | "agents"> & { readonly late: LateParts };
 
-function createHandlerDeps({ config, clock, version }: ComposeOptions, { late, ...parts }: HandlerParts): HandlerDeps {
+function createHandlerDeps({ config, clock, version }: ComposeOptions, { late, ...parts }: SharedParts): HandlerDeps {
   return {
     ...parts,
     version,
@@ -181,17 +226,32 @@ async function makeWorkspaces(config: Config, agents: AgentFacts): Promise<void>
   }
 }
 
+interface HandlerParts {
+  readonly shared: HandlerDeps;
+  readonly devices: DeviceHandlerDeps & { readonly nodes: NodePairing };
+  readonly setup: SetupHandlerDeps;
+  readonly audit: AuditHandlerDeps;
+}
+
 /** One handler a method: that none is missing is the type's to say. */
-function createHandlers(deps: HandlerDeps, devices: DeviceHandlerDeps): Handlers {
+function createHandlers({ shared, devices, setup, audit }: HandlerParts): Handlers {
   return {
     ...connectHandlers(),
-    ...healthHandlers(deps),
-    ...agentHandlers(deps),
-    ...sessionHandlers(deps),
-    ...chatHandlers(deps),
-    ...subagentHandlers(deps),
+    ...healthHandlers(shared),
+    ...agentHandlers(shared),
+    ...sessionHandlers(shared),
+    ...chatHandlers(shared),
+    ...subagentHandlers(shared),
     ...deviceHandlers(devices),
+    ...nodeHandlers(devices),
+    ...setupHandlers(setup),
+    ...auditHandlers(audit),
   };
+}
+
+/** Drawn seldom: the library stays off start-up. */
+async function toQrDataUrl(text: string): Promise<string> {
+  return (await import("./kit/qr.ts")).toQrDataUrl(text);
 }
 
 function sessionDefaults({ defaultAgentId }: AgentFacts) {

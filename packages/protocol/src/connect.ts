@@ -92,7 +92,7 @@ export const helloOk = z.object({
     authMode: z.string().optional(),
   }),
   auth: z.object({
-    method: z.enum(["token", "password", "device-token", "trusted-proxy", "none"]),
+    method: z.enum(["token", "password", "device-token", "bootstrap-token", "trusted-proxy", "none"]),
     role: z.string(),
     scopes: z.array(z.string()),
     deviceToken: z.string().optional(),

@@ -31,6 +31,9 @@ export const errorRules = {
   IDEMPOTENCY_MISMATCH: invalid("The idempotency key was used before with other parameters."),
 
   UNKNOWN_REQUEST: invalid("No pending pairing request has this id."),
+  UNKNOWN_ID: invalid("Nothing that is stored has this id."),
+  UNKNOWN_DEVICE: invalid("No paired device that the caller may manage has this id."),
+  DEVICE_ACTION_DENIED: invalid("The caller may not do this to the device or its token."),
   UNKNOWN_SESSION: invalid("No such session, or none that the caller may see."),
   UNKNOWN_RUN: invalid("No such run, or none that the caller may see."),
   UNKNOWN_AGENT_ID: invalid("The agent id is not configured."),
@@ -62,6 +65,9 @@ export const errorRules = {
   AUTH_UNAUTHORIZED: invalid("The connection does not come from a user the trusted proxy vouches for."),
   AUTH_RATE_LIMITED: { wire: "INVALID_REQUEST", retryable: true, meaning: "Too many failed attempts; the peer is locked out for a while." },
   AUTH_DEVICE_TOKEN_MISMATCH: invalid("The device token is wrong, rotated or revoked."),
+  AUTH_BOOTSTRAP_TOKEN_INVALID: invalid(
+    "The setup code is unknown, used, expired, bound to another key, or asked for more than it grants.",
+  ),
   AUTH_SCOPE_MISMATCH: invalid("The device token does not cover the requested scopes."),
   DEVICE_AUTH_DEVICE_ID_MISMATCH: invalid("The device id is not the hash of its key."),
   DEVICE_AUTH_SIGNATURE_EXPIRED: invalid("The signature's time is too far from the gateway's clock."),

@@ -1,12 +1,15 @@
 /** The contract: every method and event of the gateway, and the types that follow from them. */
 import type { z } from "zod";
 import { agentEvents, agentMethods } from "./agents.ts";
+import { auditMethods } from "./audit.ts";
 import { chatEvents, chatMethods } from "./chat.ts";
 import { connectEvents, connectMethods } from "./connect.ts";
 import type { EventDefinition, MethodDefinition } from "./define.ts";
 import { deviceEvents, deviceMethods } from "./devices.ts";
 import { healthEvents, healthMethods } from "./health.ts";
+import { nodeEvents, nodeMethods } from "./nodes.ts";
 import { sessionEvents, sessionMethods } from "./sessions.ts";
+import { setupEvents, setupMethods } from "./setup.ts";
 import { subagentMethods } from "./subagents.ts";
 
 export const methods = {
@@ -17,6 +20,9 @@ export const methods = {
   ...chatMethods,
   ...subagentMethods,
   ...deviceMethods,
+  ...setupMethods,
+  ...auditMethods,
+  ...nodeMethods,
 };
 
 export const events = {
@@ -26,6 +32,8 @@ export const events = {
   ...sessionEvents,
   ...chatEvents,
   ...deviceEvents,
+  ...setupEvents,
+  ...nodeEvents,
 };
 
 export type MethodName = keyof typeof methods;
@@ -54,7 +62,7 @@ export interface CallOptions<N extends MethodName> {
 
 /** One interface for every caller: the socket client, and the gateway's own tools with a principal behind it. */
 export interface Caller {
-  /** Resolves with the final result; rejects with a ProtocolError. */
+  /** Resolves with the final result; rejects with a ProtocolError, or, over a network, with the error of a connection that gave no answer. */
   call<N extends MethodName>(name: N, params: ParamsInput<N>, options?: CallOptions<N>): Promise<Result<N>>;
 }
 
@@ -79,8 +87,14 @@ export * from "./scopes.ts";
 export { connectParams, clientIds, clientModes, helloOk } from "./connect.ts";
 export type { ConnectParams, HelloOk } from "./connect.ts";
 export type { AgentEvent } from "./agents.ts";
+export type { AuditRow, ExplainedStep } from "./audit.ts";
 export type { ChatEvent } from "./chat.ts";
 export type { PairedDevice, PairingRequest } from "./devices.ts";
+export type { SetupAccess } from "./setup.ts";
+export { scopesToApproveNode } from "./nodes.ts";
+export type { NodeRequest, PairedNode } from "./nodes.ts";
 export type { Health } from "./health.ts";
 export type { ContentBlock, Message, RunStatus, SessionRow, Usage } from "./shapes.ts";
 export * from "./session-key.ts";
+export * from "./setup-code.ts";
+export { authenticationWords, wordList, type WordFacts } from "./words.ts";

@@ -15,6 +15,8 @@ export const limits = {
   wrongRoleAnswers: 10,
   closeReasonBytes: 120,
   pairingRequestTtlMs: 300_000,
+  /** The longest a setup code may wait, and how long it does when nothing is said. */
+  setupCodeTtlMs: 600_000,
   /** Requests of one connection that may be in work at once; the next ones wait unread in the socket. */
   requestsInFlight: 256,
 } as const;

@@ -27,6 +27,30 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     scopes: ["operator.read"],
     twoAnswers: false,
   },
+  "audit.explain": {
+    summary: "Why: the rule that decided about a pairing request, device, run, session or audit row, and the chain of cause.",
+    kind: "query",
+    scopes: ["operator.admin"],
+    twoAnswers: false,
+  },
+  "audit.list": {
+    summary: "Grants and decisions as they were written down, newest first.",
+    kind: "query",
+    scopes: ["operator.admin"],
+    twoAnswers: false,
+  },
+  "audit.refusals": {
+    summary: "How often who was refused what by which rule, by the minute, newest first.",
+    kind: "query",
+    scopes: ["operator.admin"],
+    twoAnswers: false,
+  },
+  "audit.verify": {
+    summary: "Check the whole chain of the audit; `firstBreak` names the first row that does not hold.",
+    kind: "query",
+    scopes: ["operator.admin"],
+    twoAnswers: false,
+  },
   "chat.abort": {
     summary: "Stop the runs of a session, or one of them, with everything they spawned.",
     kind: "command",
@@ -52,7 +76,8 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     twoAnswers: false,
   },
   "device.pair.approve": {
-    summary: "Approve a pending request; the approver must hold every scope it grants.",
+    summary:
+      "Approve a pending request; the approver must hold every scope it grants. With `expiresInMinutes` the scopes beyond what the device had end then.",
     kind: "command",
     scopes: ["operator.pairing"],
     twoAnswers: false,
@@ -69,7 +94,75 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     scopes: ["operator.pairing"],
     twoAnswers: false,
   },
+  "device.pair.remove": {
+    summary: "Unpair a device: its sockets are closed, its tokens end, and it is never paired silently again.",
+    kind: "command",
+    scopes: ["operator.pairing"],
+    twoAnswers: false,
+  },
+  "device.pair.rename": {
+    summary: "Give a paired device a name of the operator's choice.",
+    kind: "command",
+    scopes: ["operator.pairing"],
+    twoAnswers: false,
+  },
+  "device.pair.setupCode": {
+    summary: "Issue a setup code: it pairs the first device that presents it, once, for exactly its role and scopes.",
+    kind: "command",
+    scopes: ["operator.admin"],
+    twoAnswers: false,
+  },
+  "device.pair.setupStatus": { summary: "What became of a setup code.", kind: "query", scopes: ["operator.admin"], twoAnswers: false },
+  "device.scopes.requestUpgrade": {
+    summary: "Ask, from an open connection, that this device be approved for more scopes: the present ones and others. Never silent.",
+    kind: "command",
+    scopes: [],
+    twoAnswers: false,
+  },
+  "device.scopes.waitUpgrade": {
+    summary: "Wait until a request of this device is decided or expires. Connect again with the token to have the scopes.",
+    kind: "query",
+    scopes: [],
+    twoAnswers: false,
+  },
+  "device.token.revoke": {
+    summary: "End the token of one device and role; the role must be approved again.",
+    kind: "command",
+    scopes: ["operator.pairing"],
+    twoAnswers: false,
+  },
+  "device.token.rotate": {
+    summary:
+      "End the token of one device and role and make the next one, within what is approved and what the caller holds. It is returned to the device itself or to `operator.admin`.",
+    kind: "command",
+    scopes: ["operator.pairing"],
+    twoAnswers: false,
+  },
   health: { summary: "Whether the gateway works; the one method every connection may call.", kind: "query", scopes: [], twoAnswers: false },
+  "node.pair.approve": {
+    summary: "Approve what a node declares. Commands need `operator.write` too, those that run programs `operator.admin`.",
+    kind: "command",
+    scopes: ["operator.pairing"],
+    twoAnswers: false,
+  },
+  "node.pair.list": {
+    summary: "What nodes declare and wait to have approved, and what is approved, newest first.",
+    kind: "query",
+    scopes: ["operator.pairing"],
+    twoAnswers: false,
+  },
+  "node.pair.reject": {
+    summary: "Reject what a node declares; what was approved before stays.",
+    kind: "command",
+    scopes: ["operator.pairing"],
+    twoAnswers: false,
+  },
+  "node.pair.remove": {
+    summary: "Forget what is approved for a node and close its sockets; it stays paired as a device.",
+    kind: "command",
+    scopes: ["operator.pairing"],
+    twoAnswers: false,
+  },
   "sessions.delete": {
     summary: "Delete a session and its transcript; its running work is cancelled first.",
     kind: "command",

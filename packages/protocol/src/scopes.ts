@@ -26,10 +26,7 @@ const implied: Readonly<Record<string, readonly string[]>> = {
 /** Whether holding `have` permits what asks for `need`. Total: an unknown scope is covered by itself or by admin. */
 export function covers(have: readonly string[], need: string): boolean {
   return have.some(
-    (scope) =>
-      scope === need ||
-      (scope === "operator.admin" && need.startsWith("operator.")) ||
-      (Object.hasOwn(implied, scope) && implied[scope]?.includes(need) === true),
+    (scope) => scope === need || (scope === "operator.admin" && need.startsWith("operator.")) || impliedBy(scope).includes(need),
   );
 }
 
@@ -40,10 +37,18 @@ export function coversAll(have: readonly string[], needs: readonly string[]): bo
 
 /** The largest set that both sides cover. Sorted, without duplicates; an empty side gives an empty set. */
 export function meet(a: readonly string[], b: readonly string[]): readonly string[] {
-  return normaliseScopes([...a.filter((scope) => covers(b, scope)), ...b.filter((scope) => covers(a, scope))]);
+  const shared = [...a.filter((scope) => covers(b, scope)), ...b.filter((scope) => covers(a, scope))];
+  // Two scopes of which neither covers the other may still have one beneath them in common.
+  const beneath = a.flatMap(impliedBy).filter((scope) => covers(b, scope) && !covers(shared, scope));
+  return normaliseScopes([...shared, ...beneath.filter((scope) => !beneath.some((other) => other !== scope && covers([other], scope)))]);
 }
 
 /** Trimmed, without blanks and duplicates, sorted: the form in which scope lists are stored and compared. */
 export function normaliseScopes(scopes: readonly string[]): readonly string[] {
   return [...new Set(scopes.map((scope) => scope.trim()).filter((scope) => scope !== ""))].sort();
+}
+
+function impliedBy(scope: string): readonly string[] {
+  // Own properties only: a scope may be called like one of Object's.
+  return Object.hasOwn(implied, scope) ? (implied[scope] ?? []) : [];
 }

@@ -4,6 +4,8 @@ export * from "./frames.ts";
 export * from "./limits.ts";
 export * from "./scopes.ts";
 export * from "./session-key.ts";
+export * from "./setup-code.ts";
+export { authenticationWords, wordList, type WordFacts } from "./words.ts";
 export { methodTable } from "./method-table.ts";
 export type { MethodTableEntry } from "./method-table.ts";
 export type { Accepted, Caller, CallOptions, EventName, EventPayload, MethodName, Params, ParamsInput, Result } from "./index.ts";

@@ -6,6 +6,7 @@ import type { Command } from "commander";
 import { connecting, findAccess, wholeNumber, withExamples, type ConnectingFlags } from "../connecting.ts";
 import { CliError } from "../exit.ts";
 import { Narrator } from "../narrator.ts";
+import { nextSteps } from "../next-steps.ts";
 import { dim, plain, writeJson, writeLine, type Io } from "../output.ts";
 import { RunWatch, type LaterEnding, type Seen } from "../run-watch.ts";
 
@@ -71,13 +72,21 @@ function failWhenClosed(client: GatewayClient): Promise<never> {
   return lost;
 }
 
+const remedy = nextSteps.RUN_FAILED;
+
 function assertSucceeded(result: Result<"agent">, later: readonly LaterEnding[]): void {
   if (result.status === "timeout")
-    throw new CliError("timeout", `The run ended at its deadline: ${result.summary}`, { code: "RUN_TIMEOUT" });
+    throw new CliError("timeout", `The run ended at its deadline: ${result.summary}`, {
+      code: "RUN_TIMEOUT",
+      remedy: "Give it longer: ./portreeve agent --timeout SECONDS MESSAGE (0: no deadline)",
+    });
   const failed = later.find(({ status }) => status !== "ok");
-  if (result.status === "error") throw new CliError("failed", `The run failed: ${result.summary}`, { code: "RUN_FAILED" });
+  if (result.status === "error") throw new CliError("failed", `The run failed: ${result.summary}`, { code: "RUN_FAILED", remedy });
   if (failed !== undefined)
-    throw new CliError("failed", `The run that read the sub-agents' results did not succeed: ${failed.text}`, { code: "RUN_FAILED" });
+    throw new CliError("failed", `The run that read the sub-agents' results did not succeed: ${failed.text}`, {
+      code: "RUN_FAILED",
+      remedy,
+    });
 }
 
 /** Streams for a person, prints whole answers for a pipe, or prints every event as JSON when asked to follow. */

@@ -53,8 +53,9 @@ async function runCall(
   { method, params, flags }: { method: string; params: Record<string, unknown>; flags: CallFlags },
 ): Promise<void> {
   const access = await findAccess(io, flags);
-  const isOwners = method.startsWith("device.pair.");
-  const scopes = parseScopes(flags.scopes) ?? leastScopes(method, params);
+  const isOwners = /^(device|node)\.(pair|token)\./.test(method);
+  // A device's own token without admin reaches that device alone.
+  const scopes = parseScopes(flags.scopes) ?? (isOwners ? ["operator.admin"] : leastScopes(method, params));
   using client = await (isOwners ? access.openAsOwner(scopes) : access.open(scopes));
   const result = await client.request(method, params);
   if (flags.json === true) writeJson(io, result);

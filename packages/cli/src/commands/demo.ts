@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { mkdtempDisposable, readdir, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { leastScopes, openDeviceKey, openTokenStore, type GatewayClient } from "@portreeve/client";
+import { leastScopes, openDeviceKey, openGatewayPins, openTokenStore, type GatewayClient } from "@portreeve/client";
 import { secretFileIn } from "@portreeve/gateway/home";
 import type { RunningGateway } from "@portreeve/gateway/main";
 import type { Command } from "commander";
@@ -109,9 +109,12 @@ async function accessTo(gateway: RunningGateway, folder: string): Promise<Access
     target: { url: gateway.url, tlsFingerprint: gateway.tlsFingerprint, secret: () => Promise.resolve(secret) },
     device: () => openDeviceKey(join(cliDir, "device.pem")),
     tokens: openTokenStore(join(cliDir, "tokens.json")),
+    pins: openGatewayPins(join(cliDir, "gateways.json")),
     version: manifest.version,
   });
 }
+
+const remedy = "To see it on the built-in model, which needs no provider: ./portreeve demo --model scripted";
 
 /** Runs the agent and waits for whatever its children still bring. @throws CliError when it did not succeed. */
 async function ask(client: GatewayClient, message: string, tell: (seen: Seen) => void): Promise<string> {
@@ -119,16 +122,21 @@ async function ask(client: GatewayClient, message: string, tell: (seen: Seen) =>
   using watch = new RunWatch(client, params.idempotencyKey, tell);
   const { status, summary, result } = await client.call("agent", params);
   if (status !== "ok")
-    throw new CliError(status === "timeout" ? "timeout" : "failed", `The run did not succeed: ${summary}`, { code: "RUN_FAILED" });
+    throw new CliError(status === "timeout" ? "timeout" : "failed", `The run did not succeed: ${summary}`, { code: "RUN_FAILED", remedy });
   const later = (await watch.settled()).at(-1);
   if (later !== undefined && later.status !== "ok")
-    throw new CliError("failed", `The run did not succeed: ${later.text}`, { code: "RUN_FAILED" });
+    throw new CliError("failed", `The run did not succeed: ${later.text}`, { code: "RUN_FAILED", remedy });
   return later?.text ?? result.payloads.map(({ text }) => text).join("\n");
 }
 
 function whenAborted(signal: AbortSignal): Promise<never> {
   return new Promise((_resolve, reject) => {
-    const stop = (): void => reject(new CliError("failed", "Interrupted; the demo's gateway is stopped and its folder removed."));
+    const stop = (): void =>
+      reject(
+        new CliError("failed", "Interrupted; the demo's gateway is stopped and its folder removed.", {
+          remedy: "Start it again: ./portreeve demo",
+        }),
+      );
     if (signal.aborted) return stop();
     signal.addEventListener("abort", stop, { once: true });
   });

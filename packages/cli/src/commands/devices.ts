@@ -1,110 +1,86 @@
-/** `devices`: who is paired, who waits, and the owner's decision. Works even for an owner whose own device waits. */
-import type { PairedDevice, PairingRequest } from "@portreeve/protocol";
+/** `devices`: who is paired, who waits, and the owner's decisions. Works even for an owner whose own device waits. */
 import type { Command } from "commander";
-import type { Access } from "../access.ts";
-import { connecting, findAccess, withExamples, type ConnectingFlags } from "../connecting.ts";
-import { CliError, usageError } from "../exit.ts";
-import { toMinute, toTable, writeJson, writeLine, type Io } from "../output.ts";
+import { connecting, findAccess, wholeNumber, withExamples, type ConnectingFlags } from "../connecting.ts";
+import { approve, reject, type ApproveFlags } from "../devices/decide.ts";
+import { readDevices } from "../devices/manage.ts";
+import { showDevices } from "../devices/show.ts";
+import { remove, rename, revoke, rotate, type TokenFlags } from "../devices/upkeep.ts";
+import { watchDevices } from "../devices/watch.ts";
+import { usageError } from "../exit.ts";
+import { writeJson, writeLine, type Io } from "../output.ts";
+import { addInvite } from "./invite.ts";
 
-export interface DeviceList {
-  readonly pending: readonly PairingRequest[];
-  readonly paired: readonly PairedDevice[];
-}
+const about = "who is paired, who waits for an approval, and the decisions about them";
+const ids = "\nAn ID may be shortened to its beginning, as `./portreeve devices` shows it.";
 
 export function addDevices(program: Command, io: Io): void {
-  const devices = program.command("devices").description("paired devices and those that wait for an approval");
-
-  const list = connecting(devices.command("list").description("devices that wait for an approval, then those that are paired"));
-  withExamples(list, "./portreeve devices list", "./portreeve devices list --json").action((flags: ConnectingFlags) => runList(io, flags));
-
-  const approve = connecting(
-    devices.command("approve <id>").description("approve a waiting device; ID is the request's, or its beginning"),
-  );
-  withExamples(approve, "./portreeve devices approve 4f9d1c2a").action((id: string, flags: ConnectingFlags) => runApprove(io, id, flags));
-
-  const reject = connecting(devices.command("reject <id>").description("reject a waiting device; ID is the request's, or its beginning"));
-  withExamples(reject, "./portreeve devices reject 4f9d1c2a").action((id: string, flags: ConnectingFlags) => runReject(io, id, flags));
+  const devices = program.command("devices").description(about).addHelpText("after", ids);
+  addList(devices, io);
+  addDecisions(devices, io);
+  addUpkeep(devices, io);
+  addInvite(devices, io);
+  const watch = connecting(devices.command("watch").description("tell every change of pairing as it happens, until Ctrl-C"));
+  withExamples(watch, "./portreeve devices watch", "./portreeve devices watch --json");
+  watch.action(async (flags: ConnectingFlags) => watchDevices(io, await findAccess(io, flags), { asJson: flags.json === true }));
 }
 
-async function runList(io: Io, flags: ConnectingFlags): Promise<void> {
-  const list = await readList(await findAccess(io, flags));
-  if (flags.json === true) writeJson(io, list);
-  else writeLine(io, showDevices(list));
-}
-
-async function runApprove(io: Io, id: string, flags: ConnectingFlags): Promise<void> {
-  const access = await findAccess(io, flags);
-  const request = findRequest(await readList(access), id);
-  using client = await access.openAsOwner(scopesToApprove(request));
-  const result = await client.call("device.pair.approve", { requestId: request.requestId });
-  if (flags.json === true) writeJson(io, result);
-  else writeLine(io, `Approved: ${nameOf(request)} may connect with ${request.scopes.join(", ") || "no scopes"}.`);
-}
-
-async function runReject(io: Io, id: string, flags: ConnectingFlags): Promise<void> {
-  const access = await findAccess(io, flags);
-  const request = findRequest(await readList(access), id);
-  using client = await access.openAsOwner(["operator.pairing"]);
-  const result = await client.call("device.pair.reject", { requestId: request.requestId });
-  if (flags.json === true) writeJson(io, result);
-  else writeLine(io, `Rejected: ${nameOf(request)} is not let in, and is asked about again if it returns.`);
-}
-
-async function readList(access: Access): Promise<DeviceList> {
-  using client = await access.openAsOwner(["operator.pairing"]);
-  return await client.call("device.pair.list", {});
-}
-
-/** What an approver must hold: pairing, and everything the approval grants. Pure. */
-export function scopesToApprove({ role, roles, scopes }: Pick<PairingRequest, "role" | "roles" | "scopes">): readonly string[] {
-  const isOperatorOnly = [role, ...roles].every((one) => one === "operator");
-  return [...new Set(["operator.pairing", ...scopes, ...(isOperatorOnly ? [] : ["operator.admin"])])];
-}
-
-/** The one waiting request whose id begins with `id`. @throws CliError when there is none or more than one. */
-export function findRequest({ pending }: DeviceList, id: string): PairingRequest {
-  const [first, ...others] = pending.filter(({ requestId }) => id !== "" && requestId.startsWith(id));
-  if (first !== undefined && others.length === 0) return first;
-  if (first !== undefined) throw usageError(`${others.length + 1} waiting requests begin with ${id}; give more of the id.`);
-  throw new CliError("failed", `No waiting request has the id ${id}.`, {
-    code: "UNKNOWN_REQUEST",
-    remedy: "See who waits: ./portreeve devices list (a request expires after 5 minutes; the device makes a new one when it connects).",
+function addList(devices: Command, io: Io): void {
+  const list = devices.command("list", { isDefault: true }).description("who waits for an approval, then who is paired (the default)");
+  connecting(list).allowExcessArguments();
+  withExamples(list, "./portreeve devices", "./portreeve devices list --json");
+  list.action(async (flags: ConnectingFlags) => {
+    // A word that is no command of the group arrives here, as an argument of the group's default.
+    const [unknown] = list.args;
+    if (unknown !== undefined) throw usageError(`unknown command '${unknown}' of devices`, "See `./portreeve devices --help`.");
+    await runList(io, flags);
   });
 }
 
-/** Two tables, the waiting ones first. Pure. */
-export function showDevices({ pending, paired }: DeviceList): string {
-  const waiting = pending.map((request) => [
-    shortId(request.requestId),
-    nameOf(request),
-    request.role,
-    request.scopes.join(" "),
-    toMinute(request.ts),
-    `${request.reason}${request.remoteIp === undefined ? "" : ` from ${request.remoteIp}`}`,
-  ]);
-  const known = paired.map((device) => [
-    shortId(device.deviceId),
-    nameOf(device),
-    device.role,
-    device.scopes.join(" "),
-    toMinute(device.createdAtMs),
-    device.connected ? "connected" : toMinute(device.lastSeenAtMs),
-    device.approvedVia === "silent" ? "silently (local)" : "by the owner",
-  ]);
-  return [
-    ...(waiting.length === 0
-      ? []
-      : [`Waiting (./portreeve devices approve ID):\n${toTable(["ID", "NAME", "ROLE", "SCOPES", "SINCE", "WHY"], waiting)}`]),
-    known.length === 0
-      ? "No device is paired."
-      : `Paired:\n${toTable(["DEVICE", "NAME", "ROLE", "SCOPES", "SINCE", "LAST SEEN", "APPROVED"], known)}`,
-  ].join("\n\n");
+async function runList(io: Io, flags: ConnectingFlags): Promise<void> {
+  const access = await findAccess(io, flags);
+  const list = await readDevices(access);
+  if (flags.json === true) return writeJson(io, list);
+  writeLine(io, showDevices(list, { nowMs: Date.now(), deviceId: await access.deviceId() }));
 }
 
-function nameOf({ displayName, clientId, deviceId }: Pick<PairedDevice, "displayName" | "clientId" | "deviceId">): string {
-  return `${displayName ?? clientId} (${shortId(deviceId)})`;
+function addDecisions(devices: Command, io: Io): void {
+  const yes = connecting(devices.command("approve <request>").description("let a waiting device in: shows what is new, and asks"));
+  yes
+    .option("--minutes <count>", "for so many minutes only, then back to what it was", wholeNumber(1, 10_080))
+    .option("--yes", "do not ask; needed where there is no terminal to ask on");
+  withExamples(
+    yes,
+    "./portreeve devices approve 4f9d1c2a",
+    "./portreeve devices approve 4f9d1c2a --minutes 30",
+    "./portreeve devices approve 4f9d1c2a --yes --json",
+  );
+  yes.action(async (id: string, flags: ApproveFlags) => approve(io, await findAccess(io, flags), { id, flags }));
+
+  const no = connecting(devices.command("reject <request>").description("turn a waiting device away"));
+  withExamples(no, "./portreeve devices reject 4f9d1c2a");
+  no.action(async (id: string, flags: ConnectingFlags) => reject(io, await findAccess(io, flags), { id, flags }));
 }
 
-function shortId(id: string): string {
-  return id.slice(0, 8);
+function addUpkeep(devices: Command, io: Io): void {
+  const removal = connecting(devices.command("remove <device>").description("unpair a device for good, and close its connections"));
+  withExamples(removal, "./portreeve devices remove 8d20b1f4");
+  removal.action(async (id: string, flags: ConnectingFlags) => remove(io, await findAccess(io, flags), { id, flags }));
+
+  const naming = connecting(devices.command("rename <device> <label>").description("give a device a name of your own"));
+  withExamples(naming, './portreeve devices rename 8d20b1f4 "Kitchen tablet"');
+  naming.action(async (id: string, label: string, flags: ConnectingFlags) => rename(io, await findAccess(io, flags), { id, label, flags }));
+
+  const rotation = connecting(devices.command("rotate <device>").description("end a device's token and make the next one"));
+  rotation
+    .option("--role <role>", "of this role (default: the only one that the device has)")
+    .option("--scopes <list>", "narrow the next token to these scopes, separated by commas");
+  withExamples(rotation, "./portreeve devices rotate 8d20b1f4", "./portreeve devices rotate 8d20b1f4 --scopes operator.read");
+  rotation.action(async (id: string, flags: TokenFlags) => rotate(io, await findAccess(io, flags), { id, flags }));
+
+  const revocation = connecting(
+    devices.command("revoke <device>").description("take back what a device may do and close its connections; it stays in the list"),
+  );
+  revocation.option("--role <role>", "of this role (default: the only one that the device has)");
+  withExamples(revocation, "./portreeve devices revoke 8d20b1f4");
+  revocation.action(async (id: string, flags: TokenFlags) => revoke(io, await findAccess(io, flags), { id, flags }));
 }

@@ -33,7 +33,11 @@ export async function startGateway(options: GatewayOptions): Promise<RunningGate
     return await runGateway(options);
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    throw new CliError("failed", `The gateway does not start: ${message}`, { code: "GATEWAY_START", cause: error });
+    const isConfig = error instanceof Error && error.name === "ConfigError";
+    const remedy = isConfig
+      ? "Put that right (every setting: docs/reference/config.md), then: ./portreeve gateway run"
+      : "Then start it again: ./portreeve gateway run. Whether one runs already: ./portreeve status";
+    throw new CliError("failed", `The gateway does not start: ${message}`, { code: "GATEWAY_START", remedy, cause: error });
   }
 }
 
@@ -49,12 +53,25 @@ async function runInForeground(io: Io, flags: GatewayFlags): Promise<void> {
   });
   const { url, secretFrom, tlsFingerprint, warnings, modelId, modelWhy } = gateway;
   if (flags.json === true) writeJson(io, { url, secretFrom, tlsFingerprint, warnings, model: modelId, why: modelWhy });
-  else {
-    const said = warnings.map((warning) => `WARNING  ${warning}\n`).join("");
-    const pin = tlsFingerprint === undefined ? "" : `TLS      sha256 ${tlsFingerprint}\n`;
-    writeLine(io, `${said}Gateway  ${url}\n${pin}Secret   ${secretFrom}\nModel    ${modelId} (${modelWhy})\nCtrl-C stops it.`);
-  }
+  else writeLine(io, showStart(gateway));
   await aborted(interrupted);
+}
+
+/** Where it is, what answers there, and what to do next. Pure. */
+function showStart({ url, secretFrom, tlsFingerprint, warnings, modelId, modelWhy }: RunningGateway): string {
+  const isScripted = modelId.startsWith("scripted/");
+  return [
+    ...warnings.map((warning) => `WARNING  ${warning}`),
+    `Gateway  ${url}`,
+    ...(tlsFingerprint === undefined ? [] : [`TLS      sha256 ${tlsFingerprint}`]),
+    `Secret   ${secretFrom}`,
+    `Model    ${modelId} (${modelWhy})`,
+    ...(isScripted
+      ? ["         It does not think. For one that does: ANTHROPIC_API_KEY, OPENAI_API_KEY or GEMINI_API_KEY, or README.md."]
+      : []),
+    'Next     in another terminal: ./portreeve agent "hello"; ./portreeve agents says which model and folder each agent has.',
+    "Ctrl-C stops it.",
+  ].join("\n");
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -39,7 +39,7 @@ export function addQueries(program: Command, io: Io): void {
   for (const query of queries) {
     const [noun = query.words, verb] = query.words.split(" ");
     const parent = verb === undefined ? program : program.command(noun).description(`${noun} of the gateway`);
-    const command = connecting(parent.command(verb ?? noun).description(query.about));
+    const command = connecting(parent.command(verb ?? noun, { isDefault: verb !== undefined }).description(query.about));
     withExamples(command, `./portreeve ${query.words}`, `./portreeve ${query.words} --json`);
     command.action((flags: ConnectingFlags) => runQuery(io, query, flags));
   }
@@ -68,7 +68,7 @@ function showStatus({ runtimeVersion, sessions, tasks, children, connections, pa
       `${children.accepted} accepted, ${children.completed} completed, ${children.announced} announced, ${children.undelivered} undelivered`,
     ],
     ["connections", `${connections.open} open, ${connections.accepted} accepted since the start`],
-    ["pairing", `${pairing.pending} pending, ${pairing.requestsCreated} requests in all`],
+    ["pairing", `${pairing.pending} waiting, ${pairing.requestsCreated} asked for so far`],
   ];
   return toTable(["", ""], rows).trimStart();
 }

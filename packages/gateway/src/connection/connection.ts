@@ -1,7 +1,7 @@
 /** One socket's life: challenge, handshake, then requests in and answers and events out, until it closes. */
 import { limits, ProtocolError } from "@portreeve/protocol";
 import type { WebSocket } from "ws";
-import type { ConnectionHandle, Dispatch } from "../dispatch/types.ts";
+import type { ConnectionHandle, CountRefusal, Dispatch } from "../dispatch/types.ts";
 import type { OriginVerdict, Peer } from "../http/guard.ts";
 import type { Pairing } from "../identity/pairing.ts";
 import type { GatewayKey } from "../identity/state-keys.ts";
@@ -11,6 +11,7 @@ import { background, type Log } from "../kit/log.ts";
 import type { Principal } from "../principal/principal.ts";
 import { stepHandshake, type Handshake, type HandshakeInput, type HandshakeOutput } from "./handshake.ts";
 import type { GatherHello } from "./hello.ts";
+import { atDoor, toRefusal } from "./handshake-refusal.ts";
 import { Outbound, type OutgoingEvent } from "./outbound.ts";
 import { Requests } from "./requests.ts";
 import { wireVersions, type HelloFacts, type WireVersion } from "./versions/wire-version.ts";
@@ -23,6 +24,7 @@ export interface ConnectionDeps {
   readonly clock: Clock;
   readonly ids: Ids;
   readonly log: Log;
+  readonly countRefusal: CountRefusal;
 }
 
 export interface ConnectionEvents {
@@ -56,6 +58,9 @@ export class Connection implements ConnectionHandle {
   readonly #gone = Promise.withResolvers<void>();
   #handshake: Handshake;
   #session: Session | undefined;
+  #claim: { readonly deviceId: string; readonly role: "operator" | "node" } | undefined;
+  #isExpelled = false;
+  #authorityEnd: Disposable | undefined;
   #caps: readonly string[] = [];
   #hearsSessions = false;
   #awaitsPong = false;
@@ -89,9 +94,14 @@ export class Connection implements ConnectionHandle {
     this.#challenge();
   }
 
-  /** Undefined before the hello. */
+  /** Undefined before the hello, and from the moment on at which the authority ended. */
   get principal(): Principal | undefined {
-    return this.#session?.principal;
+    return this.#isExpelled ? undefined : this.#session?.principal;
+  }
+
+  /** Which device it says it is, from its first frame on and proved or not: what may be let in as the device is closed with it. */
+  get claim(): { readonly deviceId: string; readonly role: "operator" | "node" } | undefined {
+    return this.#claim;
   }
 
   get version(): WireVersion | undefined {
@@ -151,6 +161,26 @@ export class Connection implements ConnectionHandle {
     else if (this.principal === undefined && this.#hasPresented) this.close(1012, "gateway auth changed");
   }
 
+  /**
+   * Ends the connection because its authority ended: nothing more is dispatched, answered or told, requests in work are
+   * aborted. The request with the signal `last` still gets its answer, as the last frame before the close.
+   */
+  expel(reason: string, last?: AbortSignal): void {
+    if (this.#isExpelled) return;
+    this.#isExpelled = true;
+    this.#step({ kind: "gone" });
+    const close = (): void => this.close(4001, reason);
+    if (last === undefined || this.#session === undefined) {
+      close();
+      this.#session?.requests.end();
+    } else this.#session.requests.endAfter(last, close);
+  }
+
+  /** Requests that were begun and are not done yet: each may still write, also after `expel`. */
+  get unsettled(): ReadonlyMap<AbortSignal, Promise<void>> {
+    return this.#session?.requests.unsettled ?? new Map();
+  }
+
   /** More bytes came than a socket may send before its hello. */
   refuseOversized(): void {
     this.#step({ kind: "oversized" });
@@ -179,28 +209,32 @@ export class Connection implements ConnectionHandle {
     switch (output.kind) {
       case "authenticate":
         this.#caps = output.connect.caps ?? [];
+        this.#claim = output.connect.device && { deviceId: output.connect.device.id, role: output.role };
         return background(this.#deps.log, "authenticate connection", this.#authenticate(output));
       case "welcome":
         return hello === undefined ? undefined : this.#welcome(output, hello);
       case "refuse": {
         const version = wireVersions[output.version];
         this.#deps.log.debug({ connId: this.connId, peer: this.#peer.address, code: output.error.code }, "connection refused");
+        this.#deps.countRefusal(toRefusal(output.error, this.#peer.address));
         this.#outbound.refuse(output.requestId, version.error(output.error));
         return this.close(output.closeCode, version.closeReason(output.error));
       }
       case "close":
+        if (output.reason !== "") this.#deps.countRefusal({ ...atDoor(this.#peer.address), rule: "INVALID_HANDSHAKE" });
         return this.close(output.code, output.reason);
     }
   }
 
   async #authenticate({ connect, role }: Extract<HandshakeOutput, { kind: "authenticate" }>): Promise<void> {
-    const { pairing, hello, log } = this.#deps;
+    const { pairing, hello, log, gatewayKey } = this.#deps;
     const peer = { ...this.#peer, hasOrigin: this.#hasOrigin };
     const gone = new AbortController();
     void this.#gone.promise.then(() => gone.abort());
     try {
       // Looks at the secret before it first waits: from here on a change of it matters to this connection.
-      const judging = pairing.authenticate({ connect, role, nonce: this.#nonce, peer, signal: gone.signal });
+      const proof = { nonce: this.#nonce, gatewayKey: gatewayKey.publicKey };
+      const judging = pairing.authenticate({ connect, role, ...proof, peer, signal: gone.signal });
       this.#hasPresented = true;
       const verdict = await judging;
       if (verdict.kind === "refused") return this.#step(verdict);
@@ -212,12 +246,26 @@ export class Connection implements ConnectionHandle {
   }
 
   #welcome({ requestId, version: protocol, queued }: Extract<HandshakeOutput, { kind: "welcome" }>, hello: HelloFacts): void {
-    const { dispatch, log } = this.#deps;
+    const { dispatch, log, clock } = this.#deps;
     const version = wireVersions[protocol];
-    const { principal } = hello.admission;
+    const { principal, endsAtMs } = hello.admission;
+    const endAuthority = (): void => this.expel("elevation ended");
+    if (endsAtMs !== undefined) this.#authorityEnd = clock.schedule(endsAtMs, endAuthority);
     const pause = (): void => this.#socket.pause();
     const resume = (): void => this.#socket.resume();
-    const requests = new Requests({ dispatch, log, principal, version, outbound: this.#outbound, handle: this, pause, resume });
+    // The timer may come late; a request never does.
+    const checkAuthority = (): void => (endsAtMs !== undefined && clock.now() >= endsAtMs ? endAuthority() : undefined);
+    const requests = new Requests({
+      checkAuthority,
+      dispatch,
+      log,
+      principal,
+      version,
+      outbound: this.#outbound,
+      handle: this,
+      pause,
+      resume,
+    });
     this.#session = { principal, version, requests };
     this.#outbound.answer(requestId, version.hello(hello));
     this.#events.onOpen(this);
@@ -232,6 +280,7 @@ export class Connection implements ConnectionHandle {
 
   #onClose(): void {
     this.#step({ kind: "gone" });
+    this.#authorityEnd?.[Symbol.dispose]();
     this.#session?.requests.end();
     this.#events.onClosed(this);
     this.#gone.resolve();

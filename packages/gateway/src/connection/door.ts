@@ -4,7 +4,9 @@ import type { Duplex } from "node:stream";
 import { limits } from "@portreeve/protocol";
 import { WebSocketServer } from "ws";
 import { guard, type DoorConfig } from "../http/guard.ts";
+import type { ExpelDevice } from "../identity/device-management.ts";
 import { Connection, type ConnectionDeps } from "./connection.ts";
+import { atDoor } from "./handshake-refusal.ts";
 import type { Subscriptions } from "./subscriptions.ts";
 
 export interface DoorDeps {
@@ -30,6 +32,7 @@ export class Door {
   readonly #connections = new Set<Connection>();
   /** Sockets without a hello, by the peer's address. */
   readonly #unauthenticated = new Map<string, number>();
+  readonly #writtenRequests = new WeakMap<AbortSignal, PromiseWithResolvers<void>>();
   #accepted = 0;
   #isClosing = false;
 
@@ -53,11 +56,17 @@ export class Door {
   upgrade({ request, socket, head }: Upgrade): void {
     const { remoteAddress, localAddress, localPort } = request.socket;
     const passage = guard({ remoteAddress, localAddress, localPort, headers: request.headers }, this.#deps.config, false);
-    if (passage.kind === "refused") return refuseUpgrade(socket, passage.status, JSON.stringify({ error: passage.error }));
+    if (passage.kind === "refused") {
+      this.#deps.connection.countRefusal({ ...atDoor(remoteAddress ?? "unknown"), rule: passage.error.type });
+      return refuseUpgrade(socket, passage.status, JSON.stringify({ error: passage.error }));
+    }
     if (this.#isClosing) return refuseUpgrade(socket, 503, "The gateway is stopping");
     const { address } = passage.peer;
     const waiting = this.#unauthenticated.get(address) ?? 0;
-    if (waiting >= limits.unauthenticatedSocketsPerPeer) return refuseUpgrade(socket, 503, "Too many unauthenticated sockets");
+    if (waiting >= limits.unauthenticatedSocketsPerPeer) {
+      this.#deps.connection.countRefusal({ ...atDoor(address), rule: "too_many_sockets" });
+      return refuseUpgrade(socket, 503, "Too many unauthenticated sockets");
+    }
 
     const budget = new ByteBudget(socket, limits.preauthBytes);
     this.#server.handleUpgrade(request, socket, head, (webSocket) => {
@@ -98,6 +107,20 @@ export class Door {
     for (const connection of this.#connections) connection.secretChanged();
   }
 
+  /** Resolves when nothing the device asked for can be written any more. */
+  async expelDevice({ deviceId, role }: Parameters<ExpelDevice>[0], lastAnswer: Parameters<ExpelDevice>[1]): Promise<void> {
+    // Whoever asks has written what it had to: two devices that remove each other must not wait for each other.
+    if (lastAnswer !== undefined) this.#written(lastAnswer.signal).resolve();
+    const unsettled: Promise<void>[] = [];
+    for (const connection of this.#connections) {
+      const { claim } = connection;
+      if (claim?.deviceId !== deviceId || (role !== undefined && claim.role !== role)) continue;
+      connection.expel("device removed", connection.connId === lastAnswer?.connId ? lastAnswer.signal : undefined);
+      for (const [signal, settled] of connection.unsettled) unsettled.push(Promise.race([settled, this.#written(signal).promise]));
+    }
+    await Promise.all(unsettled);
+  }
+
   pingAll(): void {
     for (const connection of this.#connections) connection.ping();
   }
@@ -109,6 +132,13 @@ export class Door {
     const connections = [...this.#connections];
     for (const connection of connections) connection.close(1012, "service restart");
     await Promise.all(connections.map((connection) => connection.closed));
+  }
+
+  /** Resolves when the request with this signal has written all that it will write. */
+  #written(signal: AbortSignal): PromiseWithResolvers<void> {
+    const known = this.#writtenRequests.get(signal) ?? Promise.withResolvers<void>();
+    this.#writtenRequests.set(signal, known);
+    return known;
   }
 
   #uncount(address: string): void {

@@ -63,6 +63,7 @@ async function startWorld(over: Partial<ListenerDeps> & { readonly configText?: 
     clock,
     ids,
     log,
+    countRefusal: () => undefined,
     version: "1.2.3",
     paths: { configPath: "/c", stateDir: "/s" },
     health: () =>

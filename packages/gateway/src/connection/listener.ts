@@ -4,8 +4,9 @@ import { createServer as createTlsServer, type Server as TlsServer } from "node:
 import type { Health, HelloOk, SessionRow } from "@portreeve/protocol";
 import { limits } from "@portreeve/protocol";
 import type { Bus } from "../bus.ts";
-import type { Dispatch } from "../dispatch/types.ts";
+import type { CountRefusal, Dispatch } from "../dispatch/types.ts";
 import { createRequestHandler, serverOptions } from "../http/server.ts";
+import type { ExpelDevice } from "../identity/device-management.ts";
 import type { Pairing } from "../identity/pairing.ts";
 import type { StateKeys } from "../identity/state-keys.ts";
 import type { Clock } from "../kit/clock.ts";
@@ -27,6 +28,7 @@ export interface ListenerDeps {
   readonly clock: Clock;
   readonly ids: Ids;
   readonly log: Log;
+  readonly countRefusal: CountRefusal;
   /** Of the gateway's package. */
   readonly version: string;
   readonly paths: { readonly configPath: string; readonly stateDir: string };
@@ -45,6 +47,8 @@ export interface Listener extends AsyncDisposable {
   connectedDevices(): ReadonlySet<string>;
   /** The shared secret is another one: closes who stands on the old one alone (4001) and who is being judged by it (1012). */
   closeDeviceless(): void;
+  /** Closes what is connected, or connecting, as the device: its authority is gone. */
+  readonly expelDevice: ExpelDevice;
 }
 
 export type ListenCode = "PORT_IN_USE" | "PORT_NOT_PERMITTED" | "ADDRESS_NOT_AVAILABLE" | "LISTEN_FAILED";
@@ -65,10 +69,19 @@ const tlsOptions = { minVersion: "TLSv1.2", handshakeTimeout: 10_000, ALPNProtoc
 
 /** Listens; resolves once connections are accepted. @throws ListenError */
 export async function openListener(deps: ListenerDeps): Promise<Listener> {
-  const { config, clock, bus, log, ids } = deps;
+  const { config, clock, bus, log, ids, countRefusal } = deps;
   const health = createHealthFeed(deps.health);
   const hello = createHello({ ...deps, health, serverVersion: deps.version, bootId: ids.uuid(), authMode: config.auth.mode });
-  const connection = { pairing: deps.pairing, dispatch: deps.dispatch, gatewayKey: deps.keys.gatewayKey, hello, clock, ids, log };
+  const connection = {
+    pairing: deps.pairing,
+    dispatch: deps.dispatch,
+    gatewayKey: deps.keys.gatewayKey,
+    hello,
+    clock,
+    ids,
+    log,
+    countRefusal,
+  };
   const subscriptions = new Subscriptions({ bus, clock, log, rowOf: deps.rowOf });
   const door = new Door({ config, connection, subscriptions });
   const failing = async (): Promise<readonly string[]> => {
@@ -101,6 +114,7 @@ export async function openListener(deps: ListenerDeps): Promise<Listener> {
     counts: () => door.counts(),
     connectedDevices: () => door.connectedDevices(),
     closeDeviceless: () => door.closeDeviceless(),
+    expelDevice: (target, lastAnswer) => door.expelDevice(target, lastAnswer),
     async [Symbol.asyncDispose]() {
       beats.dispose();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));

@@ -7,13 +7,14 @@ import { Outbound } from "./outbound.ts";
 import { Requests } from "./requests.ts";
 import { wireVersions } from "./versions/wire-version.ts";
 
-function createRequests(dispatch: Dispatch) {
-  const outbound = new Outbound({ bufferedAmount: 0, send: () => undefined, close: () => undefined });
+function createRequests(dispatch: Dispatch, send: (text: string) => void = () => undefined) {
+  const outbound = new Outbound({ bufferedAmount: 0, send, close: () => undefined });
   const ignore = (): void => undefined;
   const requests = new Requests({
     dispatch,
     log: { debug: ignore, info: ignore, warn: ignore, error: ignore },
     principal: secretPrincipal([]),
+    checkAuthority: ignore,
     version: wireVersions[4],
     outbound,
     handle: { connId: "c", caps: [], setSessionsSubscription: ignore, followRun: ignore },
@@ -52,4 +53,26 @@ test("runs that were accepted do not keep the request that aborts them from bein
 
   assert.equal(dispatched.at(-1), "chat.abort");
   assert.ok(signals.every((signal) => signal.aborted));
+});
+
+test("whoever lost its authority gets one last answer, and nothing else is dispatched or answered", async () => {
+  const sent: string[] = [];
+  const calls = new Map<string, { readonly signal: AbortSignal; readonly resolve: (value: unknown) => void }>();
+  const { requests } = createRequests(
+    (_principal, name, _params, { signal }) => new Promise((resolve) => calls.set(name, { signal, resolve })),
+    (text) => sent.push(text),
+  );
+  const request = (id: string): void => requests.receive(JSON.stringify({ type: "req", id, method: id }));
+  request("beside");
+  request("last");
+
+  requests.endAfter(calls.get("last")?.signal ?? AbortSignal.abort(), () => sent.push("closed"));
+  request("late");
+  calls.get("beside")?.resolve("secret");
+  calls.get("last")?.resolve("done");
+  await new Promise(setImmediate);
+
+  assert.deepEqual([...calls.keys()], ["beside", "last"]);
+  assert.deepEqual([calls.get("beside")?.signal.aborted, calls.get("last")?.signal.aborted], [true, false]);
+  assert.deepEqual(sent, [JSON.stringify({ type: "res", id: "last", ok: true, payload: "done" }), "closed"]);
 });

@@ -10,6 +10,8 @@ export interface RequestsDeps {
   readonly dispatch: Dispatch;
   readonly log: Log;
   readonly principal: Principal;
+  /** Ends the connection when its authority is over; asked before every request. */
+  readonly checkAuthority: () => void;
   readonly version: WireVersion;
   readonly outbound: Outbound;
   readonly handle: ConnectionHandle;
@@ -24,11 +26,15 @@ export class Requests {
   readonly #inWork = new Set<AbortController>();
   /** Requests that have their first of two answers: a run may take hours, and must not keep its own abort from being read. */
   readonly #accepted = new Set<AbortController>();
+  /** Every request until its handler is done, answered or not. */
+  readonly #unsettled = new Map<AbortSignal, Promise<void>>();
   /** Frames that were in the socket's buffer when reading stopped. */
   readonly #waiting: string[] = [];
   #isPaused = false;
   #wrongRoleAnswers = 0;
   #isEnded = false;
+  /** The one request that is still answered after the end, and what happens then. */
+  #last: { readonly signal: AbortSignal; readonly finish: () => void } | undefined;
 
   constructor(deps: RequestsDeps) {
     this.#deps = deps;
@@ -43,21 +49,36 @@ export class Requests {
     this.#deps.pause();
   }
 
+  /** What was begun and is not done yet, by its signal: it may still write. */
+  get unsettled(): ReadonlyMap<AbortSignal, Promise<void>> {
+    return this.#unsettled;
+  }
+
   /** Nobody waits for answers any more. */
   end(): void {
     this.#isEnded = true;
     this.#waiting.length = 0;
     const reason = new ProtocolError("SHUTTING_DOWN", "the connection is closed");
-    for (const controller of [...this.#inWork, ...this.#accepted]) controller.abort(reason);
+    for (const controller of [...this.#inWork, ...this.#accepted]) {
+      if (controller.signal !== this.#last?.signal) controller.abort(reason);
+    }
+  }
+
+  /** Like `end`, but the request with this signal is answered before `finish`. */
+  endAfter(signal: AbortSignal, finish: () => void): void {
+    this.#last = { signal, finish };
+    this.end();
+    if (![...this.#inWork].some((controller) => controller.signal === signal)) finish();
   }
 
   #start(text: string): void {
-    const { log, outbound, version, handle } = this.#deps;
+    const { log, outbound, version, handle, checkAuthority } = this.#deps;
+    checkAuthority();
     // Whoever was closed has no say, even while its socket is still open.
-    if (outbound.isClosed) return;
+    if (this.#isEnded || outbound.isClosed) return;
     const parsed = parseFrame(text);
     if (parsed.kind === "not-json") return log.debug({ connId: handle.connId }, "a frame that is not JSON was ignored");
-    if (parsed.kind === "frame") return background(log, "answer request", this.#answer(parsed.frame));
+    if (parsed.kind === "frame") return this.#begin(parsed.frame);
     this.#wrongRoleAnswers = 0;
     outbound.refuse(
       parsed.id,
@@ -67,12 +88,19 @@ export class Requests {
     );
   }
 
-  async #answer({ id, method, params }: RequestFrame): Promise<void> {
-    const { dispatch, principal, outbound, version, handle } = this.#deps;
+  #begin(frame: RequestFrame): void {
     const controller = new AbortController();
     this.#inWork.add(controller);
+    const settled = this.#answer(frame, controller);
+    this.#unsettled.set(controller.signal, settled);
+    background(this.#deps.log, "answer request", settled);
+  }
+
+  async #answer({ id, method, params }: RequestFrame, controller: AbortController): Promise<void> {
+    const { dispatch, principal, outbound, version, handle } = this.#deps;
+    const isHeard = (): boolean => !this.#isEnded || controller.signal === this.#last?.signal;
     const accept = (accepted: unknown): void => {
-      outbound.answer(id, isMethodName(method) ? version.accepted(method, accepted) : accepted);
+      if (isHeard()) outbound.answer(id, isMethodName(method) ? version.accepted(method, accepted) : accepted);
       this.#inWork.delete(controller);
       this.#accepted.add(controller);
       this.#startWaiting();
@@ -80,10 +108,12 @@ export class Requests {
     try {
       const result = await dispatch(principal, method, params, { connection: handle, signal: controller.signal, accept });
       this.#wrongRoleAnswers = 0;
-      outbound.answer(id, isMethodName(method) ? version.result(method, result) : result);
+      if (isHeard()) outbound.answer(id, isMethodName(method) ? version.result(method, result) : result);
     } catch (error) {
-      this.#refuse(id, error);
+      if (isHeard()) this.#refuse(id, error);
     } finally {
+      this.#unsettled.delete(controller.signal);
+      if (controller.signal === this.#last?.signal) this.#last.finish();
       this.#inWork.delete(controller);
       this.#accepted.delete(controller);
       this.#startWaiting();

@@ -49,13 +49,21 @@ const toolEvent: AgentEvent = { ...run, stream: "tool", data: { phase: "start", 
 const textEvent: AgentEvent = { ...run, stream: "assistant", data: { text: "hi", delta: "hi" } };
 const chatEnd = { runId: "run-1", sessionKey: "agent:main:main", agentId: "main", seq: 2, state: "final" } as const;
 
+const pairing: readonly EventName[] = [
+  "device.pair.requested",
+  "device.pair.resolved",
+  "device.pair.changed",
+  "device.pair.setup.completed",
+  "node.pair.requested",
+  "node.pair.resolved",
+];
 const everyone: readonly EventName[] = ["connect.challenge", "tick", "shutdown", "health"];
 const audiences: readonly [name: string, principal: Principal | undefined, hears: readonly EventName[]][] = [
   ["a connection before its hello", undefined, []],
   ["a connection without scopes", secretPrincipal([]), everyone],
   ["a reader", secretPrincipal(["operator.read"]), [...everyone, "agent", "chat", "sessions.changed"]],
   ["a writer", secretPrincipal(["operator.write"]), [...everyone, "agent", "chat", "sessions.changed"]],
-  ["one for pairing", secretPrincipal(["operator.pairing"]), [...everyone, "device.pair.requested", "device.pair.resolved"]],
+  ["one for pairing", secretPrincipal(["operator.pairing"]), [...everyone, ...pairing]],
   ["one for approvals", secretPrincipal(["operator.approvals"]), everyone],
   ["an admin", secretPrincipal(["operator.admin"]), Object.keys(eventDefinitions) as EventName[]], // The table's own keys.
   ["a node, whatever scopes it was given", devicePrincipal({ deviceId: "d", role: "node", scopes: ["operator.admin"] }), everyone],

@@ -50,6 +50,11 @@ export class Subscriptions implements Disposable {
     this.#bus.use(deps.bus.subscribe("sessions.changed", (change) => this.#tellSessions(change)));
     this.#bus.use(deps.bus.subscribe("device.pair.requested", (request) => this.tell("device.pair.requested", request)));
     this.#bus.use(deps.bus.subscribe("device.pair.resolved", (resolution) => this.tell("device.pair.resolved", resolution)));
+    const completed = "device.pair.setup.completed";
+    this.#bus.use(deps.bus.subscribe(completed, (completion) => this.tell(completed, completion)));
+    this.#bus.use(deps.bus.subscribe("device.pair.changed", (change) => this.tell("device.pair.changed", change)));
+    this.#bus.use(deps.bus.subscribe("node.pair.requested", (request) => this.tell("node.pair.requested", request)));
+    this.#bus.use(deps.bus.subscribe("node.pair.resolved", (resolution) => this.tell("node.pair.resolved", resolution)));
   }
 
   add(hearer: Hearer): void {

@@ -1,19 +1,52 @@
 /** The one way a request takes, whatever door it came through: found, parsed, authorised, handled. */
-import { findMethod, isMethodName, type MethodDefinition, type MethodName, parseParams, ProtocolError } from "@portreeve/protocol";
+import {
+  type ErrorCode,
+  findMethod,
+  isMethodName,
+  type MethodDefinition,
+  type MethodName,
+  parseParams,
+  ProtocolError,
+} from "@portreeve/protocol";
 import type { Ids } from "../kit/ids.ts";
 import type { Log } from "../kit/log.ts";
 import { type Permission, permits, type Principal } from "../principal/principal.ts";
-import type { Context, Dispatch, Handlers } from "./types.ts";
+import type { Context, CountRefusal, Dispatch, Handlers } from "./types.ts";
 
 export interface DispatchDeps {
   readonly handlers: Handlers;
   readonly log: Log;
   readonly ids: Ids;
+  readonly countRefusal: CountRefusal;
   /** Checks every result against its definition: in tests and development. */
   readonly checkResults: boolean;
 }
 
+/** What is refused because of who asks, not because the question is wrong. */
+const refusals: ReadonlySet<ErrorCode> = new Set([
+  "UNKNOWN_METHOD",
+  "MISSING_SCOPE",
+  "WRONG_CALLER",
+  "NOT_ALLOWED",
+  "SPAWN_DEPTH",
+  "SPAWN_CHILDREN",
+]);
+
 export function createDispatch(deps: DispatchDeps): Dispatch {
+  const dispatch = createDispatchUncounted(deps);
+  return async (principal, name, params, options) => {
+    try {
+      return await dispatch(principal, name, params, options);
+    } catch (error) {
+      if (error instanceof ProtocolError && refusals.has(error.code)) {
+        deps.countRefusal({ principal: principal.id, method: isMethodName(name) ? name : "(unknown)", rule: error.code });
+      }
+      throw error;
+    }
+  };
+}
+
+function createDispatchUncounted(deps: DispatchDeps): Dispatch {
   return async (principal, name, params, options) => {
     const definition = findMethod(name);
     if (definition === undefined || !isMethodName(name)) throw new ProtocolError("UNKNOWN_METHOD", `unknown method: ${name.slice(0, 200)}`);

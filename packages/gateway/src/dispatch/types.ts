@@ -23,6 +23,17 @@ export interface Context<A = unknown> {
   readonly accept: (accepted: A) => void;
 }
 
+/** Somebody was told no. None of the three is text that a caller chose freely. */
+export interface Refusal {
+  readonly principal: string;
+  readonly method: string;
+  /** The error code, or it and its reason. */
+  readonly rule: string;
+}
+
+/** Counts a refusal. Returns at once, never throws: whoever refuses does not wait for the count. */
+export type CountRefusal = (refusal: Refusal) => void;
+
 /** Every method has exactly one handler; a missing or extra one does not compile. */
 export type Handlers = { readonly [N in MethodName]: (context: Context<Accepted<N>>, params: Params<N>) => Promise<Result<N>> };
 

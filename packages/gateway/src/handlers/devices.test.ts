@@ -7,7 +7,9 @@ import { Bus } from "../bus.ts";
 import type { Context } from "../dispatch/types.ts";
 import { createAttempts } from "../identity/attempts.ts";
 import { createCredentials } from "../identity/credentials.ts";
+import { createDeviceManager } from "../identity/device-management.ts";
 import { createPairing } from "../identity/pairing.ts";
+import { createScopeUpgrades } from "../identity/scope-upgrade.ts";
 import { createSystemClock } from "../kit/clock.ts";
 import { createIds } from "../kit/ids.ts";
 import { Secret } from "../kit/secret.ts";
@@ -30,22 +32,15 @@ async function openHandlers() {
   const log = { debug: ignore, info: ignore, warn: ignore, error: ignore };
   const clock = createSystemClock();
   const credentials = createCredentials({ secret: new Secret("s"), tokenKey: createSecretKey(Buffer.alloc(32)), gatewayId: "g" });
+  const identity = { store: store.devices, credentials, clock, log, bus: new Bus() };
   const attempts = createAttempts({ store: store.attempts, clock });
-  const pairing = createPairing({
-    store: store.devices,
-    credentials,
-    authMode: "token",
-    attempts,
-    clock,
-    log,
-    bus: new Bus(),
-    autoApproveLocal: true,
-  });
+  const pairing = createPairing({ ...identity, authMode: "token", attempts, autoApproveLocal: true });
+  const manager = createDeviceManager({ ...identity, expel: () => Promise.resolve() });
   const facts = { deviceId: key.id, publicKey: key.publicKey, displayName: undefined, platform: "linux", deviceFamily: undefined };
   const ask = { ...facts, clientId: "cli", clientMode: "cli", remoteIp: "192.0.2.7", role: "operator", scopes: ["operator.read"] };
   const asked = await store.devices.requestPairing({ ...ask, reason: "not-paired", isRepair: false }, clock.now());
   assert.ok(asked.kind === "pending");
-  const handlers = deviceHandlers({ pairing, connectedDevices: () => new Set([key.id]) });
+  const handlers = deviceHandlers({ pairing, manager, upgrades: createScopeUpgrades(identity), connectedDevices: () => new Set([key.id]) });
   return { handlers, requestId: asked.request.requestId, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() };
 }
 

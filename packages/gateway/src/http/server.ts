@@ -14,7 +14,7 @@ interface Route {
 const probe = { methods: ["GET", "HEAD"], auth: "none", isProbe: true } as const satisfies Route;
 
 /** The policy table: a path that is not here is not served, and a path here without an answer does not compile. */
-const routes = { "/health": probe, "/healthz": probe, "/ready": probe, "/readyz": probe } as const satisfies Record<string, Route>;
+export const routes = { "/health": probe, "/healthz": probe, "/ready": probe, "/readyz": probe } as const satisfies Record<string, Route>;
 
 export const serverOptions = {
   maxHeaderSize: 16_384,
@@ -39,6 +39,9 @@ interface Answer {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
+/** Exactly one answer a route: a missing or extra one does not compile. */
+export type Answers = Readonly<Record<keyof typeof routes, (peer: Peer) => Promise<Answer>>>;
+
 export function createRequestHandler(deps: RequestHandlerDeps): RequestListener {
   const startedAtMs = deps.clock.now();
   const live = (): Promise<Answer> => Promise.resolve({ status: 200, body: { ok: true, status: "live" } });
@@ -47,7 +50,7 @@ export function createRequestHandler(deps: RequestHandlerDeps): RequestListener 
     const details = peer.directLoopback ? { failing, uptimeMs: deps.clock.now() - startedAtMs } : {};
     return { status: failing.length === 0 ? 200 : 503, body: { ready: failing.length === 0, ...details } };
   };
-  const answers: Readonly<Record<keyof typeof routes, (peer: Peer) => Promise<Answer>>> = {
+  const answers: Answers = {
     "/health": live,
     "/healthz": live,
     "/ready": ready,

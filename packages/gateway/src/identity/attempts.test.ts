@@ -64,7 +64,8 @@ async function openWorld(file = ":memory:", clock = new ManualClock()) {
       return verdict.kind === "admitted" ? (verdict.admission.grant?.token.reveal() ?? "") : "";
     },
     approveAll: async (): Promise<void> => {
-      for (const { requestId } of (await pairing.list()).pending) await pairing.approve(requestId, secretPrincipal(["operator.admin"]));
+      for (const { requestId } of (await pairing.list(secretPrincipal(["operator.admin"]))).pending)
+        await pairing.approve(requestId, secretPrincipal(["operator.admin"]));
     },
     [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),
   };

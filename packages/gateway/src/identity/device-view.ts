@@ -14,6 +14,7 @@ export function toPairingRequest(record: PairingRecord): PairingRequest {
     reason: record.reason,
     ts: record.createdAtMs,
     expiresAtMs: record.expiresAtMs,
+    ...(record.words === undefined ? {} : { words: record.words }),
   };
 }
 
@@ -22,6 +23,7 @@ export function toPairedDevice(record: DeviceRecord, connected: boolean): Paired
   const roles = live.map((grant) => grant.role);
   return {
     ...toFacts(record),
+    ...(record.label === undefined ? {} : { displayName: record.label, operatorLabel: record.label }),
     role: roles[0] ?? "",
     roles,
     scopes: [...new Set(live.flatMap((grant) => grant.scopes))].sort(),
@@ -32,7 +34,8 @@ export function toPairedDevice(record: DeviceRecord, connected: boolean): Paired
     connected,
     tokens: record.grants.map((grant) => ({
       role: grant.role,
-      scopes: [...grant.scopes],
+      scopes: [...grant.tokenScopes],
+      ...(grant.elevation === undefined ? {} : { elevatedScopes: [...grant.elevation.scopes], elevatedUntilMs: grant.elevation.untilMs }),
       createdAtMs: grant.createdAtMs,
       ...(grant.rotatedAtMs === undefined ? {} : { rotatedAtMs: grant.rotatedAtMs }),
       ...(grant.revokedAtMs === undefined ? {} : { revokedAtMs: grant.revokedAtMs }),

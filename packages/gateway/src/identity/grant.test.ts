@@ -10,7 +10,12 @@ const local = { directLoopback: true, hasOrigin: false };
 const page = { directLoopback: true, hasOrigin: true };
 const remote = { directLoopback: false, hasOrigin: false };
 const fresh: Standing = { kind: "unknown", refused: false, hasPending: false };
-const read: Standing = { kind: "paired", ceiling: ["operator.read"], metadataChanged: false };
+const read: Extract<Standing, { kind: "paired" }> = {
+  kind: "paired",
+  ceiling: ["operator.read"],
+  tokenScopes: ["operator.read"],
+  metadataChanged: false,
+};
 const operator = (...scopes: string[]) => ({ role: "operator", scopes }) as const;
 const node = { role: "node", scopes: [] } as const;
 
@@ -130,6 +135,16 @@ const table: readonly [name: string, facts: GrantFacts, decision: Decision][] = 
     device({ ...tokenOnly, ask: operator("operator.admin"), standing: read }),
     refuse("AUTH_SCOPE_MISMATCH"),
   ],
+  [
+    "a token that was rotated to less admits to no more, although the device is approved for it",
+    device({ ...tokenOnly, ask: operator("operator.write"), standing: { ...read, ceiling: ["operator.write"] } }),
+    refuse("AUTH_SCOPE_MISMATCH"),
+  ],
+  [
+    "the secret admits to all that is approved, whatever the token covers",
+    device({ ask: operator("operator.write"), standing: { ...read, ceiling: ["operator.write"] } }),
+    admit("token", "operator.write"),
+  ],
   ["a new role waits, also locally", device({ standing: { ...read, ceiling: undefined } }), pend("role-upgrade")],
   ["a changed platform waits, also locally", device({ standing: { ...read, metadataChanged: true } }), pend("metadata-upgrade")],
   [
@@ -139,7 +154,7 @@ const table: readonly [name: string, facts: GrantFacts, decision: Decision][] = 
   ],
   [
     "a changed platform is told before a new role",
-    device({ standing: { kind: "paired", ceiling: undefined, metadataChanged: true } }),
+    device({ standing: { ...read, ceiling: undefined, metadataChanged: true } }),
     pend("metadata-upgrade"),
   ],
   ["an unreadable record is refused and not paired again", device({ standing: { kind: "corrupt" } }), refuse("DEVICE_RECORD_CORRUPT")],
@@ -177,7 +192,12 @@ const scopes = fc.array(
 const ask = fc.record({ role: fc.constantFrom("operator", "node" as const), scopes });
 const standing: fc.Arbitrary<Standing> = fc.oneof(
   fc.record({ kind: fc.constant("unknown" as const), refused: fc.boolean(), hasPending: fc.boolean() }),
-  fc.record({ kind: fc.constant("paired" as const), ceiling: fc.option(scopes, { nil: undefined }), metadataChanged: fc.boolean() }),
+  fc.record({
+    kind: fc.constant("paired" as const),
+    ceiling: fc.option(scopes, { nil: undefined }),
+    tokenScopes: scopes,
+    metadataChanged: fc.boolean(),
+  }),
   fc.constant({ kind: "corrupt" as const }),
 );
 const facts: fc.Arbitrary<GrantFacts> = fc.oneof(
@@ -214,6 +234,17 @@ test("a known device is never given more than its ceiling, and never silently", 
       const decision = decide(given);
       const ceiling = given.standing.kind === "paired" ? (given.standing.ceiling ?? []) : [];
       return decision.kind !== "approve-silently" && (decision.kind !== "admit" || coversAll(normaliseScopes(ceiling), decision.scopes));
+    }),
+    many,
+  );
+});
+
+test("a token alone is never given more than it covers", () => {
+  fc.assert(
+    fc.property(facts, (given) => {
+      if (given.subject === "no-device" || given.standing.kind !== "paired" || given.secret === "right") return true;
+      const decision = decide(given);
+      return decision.kind !== "admit" || coversAll(normaliseScopes(given.standing.tokenScopes), decision.scopes);
     }),
     many,
   );

@@ -27,8 +27,14 @@ export type Standing =
       /** Once rejected, removed or revoked by an operator. */ readonly refused: boolean;
       readonly hasPending: boolean;
     }
-  /** `ceiling`: the approved scopes of the asked role, undefined when that role is not approved. */
-  | { readonly kind: "paired"; readonly ceiling: readonly string[] | undefined; readonly metadataChanged: boolean }
+  | {
+      readonly kind: "paired";
+      /** The approved scopes of the asked role, undefined when that role is not approved. */
+      readonly ceiling: readonly string[] | undefined;
+      /** What the role's token covers of them. */
+      readonly tokenScopes: readonly string[];
+      readonly metadataChanged: boolean;
+    }
   | { readonly kind: "corrupt" };
 
 export type GrantFacts =
@@ -86,9 +92,9 @@ function decideForDevice(facts: Extract<GrantFacts, { subject: "device" }>): Dec
     return refuse(facts.offersDeviceToken ? "AUTH_DEVICE_TOKEN_MISMATCH" : isPassword ? "AUTH_PASSWORD_MISMATCH" : "AUTH_TOKEN_MISMATCH");
   if (standing.kind === "unknown") return decideForUnknown(facts, standing);
 
-  const { ceiling, metadataChanged } = standing;
+  const { ceiling, tokenScopes, metadataChanged } = standing;
   const isCovered = ceiling !== undefined && coversAll(ceiling, ask.scopes);
-  if (secret !== "right" && ceiling !== undefined && !isCovered) return refuse("AUTH_SCOPE_MISMATCH");
+  if (secret !== "right" && ceiling !== undefined && !coversAll(tokenScopes, ask.scopes)) return refuse("AUTH_SCOPE_MISMATCH");
   if (metadataChanged) return { kind: "pend", reason: "metadata-upgrade" };
   if (ceiling === undefined) return { kind: "pend", reason: "role-upgrade" };
   if (!isCovered) return { kind: "pend", reason: "scope-upgrade" };

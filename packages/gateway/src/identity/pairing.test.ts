@@ -25,6 +25,7 @@ const credentials = createCredentials({
   gatewayId: "aa".repeat(32),
 });
 const admin = secretPrincipal(["operator.admin"]);
+const owner = { id: "owner", scopes: ["operator.admin"], deviceId: undefined, ownDeviceOnly: false };
 const local = { address: "127.0.0.1", directLoopback: true, hasOrigin: false };
 const remote = { address: "192.0.2.7", directLoopback: false, hasOrigin: false };
 
@@ -285,7 +286,7 @@ test("a rejection is remembered longer than the request it answered", async () =
   const request = { ...facts, role: "operator", scopes: [], reason: "not-paired", isRepair: false } as const;
   const asked = await world.store.requestPairing({ ...request, deviceId: key.id, publicKey: key.publicKey }, longAgoMs);
   assert.ok(asked.kind === "pending");
-  await world.store.reject(asked.request.requestId, { id: "owner" }, longAgoMs);
+  await world.store.reject(asked.request.requestId, owner, longAgoMs);
   await world.store.requestPairing({ ...request, deviceId: other.id, publicKey: other.publicKey }, nowMs);
 
   refusedWith(await world.pairing.authenticate(ask({ key })), "PAIRING_REQUIRED");
@@ -308,19 +309,42 @@ test("an approval that comes during the handshake is accepted", async () => {
   let approveMeanwhile: (() => Promise<unknown>) | undefined;
   const wrap = (store: DeviceStore): DeviceStore => ({
     ...store,
-    async requestPairing(request, atMs) {
+    async requestPairing(request, atMs, saw) {
       await approveMeanwhile?.();
-      return store.requestPairing(request, atMs);
+      return store.requestPairing(request, atMs, saw);
     },
   });
   await using world = await openWorld({ wrap });
   const error = refusedWith(await world.pairing.authenticate(ask({ key, peer: remote })), "PAIRING_REQUIRED");
-  approveMeanwhile = () => world.store.approve(requestIdOf(error), { id: "owner", scopes: ["operator.admin"] }, nowMs);
+  approveMeanwhile = () => world.store.approve(requestIdOf(error), owner, nowMs);
 
   const verdict = await world.pairing.authenticate(ask({ key, peer: remote }));
 
   assert.deepEqual(admitted(verdict).principal.scopes, ["operator.read"]);
   assert.deepEqual(world.events, ["requested not-paired"]);
+  assert.deepEqual((await world.store.list(nowMs)).pending, []);
+});
+
+test("a rejection that comes during the handshake leaves no new request", async () => {
+  const key = createDeviceKey();
+  let rejectMeanwhile: (() => Promise<unknown>) | undefined;
+  const wrap = (store: DeviceStore): DeviceStore => ({
+    ...store,
+    async requestPairing(request, atMs, saw) {
+      await rejectMeanwhile?.();
+      return store.requestPairing(request, atMs, saw);
+    },
+  });
+  await using world = await openWorld({ wrap });
+  const first = refusedWith(await world.pairing.authenticate(ask({ key, peer: remote })), "PAIRING_REQUIRED");
+  rejectMeanwhile = () => world.store.reject(requestIdOf(first), owner, nowMs);
+
+  const second = refusedWith(await world.pairing.authenticate(ask({ key, peer: remote })), "PAIRING_REQUIRED");
+
+  assert.equal(second.details["requestId"], undefined);
+  assert.match(second.remedy ?? "", /was rejected/);
+  assert.deepEqual(world.events, ["requested not-paired"]);
+  assert.deepEqual((await world.store.list(nowMs)).pending, []);
 });
 
 test("a rejection that comes during the handshake is not undone by a silent pairing", async () => {
@@ -330,7 +354,7 @@ test("a rejection that comes during the handshake is not undone by a silent pair
     async approveSilently(request, atMs) {
       const asked = await store.requestPairing(request, atMs);
       assert.ok(asked.kind === "pending");
-      await store.reject(asked.request.requestId, { id: "owner" }, atMs);
+      await store.reject(asked.request.requestId, owner, atMs);
       return store.approveSilently(request, atMs);
     },
   });
@@ -462,3 +486,30 @@ test("a proof for another connection is refused before anything is stored", asyn
 
   assert.deepEqual((await world.store.list(nowMs)).paired, []);
 });
+
+for (const [agoMs, writes] of [
+  [0, 0],
+  [59_999, 0],
+  [60_000, 1],
+  [-60_000, 1],
+] as const) {
+  test(`a device that was seen ${agoMs} ms ago is ${writes === 0 ? "not written" : "written"} as seen when it connects`, async () => {
+    const seen: number[] = [];
+    await using world = await openWorld({
+      wrap: (store) => ({
+        ...store,
+        markSeen: (deviceId, atMs) => {
+          seen.push(atMs);
+          return store.markSeen(deviceId, atMs);
+        },
+      }),
+    });
+    const key = createDeviceKey();
+    await pair(world, key);
+    await world.store.markSeen(key.id, nowMs - agoMs);
+
+    admitted(await world.pairing.authenticate(ask({ key })));
+
+    assert.deepEqual(seen, writes === 0 ? [] : [nowMs]);
+  });
+}

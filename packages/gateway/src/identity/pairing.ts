@@ -2,20 +2,23 @@
  * Pairing: pending → approved | rejected | expired; approved → revoked. The policy is `grant.ts`, every step is one atomic
  * sentence of the store; this carries the facts between them and tells whoever listens.
  */
-import { ProtocolError, type ConnectParams } from "@portreeve/protocol";
+import { authenticationWords, ProtocolError, type ConnectParams } from "@portreeve/protocol";
 import type { Bus } from "../bus.ts";
 import type { Clock } from "../kit/clock.ts";
 import { background, type Log } from "../kit/log.ts";
 import type { ProxyIdentity } from "../kit/proxy-identity.ts";
 import type { Secret } from "../kit/secret.ts";
 import { devicePrincipal, secretPrincipal, type DevicePrincipal, type Principal, type SecretPrincipal } from "../principal/principal.ts";
+import { ceilingOf, liveGrant, timeLeftMs, tokenCeilingOf } from "../store/grants.ts";
 import type { DeviceRecord, DeviceState, DeviceStore, Grant, PairingAsk, PairingReason, PairingRecord } from "../store/store.ts";
 import type { Attempts, AttemptVerdict } from "./attempts.ts";
 import type { Credentials, Match } from "./credentials.ts";
+import { actionDenied, missingScope, roleForATime, toActor, unknownRequest } from "./device-management.ts";
 import { verifyDeviceProof } from "./device-proof.ts";
 import { toPairingRequest } from "./device-view.ts";
 import { decide, isMetadataChanged, type Ask, type Decision, type Standing } from "./grant.ts";
-import { pairingRequired, proofRefused, proxyRefused, rateLimited, refused, uiDeviceRequired } from "./refusals.ts";
+import type { NodePairing } from "./node-pairing.ts";
+import { pairingRejected, pairingRequired, proofRefused, proxyRefused, rateLimited, refused, uiDeviceRequired } from "./refusals.ts";
 import { judgeSharedAccess, type AuthMode, type SharedAccess, type SharedMethod } from "./shared-access.ts";
 
 /** A connection that asks to be let in. */
@@ -24,6 +27,8 @@ export interface AdmissionAsk {
   readonly role: "operator" | "node";
   /** Of this connection's challenge. */
   readonly nonce: string;
+  /** Of the same challenge: what a person compares is derived from both. Absent: nothing is shown to compare. */
+  readonly gatewayKey?: string;
   readonly peer: {
     readonly address: string;
     readonly directLoopback: boolean;
@@ -39,10 +44,12 @@ export interface AdmissionAsk {
 
 export interface Admission {
   readonly principal: DevicePrincipal | SecretPrincipal;
-  readonly method: SharedMethod | "device-token";
+  readonly method: SharedMethod | "device-token" | "bootstrap-token";
   readonly role: "operator" | "node";
   /** Undefined without a device. `scopes`: all that the device is approved for in this role. */
   readonly grant: { readonly token: Secret; readonly scopes: readonly string[]; readonly issuedAtMs: number } | undefined;
+  /** When the authority ends because some of it was granted for a time; undefined: it lasts. */
+  readonly endsAtMs: number | undefined;
 }
 
 export type AdmissionVerdict =
@@ -52,11 +59,15 @@ export type AdmissionVerdict =
 export interface Pairing {
   /** Lets a connection in or says why not. Rejects only with what the store rejects with. */
   authenticate(ask: AdmissionAsk): Promise<AdmissionVerdict>;
-  /** @throws ProtocolError UNKNOWN_REQUEST, or MISSING_SCOPE when the approver lacks what it would grant. */
-  approve(requestId: string, approver: Principal): Promise<DeviceRecord>;
-  /** @throws ProtocolError UNKNOWN_REQUEST */
+  /**
+   * With `minutes`, what is granted beyond what the device had ends then.
+   * @throws ProtocolError UNKNOWN_REQUEST, DEVICE_ACTION_DENIED, or MISSING_SCOPE when the approver lacks what it would grant.
+   */
+  approve(requestId: string, approver: Principal, minutes?: number): Promise<DeviceRecord>;
+  /** @throws ProtocolError UNKNOWN_REQUEST, DEVICE_ACTION_DENIED */
   reject(requestId: string, rejecter: Principal): Promise<{ readonly deviceId: string }>;
-  list(): Promise<{ readonly pending: readonly PairingRecord[]; readonly paired: readonly DeviceRecord[] }>;
+  /** What `viewer` may see: everything, or its own device alone. */
+  list(viewer: Principal): Promise<{ readonly pending: readonly PairingRecord[]; readonly paired: readonly DeviceRecord[] }>;
 }
 
 export interface PairingDeps {
@@ -68,10 +79,13 @@ export interface PairingDeps {
   readonly log: Log;
   readonly bus: Bus;
   readonly autoApproveLocal: boolean;
+  /** Hears what a node that is let in says it can do; absent: nobody does. */
+  readonly nodes?: Pick<NodePairing, "declare">;
 }
 
 /** Times an admission is decided afresh because the device's row changed meanwhile. */
 const maxRounds = 4;
+const seenEveryMs = 60_000;
 
 export function createPairing(deps: PairingDeps): Pairing {
   const { store, clock } = deps;
@@ -88,22 +102,38 @@ export function createPairing(deps: PairingDeps): Pairing {
         { device, client, role: ask.role, scopes: scopes ?? [], signedToken },
         { nonce: ask.nonce, nowMs: clock.now() },
       );
-      return proof.kind === "refused" ? refusal(proofRefused(proof)) : authenticateDevice(deps, { ...ask, access }, proof);
+      if (proof.kind === "refused") return refusal(proofRefused(proof));
+      const verdict = await authenticateDevice(deps, { ...ask, access }, proof);
+      if (verdict.kind === "admitted" && ask.role === "node") await deps.nodes?.declare(proof.deviceId, ask.connect);
+      return verdict;
     },
-    async approve(requestId, approver) {
-      const outcome = await store.approve(requestId, { id: approver.id, scopes: approver.scopes }, clock.now());
+    async approve(requestId, approver, minutes) {
+      const nowMs = clock.now();
+      const untilMs = minutes === undefined ? undefined : nowMs + minutes * 60_000;
+      const outcome = await store.approve(requestId, toActor(approver), nowMs, untilMs);
+      if (outcome.kind === "approved") {
+        resolved(deps, { requestId, deviceId: outcome.device.deviceId, decision: "approved", by: approver.id });
+        if (untilMs !== undefined) deps.bus.publish("device.pair.changed", {});
+        return outcome.device;
+      }
       if (outcome.kind === "unknown") throw unknownRequest(requestId);
       if (outcome.kind === "exceeds-approver") throw missingScope(outcome.scope);
-      resolved(deps, { requestId, deviceId: outcome.device.deviceId, decision: "approved", by: approver.id });
-      return outcome.device;
+      if (outcome.kind === "role-for-a-time") throw roleForATime(outcome.role);
+      throw actionDenied("device pairing approval denied");
     },
     async reject(requestId, rejecter) {
-      const outcome = await store.reject(requestId, { id: rejecter.id }, clock.now());
+      const outcome = await store.reject(requestId, toActor(rejecter), clock.now());
       if (outcome.kind === "unknown") throw unknownRequest(requestId);
+      if (outcome.kind === "denied") throw actionDenied("device pairing rejection denied");
       resolved(deps, { requestId, deviceId: outcome.deviceId, decision: "rejected", by: rejecter.id });
       return { deviceId: outcome.deviceId };
     },
-    list: () => store.list(clock.now()),
+    async list(viewer) {
+      const { pending, paired } = await store.list(clock.now());
+      const { ownDeviceOnly, deviceId } = toActor(viewer);
+      const isSeen = (row: { readonly deviceId: string }): boolean => !ownDeviceOnly || row.deviceId === deviceId;
+      return { pending: pending.filter(isSeen), paired: paired.filter(isSeen) };
+    },
   };
 }
 
@@ -119,7 +149,13 @@ async function authenticateDeviceless(deps: PairingDeps, ask: AdmissionAsk, acce
   if (decision.kind !== "admit") return refusal(refused("DEVICE_IDENTITY_REQUIRED"));
   return {
     kind: "admitted",
-    admission: { principal: secretPrincipal(decision.scopes), method: decision.method, role: ask.role, grant: undefined },
+    admission: {
+      principal: secretPrincipal(decision.scopes),
+      method: decision.method,
+      role: ask.role,
+      grant: undefined,
+      endsAtMs: undefined,
+    },
   };
 }
 
@@ -140,7 +176,7 @@ async function authenticateDevice(deps: PairingDeps, ask: DeviceAsk, device: Pro
     const decision = judge(deps, ask, device, state, { ...matches, secret: settled.secret, mayBeSilent });
     if (decision.kind === "refuse") return refusal(refuse(deps, decision.code, device));
     if (decision.kind === "admit" && state.kind === "paired") {
-      background(deps.log, "mark device seen", deps.store.markSeen(device.deviceId, deps.clock.now()));
+      markSeen(deps, state.device);
       return admit(deps, ask, state.device, decision);
     }
     if (decision.kind === "approve-silently") {
@@ -155,6 +191,13 @@ async function authenticateDevice(deps: PairingDeps, ask: DeviceAsk, device: Pro
     }
   }
   return refusal(new ProtocolError("STORE_UNAVAILABLE", "the device's record keeps changing", { remedy: "Connect again." }));
+}
+
+/** To the minute: a write for every connect would make each wait for the disk. */
+function markSeen(deps: PairingDeps, { deviceId, lastSeenAtMs }: DeviceRecord): void {
+  const nowMs = deps.clock.now();
+  if (lastSeenAtMs !== undefined && Math.abs(nowMs - lastSeenAtMs) < seenEveryMs) return;
+  background(deps.log, "mark device seen", deps.store.markSeen(deviceId, nowMs));
 }
 
 interface ProvedDevice {
@@ -194,7 +237,7 @@ function judge(
   { secret, token, mayBeSilent }: Matches & { readonly mayBeSilent: boolean },
 ): Decision {
   const { auth, client } = ask.connect;
-  const ceiling = findGrant(state, ask.role)?.scopes;
+  const grant = findGrant(state, ask.role);
   return decide({
     subject: "device",
     ask: toAsk(ask),
@@ -203,14 +246,14 @@ function judge(
     secret,
     token,
     offersDeviceToken: Boolean(auth?.deviceToken),
-    standing: toStanding(state, { device, client, ceiling, nowMs: deps.clock.now() }),
+    standing: toStanding(state, { device, client, grant, nowMs: deps.clock.now() }),
     autoApproveLocal: mayBeSilent,
   });
 }
 
 function findGrant(state: DeviceState, role: string): Grant | undefined {
   if (state.kind !== "paired") return undefined;
-  return state.device.grants.find((candidate) => candidate.role === role && candidate.revokedAtMs === undefined);
+  return liveGrant(state.device, role);
 }
 
 /** The id is the hash of the key: another key under it can only be a damaged row. */
@@ -220,19 +263,15 @@ function isCorrupt(state: DeviceState, device: ProvedDevice): boolean {
 
 function toStanding(
   state: DeviceState,
-  {
-    device,
-    client,
-    ceiling,
-    nowMs,
-  }: { device: ProvedDevice; client: ConnectParams["client"]; ceiling: readonly string[] | undefined; nowMs: number },
+  { device, client, grant, nowMs }: { device: ProvedDevice; client: ConnectParams["client"]; grant: Grant | undefined; nowMs: number },
 ): Standing {
   if (state.kind === "corrupt" || isCorrupt(state, device)) return { kind: "corrupt" };
   if (state.kind === "unknown")
     return { kind: "unknown", refused: state.refused, hasPending: state.pending !== undefined && state.pending.expiresAtMs > nowMs };
   return {
     kind: "paired",
-    ceiling,
+    ceiling: grant && ceilingOf(grant, nowMs),
+    tokenScopes: grant === undefined ? [] : tokenCeilingOf(grant, nowMs),
     metadataChanged: isMetadataChanged(state.device, { platform: client.platform, deviceFamily: client.deviceFamily }),
   };
 }
@@ -254,19 +293,26 @@ async function requestPairing(
   state: DeviceState,
   { reason, secret }: { readonly reason: PairingReason; readonly secret: Match },
 ): Promise<AdmissionVerdict | undefined> {
-  const outcome = await deps.store.requestPairing(toPairingAsk(ask, device, state, reason), deps.clock.now());
+  const words = await wordsOf(ask, device);
+  const sawRequestId = state.kind === "corrupt" ? undefined : state.pending?.requestId;
+  const asked = { ...toPairingAsk(ask, device, state, reason), words };
+  const outcome = await deps.store.requestPairing(asked, deps.clock.now(), sawRequestId);
+  if (outcome.kind === "covered") return undefined;
   const current = await deps.store.find(device.deviceId, device.publicKey);
   const isApproved =
     judge(deps, ask, device, current, { ...match(deps, ask, device, current), secret, mayBeSilent: false }).kind === "admit";
   if (isApproved) return undefined;
   const grants = state.kind === "paired" ? state.device.grants : [];
+  if (outcome.kind === "rejected")
+    return refusal(pairingRejected({ reason, request: undefined, deviceId: device.deviceId, ask: toAsk(ask), grants }));
   const request = outcome.kind === "pending" ? outcome.request : undefined;
-  if (outcome.kind === "pending" && outcome.created) announce(deps, outcome.request, outcome.superseded, grants);
+  if (outcome.kind === "pending" && outcome.created) announceRequest(deps, outcome.request, outcome.superseded, grants);
   return refusal(pairingRequired({ reason, request, deviceId: device.deviceId, ask: toAsk(ask), grants }));
 }
 
-function announce(
-  deps: PairingDeps,
+/** The one log line and the events of a new request. `superseded`: the request it replaces. */
+export function announceRequest(
+  deps: Pick<PairingDeps, "log" | "bus" | "clock">,
   request: PairingRecord,
   superseded: string | undefined,
   grants: readonly { readonly role: string; readonly scopes: readonly string[] }[],
@@ -288,18 +334,22 @@ function refuse(deps: PairingDeps, code: Extract<Decision, { kind: "refuse" }>["
   return refused(code, device);
 }
 
-function admit(
-  deps: PairingDeps,
+/** The admission of a paired device that asks for no more than it is approved for. */
+export function admit(
+  deps: Pick<PairingDeps, "credentials" | "clock">,
   ask: AdmissionAsk,
   record: DeviceRecord,
-  decision: Pick<Extract<Decision, { kind: "admit" }>, "method" | "scopes">,
+  decision: { readonly method: Admission["method"]; readonly scopes: readonly string[] },
 ): AdmissionVerdict {
   const { deviceId } = record;
-  const grant = record.grants.find((candidate) => candidate.role === ask.role && candidate.revokedAtMs === undefined);
+  const nowMs = deps.clock.now();
+  const grant = liveGrant(record, ask.role);
+  const leftMs = grant && timeLeftMs(grant, decision.scopes, nowMs);
+  const viaDeviceToken = decision.method === "device-token";
   return {
     kind: "admitted",
     admission: {
-      principal: devicePrincipal({ deviceId, role: ask.role, scopes: decision.scopes }),
+      principal: devicePrincipal({ deviceId, role: ask.role, scopes: decision.scopes, viaDeviceToken }),
       method: decision.method,
       role: ask.role,
       grant:
@@ -308,9 +358,10 @@ function admit(
           ? undefined
           : {
               token: deps.credentials.deviceToken({ deviceId, role: grant.role, generation: grant.generation }),
-              scopes: grant.scopes,
+              scopes: tokenCeilingOf(grant, nowMs),
               issuedAtMs: grant.rotatedAtMs ?? grant.createdAtMs,
             },
+      endsAtMs: leftMs === undefined ? undefined : nowMs + leftMs,
     },
   };
 }
@@ -337,6 +388,13 @@ function toPairingAsk(ask: AdmissionAsk, device: ProvedDevice, state: DeviceStat
   };
 }
 
+/** What this device shows too, when its connect came here as it left. */
+async function wordsOf({ connect, nonce, gatewayKey }: AdmissionAsk, { publicKey }: ProvedDevice): Promise<string | undefined> {
+  const signature = connect.device?.signature;
+  if (gatewayKey === undefined || signature === undefined) return undefined;
+  return authenticationWords({ gatewayKey, deviceKey: publicKey, nonce, signature });
+}
+
 /** Clients that keep a person's session: without a device they are refused more clearly. Their id narrows and never grants. */
 function isPersonalUi({ client }: ConnectParams): boolean {
   return client.id === "openclaw-control-ui" || client.id === "openclaw-tui";
@@ -349,20 +407,6 @@ function resolved(
   const { requestId, deviceId, decision } = facts;
   deps.log.info(facts, "pairing request decided");
   deps.bus.publish("device.pair.resolved", { requestId, deviceId, decision, ts: deps.clock.now() });
-}
-
-function unknownRequest(requestId: string): ProtocolError {
-  return new ProtocolError("UNKNOWN_REQUEST", "unknown requestId", {
-    details: { requestId },
-    remedy: "List what waits with: ./portreeve devices list",
-  });
-}
-
-function missingScope(scope: string): ProtocolError {
-  return new ProtocolError("MISSING_SCOPE", `missing scope: ${scope}`, {
-    details: { missingScope: scope, requiredScopes: [scope] },
-    remedy: "Approve with a device or the local secret that holds this scope itself.",
-  });
 }
 
 function refusal(error: ProtocolError): AdmissionVerdict {

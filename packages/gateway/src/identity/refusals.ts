@@ -45,6 +45,15 @@ export function pairingRequired({ reason, request, deviceId, ask, grants }: Pair
   });
 }
 
+/** Somebody rejected the request while the device was being judged: nothing new waits. */
+export function pairingRejected(refusal: PairingRefusal): ProtocolError {
+  const { message, details } = pairingRequired(refusal);
+  return new ProtocolError("PAIRING_REQUIRED", message, {
+    details,
+    remedy: "The request was rejected. Ask whoever runs the gateway, then connect again to make a new request.",
+  });
+}
+
 interface Wording {
   readonly message: string;
   readonly details: Readonly<Record<string, unknown>>;
@@ -139,6 +148,15 @@ export function rateLimited(retryAfterMs: number): ProtocolError {
     details: { authReason: "rate_limited", canRetryWithDeviceToken: false, recommendedNextStep: "wait_then_retry" },
     retryAfterMs,
     remedy: `Wait ${Math.ceil(retryAfterMs / 1_000)} seconds, then connect with the right credential. The gateway's own machine is never locked out.`,
+  });
+}
+
+/** A setup code that does not let this device in; why is not told. */
+export function setupCodeRefused(): ProtocolError {
+  const message = "unauthorized: setup code invalid, expired, revoked, or already used (scan a fresh setup code)";
+  return new ProtocolError("AUTH_BOOTSTRAP_TOKEN_INVALID", message, {
+    details: { authReason: "bootstrap_token_invalid", canRetryWithDeviceToken: false, recommendedNextStep: "review_auth_configuration" },
+    remedy: "A code pairs one device once, for what it says. On the gateway's machine make a new one: ./portreeve devices invite",
   });
 }
 

@@ -63,9 +63,9 @@ export async function openStateKeys(stateDir: string, options: StateKeysOptions)
       ? [new Secret(fromEnvironment), "environment" as const]
       : [new Secret(await openKey(secretFileIn(stateDir), makeRandomText)), "file" as const];
 
-  const gatewayKey = toGatewayKey(pem, pemFile);
+  const gatewayKey = parseGatewayKey(pem, pemFile);
   const gatewayId = createHash("sha256").update(Buffer.from(gatewayKey.publicKey, "base64url")).digest("hex");
-  return { secret, secretSource, gatewayKey, gatewayId, tokenKey: toTokenKey(tokenKey, tokenKeyFile), tightened };
+  return { secret, secretSource, gatewayKey, gatewayId, tokenKey: parseTokenKey(tokenKey, tokenKeyFile), tightened };
 }
 
 async function prepareFolder(stateDir: string, tightened: string[]): Promise<void> {
@@ -169,7 +169,8 @@ function unreadable(path: string, error: unknown): StateKeyError {
   );
 }
 
-function toGatewayKey(pem: string, path: string): GatewayKey {
+/** @throws StateKeyError when `pem`, the text of `path`, is no Ed25519 private key. */
+export function parseGatewayKey(pem: string, path: string): GatewayKey {
   const key = parsePrivateKey(pem);
   const publicKey = key?.asymmetricKeyType === "ed25519" ? key.export({ format: "jwk" }).x : undefined;
   if (key === undefined || publicKey === undefined) {
@@ -189,7 +190,8 @@ function parsePrivateKey(pem: string): KeyObject | undefined {
   }
 }
 
-function toTokenKey(text: string, path: string): KeyObject {
+/** @throws StateKeyError when `text`, the text of `path`, does not hold 32 bytes. */
+export function parseTokenKey(text: string, path: string): KeyObject {
   const bytes = Buffer.from(text, "base64url");
   if (bytes.length !== 32)
     throw new StateKeyError(

@@ -1,8 +1,9 @@
 /**
  * Who acts, and with what. The only module that can make a Principal: every other one receives it.
- * Authority only ever shrinks on the way: `attenuate` is the one function that derives one from another.
+ * Authority only ever shrinks on the way: the lattice's `attenuate` is the one function that derives one from another.
  */
-import { covers, meet, normaliseScopes, type MethodDefinition } from "@portreeve/protocol";
+import { covers, normaliseScopes, type CallerRole, type MethodDefinition } from "@portreeve/protocol";
+import { attenuate, nothing, unlimited, type Authority } from "./lattice.ts";
 
 declare const brand: unique symbol;
 type Branded<T> = T & { readonly [brand]: true };
@@ -14,6 +15,8 @@ export type DevicePrincipal = Branded<{
   readonly deviceId: string;
   readonly role: "operator" | "node";
   readonly scopes: readonly string[];
+  /** Its own token let it in, not the gateway's secret: without admin it manages no device but itself. */
+  readonly viaDeviceToken: boolean;
 }>;
 /** Whoever holds the shared secret, without a device. */
 export type SecretPrincipal = Branded<{ readonly kind: "secret"; readonly id: string; readonly scopes: readonly string[] }>;
@@ -47,13 +50,19 @@ export interface RunAuthority {
 /** The least a run needs: its tools call methods of this scope and below, and no more, whoever started it. */
 export const runScopes: readonly string[] = ["operator.write"];
 
-export function devicePrincipal(device: { deviceId: string; role: "operator" | "node"; scopes: readonly string[] }): DevicePrincipal {
+export function devicePrincipal(device: {
+  deviceId: string;
+  role: "operator" | "node";
+  scopes: readonly string[];
+  viaDeviceToken?: boolean;
+}): DevicePrincipal {
   return seal({
     kind: "device",
     id: `device:${device.deviceId}`,
     deviceId: device.deviceId,
     role: device.role,
     scopes: normaliseScopes(device.scopes),
+    viaDeviceToken: device.viaDeviceToken ?? true,
   });
 }
 
@@ -81,25 +90,34 @@ export function lifecyclePrincipal(sessionKey: string): LifecyclePrincipal {
   return seal({ kind: "lifecycle", id: `lifecycle:${sessionKey}`, sessionKey, methods: ["sessions.delete"], scopes: [] });
 }
 
-/** What `parent` can hand on of `ask`. An empty ask is an empty grant, never the parent's. */
-export function attenuate(parent: Principal, ask: readonly string[]): readonly string[] {
-  return meet(parent.scopes, ask);
+/** All that a principal may do or hand on. */
+export function authorityOf(principal: Principal): Authority {
+  if (principal.kind === "lifecycle") return nothing;
+  const { scopes } = principal;
+  if (principal.kind === "run") return { ...unlimited, scopes, roles: ["run"], owner: principal.owner, depth: principal.depth };
+  if (roleOf(principal) === "node") return { ...unlimited, scopes, roles: ["node"], owner: false, depth: 0 };
+  return { ...unlimited, scopes, roles: ["operator", "run"], owner: covers(scopes, "operator.admin"), depth: 0 };
 }
 
 /** The authority of a run that `starter` starts: at most `runScopes`, and owner only for a person with admin. */
 export function authorityToStart(starter: Principal): RunAuthority {
-  const isPerson = starter.kind === "device" || starter.kind === "secret";
-  return { scopes: attenuate(starter, runScopes), owner: isPerson && covers(starter.scopes, "operator.admin"), depth: 0 };
+  // A run of the owner's acts for them, but is no person: what it starts was not started by one directly.
+  return toRun(attenuate(authorityOf(starter), { ...launch, owner: starter.kind !== "run", depth: depthOf(starter) }));
 }
 
-/** The authority of a child of `parent`, one level below `parentDepth`: the launch is least privilege, whatever the parent holds. */
-export function authorityOfChild(parent: Principal, parentDepth: number): RunAuthority {
-  return { scopes: attenuate(parent, runScopes), owner: false, depth: parentDepth + 1 };
+/** The authority of a child of `parent`, one level below: the launch is least privilege, whatever the parent holds. */
+export function authorityOfChild(parent: Principal): RunAuthority {
+  return toRun(attenuate(authorityOf(parent), { ...launch, depth: depthOf(parent) + 1 }));
+}
+
+/** The scopes of `ask` that `principal` can hand on: to a device, an invitation, one call of its own. */
+export function attenuateScopes(principal: Principal, ask: readonly string[]): readonly string[] {
+  return attenuate(authorityOf(principal), { scopes: ask }).scopes;
 }
 
 /** The same principal, narrowed to exactly `scopes` for one call. */
 export function narrowed<P extends Principal>(principal: P, scopes: readonly string[]): P {
-  return principal.kind === "lifecycle" ? principal : { ...principal, scopes: attenuate(principal, scopes) };
+  return principal.kind === "lifecycle" ? principal : { ...principal, scopes: attenuateScopes(principal, scopes) };
 }
 
 export type Permission =
@@ -129,9 +147,21 @@ export function treeOf(principal: Principal): string | undefined {
   return principal.kind === "run" ? principal.rootSessionKey : undefined;
 }
 
-function roleOf(principal: DevicePrincipal | SecretPrincipal | RunPrincipal): "operator" | "node" | "run" {
+function roleOf(principal: DevicePrincipal | SecretPrincipal | RunPrincipal): CallerRole {
   if (principal.kind === "run") return "run";
   return principal.kind === "device" ? principal.role : "operator";
+}
+
+/** What a launch asks for, whoever it is for. */
+const launch = { ...unlimited, scopes: runScopes, roles: ["run"] } as const satisfies Partial<Authority>;
+
+/** Whoever may not act as a run, as a node may not, starts one that holds nothing. */
+function toRun({ scopes, roles, owner, depth }: Authority): RunAuthority {
+  return { scopes: roles.includes("run") ? scopes : [], owner, depth: depth === "none" ? 0 : depth };
+}
+
+function depthOf(principal: Principal): number {
+  return principal.kind === "run" ? principal.depth : 0;
 }
 
 function hasKey(params: unknown, key: string): boolean {

@@ -6,13 +6,16 @@ import { Kysely } from "kysely";
 import type { Ids } from "../kit/ids.ts";
 import type { Store } from "./store.ts";
 import { createAttemptStore } from "./sql/attempts.ts";
-import { createAuditStore } from "./sql/audit.ts";
+import { createAuditStore } from "./sql/audit-reads.ts";
 import { createDeviceStore } from "./sql/devices.ts";
 import { createDialect, openDatabase } from "./sql/dialect.ts";
 import { migrate } from "./sql/migrate.ts";
+import { createRefusalStore } from "./sql/refusals.ts";
+import { createNodeStore } from "./sql/nodes.ts";
 import { createRunStore } from "./sql/runs.ts";
 import type { Database } from "./sql/schema.ts";
 import { createSessionStore } from "./sql/sessions.ts";
+import { createSetupCodeStore } from "./sql/setup-codes.ts";
 import { toStoreError, WriteQueue } from "./sql/write-queue.ts";
 
 /** The state folder cannot be used; the message says why and what to do. */
@@ -50,7 +53,10 @@ export async function openStoreFile(file: string, ids: Ids, onClose: () => void 
   return {
     devices: createDeviceStore(db, queue),
     attempts: createAttemptStore(db, queue),
+    setupCodes: createSetupCodeStore(db, queue),
+    nodes: createNodeStore(db, queue),
     audit: createAuditStore(db),
+    refusals: createRefusalStore(db, queue),
     sessions: createSessionStore(db, queue, ids),
     runs: createRunStore(db, queue, ids),
     async [Symbol.asyncDispose]() {

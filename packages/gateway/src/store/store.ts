@@ -6,12 +6,19 @@
 import type { Message, RunStatus, Usage } from "@portreeve/protocol";
 import type { RunAuthority } from "../principal/principal.ts";
 import type { AttemptStore } from "./attempt-store.ts";
+import type { AuditStore, RefusalStore } from "./audit-store.ts";
+import type { SetupCodeStore } from "./setup-codes.ts";
+import type { Actor, ApprovalOutcome, DeviceManagement, Elevation } from "./device-management.ts";
+import type { NodeStore } from "./nodes.ts";
 import type { Completion, JournalEntry, Outcome } from "./journal.ts";
 
 export interface Store extends AsyncDisposable {
   readonly devices: DeviceStore;
   readonly attempts: AttemptStore;
+  readonly setupCodes: SetupCodeStore;
+  readonly nodes: NodeStore;
   readonly audit: AuditStore;
+  readonly refusals: RefusalStore;
   readonly sessions: SessionStore;
   readonly runs: RunStore;
 }
@@ -34,7 +41,11 @@ export interface DeviceFacts {
 /** What an approved device may do in one role. The token is derived from `generation`, never stored. */
 export interface Grant {
   readonly role: string;
+  /** Approved for good. */
   readonly scopes: readonly string[];
+  /** What of them the current token covers. */
+  readonly tokenScopes: readonly string[];
+  readonly elevation: Elevation | undefined;
   readonly generation: number;
   readonly createdAtMs: number;
   readonly rotatedAtMs: number | undefined;
@@ -42,7 +53,9 @@ export interface Grant {
 }
 
 export interface DeviceRecord extends DeviceFacts {
-  readonly approvedVia: "silent" | "owner";
+  /** What an operator named it. */
+  readonly label: string | undefined;
+  readonly approvedVia: "silent" | "owner" | "bootstrap";
   readonly createdAtMs: number;
   readonly approvedAtMs: number;
   readonly lastSeenAtMs: number | undefined;
@@ -67,6 +80,8 @@ export interface PairingAsk extends DeviceFacts {
   readonly scopes: readonly string[];
   readonly reason: PairingReason;
   readonly isRepair: boolean;
+  /** What both sides show; undefined for a request from before there were any. */
+  readonly words?: string | undefined;
 }
 
 export interface PairingRecord extends PairingAsk {
@@ -78,12 +93,7 @@ export interface PairingRecord extends PairingAsk {
   readonly expiresAtMs: number;
 }
 
-export type ApprovalOutcome =
-  | { readonly kind: "approved"; readonly device: DeviceRecord }
-  | { readonly kind: "unknown" }
-  | { readonly kind: "exceeds-approver"; readonly scope: string };
-
-export interface DeviceStore {
+export interface DeviceStore extends DeviceManagement {
   /** `publicKey`: the key that asks, so that a refusal of it is known. Never throws for a row it cannot read: that is `corrupt`. */
   find(deviceId: string, publicKey?: string): Promise<DeviceState>;
   list(nowMs: number): Promise<{ readonly pending: readonly PairingRecord[]; readonly paired: readonly DeviceRecord[] }>;
@@ -97,50 +107,30 @@ export interface DeviceStore {
   ): Promise<{ readonly kind: "approved"; readonly device: DeviceRecord } | { readonly kind: "not-new" }>;
   /**
    * Records one pending request a device: the same or a narrower ask keeps the id, a wider one replaces it with the union.
-   * `dropped` means that the bound on pending requests is reached (16 a peer, 256 in all; the oldest are kept).
+   * `dropped` means that the bound on pending requests is reached (16 a peer, 256 in all; the oldest are kept), `covered` that
+   * an approval came first, `rejected` that the request `sawRequestId` was rejected since it was seen: nothing new is recorded.
    */
   requestPairing(
     ask: PairingAsk,
     nowMs: number,
+    sawRequestId?: string,
   ): Promise<
     | { readonly kind: "pending"; readonly request: PairingRecord; readonly created: boolean; readonly superseded: string | undefined }
-    | { readonly kind: "dropped" }
+    | { readonly kind: "dropped" | "covered" | "rejected" }
   >;
-  /** Approves with the authority of `approver`: every requested scope must be covered, checked in the same transaction. */
-  approve(
-    requestId: string,
-    approver: { readonly id: string; readonly scopes: readonly string[] },
-    nowMs: number,
-  ): Promise<ApprovalOutcome>;
+  /**
+   * Approves with the authority that `approver` has at this moment: every requested scope must be covered by what it holds
+   * for good, or, with `untilMs`, for at least as long.
+   */
+  approve(requestId: string, approver: Actor, nowMs: number, untilMs?: number): Promise<ApprovalOutcome>;
   /** Rejects and remembers the key. */
   reject(
     requestId: string,
-    rejecter: { readonly id: string },
+    rejecter: Actor,
     nowMs: number,
-  ): Promise<{ readonly kind: "rejected"; readonly deviceId: string } | { readonly kind: "unknown" }>;
+  ): Promise<{ readonly kind: "rejected"; readonly deviceId: string } | { readonly kind: "unknown" } | { readonly kind: "denied" }>;
   markSeen(deviceId: string, nowMs: number): Promise<void>;
   counts(nowMs: number): Promise<{ readonly requestsCreated: number; readonly pending: number }>;
-}
-
-// ---- audit
-
-export interface AuditRow {
-  readonly seq: number;
-  readonly atMs: number;
-  readonly kind: string;
-  /** The principal that caused it. */
-  readonly actor: string;
-  /** What it was done to: a device id, a run id. */
-  readonly subject: string;
-  readonly facts: Readonly<Record<string, unknown>>;
-  readonly hash: string;
-}
-
-export interface AuditStore {
-  /** Newest last. Grants are appended by the store methods that make them, in the same transaction. */
-  list(limit: number): Promise<readonly AuditRow[]>;
-  /** The first row whose hash does not follow from the one before, or undefined when the chain holds. */
-  findBreak(): Promise<number | undefined>;
 }
 
 // ---- sessions

@@ -44,7 +44,6 @@ async function decideChild(deps: SpawnDeps, principal: Principal, params: SpawnP
   const problem = deps.problemWithModel(params.model ?? inherited);
   if (problem !== undefined) throw new ProtocolError("MODEL_UNUSABLE", problem, { details: { model: params.model ?? inherited } });
 
-  const depth = principal.kind === "run" ? principal.depth : 0;
   const seconds = params.runTimeoutSeconds ?? deps.limits.runTimeoutSeconds;
   const { idempotencyKey, ...rest } = params;
   return {
@@ -56,7 +55,7 @@ async function decideChild(deps: SpawnDeps, principal: Principal, params: SpawnP
     label: params.label,
     model: params.model,
     defaultModel: inherited,
-    scopes: authorityOfChild(principal, depth).scopes,
+    scopes: authorityOfChild(principal).scopes,
     spawnedBy: principal.id,
     timeoutMs: seconds === 0 ? undefined : seconds * 1_000,
     cleanup: params.cleanup ?? "keep",

@@ -33,6 +33,18 @@ export const v3Accepted: Partial<Record<MethodName, Projection>> = {
 export const v3Results: Partial<Record<MethodName, Projection>> = {
   "sessions.subscribe": ({ subscribed }: Result<"sessions.subscribe">) => ({ subscribed }),
   "sessions.list": ({ ts, path, count, defaults, sessions }: Result<"sessions.list">) => ({ ts, path, count, defaults, sessions }),
+  "node.pair.list": ({ pending, paired }: Result<"node.pair.list">) => ({
+    pending: pending.map(toNode),
+    paired: paired.map(toNode),
+  }),
+  "node.pair.approve": ({ requestId, node }: Result<"node.pair.approve">) => ({ requestId, node: toNode(node) }),
+  "device.token.rotate": ({ deviceId, role, token, scopes, rotatedAtMs }: Result<"device.token.rotate">) => ({
+    deviceId,
+    role,
+    ...(token === undefined ? {} : { token }),
+    scopes,
+    rotatedAtMs,
+  }),
   "chat.history": ({ sessionKey, sessionId, messages }: Result<"chat.history">) => ({ sessionKey, sessionId, messages }),
 };
 
@@ -41,6 +53,7 @@ export const v3Events: Partial<Record<EventName, Projection>> = {
   chat: toChat,
   agent: toAgent,
   "sessions.changed": toSessionsChanged,
+  "node.pair.requested": toNode,
 };
 
 function toHello(facts: HelloFacts): unknown {
@@ -91,7 +104,17 @@ function toV3Error(error: ProtocolError): ProtocolError {
       ...remedy,
     });
   }
+  if (error.code === "AUTH_BOOTSTRAP_TOKEN_INVALID") {
+    const message = "unauthorized: bootstrap token invalid or expired (scan a fresh setup code)";
+    return new ProtocolError(error.code, message, { details: error.details, ...remedy });
+  }
   return error;
+}
+
+/** Without what version 3's closed schemas do not have. */
+function toNode(node: object): unknown {
+  const added = ["clientId", "clientMode", "permissions", "requiredApproveScopes"];
+  return Object.fromEntries(Object.entries(node).filter(([name]) => !added.includes(name)));
 }
 
 /** Cumulative text alone; the keys of the closed version 3 schema. */

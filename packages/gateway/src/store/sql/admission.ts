@@ -21,6 +21,8 @@ export async function admitRun(tx: Kysely<Database>, ids: Ids, run: RunToAdmit, 
       { key: run.sessionKey, agentId: run.agentId, createdBy: run.startedBy, sessionId: ids.uuid(), label: run.label },
       nowMs,
     ));
+  // A run that starts another elsewhere in its tree does not climb.
+  const depth = Math.max(run.authority.depth, session.depth);
   const row = await insertRun(tx, ids, session, {
     wire_id: run.wireId,
     idempotency_key: run.wireId,
@@ -30,7 +32,7 @@ export async function admitRun(tx: Kysely<Database>, ids: Ids, run: RunToAdmit, 
     input: run.input,
     label: run.label ?? null,
     model: session.model ?? run.defaultModel,
-    authority: { ...run.authority, depth: session.depth, owner: run.authority.owner && session.depth === 0 },
+    authority: { ...run.authority, depth, owner: run.authority.owner && depth === 0 },
     started_by: run.startedBy,
     parent_run_id: null,
     parent_session_key: null,
@@ -52,7 +54,9 @@ export async function spawnChild(tx: Kysely<Database>, ids: Ids, child: ChildToS
     return known.params_hash === child.paramsHash ? { kind: "replayed", run: toRunRecord(known) } : { kind: "mismatch" };
 
   const found = await tx.selectFrom("sessions").selectAll().where("session_key", "=", child.parentSessionKey).executeTakeFirst();
-  const depth = (found?.depth ?? 0) + 1;
+  const parentRun = child.parentRunId === undefined ? undefined : await findRun(tx, child.parentRunId);
+  if (child.parentRunId !== undefined && parentRun?.status !== "running") return { kind: "parent-ended" };
+  const depth = Math.max(found?.depth ?? 0, parentRun?.depth ?? 0) + 1;
   const refusal = await findRefusal(tx, child, depth);
   if (refusal !== undefined) return refusal;
 
@@ -94,11 +98,7 @@ export async function spawnChild(tx: Kysely<Database>, ids: Ids, child: ChildToS
 
 /** Why the child may not be made, or undefined. Exact under any race: writes are one after the other. */
 async function findRefusal(tx: Kysely<Database>, child: ChildToSpawn, depth: number): Promise<SpawnOutcome | undefined> {
-  const { parentRunId, parentSessionKey, limits } = child;
-  if (parentRunId !== undefined) {
-    const parentRun = await tx.selectFrom("runs").select("status").where("run_id", "=", parentRunId).executeTakeFirst();
-    if (parentRun?.status !== "running") return { kind: "parent-ended" };
-  }
+  const { parentSessionKey, limits } = child;
   if (depth > limits.maxSpawnDepth) return { kind: "too-deep", depth: depth - 1 };
   const active = await tx
     .selectFrom("runs")
@@ -167,6 +167,10 @@ export function orphanedInbox(db: Kysely<Database>, sessionKey: string) {
     .where("inbox.session_key", "=", sessionKey)
     .where("inbox.consumed_at_ms", "is", null)
     .where((build) => build.or([build("parent.status", "is", null), build("parent.status", "not in", [...openStatuses, "cancelled"])]));
+}
+
+function findRun(tx: Kysely<Database>, runId: string): Promise<RunTableRow | undefined> {
+  return tx.selectFrom("runs").selectAll().where("run_id", "=", runId).executeTakeFirst();
 }
 
 function findByKey(tx: Kysely<Database>, startedBy: string, askedIn: string, key: string): Promise<RunTableRow | undefined> {

@@ -1,20 +1,25 @@
 /** Devices and pairing requests in SQL. */
 import { randomBytes } from "node:crypto";
-import { coversAll, limits, normaliseScopes } from "@portreeve/protocol";
+import { covers, coversAll, limits, normaliseScopes } from "@portreeve/protocol";
 import type { Kysely } from "kysely";
-import type {
-  ApprovalOutcome,
-  DeviceFacts,
-  DeviceRecord,
-  DeviceState,
-  DeviceStore,
-  Grant,
-  PairingAsk,
-  PairingRecord,
-  PairingReason,
-} from "../store.ts";
+import type { Actor, ApprovalOutcome } from "../device-management.ts";
+import { ceilingOf, liveGrant } from "../grants.ts";
+import type { DeviceFacts, DeviceRecord, DeviceStore, PairingAsk, PairingRecord } from "../store.ts";
 import { appendAudit } from "./audit.ts";
-import type { Database, DeviceRow, GrantRow, PairingRequestRow } from "./schema.ts";
+import { authorityOf, createDeviceManagement } from "./device-management.ts";
+import {
+  findState,
+  pendingRequests,
+  readDevice,
+  refuseKey,
+  resolve,
+  toDeviceColumns,
+  toElevationColumns,
+  toGrant,
+  toPairingRecord,
+  toRequestRow,
+} from "./device-rows.ts";
+import type { Database } from "./schema.ts";
 import type { WriteQueue } from "./write-queue.ts";
 
 const pendingPerPeer = 16;
@@ -24,6 +29,7 @@ const createdCounter = "pairing_requests_created";
 
 export function createDeviceStore(db: Kysely<Database>, queue: WriteQueue): DeviceStore {
   return {
+    ...createDeviceManagement(db, queue),
     find: (deviceId, publicKey) => findState(db, deviceId, publicKey),
 
     async list(nowMs) {
@@ -47,19 +53,17 @@ export function createDeviceStore(db: Kysely<Database>, queue: WriteQueue): Devi
         return { kind: "approved", device };
       }),
 
-    requestPairing: (ask, nowMs) => queue.write((tx) => requestPairing(tx, ask, nowMs)),
-    approve: (requestId, approver, nowMs) => queue.write((tx) => approve(tx, requestId, approver, nowMs)),
+    requestPairing: (ask, nowMs, sawRequestId) => queue.write((tx) => requestPairing(tx, { ...ask, sawRequestId }, nowMs)),
+    approve: (requestId, approver, nowMs, untilMs) => queue.write((tx) => approve(tx, { requestId, approver, untilMs }, nowMs)),
 
     reject: (requestId, rejecter, nowMs) =>
       queue.write(async (tx) => {
         const row = await pendingRequests(tx, nowMs).where("request_id", "=", requestId).executeTakeFirst();
         if (row === undefined) return { kind: "unknown" };
+        const authority = await authorityOf(tx, rejecter, nowMs);
+        if (authority === undefined || (rejecter.ownDeviceOnly && row.device_id !== rejecter.deviceId)) return { kind: "denied" };
         await resolve(tx, requestId, "rejected");
-        await tx
-          .insertInto("refused_keys")
-          .values({ public_key: row.public_key, refused_at_ms: nowMs })
-          .onConflict((conflict) => conflict.doNothing())
-          .execute();
+        await refuseKey(tx, row.public_key, nowMs);
         await appendAudit(
           tx,
           { kind: "device.rejected", actor: rejecter.id, subject: row.device_id, facts: { requestId, reason: row.reason } },
@@ -81,65 +85,23 @@ export function createDeviceStore(db: Kysely<Database>, queue: WriteQueue): Devi
   };
 }
 
-function pendingRequests(db: Kysely<Database>, nowMs: number) {
-  return db.selectFrom("pairing_requests").selectAll().where("state", "=", "pending").where("expires_at_ms", ">", nowMs);
-}
+type SeenAsk = PairingAsk & { readonly sawRequestId: string | undefined };
 
-/** `publicKey` names the key that is asking, which matters while no device row holds one. */
-async function findState(db: Kysely<Database>, deviceId: string, publicKey?: string): Promise<DeviceState> {
-  const row = await db.selectFrom("devices").selectAll().where("device_id", "=", deviceId).executeTakeFirst();
-  const asked = await db
-    .selectFrom("pairing_requests")
-    .selectAll()
-    .where("device_id", "=", deviceId)
-    .orderBy("created_at_ms", "desc")
-    .execute();
-  const pendingRow = asked.find((request) => request.state === "pending");
-  const pending = pendingRow === undefined ? undefined : toPairingRecord(pendingRow);
-  const keys = [publicKey, row?.public_key, ...asked.map((request) => request.public_key)].filter((key) => key !== undefined);
-  const refusals =
-    keys.length === 0 ? [] : await db.selectFrom("refused_keys").select("public_key").where("public_key", "in", keys).execute();
-  const refused = refusals.length > 0;
-  if (row === undefined) return { kind: "unknown", refused, pending };
-  const device = await readDevice(db, row);
-  return device === undefined ? { kind: "corrupt" } : { kind: "paired", device, refused, pending };
-}
-
-/** Undefined when the row or one of its grants cannot be read. */
-async function readDevice(db: Kysely<Database>, row: DeviceRow): Promise<DeviceRecord | undefined> {
-  const rows = await db.selectFrom("device_grants").selectAll().where("device_id", "=", row.device_id).orderBy("role").execute();
-  const grants = rows.map(toGrant);
-  if (!isReadable(row) || !grants.every((one) => one !== undefined)) return undefined;
-  return {
-    ...toFacts(row),
-    approvedVia: row.approved_via,
-    createdAtMs: row.created_at_ms,
-    approvedAtMs: row.approved_at_ms,
-    lastSeenAtMs: row.last_seen_at_ms ?? undefined,
-    grants,
-  };
-}
-
-function isReadable(row: DeviceRow): row is DeviceRow & { approved_via: "silent" | "owner" } {
-  return /^[A-Za-z0-9_-]{43}$/.test(row.public_key) && (row.approved_via === "silent" || row.approved_via === "owner");
-}
-
-async function requestPairing(tx: Kysely<Database>, ask: PairingAsk, nowMs: number): ReturnType<DeviceStore["requestPairing"]> {
+async function requestPairing(
+  tx: Kysely<Database>,
+  { sawRequestId, ...ask }: SeenAsk,
+  nowMs: number,
+): ReturnType<DeviceStore["requestPairing"]> {
+  if (await isCovered(tx, ask, nowMs)) return { kind: "covered" };
+  if (sawRequestId !== undefined && (await isRejected(tx, sawRequestId))) return { kind: "rejected" };
   const known = await pendingRequests(tx, nowMs).where("device_id", "=", ask.deviceId).executeTakeFirst();
   if (known !== undefined && known.public_key === ask.publicKey) {
     const record = toPairingRecord(known);
     if (record.roles.includes(ask.role) && coversAll(record.scopes, ask.scopes)) {
-      await tx
-        .updateTable("pairing_requests")
-        .set({ expires_at_ms: nowMs + limits.pairingRequestTtlMs })
-        .where("request_id", "=", known.request_id)
-        .execute();
-      return {
-        kind: "pending",
-        request: { ...record, expiresAtMs: nowMs + limits.pairingRequestTtlMs },
-        created: false,
-        superseded: undefined,
-      };
+      // The words belong to the newest connect: its nonce is the one the device shows.
+      const renewed = { expires_at_ms: nowMs + limits.pairingRequestTtlMs, words: ask.words ?? null };
+      await tx.updateTable("pairing_requests").set(renewed).where("request_id", "=", known.request_id).execute();
+      return { kind: "pending", request: toPairingRecord({ ...known, ...renewed }), created: false, superseded: undefined };
     }
   } else if (known === undefined && (await isFull(tx, ask.remoteIp, nowMs))) {
     return { kind: "dropped" };
@@ -162,6 +124,20 @@ async function requestPairing(tx: Kysely<Database>, ask: PairingAsk, nowMs: numb
   return { kind: "pending", request, created: true, superseded: known?.request_id };
 }
 
+/** Approved since the device was judged: there is nothing left to ask for. */
+async function isCovered(tx: Kysely<Database>, ask: PairingAsk, nowMs: number): Promise<boolean> {
+  const state = await findState(tx, ask.deviceId);
+  if (state.kind !== "paired" || state.device.publicKey !== ask.publicKey) return false;
+  if (state.device.platform !== ask.platform || state.device.deviceFamily !== ask.deviceFamily) return false;
+  const grant = liveGrant(state.device, ask.role);
+  return grant !== undefined && coversAll(ceilingOf(grant, nowMs), ask.scopes);
+}
+
+async function isRejected(tx: Kysely<Database>, requestId: string): Promise<boolean> {
+  const row = await tx.selectFrom("pairing_requests").select("state").where("request_id", "=", requestId).executeTakeFirst();
+  return row?.state === "rejected";
+}
+
 /** Decided and expired requests go after a day: whoever keeps asking must not fill the disk. */
 async function countRequest(tx: Kysely<Database>, nowMs: number): Promise<void> {
   await tx
@@ -180,158 +156,104 @@ async function isFull(tx: Kysely<Database>, remoteIp: string | undefined, nowMs:
   return pending.length >= pendingInAll || pending.filter((row) => (row.remote_ip ?? undefined) === remoteIp).length >= pendingPerPeer;
 }
 
-async function approve(
-  tx: Kysely<Database>,
-  requestId: string,
-  approver: { id: string; scopes: readonly string[] },
-  nowMs: number,
-): Promise<ApprovalOutcome> {
+interface Approval {
+  readonly requestId: string;
+  readonly approver: Actor;
+  /** Undefined: for good. */
+  readonly untilMs: number | undefined;
+}
+
+async function approve(tx: Kysely<Database>, { requestId, approver, untilMs }: Approval, nowMs: number): Promise<ApprovalOutcome> {
   const row = await tx.selectFrom("pairing_requests").selectAll().where("request_id", "=", requestId).executeTakeFirst();
+  const authority = await authorityOf(tx, approver, nowMs);
+  if (authority === undefined) return { kind: "denied" };
+  if (row !== undefined && approver.ownDeviceOnly && row.device_id !== approver.deviceId) return { kind: "denied" };
   const decided = row?.state === "approved" ? await findState(tx, row.device_id) : undefined;
   if (decided?.kind === "paired") return { kind: "approved", device: decided.device };
   if (row === undefined || row.state !== "pending" || row.expires_at_ms <= nowMs) return { kind: "unknown" };
 
   const request = toPairingRecord(row);
-  const needs = request.roles.some((role) => role !== "operator") ? [...request.scopes, "operator.admin"] : request.scopes;
-  const beyond = needs.find((scope) => !coversAll(approver.scopes, [scope]));
+  const role = request.roles.find((one) => one !== "operator");
+  if (role !== undefined && untilMs !== undefined) return { kind: "role-for-a-time", role };
+  const held = authority.heldUntil(untilMs);
+  const granted = [...request.scopes, ...(request.roles.includes("operator") ? await keptScopes(tx, request) : [])];
+  const needs = role === undefined ? granted : [...granted, "operator.admin"];
+  const beyond = needs.find((scope) => !coversAll(held, [scope]));
   if (beyond !== undefined) return { kind: "exceeds-approver", scope: beyond };
 
-  const device = await grant(tx, { ...request, approvedVia: "owner" }, nowMs);
+  const device = await grant(tx, { ...request, approvedVia: "owner", untilMs }, nowMs);
   await resolve(tx, requestId, "approved");
   await tx.deleteFrom("refused_keys").where("public_key", "=", request.publicKey).execute();
-  await appendAudit(
-    tx,
-    {
-      kind: "device.approved",
-      actor: approver.id,
-      subject: request.deviceId,
-      facts: { requestId, roles: request.roles, scopes: request.scopes, reason: request.reason },
-    },
-    nowMs,
-  );
+  const { roles, scopes, reason } = request;
+  const facts = { requestId, roles, scopes, reason, ...(untilMs === undefined ? {} : { untilMs }) };
+  await appendAudit(tx, { kind: "device.approved", actor: approver.id, subject: request.deviceId, facts }, nowMs);
   return { kind: "approved", device };
 }
 
+/** What an approval hands back of before: the operator scopes that the same key holds. */
+async function keptScopes(tx: Kysely<Database>, { deviceId, publicKey }: PairingRecord): Promise<readonly string[]> {
+  const state = await findState(tx, deviceId);
+  if (state.kind !== "paired" || state.device.publicKey !== publicKey) return [];
+  return liveGrant(state.device, "operator")?.scopes ?? [];
+}
+
+type GrantAsk = DeviceFacts & {
+  readonly roles: readonly string[];
+  readonly scopes: readonly string[];
+  readonly approvedVia: DeviceRecord["approvedVia"];
+  /** When the scopes beyond those held before end; absent: never. */
+  readonly untilMs?: number | undefined;
+};
+
 /** Writes the device and one grant a role. Scopes are united with what the same key had; the token's generation rises. */
-async function grant(
-  tx: Kysely<Database>,
-  ask: DeviceFacts & { roles: readonly string[]; scopes: readonly string[]; approvedVia: "silent" | "owner" },
-  nowMs: number,
-): Promise<DeviceRecord> {
+export async function grant(tx: Kysely<Database>, ask: GrantAsk, nowMs: number): Promise<DeviceRecord> {
   const before = await tx.selectFrom("devices").selectAll().where("device_id", "=", ask.deviceId).executeTakeFirst();
-  const isSameKey = before?.public_key === ask.publicKey;
   const facts = toDeviceColumns(ask);
   const times = { created_at_ms: before?.created_at_ms ?? nowMs, approved_at_ms: nowMs, approved_via: ask.approvedVia };
   await tx
     .insertInto("devices")
-    .values({ ...facts, ...times, last_seen_at_ms: null })
+    .values({ ...facts, ...times, last_seen_at_ms: null, operator_label: null })
     .onConflict((conflict) => conflict.column("device_id").doUpdateSet({ ...facts, ...times }))
     .execute();
-  for (const role of ask.roles) {
-    const held = await tx
-      .selectFrom("device_grants")
-      .selectAll()
-      .where("device_id", "=", ask.deviceId)
-      .where("role", "=", role)
-      .executeTakeFirst();
-    const kept = isSameKey && held !== undefined && held.revoked_at_ms === null ? (toGrant(held)?.scopes ?? []) : [];
-    const row = {
-      scopes: JSON.stringify(role === "operator" ? normaliseScopes([...kept, ...ask.scopes]) : []),
-      generation: (held?.generation ?? 0) + 1,
-      created_at_ms: held?.created_at_ms ?? nowMs,
-      rotated_at_ms: held === undefined ? null : nowMs,
-      revoked_at_ms: null,
-    };
-    await tx
-      .insertInto("device_grants")
-      .values({ device_id: ask.deviceId, role, ...row })
-      .onConflict((conflict) => conflict.columns(["device_id", "role"]).doUpdateSet(row))
-      .execute();
-  }
+  for (const role of ask.roles) await grantRole(tx, { ...ask, role, isSameKey: before?.public_key === ask.publicKey }, nowMs);
   const state = await findState(tx, ask.deviceId);
   if (state.kind !== "paired") throw new Error(`device ${ask.deviceId} cannot be read back after its approval`);
   return state.device;
 }
 
-async function resolve(tx: Kysely<Database>, requestId: string, state: PairingRequestRow["state"]): Promise<void> {
-  await tx.updateTable("pairing_requests").set({ state }).where("request_id", "=", requestId).execute();
-}
-
-function toDeviceColumns(facts: DeviceFacts) {
-  return {
-    device_id: facts.deviceId,
-    public_key: facts.publicKey,
-    display_name: facts.displayName ?? null,
-    platform: facts.platform ?? null,
-    device_family: facts.deviceFamily ?? null,
-    client_id: facts.clientId,
-    client_mode: facts.clientMode,
-    remote_ip: facts.remoteIp ?? null,
+async function grantRole(
+  tx: Kysely<Database>,
+  { deviceId, role, scopes, untilMs, isSameKey }: GrantAsk & { readonly role: string; readonly isSameKey: boolean },
+  nowMs: number,
+): Promise<void> {
+  const stored = await tx
+    .selectFrom("device_grants")
+    .selectAll()
+    .where("device_id", "=", deviceId)
+    .where("role", "=", role)
+    .executeTakeFirst();
+  const past = await tx
+    .selectFrom("past_generations")
+    .select("generation")
+    .where("device_id", "=", deviceId)
+    .where("role", "=", role)
+    .executeTakeFirst();
+  const kept = isSameKey && stored !== undefined && stored.revoked_at_ms === null ? toGrant(stored) : undefined;
+  const asked = role === "operator" ? scopes : [];
+  const row = {
+    scopes: JSON.stringify(normaliseScopes([...(kept?.scopes ?? []), ...(untilMs === undefined ? asked : [])])),
+    generation: (stored?.generation ?? past?.generation ?? 0) + 1,
+    created_at_ms: stored?.created_at_ms ?? nowMs,
+    rotated_at_ms: stored === undefined ? null : nowMs,
+    revoked_at_ms: null,
+    token_scopes: null,
+    ...(untilMs === undefined
+      ? toElevationColumns(kept?.elevation)
+      : toElevationColumns({ scopes: asked.filter((scope) => !covers(kept?.scopes ?? [], scope)), untilMs, seenMs: nowMs })),
   };
-}
-
-function toFacts(row: Omit<DeviceRow, "approved_via" | "created_at_ms" | "approved_at_ms" | "last_seen_at_ms">): DeviceFacts {
-  return {
-    deviceId: row.device_id,
-    publicKey: row.public_key,
-    displayName: row.display_name ?? undefined,
-    platform: row.platform ?? undefined,
-    deviceFamily: row.device_family ?? undefined,
-    clientId: row.client_id,
-    clientMode: row.client_mode,
-    remoteIp: row.remote_ip ?? undefined,
-  };
-}
-
-function toRequestRow(request: PairingRecord): PairingRequestRow {
-  return {
-    ...toDeviceColumns(request),
-    request_id: request.requestId,
-    role: request.role,
-    roles: JSON.stringify(request.roles),
-    scopes: JSON.stringify(request.scopes),
-    reason: request.reason,
-    is_repair: request.isRepair ? 1 : 0,
-    state: "pending",
-    created_at_ms: request.createdAtMs,
-    expires_at_ms: request.expiresAtMs,
-  };
-}
-
-function toPairingRecord(row: PairingRequestRow): PairingRecord {
-  return {
-    ...toFacts(row),
-    requestId: row.request_id,
-    role: row.role,
-    roles: parseStrings(row.roles) ?? [],
-    scopes: parseStrings(row.scopes) ?? [],
-    // Only this module writes the column, from the same union.
-    reason: row.reason as PairingReason,
-    isRepair: row.is_repair === 1,
-    silent: false,
-    createdAtMs: row.created_at_ms,
-    expiresAtMs: row.expires_at_ms,
-  };
-}
-
-function toGrant(row: GrantRow): Grant | undefined {
-  const scopes = parseStrings(row.scopes);
-  if (scopes === undefined || !Number.isInteger(row.generation)) return undefined;
-  return {
-    role: row.role,
-    scopes,
-    generation: row.generation,
-    createdAtMs: row.created_at_ms,
-    rotatedAtMs: row.rotated_at_ms ?? undefined,
-    revokedAtMs: row.revoked_at_ms ?? undefined,
-  };
-}
-
-function parseStrings(text: string): readonly string[] | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return Array.isArray(value) && value.every((item) => typeof item === "string") ? value : undefined;
-  } catch {
-    return undefined;
-  }
+  await tx
+    .insertInto("device_grants")
+    .values({ device_id: deviceId, role, ...row })
+    .onConflict((conflict) => conflict.columns(["device_id", "role"]).doUpdateSet(row))
+    .execute();
 }

@@ -3,10 +3,12 @@ import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlit
 import { type Dialect, SqliteAdapter, SqliteDialect } from "kysely";
 
 const cachedStatements = 200;
+/** The whole gateway stands still meanwhile, and no other gateway can be the one that holds the lock. */
+const lockWaitMs = 250;
 
 /** Opens `file` (or `:memory:`) with write-ahead log and full durability. */
 export function openDatabase(file: string): DatabaseSync {
-  const raw = new DatabaseSync(file, { timeout: 5_000 });
+  const raw = new DatabaseSync(file, { timeout: lockWaitMs });
   raw.exec("pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on; pragma temp_store = memory");
   return raw;
 }

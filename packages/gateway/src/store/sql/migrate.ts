@@ -3,10 +3,19 @@ import { type Kysely, sql } from "kysely";
 import { type Migration, Migrator } from "kysely/migration";
 import type { Database } from "./schema.ts";
 import * as first from "./migrations/001-first.ts";
+import * as pairing from "./migrations/002-pairing.ts";
 import * as attempts from "./migrations/003-attempts.ts";
+import * as setupCodes from "./migrations/004-setup-codes.ts";
+import * as refusals from "./migrations/005-refusals.ts";
 
 /** By name, in order; a released migration is never edited. */
-export const migrations: Readonly<Record<string, Migration>> = { "001-first": first, "003-attempts": attempts };
+export const migrations: Readonly<Record<string, Migration>> = {
+  "001-first": first,
+  "002-pairing": pairing,
+  "003-attempts": attempts,
+  "004-setup-codes": setupCodes,
+  "005-refusals": refusals,
+};
 
 /** A newer version has changed the schema in a way this one does not know. */
 export class NewerSchemaError extends Error {

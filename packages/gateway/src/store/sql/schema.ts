@@ -14,6 +14,7 @@ export interface DeviceRow {
   created_at_ms: number;
   approved_at_ms: number;
   last_seen_at_ms: number | null;
+  operator_label: string | null;
 }
 
 export interface GrantRow {
@@ -24,6 +25,18 @@ export interface GrantRow {
   created_at_ms: number;
   rotated_at_ms: number | null;
   revoked_at_ms: number | null;
+  /** Null: all of `scopes`. */
+  token_scopes: string | null;
+  elevated_scopes: string | null;
+  elevated_until_ms: number | null;
+  elevated_seen_ms: number | null;
+}
+
+/** The last generation of grants that are gone: a device that is paired again must not revive an old token. */
+export interface PastGenerationRow {
+  device_id: string;
+  role: string;
+  generation: number;
 }
 
 export interface PairingRequestRow {
@@ -44,6 +57,24 @@ export interface PairingRequestRow {
   state: "pending" | "approved" | "rejected" | "superseded";
   created_at_ms: number;
   expires_at_ms: number;
+  words: string | null;
+}
+
+export interface SetupCodeRow {
+  setup_id: string;
+  /** Hex SHA-256 of the code's token: a stolen database holds none. */
+  token_hash: string;
+  role: string;
+  scopes: string;
+  access: string;
+  issued_by: string;
+  created_at_ms: number;
+  expires_at_ms: number;
+  /** The first key that presented it. */
+  bound_key: string | null;
+  used_at_ms: number | null;
+  device_id: string | null;
+  device_name: string | null;
 }
 
 /** Keys that an operator refused: never paired silently again. */
@@ -61,6 +92,22 @@ export interface FailedAttemptRow {
   touched_at_ms: number;
 }
 
+/** What is approved for a node. `declaration`: a NodeDeclaration as JSON. */
+export interface NodeRow {
+  node_id: string;
+  declaration: string;
+  created_at_ms: number;
+  approved_at_ms: number;
+}
+
+/** What a node declared beyond that; one waits for each. */
+export interface NodeRequestRow {
+  node_id: string;
+  request_id: string;
+  declaration: string;
+  created_at_ms: number;
+}
+
 export interface CounterRow {
   name: string;
   value: number;
@@ -75,6 +122,14 @@ export interface AuditTableRow {
   facts: string;
   prev_hash: string;
   hash: string;
+}
+
+export interface RefusalRow {
+  minute_ms: number;
+  principal: string;
+  method: string;
+  rule: string;
+  count: number;
 }
 
 export interface SessionTableRow {
@@ -159,11 +214,16 @@ export interface InboxRow {
 export interface Database {
   devices: DeviceRow;
   device_grants: GrantRow;
+  past_generations: PastGenerationRow;
+  nodes: NodeRow;
+  node_requests: NodeRequestRow;
   pairing_requests: PairingRequestRow;
+  setup_codes: SetupCodeRow;
   refused_keys: RefusedKeyRow;
   counters: CounterRow;
   failed_attempts: FailedAttemptRow;
   audit: AuditTableRow;
+  refusals: RefusalRow;
   sessions: SessionTableRow;
   messages: MessageRow;
   runs: RunTableRow;

@@ -64,6 +64,22 @@ test("a full disk refuses every write of the commit, keeps what was there, and w
   assert.deepEqual(await store.names(), ["after", "before"]);
 });
 
+test("a database that became read-only refuses writes by name, keeps what was there, and is written again afterwards", async () => {
+  await using store = await open();
+  await store.write("before");
+  store.raw.exec("pragma query_only = on");
+
+  await assert.rejects(store.write("refused"), (error: ProtocolError) => {
+    assert.equal(error.code, "STORE_UNAVAILABLE");
+    assert.match(error.message, /read-only/);
+    return true;
+  });
+  store.raw.exec("pragma query_only = off");
+  await store.write("after");
+
+  assert.deepEqual(await store.names(), ["after", "before"]);
+});
+
 test("draining waits for what is queued", async () => {
   await using store = await open();
   const settled: string[] = [];

@@ -81,15 +81,29 @@ async function runJob(savepoint: Savepoint, job: Job): Promise<() => void> {
   }
 }
 
-/** Primary SQLite result codes after which nothing of the batch may be taken as written: readonly, I/O, full, cannot open. */
-const storageFailures = new Map([
-  [8, "the database is read-only"],
-  [10, "the disk reports an input/output error"],
-  [13, "the disk is full"],
-  [14, "the database file cannot be opened"],
+interface StorageFailure {
+  readonly reason: string;
+  readonly remedy: string;
+}
+
+const makeRoom = "free space on the disk of the state folder, or make the folder writable; then try again";
+
+/** Primary SQLite result codes after which nothing of the batch may be taken as written: busy, readonly, I/O, full, cannot open. */
+const storageFailures: ReadonlyMap<number, StorageFailure> = new Map([
+  [
+    5,
+    {
+      reason: "the database is locked by another program",
+      remedy: "close the program that has the gateway's database open for writing; then try again",
+    },
+  ],
+  [8, { reason: "the database is read-only", remedy: makeRoom }],
+  [10, { reason: "the disk reports an input/output error", remedy: makeRoom }],
+  [13, { reason: "the disk is full", remedy: makeRoom }],
+  [14, { reason: "the database file cannot be opened", remedy: makeRoom }],
 ]);
 
-function storageFailure(error: unknown): string | undefined {
+function storageFailure(error: unknown): StorageFailure | undefined {
   if (!(error instanceof Error) || !("errcode" in error) || typeof error.errcode !== "number") return undefined;
   return storageFailures.get(error.errcode & 0xff);
 }
@@ -100,10 +114,7 @@ function isStorageFailure(error: unknown): boolean {
 
 /** A storage failure as callers may know it; every other error as it is. */
 export function toStoreError(error: unknown): unknown {
-  const reason = storageFailure(error);
-  if (reason === undefined) return error;
-  return new ProtocolError("STORE_UNAVAILABLE", `the state cannot be written: ${reason}`, {
-    remedy: "free space on the disk of the state folder, or make the folder writable; then try again",
-    cause: error,
-  });
+  const failure = storageFailure(error);
+  if (failure === undefined) return error;
+  return new ProtocolError("STORE_UNAVAILABLE", `the state cannot be written: ${failure.reason}`, { remedy: failure.remedy, cause: error });
 }

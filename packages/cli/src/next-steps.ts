@@ -1,0 +1,77 @@
+/** What to do about a refusal: the step that the command line knows, for each code a gateway may answer with. */
+import type { ErrorCode } from "@portreeve/protocol/wire";
+
+const seeDevices = "See what each device may do: ./portreeve devices";
+const seeMethods = "See the methods and their parameters in docs/reference/methods.md.";
+const giveSecret =
+  "Give the command that gateway's secret: --token SECRET, or PORTREEVE_URL and PORTREEVE_TOKEN. On its own machine, with its own home: ./portreeve status";
+const proxySettings =
+  "Compare gateway.auth.trustedProxy and gateway.trustedProxies in config.json5 with what the proxy sends: ./portreeve status";
+const ownClient = "This client and the gateway do not fit together: update both (`./portreeve --version`, `./portreeve status`).";
+const seeRuns = "See the gateway's runs and log: ./portreeve status";
+const again = "Run the command again; if it stays so: ./portreeve status";
+
+/** Said after the gateway's own words, unless those name a command already. */
+export const nextSteps: Readonly<Record<ErrorCode, string>> = {
+  INVALID_FRAME: ownClient,
+  UNKNOWN_METHOD: seeMethods,
+  INVALID_PARAMS: seeMethods,
+  NOT_ALLOWED: `Leave that parameter out. ${seeMethods}`,
+  NOT_SUPPORTED: `Leave that out. ${seeMethods}`,
+  CONNECT_ONLY_FIRST: "Every command connects by itself; to see that it does: ./portreeve health",
+  MISSING_SCOPE: `Leave --scopes out, or name what is missing. ${seeDevices}`,
+  WRONG_CALLER: "Only a run or a node may call this; to start a run: ./portreeve agent MESSAGE",
+  IDEMPOTENCY_MISMATCH: "Use another idempotencyKey for another request.",
+
+  UNKNOWN_REQUEST: "See who waits: ./portreeve devices",
+  UNKNOWN_ID: "See what the audit holds: ./portreeve audit list",
+  UNKNOWN_DEVICE: "See who is paired: ./portreeve devices",
+  DEVICE_ACTION_DENIED: seeDevices,
+  UNKNOWN_SESSION: "See the sessions there are: ./portreeve sessions",
+  UNKNOWN_RUN: "See the sessions and their runs: ./portreeve sessions",
+  UNKNOWN_AGENT_ID: "See the agents there are: ./portreeve agents",
+  MAIN_SESSION: "Begin it anew instead: ./portreeve agent /new",
+  SESSION_BUSY: "Wait for its run to end, then run the command again: ./portreeve sessions",
+  LINEAGE_FIXED: "See whose child a session is: ./portreeve sessions",
+
+  SPAWN_DEPTH: "Raise agents.defaults.subagents.maxSpawnDepth in config.json5, or delegate less deeply.",
+  SPAWN_CHILDREN: "Wait for a child to end, or raise agents.defaults.subagents.maxChildrenPerAgent in config.json5.",
+  MODEL_UNUSABLE: "See which model each agent would use: ./portreeve agents. Models are set in config.json5 (docs/reference/config.md).",
+  NO_OPEN_CHILDREN: seeRuns,
+
+  RUN_FAILED: "See which model was used: ./portreeve agents. The gateway's log has the provider's answer.",
+  STORE_UNAVAILABLE: "See to the disk of the state folder, then: ./portreeve health",
+  SHUTTING_DOWN: "Start it again: ./portreeve gateway run",
+  INTERNAL: "Look for the error id in the gateway's log; to see whether it still works: ./portreeve health",
+
+  PROTOCOL_MISMATCH: ownClient,
+  PAIRING_REQUIRED: "On the gateway's machine, see who waits and decide: ./portreeve devices",
+  DEVICE_IDENTITY_REQUIRED: giveSecret,
+  CONTROL_UI_DEVICE_IDENTITY_REQUIRED: giveSecret,
+  CONTROL_UI_ORIGIN_NOT_ALLOWED: "Add the origin to gateway.allowedOrigins in config.json5, then: ./portreeve gateway run",
+  INVALID_HANDSHAKE: ownClient,
+  AUTH_TOKEN_MISSING: giveSecret,
+  AUTH_TOKEN_MISMATCH: giveSecret,
+  AUTH_PASSWORD_MISSING: giveSecret,
+  AUTH_PASSWORD_MISMATCH: giveSecret,
+  AUTH_IDENTITY_HEADER_REQUIRED: proxySettings,
+  AUTH_UNAUTHORIZED: proxySettings,
+  AUTH_RATE_LIMITED: "Wait as long as it says, then: ./portreeve status",
+  AUTH_DEVICE_TOKEN_MISMATCH: giveSecret,
+  AUTH_BOOTSTRAP_TOKEN_INVALID: "Ask for a fresh code: ./portreeve devices invite",
+  AUTH_SCOPE_MISMATCH: `Ask for less. ${seeDevices}`,
+  DEVICE_AUTH_DEVICE_ID_MISMATCH: ownClient,
+  DEVICE_AUTH_SIGNATURE_EXPIRED: again,
+  DEVICE_AUTH_NONCE_REQUIRED: ownClient,
+  DEVICE_AUTH_NONCE_MISMATCH: again,
+  DEVICE_AUTH_SIGNATURE_INVALID: ownClient,
+  DEVICE_AUTH_PUBLIC_KEY_INVALID: ownClient,
+  DEVICE_RECORD_CORRUPT: "To begin with a new key: move the folder `cli` in the home away, then: ./portreeve devices",
+};
+
+/** The gateway's words and ours: never none. Pure. */
+export function toNextStep(code: ErrorCode, remedy: string | undefined): string {
+  const own = nextSteps[code];
+  if (remedy === undefined || remedy === "") return own;
+  return remedy.includes("./portreeve ") ? remedy : `${remedy}\n${own}`;
+}

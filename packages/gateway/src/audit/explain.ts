@@ -1,0 +1,233 @@
+/**
+ * Why something was decided, from the store alone: the rule, who, when, and what caused that in turn, down to a device's
+ * pairing or the shared secret.
+ */
+import type { ExplainedStep } from "@portreeve/protocol";
+import type { AuditRow, PairingDecision } from "../store/audit-store.ts";
+import type { DeviceState, RunRecord, SessionRecord, Store } from "../store/store.ts";
+
+export interface ExplainReads {
+  readonly audit: Pick<Store["audit"], "list" | "findRequest">;
+  readonly refusals: Pick<Store["refusals"], "list">;
+  readonly devices: Pick<Store["devices"], "find">;
+  readonly runs: Pick<Store["runs"], "find" | "findByWireId">;
+  readonly sessions: Pick<Store["sessions"], "find">;
+}
+
+/** What is stored under one id. */
+type Found =
+  | { readonly kind: "audit-row"; readonly row: AuditRow }
+  | { readonly kind: "run"; readonly run: RunRecord; readonly rows: readonly AuditRow[] }
+  | { readonly kind: "session"; readonly session: SessionRecord }
+  | { readonly kind: "request"; readonly decision: PairingDecision; readonly rows: readonly AuditRow[] }
+  | { readonly kind: "device"; readonly deviceId: string; readonly state: DeviceState; readonly rows: readonly AuditRow[] }
+  | { readonly kind: "secret" }
+  /** Gone from its table, still in the audit. */
+  | { readonly kind: "remembered"; readonly id: string; readonly rows: readonly AuditRow[] };
+
+/** Longer chains are cut: spawning is at most a few levels deep, approvals seldom more. */
+const mostSteps = 40;
+const rowsOfSubject = 20;
+const refusalsShown = 10;
+
+/** The steps from what `id` names to its first cause; undefined when nothing has the id. */
+export async function explain(reads: ExplainReads, id: string, nowMs: number): Promise<readonly ExplainedStep[] | undefined> {
+  const steps: ExplainedStep[] = [];
+  const seen = new Set<string>();
+  let next: string | undefined = id;
+  while (next !== undefined && !seen.has(next) && steps.length < mostSteps) {
+    seen.add(next);
+    const found: Found | undefined = await find(reads, next);
+    if (found === undefined && steps.length === 0) return undefined;
+    if (found === undefined) return [...steps, forgotten(next)];
+    const told = tell(found, nowMs);
+    steps.push(...told.steps);
+    if (found.kind === "device") steps.push(...(await tellRefusals(reads, found.deviceId)));
+    next = told.cause;
+  }
+  return steps;
+}
+
+/** Principals are found by what they stand for. Ids that callers choose come last: none can stand before one of ours. */
+async function find(reads: ExplainReads, id: string): Promise<Found | undefined> {
+  if (id === secretStep.id) return { kind: "secret" };
+  if (/^[1-9]\d{0,14}$/.test(id)) {
+    const [row] = await reads.audit.list(1, { beforeSeq: Number(id) + 1 });
+    return row?.seq === Number(id) ? { kind: "audit-row", row } : undefined;
+  }
+  const bare = id.replace(/^(device|run|lifecycle):/, "");
+  const rowsOf = (subject: string): Promise<readonly AuditRow[]> => reads.audit.list(rowsOfSubject, { subject });
+  const run = await reads.runs.find(bare);
+  if (run !== undefined) return { kind: "run", run, rows: await rowsOf(run.runId) };
+  const session = await reads.sessions.find(bare);
+  if (session !== undefined) return { kind: "session", session };
+  const decision = await reads.audit.findRequest(bare);
+  if (decision !== undefined) return { kind: "request", decision, rows: await rowsOf(decision.request.deviceId) };
+  const state = await reads.devices.find(bare);
+  const rows = await rowsOf(bare);
+  if (state.kind !== "unknown" || state.pending !== undefined) return { kind: "device", deviceId: bare, state, rows };
+  if (rows.length > 0) return { kind: "remembered", id: bare, rows };
+  const named = await reads.runs.findByWireId(bare, {});
+  return named === undefined ? undefined : { kind: "run", run: named, rows: await rowsOf(named.runId) };
+}
+
+interface Told {
+  readonly steps: readonly ExplainedStep[];
+  /** The principal, or the id, that caused it; undefined at the first cause. */
+  readonly cause: string | undefined;
+}
+
+/** Pure. */
+function tell(found: Found, nowMs: number): Told {
+  switch (found.kind) {
+    case "audit-row":
+      return { steps: [tellRow(found.row)], cause: causeOf(found.row) };
+    case "run":
+      return tellRun(found.run, found.rows);
+    case "session":
+      return tellSession(found.session);
+    case "request":
+      return tellRequest(found.decision, found.rows, nowMs);
+    case "device":
+      return tellDevice(found.deviceId, found.state, found.rows);
+    case "secret":
+      return { steps: [secretStep], cause: undefined };
+    case "remembered":
+      return { steps: found.rows.toReversed().map(tellRow), cause: found.rows.map(causeOf).at(-1) };
+  }
+}
+
+const secretStep: ExplainedStep = {
+  about: "secret",
+  id: "secret:local",
+  rule: "secret.local",
+  text: "whoever holds the gateway's shared secret on its own machine, without a device",
+};
+
+function forgotten(id: string): ExplainedStep {
+  return { about: "unknown", id, rule: "forgotten", text: `nothing is stored under ${id} any more` };
+}
+
+function tellRow({ seq, atMs, kind, actor, subject, factsText }: AuditRow): ExplainedStep {
+  return {
+    about: "audit-row",
+    id: subject,
+    rule: kind,
+    atMs,
+    by: actor,
+    seq,
+    text: `row ${seq} of the audit: ${kind} of ${subject}, ${factsText}`,
+  };
+}
+
+/** A device that is paired silently, or a session that is deleted, has no earlier cause than its actor. */
+function causeOf({ actor, subject }: AuditRow): string | undefined {
+  return actor === `device:${subject}` ? undefined : actor;
+}
+
+function tellRun(run: RunRecord, rows: readonly AuditRow[]): Told {
+  const row = rows.at(-1);
+  const rules = { message: "run.started", spawn: "run.spawned", announce: "run.announced" } as const;
+  const how = {
+    message: `was started by ${run.startedBy}`,
+    spawn: `was spawned by ${run.startedBy} for ${run.parentSessionKey ?? "a session"}`,
+    announce: "was made to read results of sub-agents that no run waited for",
+  } as const;
+  const { scopes, owner, depth } = run.authority;
+  const may = `may use ${scopes.join(", ") || "no scope"}${owner ? " and the owner's tools" : ""}, depth ${depth}`;
+  const step: ExplainedStep = {
+    about: "run",
+    id: run.runId,
+    rule: row?.kind ?? rules[run.trigger],
+    atMs: run.createdAtMs,
+    by: run.startedBy,
+    ...(row === undefined ? {} : { seq: row.seq }),
+    text: `the run in ${run.sessionKey} ${how[run.trigger]}; it ${may}; it is ${run.status}`,
+  };
+  return { steps: [step], cause: run.startedBy };
+}
+
+function tellSession(session: SessionRecord): Told {
+  const parent = session.parentKey === undefined ? "" : ` as a child of ${session.parentKey}`;
+  const step: ExplainedStep = {
+    about: "session",
+    id: session.key,
+    rule: session.parentKey === undefined ? "session.created" : "session.spawned",
+    atMs: session.createdAtMs,
+    by: session.createdBy,
+    text: `the session of agent ${session.agentId} was made by ${session.createdBy}${parent}`,
+  };
+  return { steps: [step], cause: session.createdBy };
+}
+
+function tellRequest({ request, state }: PairingDecision, rows: readonly AuditRow[], nowMs: number): Told {
+  const { requestId, deviceId, reason, scopes, role, createdAtMs, expiresAtMs } = request;
+  const row = rows.findLast(({ facts }) => facts["requestId"] === requestId);
+  const isExpired = state === "pending" && expiresAtMs <= nowMs;
+  const outcome = isExpired ? "expired" : state;
+  const asked = `${deviceId} asked for role ${role} with ${scopes.join(", ") || "no scope"}`;
+  const ends: Readonly<Record<typeof outcome, string>> = {
+    pending: `it waits for an approval: ./portreeve devices approve ${requestId}`,
+    expired: "nobody decided in time",
+    approved: `it was approved by ${row?.actor ?? "somebody"}`,
+    rejected: `it was rejected by ${row?.actor ?? "somebody"}`,
+    superseded: "a wider request of the same device took its place",
+  };
+  const step: ExplainedStep = {
+    about: "pairing-request",
+    id: requestId,
+    rule: `pairing.${outcome}/${reason}`,
+    atMs: row?.atMs ?? createdAtMs,
+    ...(row === undefined ? {} : { by: row.actor, seq: row.seq }),
+    text: `${asked}; ${ends[outcome]}`,
+  };
+  return { steps: [step], cause: row?.actor ?? `device:${deviceId}` };
+}
+
+function tellDevice(deviceId: string, state: DeviceState, rows: readonly AuditRow[]): Told {
+  const base = { about: "device" as const, id: deviceId };
+  const history = rows.toReversed().map(tellRow);
+  const granted = rows.findLast(({ kind }) => kind === "device.paired" || kind === "device.approved");
+  const cause = granted === undefined ? undefined : causeOf(granted);
+  switch (state.kind) {
+    case "corrupt":
+      return {
+        steps: [{ ...base, rule: "device.corrupt", text: "the stored record cannot be read, so it grants nothing" }, ...history],
+        cause,
+      };
+    case "unknown":
+      return {
+        steps: [{ ...base, rule: "device.unknown", text: "the device is not paired; a request of it waits or waited" }, ...history],
+        cause,
+      };
+    case "paired": {
+      const { approvedVia, approvedAtMs, grants } = state.device;
+      const may = grants.map(
+        ({ role, scopes, revokedAtMs }) =>
+          `${role} with ${scopes.join(", ") || "no scope"}${revokedAtMs === undefined ? "" : " (revoked)"}`,
+      );
+      const how = approvedVia === "silent" ? "silently, by a direct local peer with the shared secret" : "by the owner";
+      const step: ExplainedStep = {
+        ...base,
+        rule: approvedVia === "silent" ? "device.paired" : "device.approved",
+        atMs: approvedAtMs,
+        ...(granted === undefined ? {} : { by: granted.actor, seq: granted.seq }),
+        text: `the device was paired ${how}; it is approved for ${may.join("; ") || "nothing"}`,
+      };
+      return { steps: [step, ...history.filter(({ seq }) => seq !== granted?.seq)], cause };
+    }
+  }
+}
+
+async function tellRefusals(reads: ExplainReads, deviceId: string): Promise<readonly ExplainedStep[]> {
+  const principal = `device:${deviceId}`;
+  const counted = await reads.refusals.list({ sinceMs: 0, limit: refusalsShown, principal });
+  return counted.map(({ minuteMs, method, rule, count }) => ({
+    about: "refusal",
+    id: principal,
+    rule,
+    atMs: minuteMs,
+    by: principal,
+    text: `refused ${count} time${count === 1 ? "" : "s"} within a minute: ${method}`,
+  }));
+}

@@ -1,0 +1,77 @@
+/** What the doctor knows before it judges. Gathered once; no secret is among it. */
+import type { ChainVerdict } from "../store/audit-store.ts";
+import type { DatabaseFacts } from "../store/inspection.ts";
+import type { DeviceState, PairingRecord } from "../store/store.ts";
+
+export interface DoctorFacts {
+  readonly nowMs: number;
+  readonly configFile: string;
+  readonly stateDir: string;
+  readonly folder: FolderFacts;
+  readonly gateway: GatewayFacts;
+  /** A mistake a line when it cannot be read. */
+  readonly config: { readonly kind: "broken"; readonly problem: string } | ({ readonly kind: "read" } & ConfigFacts);
+  readonly database:
+    | { readonly kind: "missing" }
+    | { readonly kind: "unreadable"; readonly problem: string }
+    | ({ readonly kind: "read" } & StoreFacts);
+  /** Clients that declare a ceiling when they are paired. */
+  readonly ceilings: readonly Ceiling[];
+}
+
+export type FolderFacts =
+  | { readonly kind: "missing" }
+  | { readonly kind: "unreadable"; readonly problem: string }
+  | {
+      readonly kind: "read";
+      readonly modeProblems: readonly ModeProblem[];
+      /** Paths that belong to another user. */
+      readonly foreign: readonly string[];
+      /** One line for each key file that is no key. */
+      readonly keyProblems: readonly string[];
+      readonly missingKeys: readonly string[];
+      /** The newest change of a file. */
+      readonly newestMs: number;
+    };
+
+export interface ModeProblem {
+  readonly path: string;
+  /** Octal. */
+  readonly mode: string;
+  readonly allowed: string;
+}
+
+/** `stale`: the file says one runs, and its process is gone. `unknown`: something holds the lock and says nothing. */
+export type GatewayFacts =
+  | { readonly kind: "down" }
+  | { readonly kind: "running"; readonly pid: number; readonly url: string }
+  | { readonly kind: "stale"; readonly pid: number }
+  | { readonly kind: "unknown" };
+
+export interface ConfigFacts {
+  /** The file holds a secret, so others must not read it. */
+  readonly modeProblem: ModeProblem | undefined;
+  readonly bind: string;
+  readonly publicUrl: string | undefined;
+  readonly hasTls: boolean;
+  readonly allowedOrigins: readonly string[];
+  readonly trustedProxies: readonly string[];
+  /** Of a secret that a person chose; undefined for the generated one. */
+  readonly secretLength: number | undefined;
+  readonly models: readonly { readonly agentId: string; readonly model: string; readonly problem: string | undefined }[];
+  /** Configured ones; others are made at the start. */
+  readonly missingWorkspaces: readonly { readonly agentId: string; readonly path: string }[];
+}
+
+export interface StoreFacts extends DatabaseFacts {
+  readonly chain: ChainVerdict;
+  readonly devices: readonly { readonly deviceId: string; readonly state: DeviceState }[];
+  readonly pending: readonly PairingRecord[];
+}
+
+export interface Ceiling {
+  readonly clientId: string;
+  readonly scopes: readonly string[];
+  /** The client of this home, and where it keeps its tokens. */
+  readonly own: { readonly deviceId: string; readonly tokensFile: string } | undefined;
+}

@@ -1,0 +1,74 @@
+/** Checks of the state folder, its keys, the lock and the clock. Pure. */
+import type { DoctorFacts } from "./facts.ts";
+import { type Finding, named, orOk } from "./findings.ts";
+
+const skewMs = 120_000;
+/** Earlier than any version of this program: a clock that was never set. */
+const earliestMs = Date.UTC(2025, 0, 1);
+
+export function checkFolder({ folder, stateDir }: DoctorFacts): readonly Finding[] {
+  const { ok, note, problem } = named("state folder");
+  if (folder.kind === "missing") return [note(`${stateDir} does not exist yet; the first start makes it`, "./portreeve gateway run")];
+  if (folder.kind === "unreadable")
+    return [problem(`${stateDir} cannot be read: ${folder.problem}`, `sudo chown -R "$(id -un)" ${quote(stateDir)}`)];
+  const { foreign, modeProblems } = folder;
+  return orOk(
+    [
+      ...foreign.map((path) => problem(`${path} belongs to another user`, `sudo chown "$(id -un)" ${quote(path)}`)),
+      ...modeProblems.map(({ path, mode, allowed }) =>
+        problem(`${path} is open to others: its mode is ${mode}`, `chmod ${allowed} ${quote(path)}`),
+      ),
+    ],
+    ok(`${stateDir} and its files are for their owner alone`),
+  );
+}
+
+export function checkKeys({ folder }: DoctorFacts): readonly Finding[] {
+  const { ok, note, problem } = named("keys");
+  if (folder.kind !== "read") return [note("there is no key to look at")];
+  const { keyProblems, missingKeys } = folder;
+  return orOk(
+    [
+      // The line names the file and what to do with it.
+      ...keyProblems.map((text) => problem(text, "restore the file from a backup")),
+      ...(missingKeys.length === 0 ? [] : [note(`not there yet: ${missingKeys.join(", ")}; the next start makes them`)]),
+    ],
+    ok("they can be read and are of the right kind"),
+  );
+}
+
+export function checkGateway({ gateway, stateDir }: DoctorFacts): readonly Finding[] {
+  const { ok, note } = named("gateway");
+  switch (gateway.kind) {
+    case "down":
+      return [note("none is running on this state folder", "./portreeve gateway run")];
+    case "running":
+      return [ok(`one is running: process ${gateway.pid}, ${gateway.url}`)];
+    case "stale":
+      return [note(`process ${gateway.pid} ended without saying so; the next start goes on from what it had`, "./portreeve gateway run")];
+    case "unknown":
+      return [
+        note(
+          `a process holds the lock of ${stateDir} and says nothing of itself: a gateway that starts or stops`,
+          `fuser ${quote(`${stateDir}/lock.db`)}`,
+        ),
+      ];
+  }
+}
+
+export function checkClock({ nowMs, folder, database }: DoctorFacts): readonly Finding[] {
+  const { ok, problem } = named("clock");
+  const now = new Date(nowMs).toISOString();
+  const cure = "timedatectl set-ntp true";
+  if (nowMs < earliestMs) return [problem(`it says ${now}, which cannot be`, cure)];
+  const newestMs = Math.max(folder.kind === "read" ? folder.newestMs : 0, (database.kind === "read" ? database.newestMs : undefined) ?? 0);
+  if (newestMs > nowMs + skewMs) {
+    return [problem(`it says ${now}, but the state was written at ${new Date(newestMs).toISOString()}: the clock went back`, cure)];
+  }
+  return [ok(`it says ${now}, and nothing here is newer`)];
+}
+
+/** For a shell. */
+export function quote(path: string): string {
+  return /^[\w./~-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`;
+}

@@ -1,0 +1,187 @@
+/** Gathers the facts of a state folder and its configuration. Reads only, with a gateway running or not. */
+import { lstat, readFile, readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { parseGatewayKey, parseTokenKey } from "../identity/state-keys.ts";
+import { ConfigError, readConfig, type Config } from "../kit/config.ts";
+import { runningFileIn, secretFileIn } from "../kit/home.ts";
+import { normaliseModelId } from "../models/defaults.ts";
+import { createModels } from "../models/registry.ts";
+import { openReadOnlyStore } from "../store/read-only.ts";
+import { hasTls } from "./config-checks.ts";
+import type { Ceiling, ConfigFacts, DoctorFacts, FolderFacts, GatewayFacts, ModeProblem } from "./facts.ts";
+
+export interface DoctorOptions {
+  readonly configFile: string;
+  readonly stateDir: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly ceilings: readonly Ceiling[];
+  readonly nowMs: number;
+}
+
+export async function gatherFacts({ configFile, stateDir, env, ceilings, nowMs }: DoctorOptions): Promise<DoctorFacts> {
+  const config = await gatherConfig(configFile, env);
+  return {
+    nowMs,
+    configFile,
+    stateDir,
+    folder: await gatherFolder(stateDir),
+    gateway: await gatherGateway(stateDir),
+    config,
+    database: await gatherStore(stateDir, nowMs),
+    ceilings,
+  };
+}
+
+async function gatherFolder(stateDir: string): Promise<FolderFacts> {
+  try {
+    const paths = [stateDir, ...(await readdir(stateDir)).map((name) => join(stateDir, name))];
+    const stats = await Promise.all(paths.map(async (path) => ({ path, stat: await lstat(path) })));
+    return {
+      kind: "read",
+      modeProblems: stats.flatMap(({ path, stat: found }) => findModeProblem(path, found) ?? []),
+      foreign: stats.filter(({ stat: found }) => found.uid !== process.getuid?.()).map(({ path }) => path),
+      ...(await gatherKeys(stateDir)),
+      newestMs: Math.max(...stats.map(({ stat: found }) => found.mtimeMs)),
+    };
+  } catch (error) {
+    return codeOf(error) === "ENOENT" ? { kind: "missing" } : { kind: "unreadable", problem: codeOf(error) };
+  }
+}
+
+function findModeProblem(path: string, found: { readonly mode: number; isDirectory(): boolean }): ModeProblem | undefined {
+  const allowed = found.isDirectory() ? 0o700 : 0o600;
+  const mode = found.mode & 0o777;
+  return (mode & ~allowed) === 0 ? undefined : { path, mode: mode.toString(8), allowed: allowed.toString(8) };
+}
+
+async function gatherKeys(stateDir: string): Promise<{ readonly keyProblems: readonly string[]; readonly missingKeys: readonly string[] }> {
+  const checks: readonly (readonly [path: string, parse: (text: string, path: string) => unknown])[] = [
+    [join(stateDir, "gateway-key.pem"), parseGatewayKey],
+    [join(stateDir, "token-key"), parseTokenKey],
+    [secretFileIn(stateDir), assertText],
+  ];
+  const [keyProblems, missingKeys]: [string[], string[]] = [[], []];
+  for (const [path, parse] of checks) {
+    try {
+      parse((await readFile(path, "utf8")).trim(), path);
+    } catch (error) {
+      // A configured secret needs no file of its own.
+      if (codeOf(error) === "ENOENT" && path !== secretFileIn(stateDir)) missingKeys.push(path);
+      else if (codeOf(error) !== "ENOENT") keyProblems.push(describe(error, path));
+    }
+  }
+  return { keyProblems, missingKeys };
+}
+
+function assertText(text: string, path: string): void {
+  if (text === "") throw new Error(`${path} is empty`);
+}
+
+async function gatherGateway(stateDir: string): Promise<GatewayFacts> {
+  const said = await readRunning(runningFileIn(stateDir));
+  const isLocked = await holdsLock(join(stateDir, "lock.db"));
+  if (isLocked) return said !== undefined && isAlive(said.pid) ? { kind: "running", ...said } : { kind: "unknown" };
+  return said === undefined ? { kind: "down" } : { kind: "stale", pid: said.pid };
+}
+
+async function readRunning(file: string): Promise<{ readonly pid: number; readonly url: string } | undefined> {
+  try {
+    const { pid, url } = JSON.parse(await readFile(file, "utf8")) as { pid: unknown; url: unknown }; // Checked on the next line.
+    return typeof pid === "number" && typeof url === "string" ? { pid, url } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return codeOf(error) === "EPERM";
+  }
+}
+
+/** Whether a gateway holds the folder: asked by reading, which its exclusive lock forbids. */
+async function holdsLock(file: string): Promise<boolean> {
+  if (!(await exists(file))) return false;
+  try {
+    using lock = new DatabaseSync(file, { readOnly: true, timeout: 0 });
+    lock.prepare("select count(*) from sqlite_master").get();
+    return false;
+  } catch (error) {
+    return error instanceof Error && "errcode" in error && error.errcode === 5;
+  }
+}
+
+async function gatherConfig(configFile: string, env: DoctorOptions["env"]): Promise<DoctorFacts["config"]> {
+  try {
+    return { kind: "read", ...(await toConfigFacts(await readConfig(configFile), configFile, env)) };
+  } catch (error) {
+    if (error instanceof ConfigError) return { kind: "broken", problem: error.message };
+    throw error;
+  }
+}
+
+async function toConfigFacts(config: Config, configFile: string, env: DoctorOptions["env"]): Promise<ConfigFacts> {
+  const { gateway, agents } = config;
+  const models = createModels({ providers: config.models.providers, defaultModel: agents.defaults.model, env });
+  const used = Object.entries(agents.entries).map(([agentId, { model }]) => ({
+    agentId,
+    model: normaliseModelId(model ?? models.defaultId),
+  }));
+  const configured = Object.entries(agents.entries).flatMap(([agentId, { workspace: path }]) =>
+    path === undefined ? [] : [{ agentId, path }],
+  );
+  const areFolders = await Promise.all(configured.map(({ path }) => isFolder(path)));
+  const holdsSecret = gateway.auth.token !== undefined || Object.values(config.models.providers).some(({ apiKey }) => apiKey !== undefined);
+  const file = holdsSecret ? await stat(configFile) : undefined;
+  return {
+    modeProblem: file === undefined ? undefined : findModeProblem(configFile, file),
+    bind: gateway.bind,
+    publicUrl: gateway.publicUrl,
+    hasTls: hasTls(gateway),
+    allowedOrigins: gateway.allowedOrigins,
+    trustedProxies: gateway.trustedProxies,
+    secretLength: (gateway.auth.token?.reveal() ?? (env["PORTREEVE_TOKEN"] || undefined))?.length,
+    models: used.map((one) => ({ ...one, problem: models.problemWith(one.model) })),
+    missingWorkspaces: configured.filter((_one, index) => areFolders[index] === false),
+  };
+}
+
+async function gatherStore(stateDir: string, nowMs: number): Promise<DoctorFacts["database"]> {
+  try {
+    await using store = openReadOnlyStore(stateDir);
+    if (store === undefined) return { kind: "missing" };
+    const facts = await store.inspect(nowMs);
+    const devices = await Promise.all(facts.deviceIds.map(async (deviceId) => ({ deviceId, state: await store.devices.find(deviceId) })));
+    const { pending } = await store.devices.list(nowMs);
+    return { kind: "read", ...facts, chain: await store.audit.verify(), devices, pending };
+  } catch (error) {
+    return { kind: "unreadable", problem: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return lstat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+}
+
+function describe(error: unknown, path: string): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return text.includes(path) ? text : `${path}: ${text}`;
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : String(error);
+}

@@ -1,0 +1,122 @@
+/** Checks of the database: its integrity, the audit, who is paired, what waits. Pure. */
+import { coversAll } from "@portreeve/protocol";
+import type { PairingRecord } from "../store/store.ts";
+import type { Ceiling, DoctorFacts, StoreFacts } from "./facts.ts";
+import { type Finding, named, orOk } from "./findings.ts";
+import { quote } from "./folder-checks.ts";
+
+/** What waits longer than this beside a running gateway, waits for nothing. */
+const patienceMs = 60_000;
+
+export function checkStore(facts: DoctorFacts): readonly Finding[] {
+  const { note, problem } = named("database");
+  const { database, stateDir } = facts;
+  if (database.kind === "missing") return [note("there is none yet; the first start makes it")];
+  if (database.kind === "unreadable")
+    return [
+      problem(
+        `it cannot be read: ${database.problem}`,
+        `restore ${quote(`${stateDir}/portreeve.db`)} from a backup, with the gateway stopped`,
+      ),
+    ];
+  return [
+    ...checkIntegrity(database, stateDir),
+    ...checkSchema(database),
+    ...checkAudit(database),
+    ...checkDevices(database, facts.ceilings),
+    ...checkPending(database),
+    ...checkRuns(database, facts),
+  ];
+}
+
+function checkIntegrity({ integrityProblems }: StoreFacts, stateDir: string): readonly Finding[] {
+  const { ok, problem } = named("database");
+  const cure = `stop the gateway, keep a copy of ${quote(stateDir)}, and restore portreeve.db from a backup`;
+  return orOk(
+    integrityProblems.map((text) => problem(`SQLite's check found: ${text}`, cure)),
+    ok("SQLite's integrity check finds nothing"),
+  );
+}
+
+function checkSchema({ unknownMigrations, missingMigrations }: StoreFacts): readonly Finding[] {
+  const { ok, note, problem } = named("schema");
+  if (unknownMigrations.length > 0) {
+    return [
+      problem(
+        `${unknownMigrations.join(", ")} was written by a newer version, so this one does not open it`,
+        "use that version of Portreeve",
+      ),
+    ];
+  }
+  if (missingMigrations.length > 0)
+    return [note(`older than this version: the next start adds ${missingMigrations.join(", ")}`, "./portreeve gateway run")];
+  return [ok("it is this version's")];
+}
+
+function checkAudit({ chain }: StoreFacts): readonly Finding[] {
+  const { ok, problem } = named("audit");
+  const { firstBreak, rows } = chain;
+  if (firstBreak === undefined) return [ok(`the chain holds, ${rows} rows`)];
+  return [
+    problem(`the chain breaks at row ${firstBreak.seq} (${firstBreak.reason}): trust no grant from there on`, "./portreeve audit verify"),
+  ];
+}
+
+function checkDevices({ devices, pending }: StoreFacts, ceilings: readonly Ceiling[]): readonly Finding[] {
+  const { ok, problem } = named("devices");
+  const found = devices.flatMap(({ deviceId, state }) => {
+    if (state.kind === "corrupt") {
+      const cure = "restore the database from a backup, or give that client a new device key and connect again";
+      return [problem(`the record of device ${deviceId} cannot be read; it is refused`, cure)];
+    }
+    if (state.kind !== "paired") return [];
+    const { device } = state;
+    const ceiling = ceilings.find(({ clientId }) => clientId === device.clientId);
+    const grant = device.grants.find(({ role, revokedAtMs }) => role === "operator" && revokedAtMs === undefined);
+    // A revoked device is meant to have less.
+    if (ceiling === undefined || grant === undefined || coversAll(grant.scopes, ceiling.scopes)) return [];
+    const missing = ceiling.scopes.filter((scope) => !coversAll(grant.scopes, [scope]));
+    const name = `${device.displayName ?? device.clientId} (${deviceId.slice(0, 8)})`;
+    const text = `${name} is approved for ${grant.scopes.join(", ") || "nothing"} and lacks ${missing.join(", ")}, which its commands need`;
+    return [problem(text, cureOf(deviceId, ceiling, pending))];
+  });
+  return orOk(found, ok(`${devices.length} paired, each with what its client declares`));
+}
+
+/** A request that waits is approved; without one, the client must ask afresh with the secret instead of its narrow token. */
+function cureOf(deviceId: string, { scopes, own }: Ceiling, pending: readonly PairingRecord[]): string {
+  const request = pending.find((one) => one.deviceId === deviceId && coversAll(one.scopes, scopes));
+  if (request !== undefined) return `./portreeve devices approve ${request.requestId}`;
+  const tokens = own?.deviceId === deviceId ? quote(own.tokensFile) : "cli/tokens.json in that client's home";
+  return `rm ${tokens}; ./portreeve status; then ./portreeve devices approve ID, as that says`;
+}
+
+function checkPending({ pending }: StoreFacts): readonly Finding[] {
+  const { ok, note } = named("pairing requests");
+  return orOk(
+    pending.map(({ requestId, displayName, clientId, reason, scopes }) =>
+      note(
+        `${displayName ?? clientId} waits (${reason}) for ${scopes.join(", ") || "no scope"}`,
+        `./portreeve devices approve ${requestId}   # or reject`,
+      ),
+    ),
+    ok("nobody waits"),
+  );
+}
+
+function checkRuns({ unleasedRuns, unreadResults }: StoreFacts, { gateway, nowMs }: DoctorFacts): readonly Finding[] {
+  const { ok, note, problem } = named("runs");
+  const isUp = gateway.kind === "running";
+  const found = [
+    ...unleasedRuns.map((run) => ({ ...run, text: `run ${run.runId} of ${run.sessionKey} is running and no worker holds it` })),
+    ...unreadResults.map((run) => ({ ...run, text: `the result of run ${run.runId} was not delivered to ${run.sessionKey}` })),
+  ];
+  return orOk(
+    found.map(({ text, sinceMs }) =>
+      isUp && sinceMs < nowMs - patienceMs
+        ? problem(text, "restart the gateway: it takes up what was left")
+        : note(`${text}; ${isUp ? "it may be taken up any moment" : "the next start takes it up"}`),
+    ),
+    ok("none is stuck, and every result is delivered"),
+  );
+}

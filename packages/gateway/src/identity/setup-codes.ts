@@ -1,0 +1,138 @@
+/**
+ * Setup codes: issued by an operator for a role and scopes, presented once by one key, which is then paired for exactly that.
+ * A code commits to the first key that presents it, and holds nothing that works a second time.
+ */
+import { createHash, randomBytes } from "node:crypto";
+import { covers, formatSetupCode, limits, ProtocolError, type ConnectParams, type SetupAccess } from "@portreeve/protocol";
+import type { Bus } from "../bus.ts";
+import type { Clock } from "../kit/clock.ts";
+import { background, type Log } from "../kit/log.ts";
+import { attenuateScopes, type Principal } from "../principal/principal.ts";
+import type { SetupCodeStore, SetupOutcome, SetupStatus } from "../store/setup-codes.ts";
+import type { Credentials } from "./credentials.ts";
+import { verifyDeviceProof } from "./device-proof.ts";
+import { admit, type AdmissionAsk, type AdmissionVerdict, type Pairing } from "./pairing.ts";
+import { proofRefused, refused, setupCodeRefused } from "./refusals.ts";
+
+/** What a code grants when nothing is said: everything an operator's client needs but administration and pairing. */
+export const defaultSetupScopes: readonly string[] = [
+  "operator.approvals",
+  "operator.questions",
+  "operator.read",
+  "operator.talk.secrets",
+  "operator.write",
+];
+
+export interface SetupAsk {
+  readonly role: "operator" | "node";
+  /** Undefined: the default of the role. */
+  readonly scopes: readonly string[] | undefined;
+  readonly minutes: number | undefined;
+  /** Where the device reaches this gateway, ws:// or wss://. */
+  readonly url: string;
+}
+
+export interface IssuedSetup {
+  readonly setupId: string;
+  /** For the one who invites; it is stored nowhere. */
+  readonly setupCode: string;
+  readonly expiresAtMs: number;
+  readonly role: "operator" | "node";
+  readonly scopes: readonly string[];
+  readonly access: SetupAccess;
+}
+
+export interface SetupCodes {
+  /** @throws ProtocolError INVALID_PARAMS for a node with scopes. */
+  issue(ask: SetupAsk, issuer: Principal): Promise<IssuedSetup>;
+  /** Lets a device in that presents a code, or says why not. */
+  authenticate(ask: AdmissionAsk): Promise<AdmissionVerdict>;
+  status(setupId: string): Promise<SetupStatus>;
+}
+
+export interface SetupCodeDeps {
+  readonly store: SetupCodeStore;
+  readonly credentials: Credentials;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly bus: Bus;
+}
+
+export function createSetupCodes(deps: SetupCodeDeps): SetupCodes {
+  const { store, clock } = deps;
+  return {
+    async issue(ask, issuer) {
+      const { role } = ask;
+      if (role === "node" && (ask.scopes?.length ?? 0) > 0)
+        throw new ProtocolError("INVALID_PARAMS", "a node has no scopes", { remedy: "Leave the scopes out, or invite an operator." });
+      const scopes = role === "node" ? [] : attenuateScopes(issuer, ask.scopes ?? defaultSetupScopes);
+      const setupId = `setup_${randomBytes(12).toString("hex")}`;
+      const bootstrapToken = randomBytes(32).toString("base64url");
+      const expiresAtMs = clock.now() + Math.min((ask.minutes ?? Infinity) * 60_000, limits.setupCodeTtlMs);
+      const access = role === "node" ? "node" : covers(scopes, "operator.admin") ? "full" : "limited";
+      const issued = { setupId, expiresAtMs, role, scopes, access } as const;
+      await store.issue({ ...issued, tokenHash: hash(bootstrapToken), issuedBy: issuer.id }, clock.now());
+      return { ...issued, setupCode: formatSetupCode({ url: ask.url, bootstrapToken, expiresAtMs }) };
+    },
+    authenticate: (ask) => authenticate(deps, ask),
+    status: (setupId) => store.status(setupId, clock.now()),
+  };
+}
+
+/** Pairing in which a connection may present a setup code. Beside any other credential a code is neither looked at nor used up. */
+export function withSetupCodes(pairing: Pairing, codes: Pick<SetupCodes, "authenticate">): Pairing {
+  return {
+    ...pairing,
+    authenticate: (ask) =>
+      ask.connect.device !== undefined && offersOnlyCode(ask.connect.auth) ? codes.authenticate(ask) : pairing.authenticate(ask),
+  };
+}
+
+function offersOnlyCode(auth: ConnectParams["auth"]): boolean {
+  return Boolean(auth?.bootstrapToken) && !auth?.token && !auth?.deviceToken && !auth?.password;
+}
+
+async function authenticate(deps: SetupCodeDeps, ask: AdmissionAsk): Promise<AdmissionVerdict> {
+  const { device, client, auth, scopes = [] } = ask.connect;
+  const signedToken = auth?.bootstrapToken ?? "";
+  if (device === undefined) return { kind: "refused", error: refused("DEVICE_IDENTITY_REQUIRED") };
+  const nowMs = deps.clock.now();
+  const proof = verifyDeviceProof({ device, client, role: ask.role, scopes, signedToken }, { nonce: ask.nonce, nowMs });
+  if (proof.kind === "refused") return { kind: "refused", error: proofRefused(proof) };
+
+  const facts = {
+    deviceId: proof.deviceId,
+    publicKey: proof.publicKey,
+    displayName: client.displayName,
+    platform: client.platform,
+    deviceFamily: client.deviceFamily,
+    clientId: client.id,
+    clientMode: client.mode,
+    remoteIp: ask.peer.directLoopback ? undefined : ask.peer.address,
+  };
+  const outcome = await deps.store.redeem({ tokenHash: hash(signedToken), device: facts, role: ask.role, scopes }, nowMs);
+  if (outcome.kind === "approved") {
+    announce(deps, outcome);
+    return admit(deps, ask, outcome.device, { method: "bootstrap-token", scopes });
+  }
+  if (outcome.kind === "corrupt") return { kind: "refused", error: refused("DEVICE_RECORD_CORRUPT", proof) };
+  // Which of them it was is the owner's to know: told outside it would help whoever tries codes.
+  const level = outcome.why === "unknown" ? "debug" : "warn";
+  deps.log[level]({ why: outcome.why, deviceId: proof.deviceId, peer: ask.peer.address }, "a setup code was refused");
+  background(deps.log, "count refused setup code", deps.store.countRefusal());
+  return { kind: "refused", error: setupCodeRefused() };
+}
+
+function announce(deps: SetupCodeDeps, { completion, device, issuedBy }: Extract<SetupOutcome, { kind: "approved" }>): void {
+  const { setupId, deviceId, deviceName, access, ts } = completion;
+  const scopes = device.grants.flatMap((grant) => (grant.revokedAtMs === undefined ? grant.scopes : []));
+  deps.log.info({ setupId, deviceId, client: device.clientId, scopes, issuedBy }, "device paired with a setup code");
+  const named = deviceName === undefined ? {} : { deviceName };
+  deps.bus.publish("device.pair.setup.completed", { setupId, deviceId, ...named, access, ts });
+  // What clients of version 3 listen to.
+  deps.bus.publish("device.pair.resolved", { requestId: setupId, deviceId, decision: "approved", ts });
+}
+
+function hash(token: string): string {
+  return createHash("sha256").update(token).digest("hex");
+}

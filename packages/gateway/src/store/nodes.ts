@@ -1,0 +1,71 @@
+/** What nodes declare and what of it is approved, as atomic sentences of the store. */
+import type { Actor } from "./device-management.ts";
+
+export interface NodeFacts {
+  /** Its device id. */
+  readonly nodeId: string;
+  readonly clientId: string;
+  readonly clientMode: string;
+  readonly displayName: string | undefined;
+  readonly platform: string;
+  readonly version: string;
+  readonly deviceFamily: string | undefined;
+  readonly modelIdentifier: string | undefined;
+}
+
+export interface NodeSurface {
+  readonly caps: readonly string[];
+  readonly commands: readonly string[];
+  readonly permissions: Readonly<Record<string, boolean>>;
+}
+
+export interface NodeDeclaration extends NodeFacts, NodeSurface {}
+
+export interface NodeRequestRecord extends NodeDeclaration {
+  readonly requestId: string;
+  readonly createdAtMs: number;
+}
+
+export interface NodeRecord extends NodeDeclaration {
+  readonly createdAtMs: number;
+  readonly approvedAtMs: number;
+}
+
+export interface NodeStore {
+  /**
+   * Compares with what is approved: within it nothing waits any more (`covered`), else one request a node waits; the same
+   * declaration keeps its request, another one replaces it. `resolved`: the request that is thereby gone.
+   */
+  declare(
+    declaration: NodeDeclaration,
+    nowMs: number,
+  ): Promise<
+    | { readonly kind: "covered"; readonly resolved: string | undefined }
+    | { readonly kind: "pending"; readonly request: NodeRequestRecord; readonly created: boolean; readonly resolved: string | undefined }
+  >;
+  list(): Promise<{ readonly pending: readonly NodeRequestRecord[]; readonly paired: readonly NodeRecord[] }>;
+  /** `needs`: the scopes that approving these commands takes, checked against what the approver holds for good. */
+  approve(
+    requestId: string,
+    approver: Actor & { readonly needs: (commands: readonly string[]) => readonly string[] },
+    nowMs: number,
+  ): Promise<
+    | { readonly kind: "approved"; readonly node: NodeRecord }
+    | { readonly kind: "unknown" }
+    | { readonly kind: "denied" }
+    | { readonly kind: "exceeds-approver"; readonly scope: string }
+  >;
+  reject(
+    requestId: string,
+    rejecter: Actor,
+    nowMs: number,
+  ): Promise<{ readonly kind: "rejected"; readonly nodeId: string } | { readonly kind: "unknown" } | { readonly kind: "denied" }>;
+  /** Forgets the approval and what waits. `requestId`: of what waited. */
+  remove(
+    nodeId: string,
+    actor: Actor,
+    nowMs: number,
+  ): Promise<
+    { readonly kind: "removed"; readonly requestId: string | undefined } | { readonly kind: "unknown" } | { readonly kind: "denied" }
+  >;
+}

@@ -1,0 +1,55 @@
+/** Setup codes as sentences of the domain; what holds for every store holds here. */
+import type { SetupAccess } from "@portreeve/protocol";
+import type { DeviceFacts, DeviceRecord } from "./store.ts";
+
+export interface SetupCodeToIssue {
+  readonly setupId: string;
+  /** Hex SHA-256; the token itself is never stored. */
+  readonly tokenHash: string;
+  readonly role: "operator" | "node";
+  /** What the device is granted: neither more nor less. */
+  readonly scopes: readonly string[];
+  readonly access: SetupAccess;
+  /** The principal that invites. */
+  readonly issuedBy: string;
+  readonly expiresAtMs: number;
+}
+
+/** A device that proved its key and presents a code. */
+export interface SetupCodePresentation {
+  readonly tokenHash: string;
+  readonly device: DeviceFacts;
+  readonly role: string;
+  readonly scopes: readonly string[];
+}
+
+export interface SetupCompletion {
+  readonly setupId: string;
+  readonly deviceId: string;
+  readonly deviceName: string | undefined;
+  readonly access: SetupAccess;
+  readonly ts: number;
+}
+
+export type SetupOutcome =
+  | { readonly kind: "approved"; readonly device: DeviceRecord; readonly completion: SetupCompletion; readonly issuedBy: string }
+  | { readonly kind: "refused"; readonly why: "unknown" | "expired" | "used" | "other-key" | "beyond" }
+  /** The stored record of the device cannot be read. */
+  | { readonly kind: "corrupt" };
+
+export type SetupStatus =
+  | { readonly state: "waiting" | "expired" | "unknown" }
+  | { readonly state: "completed"; readonly completion: SetupCompletion };
+
+export interface SetupCodeStore {
+  /** Records a code with its audit row. Codes that ended more than a day ago go. */
+  issue(code: SetupCodeToIssue, nowMs: number): Promise<void>;
+  /**
+   * Binds the code to the first key that presents it; when the ask lies within the code, pairs the device for exactly what the
+   * code says, with its audit row, and ends the code. A refusal changes no device and no request.
+   */
+  redeem(presentation: SetupCodePresentation, nowMs: number): Promise<SetupOutcome>;
+  status(setupId: string, nowMs: number): Promise<SetupStatus>;
+  /** One more presentation that was refused. */
+  countRefusal(): Promise<void>;
+}

@@ -1,0 +1,73 @@
+/** What a health check asks of a database as a whole; only reads. */
+import { type Kysely, sql } from "kysely";
+import type { DatabaseFacts, RunFacts } from "../inspection.ts";
+import { migrations } from "./migrate.ts";
+import type { Database } from "./schema.ts";
+import { openStatuses } from "./sessions.ts";
+
+/** Rows that are read of what may be many: a person is told of the first ones. */
+const mostRows = 100;
+
+/** @throws what SQLite throws when a table cannot be read at all. */
+export async function inspectDatabase(db: Kysely<Database>, nowMs: number): Promise<DatabaseFacts> {
+  const { rows: problems } = await sql<{ integrity_check: string }>`pragma integrity_check(20)`.execute(db);
+  const { rows: executed } = await sql<{ name: string }>`select name from kysely_migration order by name`.execute(db);
+  const names = executed.map(({ name }) => name);
+  const known = Object.keys(migrations);
+  return {
+    integrityProblems: problems.map((row) => row.integrity_check).filter((text) => text !== "ok"),
+    unknownMigrations: names.filter((name) => !known.includes(name)),
+    missingMigrations: known.filter((name) => !names.includes(name)),
+    deviceIds: (await db.selectFrom("devices").select("device_id").orderBy("device_id").execute()).map((row) => row.device_id),
+    unleasedRuns: await listUnleased(db, nowMs),
+    unreadResults: await listUnread(db),
+    newestMs: await findNewest(db),
+  };
+}
+
+/** Runs that are running for nobody: their worker has not renewed its claim. */
+async function listUnleased(db: Kysely<Database>, nowMs: number): Promise<readonly RunFacts[]> {
+  const rows = await db
+    .selectFrom("runs")
+    .select(["run_id", "session_key", "lease_until_ms"])
+    .where("status", "=", "running")
+    .where((build) => build.or([build("lease_until_ms", "is", null), build("lease_until_ms", "<", nowMs)]))
+    .limit(mostRows)
+    .execute();
+  return rows.map((row) => ({ runId: row.run_id, sessionKey: row.session_key, sinceMs: row.lease_until_ms ?? 0 }));
+}
+
+/** Results of children that nobody has read, and no run of the parent's session is there to read. */
+async function listUnread(db: Kysely<Database>): Promise<readonly RunFacts[]> {
+  const rows = await db
+    .selectFrom("inbox")
+    .select(["child_run_id", "session_key", "created_at_ms"])
+    .where("consumed_at_ms", "is", null)
+    .where((build) =>
+      build.not(
+        build.exists(
+          build
+            .selectFrom("runs")
+            .select("run_id")
+            .whereRef("runs.session_key", "=", "inbox.session_key")
+            .where("status", "in", openStatuses),
+        ),
+      ),
+    )
+    .limit(mostRows)
+    .execute();
+  return rows.map((row) => ({ runId: row.child_run_id, sessionKey: row.session_key, sinceMs: row.created_at_ms }));
+}
+
+async function findNewest(db: Kysely<Database>): Promise<number | undefined> {
+  const audit = await db
+    .selectFrom("audit")
+    .select((build) => build.fn.max("at_ms").as("at"))
+    .executeTakeFirst();
+  const runs = await db
+    .selectFrom("runs")
+    .select((build) => build.fn.max("created_at_ms").as("at"))
+    .executeTakeFirst();
+  const times = [audit?.at, runs?.at].filter((at) => typeof at === "number");
+  return times.length === 0 ? undefined : Math.max(...times);
+}

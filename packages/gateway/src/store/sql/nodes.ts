@@ -1,0 +1,126 @@
+/** Nodes in SQL: one row for what is approved, one for what waits. */
+import { randomBytes } from "node:crypto";
+import { coversAll } from "@portreeve/protocol";
+import type { Kysely } from "kysely";
+import type { Actor } from "../device-management.ts";
+import { liveGrant } from "../grants.ts";
+import type { NodeDeclaration, NodeRecord, NodeRequestRecord, NodeStore, NodeSurface } from "../nodes.ts";
+import { appendAudit } from "./audit.ts";
+import { findState } from "./device-rows.ts";
+import { authorityOf } from "./device-management.ts";
+import type { Database, NodeRequestRow, NodeRow } from "./schema.ts";
+import type { WriteQueue } from "./write-queue.ts";
+
+export function createNodeStore(db: Kysely<Database>, queue: WriteQueue): NodeStore {
+  return {
+    declare: (declaration, nowMs) => queue.write((tx) => declare(tx, declaration, nowMs)),
+
+    async list() {
+      const pending = await db.selectFrom("node_requests").selectAll().orderBy("created_at_ms", "desc").execute();
+      const paired = await db.selectFrom("nodes").selectAll().orderBy("approved_at_ms", "desc").execute();
+      return { pending: pending.map(toRequest), paired: paired.map(toNode) };
+    },
+
+    approve: (requestId, approver, nowMs) => queue.write((tx) => approve(tx, { requestId, approver }, nowMs)),
+
+    reject: (requestId, rejecter, nowMs) =>
+      queue.write(async (tx) => {
+        const found = await findDecidable(tx, requestId, rejecter, nowMs);
+        if (found.kind !== "found") return found;
+        const { nodeId } = found.request;
+        await tx.deleteFrom("node_requests").where("node_id", "=", nodeId).execute();
+        await appendAudit(tx, { kind: "node.rejected", actor: rejecter.id, subject: nodeId, facts: { requestId } }, nowMs);
+        return { kind: "rejected", nodeId };
+      }),
+
+    remove: (nodeId, actor, nowMs) =>
+      queue.write(async (tx) => {
+        if (actor.ownDeviceOnly || (await authorityOf(tx, actor, nowMs)) === undefined) return { kind: "denied" };
+        const waiting = await tx.deleteFrom("node_requests").where("node_id", "=", nodeId).returning("request_id").executeTakeFirst();
+        const approved = await tx.deleteFrom("nodes").where("node_id", "=", nodeId).returning("node_id").executeTakeFirst();
+        if (waiting === undefined && approved === undefined) return { kind: "unknown" };
+        await appendAudit(tx, { kind: "node.removed", actor: actor.id, subject: nodeId, facts: {} }, nowMs);
+        return { kind: "removed", requestId: waiting?.request_id };
+      }),
+  };
+}
+
+async function declare(tx: Kysely<Database>, declaration: NodeDeclaration, nowMs: number): ReturnType<NodeStore["declare"]> {
+  const { nodeId } = declaration;
+  // Removed or revoked since it was let in: its socket is being closed, and nothing of it is kept.
+  const state = await findState(tx, nodeId);
+  if (state.kind !== "paired" || liveGrant(state.device, "node") === undefined) return { kind: "covered", resolved: undefined };
+  const approved = await tx.selectFrom("nodes").selectAll().where("node_id", "=", nodeId).executeTakeFirst();
+  const waiting = await tx.selectFrom("node_requests").selectAll().where("node_id", "=", nodeId).executeTakeFirst();
+  const isCovered = approved !== undefined && isWithin(declaration, parse(approved.declaration));
+  const text = JSON.stringify(declaration);
+  if (!isCovered && waiting !== undefined && waiting.declaration === text)
+    return { kind: "pending", request: toRequest(waiting), created: false, resolved: undefined };
+  await tx.deleteFrom("node_requests").where("node_id", "=", nodeId).execute();
+  if (isCovered) return { kind: "covered", resolved: waiting?.request_id };
+  const row = { node_id: nodeId, request_id: randomBytes(12).toString("hex"), declaration: text, created_at_ms: nowMs };
+  await tx.insertInto("node_requests").values(row).execute();
+  return { kind: "pending", request: toRequest(row), created: true, resolved: waiting?.request_id };
+}
+
+type Approval = { readonly requestId: string; readonly approver: Parameters<NodeStore["approve"]>[1] };
+
+async function approve(tx: Kysely<Database>, { requestId, approver }: Approval, nowMs: number): ReturnType<NodeStore["approve"]> {
+  const found = await findDecidable(tx, requestId, approver, nowMs);
+  if (found.kind !== "found") return found;
+  const { nodeId, commands } = found.request;
+  const beyond = approver.needs(commands).find((scope) => !coversAll(found.held, [scope]));
+  if (beyond !== undefined) return { kind: "exceeds-approver", scope: beyond };
+
+  const before = await tx.selectFrom("nodes").selectAll().where("node_id", "=", nodeId).executeTakeFirst();
+  const row = { declaration: found.declaration, created_at_ms: before?.created_at_ms ?? nowMs, approved_at_ms: nowMs };
+  await tx
+    .insertInto("nodes")
+    .values({ node_id: nodeId, ...row })
+    .onConflict((conflict) => conflict.column("node_id").doUpdateSet(row))
+    .execute();
+  await tx.deleteFrom("node_requests").where("node_id", "=", nodeId).execute();
+  await appendAudit(tx, { kind: "node.approved", actor: approver.id, subject: nodeId, facts: { requestId, commands } }, nowMs);
+  return { kind: "approved", node: toNode({ node_id: nodeId, ...row }) };
+}
+
+/** A request that waits, if the actor may decide about nodes: a device that manages itself alone may not, also about itself. */
+async function findDecidable(
+  tx: Kysely<Database>,
+  requestId: string,
+  actor: Actor,
+  nowMs: number,
+): Promise<
+  | { readonly kind: "found"; readonly request: NodeRequestRecord; readonly declaration: string; readonly held: readonly string[] }
+  | { readonly kind: "unknown" }
+  | { readonly kind: "denied" }
+> {
+  const held = (await authorityOf(tx, actor, nowMs))?.heldUntil(undefined);
+  if (held === undefined || actor.ownDeviceOnly) return { kind: "denied" };
+  const row = await tx.selectFrom("node_requests").selectAll().where("request_id", "=", requestId).executeTakeFirst();
+  return row === undefined ? { kind: "unknown" } : { kind: "found", request: toRequest(row), declaration: row.declaration, held };
+}
+
+/** Less than what is approved needs no approval. */
+function isWithin(declared: NodeSurface, approved: NodeSurface): boolean {
+  return (
+    declared.caps.every((cap) => approved.caps.includes(cap)) &&
+    declared.commands.every((command) => approved.commands.includes(command)) &&
+    Object.entries(declared.permissions).every(
+      ([name, on]) => !on || (Object.hasOwn(approved.permissions, name) && approved.permissions[name] === true),
+    )
+  );
+}
+
+function toRequest(row: NodeRequestRow): NodeRequestRecord {
+  return { ...parse(row.declaration), requestId: row.request_id, createdAtMs: row.created_at_ms };
+}
+
+function toNode(row: NodeRow): NodeRecord {
+  return { ...parse(row.declaration), createdAtMs: row.created_at_ms, approvedAtMs: row.approved_at_ms };
+}
+
+function parse(text: string): NodeDeclaration {
+  // Only this module writes the column, from the same type.
+  return JSON.parse(text) as NodeDeclaration;
+}

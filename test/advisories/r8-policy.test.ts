@@ -1,0 +1,81 @@
+/** One table of what needs which scope, for whatever door or wording a caller chooses. */
+import assert from "node:assert/strict";
+import { script } from "../support/script.ts";
+import { openWire } from "../support/wire-client.ts";
+import { advisory, httpUrl, ownerWith, runToEnd, shareGateway } from "./advisory.ts";
+
+const shared = shareGateway();
+
+advisory(40, "an upgrade on any path is the same door: a challenge, and nothing before a connect", async () => {
+  const { gateway } = shared;
+  for (const path of ["/cdp", "/devtools/browser/1", "/relay?token=x", "/node", "/canvas", "//", "/health"]) {
+    await using wire = await openWire(`${gateway.url}${path}`);
+    const { error } = await wire.request("Target.getTargets");
+
+    assert.equal(error?.details?.["code"], "INVALID_HANDSHAKE", path);
+    assert.equal((await wire.closed).code, 1008, path);
+  }
+});
+
+advisory(41, "a reset that is written into a message needs what the reset needs, and no spelling of it resets a session", async () => {
+  const { gateway } = shared;
+  await using writer = await ownerWith(gateway, "operator.write");
+  await runToEnd(writer, script("remember", { say: "kept" }), { key: "first" });
+  const refused: (string | undefined)[] = [];
+
+  for (const [index, message] of ["/new", "/reset", "/new and go on", "/reset\nnow"].entries())
+    refused.push((await writer.request("agent", { message, idempotencyKey: `reset-${index}` })).error?.message);
+  for (const [index, text] of [" /new", "/NEW", "/Reset", "please /reset"].entries())
+    await runToEnd(writer, script(text, { say: "no" }), { key: `spelt-${index}` });
+  const history = await writer.request("chat.history", { sessionKey: "main" });
+
+  assert.deepEqual([...new Set(refused)], ["missing scope: operator.admin"]);
+  assert.match(JSON.stringify(history.payload?.["messages"]), /kept/);
+  assert.equal(history.payload?.["totalMessages"], 10);
+});
+
+advisory(48, "read stops no run and removes no session, over the socket or HTTP", async () => {
+  const { gateway } = shared;
+  await using owner = await ownerWith(gateway, "operator.admin");
+  await using reader = await ownerWith(gateway, "operator.read");
+  await owner.request("chat.send", { sessionKey: "busy", message: script("wait", { hang: true }), idempotencyKey: "busy" });
+
+  const answers = [
+    await reader.request("chat.abort", { sessionKey: "busy" }),
+    await reader.request("chat.send", { sessionKey: "busy", message: "/stop", idempotencyKey: "stop" }),
+    await reader.request("sessions.delete", { key: "busy" }),
+    await reader.request("sessions.patch", { key: "busy", archived: true }),
+  ];
+  const statuses = await Promise.all(
+    ["/sessions/busy/kill", "/api/sessions/busy/abort"].map(
+      async (path) =>
+        (await fetch(httpUrl(gateway, path), { method: "POST", headers: { authorization: `Bearer ${gateway.token}` } })).status,
+    ),
+  );
+  const { sessions } = (await reader.request("sessions.list", { search: "busy" })).payload as { sessions: { hasActiveRun: boolean }[] };
+  await owner.request("chat.abort", { sessionKey: "busy" });
+
+  assert.deepEqual([...new Set(answers.map(({ error }) => error?.details?.["code"]))], ["MISSING_SCOPE"]);
+  assert.deepEqual(statuses, [404, 404]);
+  assert.deepEqual(
+    sessions.map((session) => session.hasActiveRun),
+    [true],
+  );
+});
+
+advisory(49, "write deletes no session, and a session's own lineage is not write's to set", async () => {
+  const { gateway } = shared;
+  await using writer = await ownerWith(gateway, "operator.write");
+  await writer.request("sessions.patch", { key: "kept" });
+
+  const deleted = await writer.request("sessions.delete", { key: "kept" });
+  const adopted = await writer.request("sessions.patch", { key: "kept", spawnedBy: "main", spawnDepth: 1 });
+  const { sessions } = (await writer.request("sessions.list", { search: "kept" })).payload as { sessions: { spawnedBy?: string }[] };
+
+  assert.equal(deleted.error?.message, "missing scope: operator.admin");
+  assert.equal(adopted.error?.message, "missing scope: operator.admin");
+  assert.deepEqual(
+    sessions.map((session) => session.spawnedBy),
+    [undefined],
+  );
+});

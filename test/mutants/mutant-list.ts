@@ -1,0 +1,22 @@
+/** What a broken guard is: one fragment of one file replaced, and the test that must go red. */
+import type { Mutation } from "../support/mutant.ts";
+
+export interface Mutant extends Mutation {
+  readonly what: string;
+  readonly testFile: string;
+  /** A pattern of test names in `testFile`. */
+  readonly killedBy: string;
+}
+
+export const tests = {
+  audit: "test/audit.test.ts",
+  approvals: "packages/gateway/src/identity/pairing.test.ts",
+  grant: "packages/gateway/src/identity/grant.test.ts",
+  invariants: "test/invariants.test.ts",
+  lattice: "packages/gateway/src/principal/lattice.test.ts",
+  model: "test/authority/model.test.ts",
+  policy: "test/authority/policy.test.ts",
+  principal: "packages/gateway/src/principal/principal.test.ts",
+  stored: "test/authority/stored-states.test.ts",
+  store: "test/contract/store.test.ts",
+} as const;
