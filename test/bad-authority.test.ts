@@ -137,8 +137,8 @@ test("10,000 requests from one peer are sixteen, the oldest; another peer's wait
 
   const same = await refusedConnect(gateway.url, { key: createWireKey(), token: gateway.token, scopes: [] }, from("203.0.113.1"));
   const other = await refusedConnect(gateway.url, { key: createWireKey(), token: gateway.token, scopes: [] }, from("203.0.113.2"));
-  const local = await pair(gateway, ["operator.pairing"]);
-  await using lister = await connectWire(gateway.url, { ...local, scopes: ["operator.pairing"] });
+  const local = await pair(gateway, ["operator.admin"]);
+  await using lister = await connectWire(gateway.url, { ...local, scopes: ["operator.admin"] });
   const { pending } = (await lister.request("device.pair.list")).payload as { pending: { requestId: string }[] };
 
   assert.equal(outcomes.filter((outcome) => outcome.kind === "pending").length, 15);

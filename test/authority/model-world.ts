@@ -1,5 +1,6 @@
 /** The rules without a store, sockets or keys: the gateway's own pure decisions over a few maps. */
 import { coversAll, limits, methods, normaliseScopes } from "@portreeve/protocol";
+import { toActor } from "../../packages/gateway/src/identity/device-management.ts";
 import { decide, type Standing } from "../../packages/gateway/src/identity/grant.ts";
 import {
   authorityOfChild,
@@ -43,7 +44,8 @@ export function createModelWorld(): World {
     generations: new Map(),
     tokens: new Map(),
   }));
-  const approved = new Set<string>();
+  /** Whose each approved request was. */
+  const approved = new Map<string, number>();
   const waiting = (requestId: string): Device | undefined =>
     devices.find(({ pending }) => pending?.requestId === requestId && pending.expiresAtMs > nowMs);
   return {
@@ -61,19 +63,22 @@ export function createModelWorld(): World {
         device.isChangedWhenPaired = ask.isChanged;
       }
       device.tokens.set(ask.role, device.generations.get(ask.role) ?? 0);
-      return admitted(ask.device, ask.role, decision.scopes);
+      return admitted(ask.device, ask.role, decision);
     },
     approve(requestId, by) {
       if (!may(by, "device.pair.approve")) return false;
-      if (approved.has(requestId)) return true;
+      const before = approved.get(requestId);
+      if (before !== undefined) return manages(by, before);
       const device = waiting(requestId);
-      if (device?.pending === undefined || !approve(device, device.pending, by)) return false;
-      approved.add(requestId);
+      if (device?.pending === undefined || !manages(by, device.pending.device)) return false;
+      const { pending } = device;
+      if (!approve(device, pending, by)) return false;
+      approved.set(requestId, pending.device);
       return true;
     },
     reject(requestId, by) {
       const device = waiting(requestId);
-      if (device === undefined || !may(by, "device.pair.reject")) return false;
+      if (device?.pending === undefined || !may(by, "device.pair.reject") || !manages(by, device.pending.device)) return false;
       Object.assign(device, { pending: undefined, isRefused: true });
       return true;
     },
@@ -161,8 +166,19 @@ function merge(device: Device, index: number, ask: ConnectAsk, { nowMs, next }: 
   return request;
 }
 
-function admitted(device: number, role: "operator" | "node", scopes: readonly string[]): Verdict {
-  return { kind: "admitted", principal: devicePrincipal({ deviceId: `d${device}`, role, scopes }) };
+function admitted(device: number, role: "operator" | "node", { scopes, method }: { scopes: readonly string[]; method?: string }): Verdict {
+  const viaDeviceToken = method === "device-token";
+  return { kind: "admitted", principal: devicePrincipal({ deviceId: toId(device), role, scopes, viaDeviceToken }) };
+}
+
+function toId(device: number): string {
+  return `d${device}`;
+}
+
+/** Without admin, a device that came with its own token decides about itself alone. */
+function manages(by: Principal, device: number): boolean {
+  const { ownDeviceOnly, deviceId } = toActor(by);
+  return !ownDeviceOnly || deviceId === toId(device);
 }
 
 function may(principal: Principal, name: "agent" | "subagents.spawn" | "device.pair.approve" | "device.pair.reject"): boolean {

@@ -6,6 +6,7 @@ import { Bus } from "../../packages/gateway/src/bus.ts";
 import { createAttempts } from "../../packages/gateway/src/identity/attempts.ts";
 import { createCredentials } from "../../packages/gateway/src/identity/credentials.ts";
 import { type AdmissionAsk, createPairing, type Pairing } from "../../packages/gateway/src/identity/pairing.ts";
+import type { Clock } from "../../packages/gateway/src/kit/clock.ts";
 import { createIds } from "../../packages/gateway/src/kit/ids.ts";
 import { Secret } from "../../packages/gateway/src/kit/secret.ts";
 import {
@@ -48,20 +49,7 @@ export async function openStoreWorld(): Promise<StoreWorld> {
   const runs = createRuns(store, () => nowMs);
   let [nowMs, autoApproveLocal] = [1_795_435_000_000, true];
   const clock = { now: () => nowMs, schedule: () => ({ [Symbol.dispose]: ignore }) };
-  const open = (): Pairing => {
-    const credentials = createCredentials({ secret: new Secret(secret), tokenKey, gatewayId: "aa".repeat(32) });
-    const attempts = createAttempts({ store: store.attempts, clock });
-    return createPairing({
-      store: store.devices,
-      credentials,
-      authMode: "token",
-      attempts,
-      clock,
-      log: silent,
-      bus: new Bus(),
-      autoApproveLocal,
-    });
-  };
+  const open = (): Pairing => openPairing(store, { clock, autoApproveLocal });
   let pairing = open();
   const indexOf = (deviceId: string): number => keys.findIndex((key) => key.id === deviceId);
   const decide = async (name: "approve" | "reject", requestId: string, by: Principal): Promise<boolean> => {
@@ -105,6 +93,12 @@ export async function openStoreWorld(): Promise<StoreWorld> {
     findAuditBreak: () => store.audit.findBreak(),
     [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),
   };
+}
+
+function openPairing(store: Store, options: { readonly clock: Clock; readonly autoApproveLocal: boolean }): Pairing {
+  const credentials = createCredentials({ secret: new Secret(secret), tokenKey, gatewayId: "aa".repeat(32) });
+  const attempts = createAttempts({ store: store.attempts, clock: options.clock });
+  return createPairing({ store: store.devices, credentials, authMode: "token", attempts, log: silent, bus: new Bus(), ...options });
 }
 
 /** Runs as the handlers admit them, at once claimed, so that they may spawn. */

@@ -57,8 +57,8 @@ export const setupMutants: readonly Mutant[] = [
   {
     what: "a code grants more than its issuer holds",
     file: codes,
-    from: 'role === "node" ? [] : attenuate(issuer, ask.scopes ?? defaultSetupScopes)',
-    to: 'role === "node" ? [] : attenuate(issuer, []).concat(ask.scopes ?? defaultSetupScopes)',
+    from: 'role === "node" ? [] : attenuateScopes(issuer, ask.scopes ?? defaultSetupScopes)',
+    to: 'role === "node" ? [] : attenuateScopes(issuer, []).concat(ask.scopes ?? defaultSetupScopes)',
     testFile: "packages/gateway/src/identity/setup-codes.test.ts",
     killedBy: "^a code never grants more",
   },

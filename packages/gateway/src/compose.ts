@@ -25,7 +25,7 @@ import { startElevations } from "./identity/elevation.ts";
 import { createNodePairing, type NodePairing } from "./identity/node-pairing.ts";
 import { createPairing } from "./identity/pairing.ts";
 import { createSharedSecret, findSecretSource, readSecretFile, type SecretSource } from "./identity/shared-secret.ts";
-import { createSetupCodes, withSetupCodes } from "./identity/setup-codes.ts";
+import { createSetupCodes, type SetupCodes, withSetupCodes } from "./identity/setup-codes.ts";
 import { createScopeUpgrades } from "./identity/scope-upgrade.ts";
 import { openStateKeys, type StateKeys } from "./identity/state-keys.ts";
 import { openTls } from "./identity/tls.ts";
@@ -98,13 +98,7 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   resources.use(await startElevations(deviceDeps));
   const handlerDeps = createHandlerDeps(options, { store, bus, agents, late });
   const devices = { pairing, ...management, connectedDevices: () => late.listener?.connectedDevices() ?? new Set<string>() };
-  const setup = {
-    setupCodes,
-    publicUrl: config.gateway.publicUrl,
-    listeningUrl: () => late.listener?.url ?? "",
-    authMode: config.gateway.auth.mode,
-    toQrDataUrl,
-  };
+  const setup = createSetupDeps(options, setupCodes, late);
   const audit = { store, now: () => clock.now(), flushRefusals: () => refusals.flush() };
   const handlers = createHandlers({ shared: handlerDeps, devices, setup, audit });
   const dispatch = createDispatch({ handlers, log, ids, countRefusal: refusals.count, checkResults: options.checkResults });
@@ -160,6 +154,11 @@ function createIdentity({ config, clock, log }: ComposeOptions, { keys, store, b
     manager: createDeviceManager({ ...deviceDeps, expel }),
     upgrades: createScopeUpgrades(deviceDeps),
   };
+}
+
+function createSetupDeps({ config }: ComposeOptions, setupCodes: SetupCodes, late: LateParts): SetupHandlerDeps {
+  const { publicUrl, auth } = config.gateway;
+  return { setupCodes, publicUrl, listeningUrl: () => late.listener?.url ?? "", authMode: auth.mode, toQrDataUrl };
 }
 
 interface IdentityParts {

@@ -9,17 +9,18 @@ import { background, type Log } from "../kit/log.ts";
 import type { ProxyIdentity } from "../kit/proxy-identity.ts";
 import type { Secret } from "../kit/secret.ts";
 import { devicePrincipal, secretPrincipal, type DevicePrincipal, type Principal, type SecretPrincipal } from "../principal/principal.ts";
-import { ceilingOf, liveGrant, timeLeftMs, tokenCeilingOf } from "../store/grants.ts";
-import type { DeviceRecord, DeviceState, DeviceStore, Grant, PairingAsk, PairingReason, PairingRecord } from "../store/store.ts";
+import { liveGrant, timeLeftMs, tokenCeilingOf } from "../store/grants.ts";
+import type { DeviceRecord, DeviceState, DeviceStore, PairingAsk, PairingReason, PairingRecord } from "../store/store.ts";
 import type { Attempts, AttemptVerdict } from "./attempts.ts";
 import type { Credentials, Match } from "./credentials.ts";
 import { actionDenied, missingScope, roleForATime, toActor, unknownRequest } from "./device-management.ts";
 import { verifyDeviceProof } from "./device-proof.ts";
 import { toPairingRequest } from "./device-view.ts";
-import { decide, isMetadataChanged, type Ask, type Decision, type Standing } from "./grant.ts";
+import { decide, type Ask, type Decision } from "./grant.ts";
 import type { NodePairing } from "./node-pairing.ts";
 import { pairingRejected, pairingRequired, proofRefused, proxyRefused, rateLimited, refused, uiDeviceRequired } from "./refusals.ts";
 import { judgeSharedAccess, type AuthMode, type SharedAccess, type SharedMethod } from "./shared-access.ts";
+import { findGrant, isCorrupt, toStanding } from "./standing.ts";
 
 /** A connection that asks to be let in. */
 export interface AdmissionAsk {
@@ -249,31 +250,6 @@ function judge(
     standing: toStanding(state, { device, client, grant, nowMs: deps.clock.now() }),
     autoApproveLocal: mayBeSilent,
   });
-}
-
-function findGrant(state: DeviceState, role: string): Grant | undefined {
-  if (state.kind !== "paired") return undefined;
-  return liveGrant(state.device, role);
-}
-
-/** The id is the hash of the key: another key under it can only be a damaged row. */
-function isCorrupt(state: DeviceState, device: ProvedDevice): boolean {
-  return state.kind === "corrupt" || (state.kind === "paired" && state.device.publicKey !== device.publicKey);
-}
-
-function toStanding(
-  state: DeviceState,
-  { device, client, grant, nowMs }: { device: ProvedDevice; client: ConnectParams["client"]; grant: Grant | undefined; nowMs: number },
-): Standing {
-  if (state.kind === "corrupt" || isCorrupt(state, device)) return { kind: "corrupt" };
-  if (state.kind === "unknown")
-    return { kind: "unknown", refused: state.refused, hasPending: state.pending !== undefined && state.pending.expiresAtMs > nowMs };
-  return {
-    kind: "paired",
-    ceiling: grant && ceilingOf(grant, nowMs),
-    tokenScopes: grant === undefined ? [] : tokenCeilingOf(grant, nowMs),
-    metadataChanged: isMetadataChanged(state.device, { platform: client.platform, deviceFamily: client.deviceFamily }),
-  };
 }
 
 async function approveSilently(deps: PairingDeps, ask: PairingAsk): Promise<DeviceRecord | undefined> {
