@@ -4,6 +4,7 @@ import { availableParallelism } from "node:os";
 import test from "node:test";
 import { copyProject, type Copy, stopped } from "../support/mutant.ts";
 import { auditMutants } from "./audit.ts";
+import { credentialsMutants } from "./credentials.ts";
 import { deviceMutants } from "./devices.ts";
 import { dispatchMutants } from "./dispatch.ts";
 import { latticeMutants } from "./lattice.ts";
@@ -20,6 +21,7 @@ const mutants: readonly Mutant[] = [
   ...auditMutants,
   ...deviceMutants,
   ...setupMutants,
+  ...credentialsMutants,
 ];
 const atOnce = Math.min(availableParallelism(), 8);
 
