@@ -50,6 +50,21 @@ test("an invited machine pairs with the code, and works with what it was given a
   assert.equal((await stat(join(other.path, "cli", "tokens.json"))).mode & 0o777, 0o600);
 });
 
+test("a machine that pins the gateway's own certificate pairs with the code, and keeps the pin; without it nothing is sent", async () => {
+  await using home = await openHome({ gateway: { tls: { mode: "generated" } } });
+  await using other = await newFolder();
+  const { setupCode, gatewayUrl } = await invite(home);
+  const env = { PORTREEVE_HOME: other.path };
+
+  const unpinned = await runCli(["pair", setupCode, "--yes"], env);
+  const paired = await runCli(["pair", setupCode, "--yes", "--tls-fingerprint", home.gateway.tlsFingerprint ?? ""], env);
+  const later = await runCli(["status", "--url", gatewayUrl], env);
+
+  assert.match(gatewayUrl, /^wss:/);
+  assert.deepEqual([unpinned.code, paired.code, later.code], [3, 0, 0], paired.err + later.err);
+  assert.match(unpinned.err, /--tls-fingerprint/);
+});
+
 test("a code that was used is refused with how to get another", async () => {
   await using home = await openHome();
   await using other = await newFolder();

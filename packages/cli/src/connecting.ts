@@ -20,13 +20,18 @@ export interface ConnectingFlags extends TargetFlags {
   readonly json?: boolean;
 }
 
+export const tlsFingerprintOption = [
+  "--tls-fingerprint <sha256>",
+  "the only certificate to accept, as the gateway prints it at its start; kept for its address",
+] as const;
+
 /** Adds --json, --url, --token and --tls-fingerprint. */
 export function connecting(command: Command): Command {
   return command
     .option("--json", "print JSON; errors too, on standard error")
     .option("--url <url>", "the gateway's address, ws:// or wss://")
     .option("--token <secret>", "the gateway's shared secret")
-    .option("--tls-fingerprint <sha256>", "the only certificate to accept, as the gateway prints it at its start; kept for its address");
+    .option(...tlsFingerprintOption);
 }
 
 /** The way to the gateway that flags, environment and home name. Connects to nothing yet. */

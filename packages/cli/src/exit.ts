@@ -80,7 +80,11 @@ const stepsAfter: Readonly<Record<Exclude<Exit, "ok">, string>> = {
 };
 
 const connectionFailures: Readonly<Record<ConnectionErrorKind, Pick<Failure, "exit" | "code" | "remedy">>> = {
-  unreachable: { exit: "unreachable", code: "UNREACHABLE", remedy: "Start one with `./portreeve gateway run` (or `npm start`)." },
+  unreachable: {
+    exit: "unreachable",
+    code: "UNREACHABLE",
+    remedy: "Start one with `./portreeve gateway run` (or `npm start`); name a certificate of its own with --tls-fingerprint.",
+  },
   closed: { exit: "unreachable", code: "CONNECTION_CLOSED", remedy: "See whether the gateway still runs: `./portreeve health`." },
   timeout: { exit: "timeout", code: "TIMEOUT", remedy: "See whether the address is a gateway's, and the gateway's log." },
   unproved: { exit: "unauthorised", code: "GATEWAY_UNPROVED", remedy: stepsAfter.unauthorised },

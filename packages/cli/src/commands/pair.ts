@@ -1,22 +1,27 @@
 /** `pair CODE`: this home's device key presents a setup code, and keeps the token that comes back. Nothing else is sent. */
-import { addressOf, ConnectionError, GatewayClient, type DeviceKey, type GatewayPins } from "@portreeve/client";
+import { addressOf, ConnectionError, GatewayClient, openPinStore, type DeviceKey, type GatewayPins } from "@portreeve/client";
 import { findHome } from "@portreeve/gateway/home";
 import { parseSetupCode } from "@portreeve/protocol/wire";
 import type { Command } from "commander";
 import manifest from "../../package.json" with { type: "json" };
-import { openDevice, openPins, openTokens, withExamples } from "../connecting.ts";
+import { openDevice, openPins, openTokens, tlsFingerprintOption, withExamples } from "../connecting.ts";
 import { CliError } from "../exit.ts";
 import { isLoopback } from "../loopback.ts";
 import { writeJson, writeLine, type Io } from "../output.ts";
+import { pinFileIn } from "../target.ts";
 
 interface PairFlags {
   readonly yes?: boolean;
   readonly json?: boolean;
+  readonly tlsFingerprint?: string;
 }
 
 export function addPair(program: Command, io: Io): void {
   const pair = program.command("pair <code>").description("pair this machine with the gateway whose setup code this is");
-  pair.option("--yes", "connect to the code's address without asking").option("--json", "print JSON; errors too, on standard error");
+  pair
+    .option("--yes", "connect to the code's address without asking")
+    .option("--json", "print JSON; errors too, on standard error")
+    .option(...tlsFingerprintOption);
   withExamples(pair, "./portreeve pair eyJ1cmwiOi…", "./portreeve pair eyJ1cmwiOi… --yes --json");
   pair.action((code: string, flags: PairFlags) => runPair(io, code, flags));
 }
@@ -34,7 +39,8 @@ async function runPair(io: Io, text: string, flags: PairFlags): Promise<void> {
 
   const home = findHome(io.env);
   const device = await openDevice(home);
-  const { gatewayKey, deviceToken } = await present(code, { device, pins: openPins(home) });
+  const { gatewayKey, deviceToken } = await present(code, { device, pins: openPins(home), tlsFingerprint: flags.tlsFingerprint });
+  if (flags.tlsFingerprint !== undefined) await openPinStore(pinFileIn(home)).save(code.url, flags.tlsFingerprint);
   await openTokens(home).save({ gatewayKey, url: code.url }, deviceToken);
   if (flags.json === true) writeJson(io, { url: code.url, deviceId: device.id, gatewayKey });
   else writeLine(io, `Paired with ${address} as device ${device.id.slice(0, 8)}.\nUse it: ./portreeve status --url ${address}`);
@@ -56,10 +62,11 @@ async function assertWanted(io: Io, address: string, { yes }: PairFlags): Promis
 
 async function present(
   { url, bootstrapToken }: { readonly url: string; readonly bootstrapToken: string },
-  { device, pins }: { readonly device: DeviceKey; readonly pins: GatewayPins },
+  { device, pins, tlsFingerprint }: { readonly device: DeviceKey; readonly pins: GatewayPins; readonly tlsFingerprint: string | undefined },
 ): Promise<{ readonly gatewayKey: string; readonly deviceToken: string }> {
   using client = await GatewayClient.open({
     url,
+    tlsFingerprint,
     client: { id: "cli", mode: "cli", version: manifest.version, platform: process.platform },
     device,
     reconnect: false,
