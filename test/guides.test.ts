@@ -77,7 +77,7 @@ async function openWorld(): Promise<World> {
   await mkdir(home);
   await writeFile(join(home, "config.json5"), JSON.stringify({ gateway: { port: 0, trustedProxies: ["127.0.0.1"] } }));
   const phone = createWireKey();
-  let proxyUrl = "";
+  let [proxyUrl, code] = ["", ""];
   const readSecret = async (): Promise<string> => (await readFile(join(home, "state/secret"), "utf8")).trim();
   const findRequest = async (): Promise<string> => {
     const { out } = await runOnce(["devices", "--json"], envOf("gateway"));
@@ -93,12 +93,17 @@ async function openWorld(): Promise<World> {
         return { code: 0, printed: "" };
       }
       const request = words.includes("REQUEST") ? await findRequest() : "";
-      const ids: Readonly<Record<string, string>> = { REQUEST: request, DEVICE: phone.id.slice(0, 8) };
-      const { code, out, err } = await runOnce(
+      const ids: Readonly<Record<string, string>> = { REQUEST: request, DEVICE: phone.id.slice(0, 8), CODE: code };
+      const {
+        code: exit,
+        out,
+        err,
+      } = await runOnce(
         words.map((word) => ids[word] ?? word),
         envOf(where),
       );
-      return { code, printed: `${out}${err}` };
+      code = /^Code +(\S+)$/m.exec(out)?.[1] ?? code;
+      return { code: exit, printed: `${out}${err}` };
     },
     async ask(scopes) {
       const { error } = await refusedConnect(proxyUrl, { key: phone, scopes, token: await readSecret() });
