@@ -16,6 +16,8 @@ export interface SocketCase {
   readonly role: "operator" | "node";
   readonly protocol: 3 | 4;
   readonly isLocal: boolean;
+  /** The last part of the address it comes from when it is not local. */
+  readonly remoteHost: number;
   readonly origin: "none" | "allowed" | "foreign";
   readonly platform: "linux" | "Linux 6.1" | "plan9";
   readonly mutations: readonly Mutation[];
@@ -62,6 +64,8 @@ export const socketCase: fc.Arbitrary<SocketCase> = fc.record({
   role: fc.constantFrom("operator", "operator", "operator", "node"),
   protocol: fc.constantFrom(3, 4),
   isLocal: fc.boolean(),
+  // One that is soon locked out among many that are not.
+  remoteHost: fc.oneof({ weight: 1, arbitrary: fc.constant(7) }, { weight: 9, arbitrary: fc.integer({ min: 8, max: 250 }) }),
   origin: fc.constantFrom("none", "none", "none", "none", "none", "none", "allowed", "foreign"),
   platform: fc.constantFrom("linux", "linux", "linux", "linux", "linux", "linux", "Linux 6.1", "plan9"),
   mutations: fc.oneof(
@@ -87,9 +91,9 @@ export interface Secrets {
 }
 
 /** The headers that the case's peer and page come with. */
-export function headersOf({ isLocal, origin }: SocketCase): Readonly<Record<string, string>> {
+export function headersOf({ isLocal, remoteHost, origin }: SocketCase): Readonly<Record<string, string>> {
   return {
-    ...(isLocal ? {} : { "x-forwarded-for": "203.0.113.7" }),
+    ...(isLocal ? {} : { "x-forwarded-for": `203.0.113.${remoteHost}` }),
     ...(origin === "none" ? {} : { origin: origin === "allowed" ? "http://localhost:5173" : "https://attacker.example" }),
   };
 }
