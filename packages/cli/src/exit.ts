@@ -83,7 +83,7 @@ const connectionFailures: Readonly<Record<ConnectionErrorKind, Pick<Failure, "ex
   unreachable: {
     exit: "unreachable",
     code: "UNREACHABLE",
-    remedy: "Start one with `./portreeve gateway run` (or `npm start`); name a certificate of its own with --tls-fingerprint.",
+    remedy: "Start one with `./portreeve gateway run` (or `npm start`).",
   },
   closed: { exit: "unreachable", code: "CONNECTION_CLOSED", remedy: "See whether the gateway still runs: `./portreeve health`." },
   timeout: { exit: "timeout", code: "TIMEOUT", remedy: "See whether the address is a gateway's, and the gateway's log." },

@@ -250,7 +250,9 @@ class Handshake {
 
 /** The platform's WebSocket does not say whether nobody answered or the certificate was not trusted. */
 function noAnswer(url: string): string {
-  const certificate = url.startsWith("wss:") ? ", or its certificate is not trusted: then pin its SHA-256 fingerprint" : "";
+  const certificate = url.startsWith("wss:")
+    ? ", or its certificate is not trusted: then pin its SHA-256 fingerprint (--tls-fingerprint)"
+    : "";
   return `No gateway answers at ${url}${certificate}.`;
 }
 
