@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
-import { openWire } from "../support/wire-client.ts";
+import { createWireKey, openWire, refusedConnect } from "../support/wire-client.ts";
 import { advisory, ownerWith, shareGateway } from "./advisory.ts";
 
 const shared = shareGateway();
@@ -17,6 +17,22 @@ async function openTcp(): Promise<{ readonly socket: Socket; readonly said: () =
   await once(socket, "connect");
   return { socket, said: () => text, ended };
 }
+
+advisory(34, "wrong secrets over a socket are counted: the eleventh is not looked at, nor the right one after it", async () => {
+  const { gateway } = shared;
+  const guesser = { "x-forwarded-for": "203.0.113.34" };
+  const guess = async (token: string): Promise<unknown> => {
+    const { error } = await refusedConnect(gateway.url, { key: createWireKey(), token, scopes: [] }, guesser);
+    return error.details?.["code"];
+  };
+  const codes: unknown[] = [];
+  for (let index = 0; index < 10; index += 1) codes.push(await guess(`guess ${index}`));
+
+  const after = [await guess("guess 10"), await guess(gateway.token)];
+
+  assert.deepEqual(new Set(codes), new Set(["AUTH_TOKEN_MISMATCH"]));
+  assert.deepEqual(after, ["AUTH_RATE_LIMITED", "AUTH_RATE_LIMITED"]);
+});
 
 advisory(35, "one peer holds 32 sockets that have not said hello, and the next one is refused before it is a socket", async () => {
   const { gateway } = shared;
