@@ -115,7 +115,9 @@ function createModelRuns(): Pick<World, "start" | "spawn"> {
 }
 
 function approve(device: Device, { roles, scopes, isChanged }: Pending, by: Principal): boolean {
-  if (!coversAll(by.scopes, roles.includes("node") ? [...scopes, "operator.admin"] : scopes)) return false;
+  // What the approval leaves the device with, its earlier scopes included.
+  const kept = roles.includes("operator") ? (device.grants.get("operator") ?? []) : [];
+  if (!coversAll(by.scopes, [...scopes, ...kept, ...(roles.includes("node") ? ["operator.admin"] : [])])) return false;
   for (const role of roles) give(device, role, [...(device.grants.get(role) ?? []), ...scopes]);
   Object.assign(device, { pending: undefined, isRefused: false, isChangedWhenPaired: isChanged });
   return true;

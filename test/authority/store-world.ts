@@ -48,7 +48,8 @@ export async function openStoreWorld(): Promise<StoreWorld> {
   const tokens = new Map<string, string>();
   const runs = createRuns(store, () => nowMs);
   let [nowMs, autoApproveLocal] = [1_795_435_000_000, true];
-  const clock = { now: () => nowMs, schedule: () => ({ [Symbol.dispose]: ignore }) };
+  // A refusal that is held back comes at once: time stands still here.
+  const clock = { now: () => nowMs, schedule: (_atMs: number, task: () => void) => (queueMicrotask(task), { [Symbol.dispose]: ignore }) };
   const open = (): Pairing => openPairing(store, { clock, autoApproveLocal });
   let pairing = open();
   const indexOf = (deviceId: string): number => keys.findIndex((key) => key.id === deviceId);
