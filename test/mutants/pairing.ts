@@ -8,15 +8,15 @@ export const pairingMutants: readonly Mutant[] = [
   {
     ...grant,
     what: "a stranger from afar is paired silently",
-    from: "&& peer.directLoopback && autoApproveLocal;",
-    to: "&& autoApproveLocal;",
+    from: "&& peer.directLoopback && autoApproveLocal &&",
+    to: "&& autoApproveLocal &&",
     killedBy: "a new remote device waits",
   },
   {
     ...grant,
     what: "the switch for silent pairing does nothing",
-    from: "&& peer.directLoopback && autoApproveLocal;",
-    to: "&& peer.directLoopback;",
+    from: "&& peer.directLoopback && autoApproveLocal &&",
+    to: "&& peer.directLoopback &&",
     killedBy: "waits when the switch is off",
   },
   {
@@ -43,15 +43,15 @@ export const pairingMutants: readonly Mutant[] = [
   {
     ...grant,
     what: "a page keeps the secret's scopes",
-    from: "const keepsScopes = peer.directLoopback && !peer.hasOrigin;",
-    to: "const keepsScopes = peer.directLoopback;",
+    from: "const keepsScopes = peer.directLoopback && !peer.hasOrigin &&",
+    to: "const keepsScopes = peer.directLoopback &&",
     killedBy: "keeps none for a page",
   },
   {
     ...grant,
     what: "the secret keeps its scopes from afar",
-    from: "const keepsScopes = peer.directLoopback && !peer.hasOrigin;",
-    to: "const keepsScopes = !peer.hasOrigin;",
+    from: "const keepsScopes = peer.directLoopback && !peer.hasOrigin &&",
+    to: "const keepsScopes = !peer.hasOrigin &&",
     killedBy: "keeps none from afar",
   },
   {
@@ -98,10 +98,11 @@ export const pairingMutants: readonly Mutant[] = [
     killedBy: "amplifies authority",
   },
   {
-    ...pairing,
+    file: "packages/gateway/src/identity/standing.ts",
+    testFile: tests.approvals,
     what: "another key under a device's id is that device",
-    from: "if (state.device.publicKey !== device.publicKey) return",
-    to: "if (Boolean(0)) return",
+    from: '(state.kind === "paired" && state.device.publicKey !== device.publicKey)',
+    to: "Boolean(0)",
     killedBy: "a record with another key",
   },
   {
