@@ -6,32 +6,15 @@ import type { Actor } from "../../packages/gateway/src/store/device-management.t
 import type { NodeDeclaration } from "../../packages/gateway/src/store/nodes.ts";
 import { openStoreFile } from "../../packages/gateway/src/store/sqlite.ts";
 import type { PairingAsk, Store } from "../../packages/gateway/src/store/store.ts";
+import { pairingAsk } from "../support/pairing-ask.ts";
 
 const drivers: Readonly<Record<string, () => Promise<Store>>> = { sqlite: () => openStoreFile(":memory:", createIds()) };
 
 const owner: Actor = { id: "secret:local", scopes: ["operator.admin"], deviceId: undefined, ownDeviceOnly: false };
 const subject = { deviceId: "d1", role: "operator" };
 
-function ask(over: Partial<PairingAsk> = {}): PairingAsk {
-  return {
-    deviceId: "d1",
-    publicKey: "k".repeat(43),
-    displayName: undefined,
-    platform: "linux",
-    deviceFamily: undefined,
-    clientId: "cli",
-    clientMode: "cli",
-    remoteIp: undefined,
-    role: "operator",
-    scopes: ["operator.read"],
-    reason: "scope-upgrade",
-    isRepair: false,
-    ...over,
-  };
-}
-
 async function requestId(store: Store, over: Partial<PairingAsk> = {}, nowMs = 1): Promise<string> {
-  const outcome = await store.devices.requestPairing(ask(over), nowMs);
+  const outcome = await store.devices.requestPairing(pairingAsk(over), nowMs);
   assert.ok(outcome.kind === "pending", outcome.kind);
   return outcome.request.requestId;
 }
@@ -46,7 +29,7 @@ for (const [driver, open] of Object.entries(drivers)) {
     await using store = await open();
     const generations: (number | undefined)[] = [];
     const note = async () => generations.push((await grantOf(store))?.generation);
-    await store.devices.approveSilently(ask(), 1);
+    await store.devices.approveSilently(pairingAsk(), 1);
     await note();
     await store.devices.rotateToken({ ...subject, scopes: undefined }, owner, 2);
     await note();
@@ -67,21 +50,21 @@ for (const [driver, open] of Object.entries(drivers)) {
 
   test(`${driver}: what is approved already is covered and recorded nowhere, what was rejected since it was seen neither`, async () => {
     await using store = await open();
-    await store.devices.approveSilently(ask({ scopes: ["operator.write"] }), 1);
+    await store.devices.approveSilently(pairingAsk({ scopes: ["operator.write"] }), 1);
     const seen = await requestId(store, { scopes: ["operator.admin"] }, 2);
     await store.devices.reject(seen, owner, 3);
 
-    const covered = await store.devices.requestPairing(ask({ scopes: ["operator.read"] }), 4);
-    const rejected = await store.devices.requestPairing(ask({ scopes: ["operator.admin"] }), 4, seen);
-    const otherPlatform = await store.devices.requestPairing(ask({ platform: "windows", reason: "metadata-upgrade" }), 4);
+    const covered = await store.devices.requestPairing(pairingAsk({ scopes: ["operator.read"] }), 4);
+    const rejected = await store.devices.requestPairing(pairingAsk({ scopes: ["operator.admin"] }), 4, seen);
+    const otherPlatform = await store.devices.requestPairing(pairingAsk({ platform: "windows", reason: "metadata-upgrade" }), 4);
 
     assert.deepEqual([covered.kind, rejected.kind, otherPlatform.kind], ["covered", "rejected", "pending"]);
   });
 
   test(`${driver}: a device that was removed manages nothing any more, whatever its connection holds`, async () => {
     await using store = await open();
-    await store.devices.approveSilently(ask({ scopes: ["operator.admin"] }), 1);
-    await store.devices.approveSilently(ask({ deviceId: "d2", publicKey: "b".repeat(43) }), 1);
+    await store.devices.approveSilently(pairingAsk({ scopes: ["operator.admin"] }), 1);
+    await store.devices.approveSilently(pairingAsk({ deviceId: "d2", publicKey: "b".repeat(43) }), 1);
     const waiting = await requestId(store, { deviceId: "d3", publicKey: "c".repeat(43), reason: "not-paired" });
     const removed: Actor = { id: "device:d1", scopes: ["operator.admin"], deviceId: "d1", ownDeviceOnly: false };
     await store.devices.remove("d1", owner, 2);
@@ -107,7 +90,7 @@ for (const [driver, open] of Object.entries(drivers)) {
 
   test(`${driver}: a revoked role is revoked once, and has no token to rotate`, async () => {
     await using store = await open();
-    await store.devices.approveSilently(ask(), 1);
+    await store.devices.approveSilently(pairingAsk(), 1);
 
     const first = await store.devices.revokeToken(subject, owner, 2);
     const again = await store.devices.revokeToken(subject, owner, 9);
@@ -127,7 +110,7 @@ for (const [driver, open] of Object.entries(drivers)) {
 
   test(`${driver}: an approval for a time leaves what is approved as it was, and is swept once when it is over`, async () => {
     await using store = await open();
-    await store.devices.approveSilently(ask(), 1);
+    await store.devices.approveSilently(pairingAsk(), 1);
     await store.devices.approve(await requestId(store, { scopes: ["operator.admin", "operator.read"] }), owner, 2, 1_002);
 
     const during = await store.devices.sweepElevations(500);

@@ -4,7 +4,8 @@ import test from "node:test";
 import { createIds } from "../../packages/gateway/src/kit/ids.ts";
 import { openStoreFile } from "../../packages/gateway/src/store/sqlite.ts";
 import type { Actor } from "../../packages/gateway/src/store/device-management.ts";
-import type { ChildToSpawn, Claim, Claimer, Ending, PairingAsk, RunToAdmit, Store } from "../../packages/gateway/src/store/store.ts";
+import type { ChildToSpawn, Claim, Claimer, Ending, RunToAdmit, Store } from "../../packages/gateway/src/store/store.ts";
+import { pairingAsk } from "../support/pairing-ask.ts";
 
 const drivers: Readonly<Record<string, () => Promise<Store>>> = { sqlite: () => openStoreFile(":memory:", createIds()) };
 
@@ -50,24 +51,6 @@ function child(parent: Claim, over: Partial<ChildToSpawn> = {}): ChildToSpawn {
     idempotencyKey: "c1",
     paramsHash: "h",
     limits: { maxSpawnDepth: 2, maxChildrenPerAgent: 3 },
-    ...over,
-  };
-}
-
-function ask(over: Partial<PairingAsk> = {}): PairingAsk {
-  return {
-    deviceId: "d1",
-    publicKey: "k".repeat(43),
-    displayName: undefined,
-    platform: "linux",
-    deviceFamily: undefined,
-    clientId: "cli",
-    clientMode: "cli",
-    remoteIp: undefined,
-    role: "operator",
-    scopes: ["operator.read"],
-    reason: "not-paired",
-    isRepair: false,
     ...over,
   };
 }
@@ -412,8 +395,8 @@ for (const [driver, open] of Object.entries(drivers)) {
   test(`${driver}: only a device that nobody decided about is approved silently`, async () => {
     await using store = await open();
 
-    const first = await store.devices.approveSilently(ask(), 1);
-    const again = await store.devices.approveSilently(ask({ scopes: ["operator.admin"] }), 2);
+    const first = await store.devices.approveSilently(pairingAsk(), 1);
+    const again = await store.devices.approveSilently(pairingAsk({ scopes: ["operator.admin"] }), 2);
     const { device } = await store.devices.find("d1").then((state) => (state.kind === "paired" ? state : assert.fail("not paired")));
 
     assert.equal(first.kind, "approved");
@@ -426,13 +409,13 @@ for (const [driver, open] of Object.entries(drivers)) {
 
   test(`${driver}: a rejected key is never approved silently again, and approving it by hand forgets the refusal`, async () => {
     await using store = await open();
-    const asked = await store.devices.requestPairing(ask(), 1);
+    const asked = await store.devices.requestPairing(pairingAsk(), 1);
     assert.equal(asked.kind, "pending");
     await store.devices.reject(asked.kind === "pending" ? asked.request.requestId : "", actor(["operator.admin"]), 2);
 
-    const known = await store.devices.find("d1", ask().publicKey);
-    const silent = await store.devices.approveSilently(ask(), 3);
-    const second = await store.devices.requestPairing(ask(), 4);
+    const known = await store.devices.find("d1", pairingAsk().publicKey);
+    const silent = await store.devices.approveSilently(pairingAsk(), 3);
+    const second = await store.devices.requestPairing(pairingAsk(), 4);
     const approved = await store.devices.approve(second.kind === "pending" ? second.request.requestId : "", actor(["operator.admin"]), 5);
     const state = await store.devices.find("d1");
 
@@ -444,9 +427,9 @@ for (const [driver, open] of Object.entries(drivers)) {
 
   test(`${driver}: a narrower ask keeps the pending request, a wider one replaces it with the union`, async () => {
     await using store = await open();
-    const first = await store.devices.requestPairing(ask({ scopes: ["operator.write"] }), 1);
-    const narrower = await store.devices.requestPairing(ask({ scopes: ["operator.read"] }), 2);
-    const wider = await store.devices.requestPairing(ask({ scopes: ["operator.pairing"] }), 3);
+    const first = await store.devices.requestPairing(pairingAsk({ scopes: ["operator.write"] }), 1);
+    const narrower = await store.devices.requestPairing(pairingAsk({ scopes: ["operator.read"] }), 2);
+    const wider = await store.devices.requestPairing(pairingAsk({ scopes: ["operator.pairing"] }), 3);
     assert.ok(first.kind === "pending" && narrower.kind === "pending" && wider.kind === "pending");
 
     assert.deepEqual([narrower.created, narrower.request.requestId], [false, first.request.requestId]);
@@ -459,7 +442,7 @@ for (const [driver, open] of Object.entries(drivers)) {
 
   test(`${driver}: an approval needs every scope it grants and is answered the same twice`, async () => {
     await using store = await open();
-    const asked = await store.devices.requestPairing(ask({ scopes: ["operator.admin"] }), 1);
+    const asked = await store.devices.requestPairing(pairingAsk({ scopes: ["operator.admin"] }), 1);
     const requestId = asked.kind === "pending" ? asked.request.requestId : "";
 
     const denied = await store.devices.approve(requestId, actor(["operator.pairing", "operator.write"]), 2);
@@ -473,7 +456,7 @@ for (const [driver, open] of Object.entries(drivers)) {
 
   test(`${driver}: a node is approved by admin alone, and is given no scopes of an operator`, async () => {
     await using store = await open();
-    const asked = await store.devices.requestPairing(ask({ role: "node", scopes: ["operator.read"] }), 1);
+    const asked = await store.devices.requestPairing(pairingAsk({ role: "node", scopes: ["operator.read"] }), 1);
     const requestId = asked.kind === "pending" ? asked.request.requestId : "";
 
     const denied = await store.devices.approve(requestId, actor(["operator.pairing", "operator.write"]), 2);
@@ -487,10 +470,10 @@ for (const [driver, open] of Object.entries(drivers)) {
     await using store = await open();
     const owner = actor(["operator.admin"]);
     const other = { publicKey: "o".repeat(43), scopes: ["operator.read"] };
-    await store.devices.approveSilently(ask({ scopes: ["operator.write"] }), 1);
-    await store.devices.requestPairing(ask({ scopes: ["operator.admin"], reason: "scope-upgrade" }), 2);
+    await store.devices.approveSilently(pairingAsk({ scopes: ["operator.write"] }), 1);
+    await store.devices.requestPairing(pairingAsk({ scopes: ["operator.admin"], reason: "scope-upgrade" }), 2);
 
-    const asked = await store.devices.requestPairing(ask(other), 3);
+    const asked = await store.devices.requestPairing(pairingAsk(other), 3);
     const approved = await store.devices.approve(asked.kind === "pending" ? asked.request.requestId : "", owner, 4);
 
     assert.deepEqual(asked.kind === "pending" && asked.request.scopes, ["operator.read"]);
@@ -499,7 +482,7 @@ for (const [driver, open] of Object.entries(drivers)) {
 
   test(`${driver}: an expired request can be neither approved nor rejected`, async () => {
     await using store = await open();
-    const asked = await store.devices.requestPairing(ask(), 0);
+    const asked = await store.devices.requestPairing(pairingAsk(), 0);
     const requestId = asked.kind === "pending" ? asked.request.requestId : "";
 
     assert.equal((await store.devices.approve(requestId, actor(["operator.admin"]), 300_000)).kind, "unknown");
@@ -513,13 +496,16 @@ for (const [driver, open] of Object.entries(drivers)) {
       outcomes.push(
         (
           await store.devices.requestPairing(
-            ask({ deviceId: `d${index}`, publicKey: String(index).padEnd(43, "x"), remoteIp: "203.0.113.9" }),
+            pairingAsk({ deviceId: `d${index}`, publicKey: String(index).padEnd(43, "x"), remoteIp: "203.0.113.9" }),
             1,
           )
         ).kind,
       );
     }
-    const elsewhere = await store.devices.requestPairing(ask({ deviceId: "e", publicKey: "e".repeat(43), remoteIp: "203.0.113.10" }), 1);
+    const elsewhere = await store.devices.requestPairing(
+      pairingAsk({ deviceId: "e", publicKey: "e".repeat(43), remoteIp: "203.0.113.10" }),
+      1,
+    );
 
     assert.deepEqual([outcomes.filter((kind) => kind === "pending").length, outcomes.at(-1)], [16, "dropped"]);
     assert.equal(elsewhere.kind, "pending");
@@ -527,7 +513,7 @@ for (const [driver, open] of Object.entries(drivers)) {
 
   test(`${driver}: every grant is in the audit chain`, async () => {
     await using store = await open();
-    await store.devices.approveSilently(ask(), 1);
+    await store.devices.approveSilently(pairingAsk(), 1);
     await store.runs.admit(run({ authority: { scopes: ["operator.write"], owner: true, depth: 0 } }), 2);
     const parent = await claimOne(store, 3);
     await store.runs.spawn(child(parent), 4);

@@ -89,7 +89,7 @@ test("a home on disk tells the running gateway, its key, its generated secret an
 
   const facts = readHome(known);
 
-  assert.deepEqual(await facts.running(), { url: "ws://127.0.0.1:7" });
+  assert.deepEqual(await facts.running(), { url: "ws://127.0.0.1:7", pid: process.pid });
   assert.equal(await facts.secret(), "generated");
   assert.equal(await facts.gatewayKey(), key.publicKey);
   assert.deepEqual(await facts.config(), { port: 9, bind: "loopback", token: "configured" });

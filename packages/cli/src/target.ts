@@ -6,7 +6,8 @@ import { createPublicKey } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { openPinStore } from "@portreeve/client";
-import { runningFileIn, type Home } from "@portreeve/gateway/home";
+import type { Home } from "@portreeve/gateway/home";
+import { isAlive, readRunning } from "@portreeve/gateway/running";
 
 export interface Target {
   readonly url: string;
@@ -65,7 +66,11 @@ export async function findHomeKey(url: string, home: HomeFacts): Promise<string 
 /** The facts of a home on disk. */
 export function readHome(home: Home): HomeFacts {
   return {
-    running: () => readRunning(runningFileIn(home.stateDir)),
+    async running() {
+      const said = await readRunning(home.stateDir);
+      // After a crash the file stays behind, and another program may listen at its address.
+      return said !== undefined && isAlive(said.pid) ? said : undefined;
+    },
     config: () => readAddress(home.configFile),
     secret: async () => (await findText(home.secretFile))?.trim(),
     pin: (url) => openPinStore(pinFileIn(home)).find(url),
@@ -105,29 +110,6 @@ async function homeUrl(home: HomeFacts): Promise<string> {
 async function homeSecret(home: HomeFacts): Promise<TargetSecret | undefined> {
   const value = (await home.config()).token ?? (await home.secret());
   return value === undefined || value === "" ? undefined : { value, onlyFor: await home.gatewayKey() };
-}
-
-async function readRunning(file: string): ReturnType<HomeFacts["running"]> {
-  const text = await findText(file);
-  if (text === undefined) return undefined;
-  try {
-    // Checked on the next lines.
-    const { url, pid, tlsFingerprint: pin } = JSON.parse(text) as { url: unknown; pid: unknown; tlsFingerprint?: unknown };
-    if (typeof url !== "string" || typeof pid !== "number" || !isAlive(pid)) return undefined;
-    return { url, ...(typeof pin === "string" ? { tlsFingerprint: pin } : {}) };
-  } catch {
-    return undefined;
-  }
-}
-
-/** After a crash the file stays behind, and another program may listen at its address. */
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return error instanceof Error && "code" in error && error.code === "EPERM";
-  }
 }
 
 /** A mistake in the file is the gateway's to report: here it only means that the file says nothing. */

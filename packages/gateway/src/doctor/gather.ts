@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { parseGatewayKey, parseTokenKey } from "../identity/state-keys.ts";
 import { ConfigError, readConfig, type Config } from "../kit/config.ts";
-import { runningFileIn, secretFileIn } from "../kit/home.ts";
+import { secretFileIn } from "../kit/home.ts";
+import { isAlive, readRunning } from "../kit/running.ts";
 import { normaliseModelId } from "../models/defaults.ts";
 import { createModels } from "../models/registry.ts";
 import { openReadOnlyStore } from "../store/read-only.ts";
@@ -79,28 +80,10 @@ function assertText(text: string, path: string): void {
 }
 
 async function gatherGateway(stateDir: string): Promise<GatewayFacts> {
-  const said = await readRunning(runningFileIn(stateDir));
+  const said = await readRunning(stateDir);
   const isLocked = await holdsLock(join(stateDir, "lock.db"));
   if (isLocked) return said !== undefined && isAlive(said.pid) ? { kind: "running", ...said } : { kind: "unknown" };
   return said === undefined ? { kind: "down" } : { kind: "stale", pid: said.pid };
-}
-
-async function readRunning(file: string): Promise<{ readonly pid: number; readonly url: string } | undefined> {
-  try {
-    const { pid, url } = JSON.parse(await readFile(file, "utf8")) as { pid: unknown; url: unknown }; // Checked on the next line.
-    return typeof pid === "number" && typeof url === "string" ? { pid, url } : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return codeOf(error) === "EPERM";
-  }
 }
 
 /** Whether a gateway holds the folder: asked by reading, which its exclusive lock forbids. */
