@@ -48,7 +48,7 @@ export async function startGatewayProcess(options: ProcessOptions = {}): Promise
     const started = launch(home, options);
     child = started;
     url = await readUrl(started);
-    token = (await readFile(join(stateDir, "secret"), "utf8")).trim();
+    token = await readSecret(stateDir);
   };
   const end = async (signal: "SIGKILL" | "SIGTERM" | "SIGINT"): Promise<number | null> => {
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? null;
@@ -98,4 +98,14 @@ async function readUrl(child: ChildProcess): Promise<string> {
   const [text] = await Promise.race([line, exited]);
   exited.catch(() => undefined);
   return (JSON.parse(text) as { url: string }).url;
+}
+
+/** Empty when the configuration has the secret. */
+async function readSecret(stateDir: string): Promise<string> {
+  try {
+    return (await readFile(join(stateDir, "secret"), "utf8")).trim();
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return "";
+    throw error;
+  }
 }

@@ -53,9 +53,9 @@ export function createWireKey(): WireKey {
   return { publicKey: raw, privateKey, id: createHash("sha256").update(Buffer.from(raw, "base64url")).digest("hex") };
 }
 
-/** Opens a socket and waits for the challenge. Rejects with the HTTP status when the upgrade is refused. */
-export async function openWire(url: string, headers: Readonly<Record<string, string>> = {}): Promise<Wire> {
-  const socket = new WebSocket(url, { headers, perMessageDeflate: false });
+/** Opens a socket and waits for the challenge. Rejects with the HTTP status when the upgrade is refused. `ca`: whose TLS is trusted. */
+export async function openWire(url: string, headers: Readonly<Record<string, string>> = {}, ca?: Buffer): Promise<Wire> {
+  const socket = new WebSocket(url, { headers, perMessageDeflate: false, ...(ca === undefined ? {} : { ca }) });
   const frames: Frame[] = [];
   const waiting = new Set<() => void>();
   let isClosed = false;
@@ -135,8 +135,9 @@ export async function connectWire(
   url: string,
   input: ConnectInput,
   headers: Readonly<Record<string, string>> = {},
+  ca?: Buffer,
 ): Promise<Wire & { readonly hello: Record<string, unknown> }> {
-  const wire = await openWire(url, headers);
+  const wire = await openWire(url, headers, ca);
   const answer = await wire.request("connect", connectParams(wire, input));
   if (answer.ok !== true) throw new Error(`connect refused: ${JSON.stringify(answer.error)}`);
   return { ...wire, hello: answer.payload ?? {} };
