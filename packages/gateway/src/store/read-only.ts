@@ -14,6 +14,7 @@ import { createRunStore } from "./sql/runs.ts";
 import { inspectDatabase } from "./sql/inspect.ts";
 import type { Database } from "./sql/schema.ts";
 import { createSessionStore } from "./sql/sessions.ts";
+import { createSql } from "./sql/statement.ts";
 import { WriteQueue } from "./sql/write-queue.ts";
 import type { DatabaseFacts } from "./inspection.ts";
 import type { DeviceStore, RunStore, SessionStore } from "./store.ts";
@@ -35,14 +36,14 @@ export function openReadOnlyStore(stateDir: string): ReadOnlyStore | undefined {
   if (raw === undefined) return undefined;
   const db = new Kysely<Database>({ dialect: createDialect(raw) });
   // The connection cannot write, so nothing that the queue would take can reach the file.
-  const queue = new WriteQueue(db);
+  const queue = new WriteQueue(db, createSql(raw));
   const ids = createIds();
   return {
     audit: createAuditStore(db),
     refusals: createRefusalReads(db),
     devices: createDeviceStore(db, queue),
-    runs: createRunStore(db, queue, ids),
-    sessions: createSessionStore(db, queue, ids),
+    runs: createRunStore(queue, ids),
+    sessions: createSessionStore(queue, ids),
     inspect: (nowMs) => inspectDatabase(db, nowMs),
     [Symbol.asyncDispose]: () => db.destroy(),
   };

@@ -16,6 +16,7 @@ import { createRunStore } from "./sql/runs.ts";
 import type { Database } from "./sql/schema.ts";
 import { createSessionStore } from "./sql/sessions.ts";
 import { createSetupCodeStore } from "./sql/setup-codes.ts";
+import { createSql } from "./sql/statement.ts";
 import { toStoreError, WriteQueue } from "./sql/write-queue.ts";
 
 /** The state folder cannot be used; the message says why and what to do. */
@@ -49,7 +50,7 @@ export async function openStoreFile(file: string, ids: Ids, onClose: () => void 
     await db.destroy();
     throw error;
   }
-  const queue = new WriteQueue(db);
+  const queue = new WriteQueue(db, createSql(raw));
   return {
     devices: createDeviceStore(db, queue),
     attempts: createAttemptStore(db, queue),
@@ -57,8 +58,8 @@ export async function openStoreFile(file: string, ids: Ids, onClose: () => void 
     nodes: createNodeStore(db, queue),
     audit: createAuditStore(db),
     refusals: createRefusalStore(db, queue),
-    sessions: createSessionStore(db, queue, ids),
-    runs: createRunStore(db, queue, ids),
+    sessions: createSessionStore(queue, ids),
+    runs: createRunStore(queue, ids),
     async [Symbol.asyncDispose]() {
       await queue.drain();
       await db.destroy();

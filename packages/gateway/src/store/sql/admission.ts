@@ -1,29 +1,30 @@
 /** How runs come to be: a caller's message, a spawn, or children's results that no run is waiting for. */
-import type { Kysely } from "kysely";
 import type { Ids } from "../../kit/ids.ts";
 import type { RunAuthority } from "../../principal/principal.ts";
 import type { Admission, ChildToSpawn, RunToAdmit, SpawnOutcome } from "../store.ts";
-import { appendAudit } from "./audit.ts";
-import { toRunRecord } from "./run-rows.ts";
-import type { Database, RunTableRow, SessionTableRow } from "./schema.ts";
-import { insertSession, openStatuses } from "./sessions.ts";
+import { writeAudit } from "./audit.ts";
+import { findRun, readRun, toRunRecord } from "./run-rows.ts";
+import type { InboxRow, RunTableRow, SessionTableRow } from "./schema.ts";
+import { findSession, openStatuses, touchSession } from "./session-rows.ts";
+import { insertSession } from "./sessions.ts";
+import { type Args, row, type Sql, statement } from "./statement.ts";
 
-export async function admitRun(tx: Kysely<Database>, ids: Ids, run: RunToAdmit, nowMs: number): Promise<Admission> {
-  const known = await findByKey(tx, run.startedBy, run.sessionKey, run.wireId);
+export function admitRun(sql: Sql, ids: Ids, run: RunToAdmit, nowMs: number): Admission {
+  const known = findByKey(sql, run.startedBy, run.sessionKey, run.wireId);
   if (known !== undefined)
     return known.params_hash === run.paramsHash ? { kind: "replayed", run: toRunRecord(known) } : { kind: "mismatch" };
 
-  const found = await tx.selectFrom("sessions").selectAll().where("session_key", "=", run.sessionKey).executeTakeFirst();
+  const found = findSession(sql, run.sessionKey);
   const session =
     found ??
-    (await insertSession(
-      tx,
+    insertSession(
+      sql,
       { key: run.sessionKey, agentId: run.agentId, createdBy: run.startedBy, sessionId: ids.uuid(), label: run.label },
       nowMs,
-    ));
+    );
   // A run that starts another elsewhere in its tree does not climb.
   const depth = Math.max(run.authority.depth, session.depth);
-  const row = await insertRun(tx, ids, session, {
+  const inserted = insertRun(sql, ids, session, {
     wire_id: run.wireId,
     idempotency_key: run.wireId,
     asked_in: run.sessionKey,
@@ -39,30 +40,30 @@ export async function admitRun(tx: Kysely<Database>, ids: Ids, run: RunToAdmit, 
     timeout_ms: run.timeoutMs ?? null,
     nowMs,
   });
-  if (row.owner === 1)
-    await appendAudit(
-      tx,
-      { kind: "run.started-as-owner", actor: run.startedBy, subject: row.run_id, facts: { sessionKey: run.sessionKey } },
+  if (inserted.owner === 1)
+    writeAudit(
+      sql,
+      { kind: "run.started-as-owner", actor: run.startedBy, subject: inserted.run_id, facts: { sessionKey: run.sessionKey } },
       nowMs,
     );
-  return { kind: "admitted", run: toRunRecord(row), createdSession: found === undefined };
+  return { kind: "admitted", run: toRunRecord(inserted), createdSession: found === undefined };
 }
 
-export async function spawnChild(tx: Kysely<Database>, ids: Ids, child: ChildToSpawn, nowMs: number): Promise<SpawnOutcome> {
-  const known = await findByKey(tx, child.spawnedBy, child.parentSessionKey, child.idempotencyKey);
+export function spawnChild(sql: Sql, ids: Ids, child: ChildToSpawn, nowMs: number): SpawnOutcome {
+  const known = findByKey(sql, child.spawnedBy, child.parentSessionKey, child.idempotencyKey);
   if (known !== undefined)
     return known.params_hash === child.paramsHash ? { kind: "replayed", run: toRunRecord(known) } : { kind: "mismatch" };
 
-  const found = await tx.selectFrom("sessions").selectAll().where("session_key", "=", child.parentSessionKey).executeTakeFirst();
-  const parentRun = child.parentRunId === undefined ? undefined : await findRun(tx, child.parentRunId);
+  const found = findSession(sql, child.parentSessionKey);
+  const parentRun = child.parentRunId === undefined ? undefined : findRun(sql, child.parentRunId);
   if (child.parentRunId !== undefined && parentRun?.status !== "running") return { kind: "parent-ended" };
   const depth = Math.max(found?.depth ?? 0, parentRun?.depth ?? 0) + 1;
-  const refusal = await findRefusal(tx, child, depth);
+  const refusal = findRefusal(sql, child, depth);
   if (refusal !== undefined) return refusal;
 
-  const parent = found ?? (await insertParent(tx, ids, child, nowMs));
-  const session = await insertSession(
-    tx,
+  const parent = found ?? insertParent(sql, ids, child, nowMs);
+  const session = insertSession(
+    sql,
     {
       key: `agent:${child.agentId}:subagent:${ids.uuid()}`,
       agentId: child.agentId,
@@ -75,7 +76,7 @@ export async function spawnChild(tx: Kysely<Database>, ids: Ids, child: ChildToS
     },
     nowMs,
   );
-  const row = await insertRun(tx, ids, session, {
+  const inserted = insertRun(sql, ids, session, {
     wire_id: undefined,
     idempotency_key: child.idempotencyKey,
     asked_in: child.parentSessionKey,
@@ -92,55 +93,39 @@ export async function spawnChild(tx: Kysely<Database>, ids: Ids, child: ChildToS
     nowMs,
   });
   const facts = { childSessionKey: session.session_key, scopes: child.scopes, depth };
-  await appendAudit(tx, { kind: "run.spawned", actor: child.spawnedBy, subject: row.run_id, facts }, nowMs);
-  return { kind: "accepted", run: toRunRecord(row) };
+  writeAudit(sql, { kind: "run.spawned", actor: child.spawnedBy, subject: inserted.run_id, facts }, nowMs);
+  return { kind: "accepted", run: toRunRecord(inserted) };
 }
 
 /** Why the child may not be made, or undefined. Exact under any race: writes are one after the other. */
-async function findRefusal(tx: Kysely<Database>, child: ChildToSpawn, depth: number): Promise<SpawnOutcome | undefined> {
+function findRefusal(sql: Sql, child: ChildToSpawn, depth: number): SpawnOutcome | undefined {
   const { parentSessionKey, limits } = child;
   if (depth > limits.maxSpawnDepth) return { kind: "too-deep", depth: depth - 1 };
-  const active = await tx
-    .selectFrom("runs")
-    .select(["session_key", "label"])
-    .where("parent_session_key", "=", parentSessionKey)
-    .where("status", "in", openStatuses)
-    .execute();
+  const active = sql.all(openChildren, { parentSessionKey });
   if (active.length < limits.maxChildrenPerAgent) return undefined;
-  return { kind: "too-many", active: active.length, holders: active.map((row) => row.label ?? row.session_key) };
+  return { kind: "too-many", active: active.length, holders: active.map((one) => one.label ?? one.session_key) };
 }
 
 /** An operator may spawn for a session nobody has spoken in yet. */
-function insertParent(tx: Kysely<Database>, ids: Ids, child: ChildToSpawn, nowMs: number): Promise<SessionTableRow> {
+function insertParent(sql: Sql, ids: Ids, child: ChildToSpawn, nowMs: number): SessionTableRow {
   const { parentSessionKey: key, parentAgentId: agentId, spawnedBy: createdBy } = child;
-  return insertSession(tx, { key, agentId, createdBy, sessionId: ids.uuid() }, nowMs);
+  return insertSession(sql, { key, agentId, createdBy, sessionId: ids.uuid() }, nowMs);
 }
 
 /**
  * Makes the run that reads a session's unread results when no run of it will: those of children whose parent run has
  * ended (not by cancellation) or that had none. One such run waits at a time; it reads all there is when it starts.
  */
-export async function ensureAnnounceRun(tx: Kysely<Database>, ids: Ids, sessionKey: string, nowMs: number): Promise<void> {
-  const session = await tx.selectFrom("sessions").selectAll().where("session_key", "=", sessionKey).executeTakeFirst();
+export function ensureAnnounceRun(sql: Sql, ids: Ids, sessionKey: string, nowMs: number): void {
+  const oldest = sql.first(orphanedInbox, { sessionKey });
+  if (oldest === undefined || sql.first(queuedAnnounce, { sessionKey }) !== undefined) return;
+  const session = findSession(sql, sessionKey);
   if (session === undefined) return;
-  const queued = await tx
-    .selectFrom("runs")
-    .select("run_id")
-    .where("session_key", "=", sessionKey)
-    .where("trigger", "=", "announce")
-    .where("status", "=", "queued")
-    .executeTakeFirst();
-  if (queued !== undefined) return;
-  const oldest = await orphanedInbox(tx, sessionKey).orderBy("inbox.created_at_ms").orderBy("inbox.inbox_id").limit(1).executeTakeFirst();
-  if (oldest === undefined) return;
 
-  const child = await tx.selectFrom("runs").selectAll().where("run_id", "=", oldest.child_run_id).executeTakeFirstOrThrow();
-  const parentRun =
-    child.parent_run_id === null
-      ? undefined
-      : await tx.selectFrom("runs").selectAll().where("run_id", "=", child.parent_run_id).executeTakeFirst();
+  const child = readRun(sql, oldest.child_run_id);
+  const parentRun = child.parent_run_id === null ? undefined : findRun(sql, child.parent_run_id);
   const wireId = `announce:v1:${child.session_key}:${child.wire_id}`;
-  await insertRun(tx, ids, session, {
+  insertRun(sql, ids, session, {
     wire_id: wireId,
     idempotency_key: wireId,
     asked_in: sessionKey,
@@ -158,29 +143,13 @@ export async function ensureAnnounceRun(tx: Kysely<Database>, ids: Ids, sessionK
   });
 }
 
-/** Unread inbox rows of a session that no run of it is waiting for. */
-export function orphanedInbox(db: Kysely<Database>, sessionKey: string) {
-  return db
-    .selectFrom("inbox")
-    .leftJoin("runs as parent", "parent.run_id", "inbox.parent_run_id")
-    .selectAll("inbox")
-    .where("inbox.session_key", "=", sessionKey)
-    .where("inbox.consumed_at_ms", "is", null)
-    .where((build) => build.or([build("parent.status", "is", null), build("parent.status", "not in", [...openStatuses, "cancelled"])]));
+/** Unread results in a session that no run of it is waiting for, oldest first. */
+export function listOrphanedInbox(sql: Sql, sessionKey: string): InboxRow[] {
+  return sql.all(orphanedInbox, { sessionKey });
 }
 
-function findRun(tx: Kysely<Database>, runId: string): Promise<RunTableRow | undefined> {
-  return tx.selectFrom("runs").selectAll().where("run_id", "=", runId).executeTakeFirst();
-}
-
-function findByKey(tx: Kysely<Database>, startedBy: string, askedIn: string, key: string): Promise<RunTableRow | undefined> {
-  return tx
-    .selectFrom("runs")
-    .selectAll()
-    .where("started_by", "=", startedBy)
-    .where("asked_in", "=", askedIn)
-    .where("idempotency_key", "=", key)
-    .executeTakeFirst();
+function findByKey(sql: Sql, startedBy: string, askedIn: string, key: string): RunTableRow | undefined {
+  return sql.first(byIdempotencyKey, { startedBy, askedIn, key });
 }
 
 type NewRun = Pick<
@@ -199,10 +168,10 @@ type NewRun = Pick<
 > & { wire_id: string | undefined; authority: RunAuthority; nowMs: number };
 
 /** `wire_id` undefined: the run's own id. */
-async function insertRun(tx: Kysely<Database>, ids: Ids, session: SessionTableRow, run: NewRun): Promise<RunTableRow> {
+function insertRun(sql: Sql, ids: Ids, session: SessionTableRow, run: NewRun): RunTableRow {
   const { authority, nowMs, wire_id, ...columns } = run;
   const runId = ids.next("run");
-  const row: RunTableRow = {
+  const inserted: RunTableRow = {
     ...columns,
     run_id: runId,
     wire_id: wire_id ?? runId,
@@ -225,11 +194,86 @@ async function insertRun(tx: Kysely<Database>, ids: Ids, session: SessionTableRo
     usage_input: 0,
     usage_output: 0,
   };
-  await tx.insertInto("runs").values(row).execute();
-  await tx
-    .updateTable("sessions")
-    .set({ updated_at_ms: nowMs, archived_at_ms: null })
-    .where("session_key", "=", session.session_key)
-    .execute();
-  return row;
+  sql.run(insertRow, inserted);
+  touchSession(sql, session.session_key, nowMs, { unarchive: true });
+  return inserted;
 }
+
+// ---- statements
+
+const byIdempotencyKey = statement((db, arg: Args<{ startedBy: string; askedIn: string; key: string }>) =>
+  db
+    .selectFrom("runs")
+    .selectAll()
+    .where("started_by", "=", arg("startedBy"))
+    .where("asked_in", "=", arg("askedIn"))
+    .where("idempotency_key", "=", arg("key")),
+);
+
+const openChildren = statement((db, arg: Args<{ parentSessionKey: string }>) =>
+  db
+    .selectFrom("runs")
+    .select(["session_key", "label"])
+    .where("parent_session_key", "=", arg("parentSessionKey"))
+    .where("status", "in", openStatuses),
+);
+
+const queuedAnnounce = statement((db, arg: Args<{ sessionKey: string }>) =>
+  db
+    .selectFrom("runs")
+    .select("run_id")
+    .where("session_key", "=", arg("sessionKey"))
+    .where("trigger", "=", "announce")
+    .where("status", "=", "queued")
+    .limit(1),
+);
+
+const orphanedInbox = statement((db, arg: Args<{ sessionKey: string }>) =>
+  db
+    .selectFrom("inbox")
+    .leftJoin("runs as parent", "parent.run_id", "inbox.parent_run_id")
+    .selectAll("inbox")
+    .where("inbox.session_key", "=", arg("sessionKey"))
+    .where("inbox.consumed_at_ms", "is", null)
+    .where((build) => build.or([build("parent.status", "is", null), build("parent.status", "not in", [...openStatuses, "cancelled"])]))
+    .orderBy("inbox.created_at_ms")
+    .orderBy("inbox.inbox_id"),
+);
+
+const insertRow = statement((db, arg: Args<RunTableRow>) =>
+  db.insertInto("runs").values(
+    row(arg, {
+      run_id: true,
+      wire_id: true,
+      idempotency_key: true,
+      asked_in: true,
+      params_hash: true,
+      session_key: true,
+      session_id: true,
+      root_session_key: true,
+      agent_id: true,
+      trigger: true,
+      input: true,
+      label: true,
+      model: true,
+      scopes: true,
+      owner: true,
+      depth: true,
+      started_by: true,
+      parent_run_id: true,
+      parent_session_key: true,
+      status: true,
+      lease_owner: true,
+      lease_until_ms: true,
+      epoch: true,
+      timeout_ms: true,
+      deadline_at_ms: true,
+      created_at_ms: true,
+      started_at_ms: true,
+      ended_at_ms: true,
+      ending: true,
+      usage_input: true,
+      usage_output: true,
+    }),
+  ),
+);

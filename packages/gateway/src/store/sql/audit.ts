@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import type { Kysely } from "kysely";
 import type { AuditTableRow, Database } from "./schema.ts";
+import { type Args, row, type Sql, statement } from "./statement.ts";
 
 export interface AuditEntry {
   readonly kind:
@@ -30,7 +31,27 @@ export const firstHash = "0".repeat(64);
 /** Appends in the transaction of what is audited: a grant that cannot be written down is not made. */
 export async function appendAudit(tx: Kysely<Database>, entry: AuditEntry, nowMs: number): Promise<void> {
   const last = await tx.selectFrom("audit").select(["seq", "hash"]).orderBy("seq", "desc").limit(1).executeTakeFirst();
-  const row = {
+  await tx
+    .insertInto("audit")
+    .values(toRow(last, entry, nowMs))
+    .execute();
+}
+
+/** The same in a transaction that never waits. */
+export function writeAudit(sql: Sql, entry: AuditEntry, nowMs: number): void {
+  sql.run(insertRow, toRow(sql.first(findLast, {}), entry, nowMs));
+}
+
+const findLast = statement((db, _arg: Args<object>) => db.selectFrom("audit").select(["seq", "hash"]).orderBy("seq", "desc").limit(1));
+
+const insertRow = statement((db, arg: Args<AuditTableRow>) =>
+  db
+    .insertInto("audit")
+    .values(row(arg, { seq: true, at_ms: true, kind: true, actor: true, subject: true, facts: true, prev_hash: true, hash: true })),
+);
+
+function toRow(last: Pick<AuditTableRow, "seq" | "hash"> | undefined, entry: AuditEntry, nowMs: number): AuditTableRow {
+  const content = {
     seq: (last?.seq ?? 0) + 1,
     at_ms: nowMs,
     kind: entry.kind,
@@ -39,10 +60,7 @@ export async function appendAudit(tx: Kysely<Database>, entry: AuditEntry, nowMs
     facts: JSON.stringify(entry.facts),
     prev_hash: last?.hash ?? firstHash,
   };
-  await tx
-    .insertInto("audit")
-    .values({ ...row, hash: hashOf(row) })
-    .execute();
+  return { ...content, hash: hashOf(content) };
 }
 
 export function hashOf(row: Omit<AuditTableRow, "hash">): string {

@@ -1,146 +1,225 @@
 /** Claiming: which runs can go on, and the fenced lease under which one worker continues each. */
-import type { Kysely } from "kysely";
 import type { Ids } from "../../kit/ids.ts";
 import type { Completion, JournalEntry } from "../journal.ts";
 import type { Claim, Claimer } from "../store.ts";
-import { orphanedInbox } from "./admission.ts";
+import { listOrphanedInbox } from "./admission.ts";
+import { appendMessages } from "./messages.ts";
 import { appendEntries, readJournal, readRun, toRunRecord } from "./run-rows.ts";
-import type { Database, InboxRow, RunTableRow } from "./schema.ts";
-import { appendMessages, openStatuses } from "./sessions.ts";
+import type { InboxRow, RunTableRow } from "./schema.ts";
+import { openStatuses } from "./session-rows.ts";
+import { type Args, type Sql, statement } from "./statement.ts";
 
-export async function claimRuns(tx: Kysely<Database>, ids: Ids, claimer: Claimer, nowMs: number): Promise<readonly Claim[]> {
+export function claimRuns(sql: Sql, ids: Ids, claimer: Claimer, nowMs: number): readonly Claim[] {
   const claims: Claim[] = [];
-  let freeChildSlots = claimer.maxConcurrentChildren - (await countRunningChildren(tx, nowMs));
-  for (const row of await candidates(tx, nowMs)) {
-    if (claims.length >= claimer.limit) break;
-    const isChild = row.depth > 0;
-    if (isChild && freeChildSlots <= 0) continue;
-    // The candidates were read before this loop began to claim: a session may have got its running run since.
-    if (await isSessionBusy(tx, row, nowMs)) continue;
-    claims.push(await claimRun(tx, ids, row, claimer, nowMs));
-    if (isChild) freeChildSlots -= 1;
+  const slots = countChildren(sql, nowMs);
+  const claim = (runId: string): boolean => {
+    const found = readRun(sql, runId);
+    // The candidates were read before the first of them was claimed: a session may have got its running run since.
+    if (isSessionBusy(sql, found, nowMs)) return false;
+    claims.push(claimRun(sql, ids, found, claimer, nowMs));
+    return true;
+  };
+  for (const { run_id, depth, root_session_key } of sql.all(resumable, { nowMs })) {
+    if (claims.length >= claimer.limit) return claims;
+    if (depth > 0 && slots.running >= claimer.maxConcurrentChildren) continue;
+    if (claim(run_id) && depth > 0) slots.add(root_session_key);
+  }
+  for (const next of fairly(sql, slots)) {
+    if (claims.length >= claimer.limit || slots.running >= claimer.maxConcurrentChildren) return claims;
+    if (claim(next.run_id)) slots.add(next.root_session_key);
   }
   return claims;
 }
 
-/** Everything that can go on now, oldest first. */
-function candidates(tx: Kysely<Database>, nowMs: number): Promise<RunTableRow[]> {
-  return tx
+interface ChildSlots {
+  /** Running children in all. */
+  readonly running: number;
+  readonly of: (rootKey: string) => number;
+  readonly add: (rootKey: string) => void;
+}
+
+function countChildren(sql: Sql, nowMs: number): ChildSlots {
+  const byRoot = new Map(sql.all(runningChildren, { nowMs }).map((one) => [one.root_session_key, one.n]));
+  let running = [...byRoot.values()].reduce((sum, n) => sum + n, 0);
+  const of = (rootKey: string): number => byRoot.get(rootKey) ?? 0;
+  return {
+    get running() {
+      return running;
+    },
+    of,
+    add: (rootKey) => {
+      running += 1;
+      byRoot.set(rootKey, of(rootKey) + 1);
+    },
+  };
+}
+
+/** Queued children: always the oldest of the conversation that has the fewest running ones. */
+function* fairly(sql: Sql, slots: ChildSlots): Generator<{ readonly run_id: string; readonly root_session_key: string }> {
+  const roots = sql.all(rootsWithQueuedChildren, {}).map((one) => ({ key: one.root_session_key, taken: 0 }));
+  while (roots.length > 0) {
+    const [root] = roots.toSorted((a, b) => slots.of(a.key) - slots.of(b.key));
+    if (root === undefined) return;
+    // What was claimed meanwhile is not queued any more; what could not be is stepped over.
+    const next = sql.first(queuedChildOf, { rootKey: root.key, offset: root.taken });
+    if (next === undefined) roots.splice(roots.indexOf(root), 1);
+    else {
+      const before = slots.of(root.key);
+      yield next;
+      if (slots.of(root.key) === before) root.taken += 1;
+    }
+  }
+}
+
+/** A session has one writer: any other running run, even one whose lease ran out, goes first. */
+function isSessionBusy(sql: Sql, run: RunTableRow, nowMs: number): boolean {
+  const others = sql.all(runningInSession, { key: run.session_key });
+  return others.some((other) => other.run_id !== run.run_id || (other.lease_until_ms ?? 0) > nowMs);
+}
+
+function claimRun(sql: Sql, ids: Ids, run: RunTableRow, claimer: Claimer, nowMs: number): Claim {
+  const epoch = run.epoch + 1;
+  sql.run(takeLease, {
+    runId: run.run_id,
+    owner: claimer.owner,
+    untilMs: nowMs + claimer.leaseMs,
+    epoch,
+    startedAtMs: run.started_at_ms ?? nowMs,
+    deadlineAtMs: run.deadline_at_ms ?? (run.timeout_ms === null ? null : nowMs + run.timeout_ms),
+  });
+  const consumed = run.status === "running" ? [] : consumeInbox(sql, run, nowMs);
+  const opening = openTurn(sql, run, consumed, claimer);
+  if (opening !== undefined) {
+    appendEntries(sql, run.run_id, epoch, [opening.entry], nowMs);
+    appendMessages(sql, run.session_key, [{ role: "user", content: [{ type: "text", text: opening.text }], timestamp: nowMs }], ids, nowMs);
+  }
+  return { run: toRunRecord(readRun(sql, run.run_id)), epoch, journal: readJournal(sql, run.run_id), consumed };
+}
+
+/** What starts or continues the turn, or nothing when the run goes on after a crash. */
+function openTurn(
+  sql: Sql,
+  run: RunTableRow,
+  consumed: readonly Completion[],
+  claimer: Claimer,
+): { entry: JournalEntry; text: string } | undefined {
+  if (consumed.length > 0) {
+    const open = sql.first(countOpenChildren, { sessionKey: run.session_key })?.n ?? 0;
+    return { entry: { kind: "completions", completions: consumed }, text: claimer.quote(consumed, open) };
+  }
+  if (run.status !== "queued" || run.epoch > 0) return undefined;
+  return { entry: { kind: "input", text: run.input }, text: run.input };
+}
+
+/** The results a turn of this run reads: its own children's, or, for an announce run, all that nobody waits for. */
+function consumeInbox(sql: Sql, run: RunTableRow, nowMs: number): readonly Completion[] {
+  const unread: InboxRow[] =
+    run.trigger === "announce" && run.status === "queued"
+      ? listOrphanedInbox(sql, run.session_key)
+      : sql.all(unreadOf, { runId: run.run_id });
+  for (const one of unread) sql.run(consume, { inboxId: one.inbox_id, runId: run.run_id, nowMs });
+  return unread.map((one) => ({ ...(JSON.parse(one.completion) as Omit<Completion, "inboxId">), inboxId: one.inbox_id }));
+}
+
+// ---- statements
+
+/** Everything that can go on now but queued children, oldest first. */
+const resumable = statement((db, arg: Args<{ nowMs: number }>) =>
+  db
     .selectFrom("runs")
-    .selectAll()
+    .select(["run_id", "depth", "root_session_key"])
     .where((build) =>
       build.or([
-        build("status", "=", "queued"),
-        build.and([build("status", "=", "running"), build("lease_until_ms", "<=", nowMs)]),
+        build.and([build("status", "=", "queued"), build("depth", "=", 0)]),
+        build.and([build("status", "=", "running"), build("lease_until_ms", "<=", arg("nowMs"))]),
         build.and([
           build("status", "=", "waiting"),
-          build.exists(
+          build(
+            "run_id",
+            "in",
             build
               .selectFrom("inbox")
-              .select("inbox_id")
-              .whereRef("inbox.parent_run_id", "=", "runs.run_id")
-              .where("consumed_at_ms", "is", null),
+              .select("parent_run_id")
+              .where("parent_run_id", "is not", null)
+              .where("consumed_at_ms", "is", null)
+              .$castTo<{ parent_run_id: string }>(),
           ),
         ]),
       ]),
     )
     .orderBy("created_at_ms")
     .orderBy("run_id")
-    .limit(1_000)
-    .execute();
-}
+    // Sessions that are busy are stepped over: a few more than can be claimed.
+    .limit(1_000),
+);
 
-/** A session has one writer: any other running run, even one whose lease ran out, goes first. */
-async function isSessionBusy(tx: Kysely<Database>, row: RunTableRow, nowMs: number): Promise<boolean> {
-  const others = await tx
+const runningChildren = statement((db, arg: Args<{ nowMs: number }>) =>
+  db
     .selectFrom("runs")
-    .select(["run_id", "lease_until_ms"])
-    .where("session_key", "=", row.session_key)
-    .where("status", "=", "running")
-    .execute();
-  return others.some((other) => other.run_id !== row.run_id || (other.lease_until_ms ?? 0) > nowMs);
-}
-
-async function countRunningChildren(tx: Kysely<Database>, nowMs: number): Promise<number> {
-  const counted = await tx
-    .selectFrom("runs")
-    .select((build) => build.fn.countAll<number>().as("n"))
+    .select((build) => ["root_session_key", build.fn.countAll<number>().as("n")])
     .where("status", "=", "running")
     .where("depth", ">", 0)
-    .where("lease_until_ms", ">", nowMs)
-    .executeTakeFirstOrThrow();
-  return counted.n;
-}
+    .where("lease_until_ms", ">", arg("nowMs"))
+    .groupBy("root_session_key"),
+);
 
-async function claimRun(tx: Kysely<Database>, ids: Ids, row: RunTableRow, claimer: Claimer, nowMs: number): Promise<Claim> {
-  const epoch = row.epoch + 1;
-  await tx
-    .updateTable("runs")
-    .set({
-      status: "running",
-      lease_owner: claimer.owner,
-      lease_until_ms: nowMs + claimer.leaseMs,
-      epoch,
-      started_at_ms: row.started_at_ms ?? nowMs,
-      deadline_at_ms: row.deadline_at_ms ?? (row.timeout_ms === null ? null : nowMs + row.timeout_ms),
-    })
-    .where("run_id", "=", row.run_id)
-    .execute();
+const rootsWithQueuedChildren = statement((db, _arg: Args<object>) =>
+  db.selectFrom("runs").select("root_session_key").distinct().where("status", "=", "queued").where("depth", ">", 0),
+);
 
-  const consumed = row.status === "running" ? [] : await consumeInbox(tx, row, nowMs);
-  const opening = await openTurn(tx, row, consumed, claimer);
-  if (opening !== undefined) {
-    await appendEntries(tx, row.run_id, epoch, [opening.entry], nowMs);
-    await appendMessages(
-      tx,
-      row.session_key,
-      [{ role: "user", content: [{ type: "text", text: opening.text }], timestamp: nowMs }],
-      ids,
-      nowMs,
-    );
-  }
-  const run = await readRun(tx, row.run_id);
-  return { run: toRunRecord(run), epoch, journal: await readJournal(tx, row.run_id), consumed };
-}
+const queuedChildOf = statement((db, arg: Args<{ rootKey: string; offset: number }>) =>
+  db
+    .selectFrom("runs")
+    .select(["run_id", "root_session_key"])
+    .where("status", "=", "queued")
+    .where("depth", ">", 0)
+    .where("root_session_key", "=", arg("rootKey"))
+    .orderBy("created_at_ms")
+    .orderBy("run_id")
+    .limit(1)
+    .offset(arg("offset")),
+);
 
-/** What starts or continues the turn, or nothing when the run goes on after a crash. */
-async function openTurn(
-  tx: Kysely<Database>,
-  row: RunTableRow,
-  consumed: readonly Completion[],
-  claimer: Claimer,
-): Promise<{ entry: JournalEntry; text: string } | undefined> {
-  if (consumed.length > 0) {
-    return { entry: { kind: "completions", completions: consumed }, text: claimer.quote(consumed, await countOpenChildren(tx, row)) };
-  }
-  if (row.status !== "queued" || row.epoch > 0) return undefined;
-  return { entry: { kind: "input", text: row.input }, text: row.input };
-}
+const runningInSession = statement((db, arg: Args<{ key: string }>) =>
+  db.selectFrom("runs").select(["run_id", "lease_until_ms"]).where("session_key", "=", arg("key")).where("status", "=", "running"),
+);
 
-/** The results a turn of this run reads: its own children's, or, for an announce run, all that nobody waits for. */
-async function consumeInbox(tx: Kysely<Database>, row: RunTableRow, nowMs: number): Promise<readonly Completion[]> {
-  const unread: InboxRow[] =
-    row.trigger === "announce" && row.status === "queued"
-      ? await orphanedInbox(tx, row.session_key).orderBy("inbox.created_at_ms").orderBy("inbox.inbox_id").execute()
-      : await tx
-          .selectFrom("inbox")
-          .selectAll()
-          .where("parent_run_id", "=", row.run_id)
-          .where("consumed_at_ms", "is", null)
-          .orderBy("created_at_ms")
-          .orderBy("inbox_id")
-          .execute();
-  for (const one of unread)
-    await tx.updateTable("inbox").set({ consumed_by: row.run_id, consumed_at_ms: nowMs }).where("inbox_id", "=", one.inbox_id).execute();
-  return unread.map((one) => ({ ...(JSON.parse(one.completion) as Omit<Completion, "inboxId">), inboxId: one.inbox_id }));
-}
+const takeLease = statement(
+  (db, arg: Args<{ runId: string; owner: string; untilMs: number; epoch: number; startedAtMs: number; deadlineAtMs: number | null }>) =>
+    db
+      .updateTable("runs")
+      .set({
+        status: "running",
+        lease_owner: arg("owner"),
+        lease_until_ms: arg("untilMs"),
+        epoch: arg("epoch"),
+        started_at_ms: arg("startedAtMs"),
+        deadline_at_ms: arg("deadlineAtMs"),
+      })
+      .where("run_id", "=", arg("runId")),
+);
 
-async function countOpenChildren(tx: Kysely<Database>, row: RunTableRow): Promise<number> {
-  const counted = await tx
+const countOpenChildren = statement((db, arg: Args<{ sessionKey: string }>) =>
+  db
     .selectFrom("runs")
     .select((build) => build.fn.countAll<number>().as("n"))
-    .where("parent_session_key", "=", row.session_key)
-    .where("status", "in", openStatuses)
-    .executeTakeFirstOrThrow();
-  return counted.n;
-}
+    .where("parent_session_key", "=", arg("sessionKey"))
+    .where("status", "in", openStatuses),
+);
+
+const unreadOf = statement((db, arg: Args<{ runId: string }>) =>
+  db
+    .selectFrom("inbox")
+    .selectAll()
+    .where("parent_run_id", "=", arg("runId"))
+    .where("consumed_at_ms", "is", null)
+    .orderBy("created_at_ms")
+    .orderBy("inbox_id"),
+);
+
+const consume = statement((db, arg: Args<{ inboxId: string; runId: string; nowMs: number }>) =>
+  db
+    .updateTable("inbox")
+    .set({ consumed_by: arg("runId"), consumed_at_ms: arg("nowMs") })
+    .where("inbox_id", "=", arg("inboxId")),
+);

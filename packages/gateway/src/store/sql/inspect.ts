@@ -3,7 +3,7 @@ import { type Kysely, sql } from "kysely";
 import type { DatabaseFacts, RunFacts } from "../inspection.ts";
 import { migrations } from "./migrate.ts";
 import type { Database } from "./schema.ts";
-import { openStatuses } from "./sessions.ts";
+import { openStatuses } from "./session-rows.ts";
 
 /** Rows that are read of what may be many: a person is told of the first ones. */
 const mostRows = 100;

@@ -7,6 +7,7 @@ import * as pairing from "./migrations/002-pairing.ts";
 import * as attempts from "./migrations/003-attempts.ts";
 import * as setupCodes from "./migrations/004-setup-codes.ts";
 import * as refusals from "./migrations/005-refusals.ts";
+import * as runIndexes from "./migrations/006-run-indexes.ts";
 
 /** By name, in order; a released migration is never edited. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -15,6 +16,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   "003-attempts": attempts,
   "004-setup-codes": setupCodes,
   "005-refusals": refusals,
+  "006-run-indexes": runIndexes,
 };
 
 /** A newer version has changed the schema in a way this one does not know. */

@@ -1,32 +1,32 @@
-/** Run rows: to records and back, and the few reads that several statements share. */
-import type { Kysely } from "kysely";
+/** Run rows: to records and back, and the few statements that several files share. */
 import type { JournalEntry } from "../journal.ts";
 import type { Ending, RunRecord } from "../store.ts";
-import type { Database, RunTableRow } from "./schema.ts";
+import type { JournalRow, RunTableRow } from "./schema.ts";
+import { type Args, row, type Sql, statement } from "./statement.ts";
 
-export function toRunRecord(row: RunTableRow): RunRecord {
+export function toRunRecord(run: RunTableRow): RunRecord {
   return {
-    runId: row.run_id,
-    wireId: row.wire_id,
-    sessionKey: row.session_key,
-    sessionId: row.session_id,
-    rootSessionKey: row.root_session_key,
-    agentId: row.agent_id,
-    trigger: row.trigger,
-    input: row.input,
-    label: row.label ?? undefined,
-    model: row.model,
-    authority: { scopes: JSON.parse(row.scopes) as string[], owner: row.owner === 1, depth: row.depth },
-    startedBy: row.started_by,
-    parentRunId: row.parent_run_id ?? undefined,
-    parentSessionKey: row.parent_session_key ?? undefined,
-    status: row.status,
-    deadlineAtMs: row.deadline_at_ms ?? undefined,
-    createdAtMs: row.created_at_ms,
-    startedAtMs: row.started_at_ms ?? undefined,
-    endedAtMs: row.ended_at_ms ?? undefined,
-    ending: row.ending === null ? undefined : toEnding(row.ending),
-    usage: { input: row.usage_input, output: row.usage_output, totalTokens: row.usage_input + row.usage_output },
+    runId: run.run_id,
+    wireId: run.wire_id,
+    sessionKey: run.session_key,
+    sessionId: run.session_id,
+    rootSessionKey: run.root_session_key,
+    agentId: run.agent_id,
+    trigger: run.trigger,
+    input: run.input,
+    label: run.label ?? undefined,
+    model: run.model,
+    authority: { scopes: JSON.parse(run.scopes) as string[], owner: run.owner === 1, depth: run.depth },
+    startedBy: run.started_by,
+    parentRunId: run.parent_run_id ?? undefined,
+    parentSessionKey: run.parent_session_key ?? undefined,
+    status: run.status,
+    deadlineAtMs: run.deadline_at_ms ?? undefined,
+    createdAtMs: run.created_at_ms,
+    startedAtMs: run.started_at_ms ?? undefined,
+    endedAtMs: run.ended_at_ms ?? undefined,
+    ending: run.ending === null ? undefined : toEnding(run.ending),
+    usage: { input: run.usage_input, output: run.usage_output, totalTokens: run.usage_input + run.usage_output },
   };
 }
 
@@ -35,39 +35,46 @@ function toEnding(text: string): Omit<Ending, "outcome"> {
   return { text: said, error, stopReason };
 }
 
-export async function readRun(db: Kysely<Database>, runId: string): Promise<RunTableRow> {
-  return db.selectFrom("runs").selectAll().where("run_id", "=", runId).executeTakeFirstOrThrow();
+export function findRun(sql: Sql, runId: string): RunTableRow | undefined {
+  return sql.first(byId, { runId });
 }
 
-export async function readJournal(db: Kysely<Database>, runId: string): Promise<readonly JournalEntry[]> {
-  const rows = await db.selectFrom("journal").select("entry").where("run_id", "=", runId).orderBy("seq").execute();
-  return rows.map((row) => JSON.parse(row.entry) as JournalEntry);
+/** @throws when there is none: only for ids that stand in another row. */
+export function readRun(sql: Sql, runId: string): RunTableRow {
+  const found = findRun(sql, runId);
+  if (found === undefined) throw new Error(`there is no run ${runId}`);
+  return found;
 }
 
-export async function appendEntries(
-  tx: Kysely<Database>,
-  runId: string,
-  epoch: number,
-  entries: readonly JournalEntry[],
-  nowMs: number,
-): Promise<void> {
+export function readJournal(sql: Sql, runId: string): readonly JournalEntry[] {
+  return sql.all(journalOf, { runId }).map((one) => JSON.parse(one.entry) as JournalEntry);
+}
+
+export function appendEntries(sql: Sql, runId: string, epoch: number, entries: readonly JournalEntry[], nowMs: number): void {
   if (entries.length === 0) return;
-  const last = await tx.selectFrom("journal").select("seq").where("run_id", "=", runId).orderBy("seq", "desc").limit(1).executeTakeFirst();
-  const first = (last?.seq ?? 0) + 1;
-  await tx
-    .insertInto("journal")
-    .values(entries.map((entry, index) => ({ run_id: runId, seq: first + index, epoch, at_ms: nowMs, entry: JSON.stringify(entry) })))
-    .execute();
+  let seq = sql.first(lastSeq, { runId })?.seq ?? 0;
+  for (const entry of entries) {
+    seq += 1;
+    sql.run(insertEntry, { run_id: runId, seq, epoch, at_ms: nowMs, entry: JSON.stringify(entry) });
+  }
 }
 
-/** Whether the run is still claimed under `epoch`: the fence every worker's write passes. */
-export async function holds(tx: Kysely<Database>, runId: string, epoch: number): Promise<boolean> {
-  const row = await tx
-    .selectFrom("runs")
-    .select("run_id")
-    .where("run_id", "=", runId)
-    .where("epoch", "=", epoch)
-    .where("status", "=", "running")
-    .executeTakeFirst();
-  return row !== undefined;
+/** The run as long as it is claimed under `epoch`: the fence every worker's write passes. */
+export function findHeld(sql: Sql, runId: string, epoch: number): RunTableRow | undefined {
+  const found = findRun(sql, runId);
+  return found?.epoch === epoch && found.status === "running" ? found : undefined;
 }
+
+const byId = statement((db, arg: Args<{ runId: string }>) => db.selectFrom("runs").selectAll().where("run_id", "=", arg("runId")));
+
+const journalOf = statement((db, arg: Args<{ runId: string }>) =>
+  db.selectFrom("journal").select("entry").where("run_id", "=", arg("runId")).orderBy("seq"),
+);
+
+const lastSeq = statement((db, arg: Args<{ runId: string }>) =>
+  db.selectFrom("journal").select("seq").where("run_id", "=", arg("runId")).orderBy("seq", "desc").limit(1),
+);
+
+const insertEntry = statement((db, arg: Args<JournalRow>) =>
+  db.insertInto("journal").values(row(arg, { run_id: true, seq: true, epoch: true, at_ms: true, entry: true })),
+);

@@ -1,109 +1,128 @@
 /** The run store in SQL: each method one transaction, the statements in the files beside this one. */
-import type { Kysely } from "kysely";
+import { sql as raw } from "kysely";
 import type { Ids } from "../../kit/ids.ts";
 import type { RunStore } from "../store.ts";
 import { admitRun, ensureAnnounceRun, spawnChild } from "./admission.ts";
 import { claimRuns } from "./claiming.ts";
 import { appendToRun, cancelRuns, endRun, expireRuns, openChildrenOf, parkRun } from "./ending.ts";
-import { toRunRecord } from "./run-rows.ts";
-import type { Database } from "./schema.ts";
-import { openStatuses } from "./sessions.ts";
+import { findRun, toRunRecord } from "./run-rows.ts";
+import { type Args, statement } from "./statement.ts";
 import type { WriteQueue } from "./write-queue.ts";
 
-export function createRunStore(db: Kysely<Database>, queue: WriteQueue, ids: Ids): RunStore {
+export function createRunStore(queue: WriteQueue, ids: Ids): RunStore {
   return {
-    ...createRunReads(db),
-    admit: (run, nowMs) => queue.write((tx) => admitRun(tx, ids, run, nowMs)),
-    spawn: (child, nowMs) => queue.write((tx) => spawnChild(tx, ids, child, nowMs)),
-    claim: (claimer, nowMs) => queue.write((tx) => claimRuns(tx, ids, claimer, nowMs)),
+    ...createRunReads(queue),
+    admit: (run, nowMs) => queue.transact((sql) => admitRun(sql, ids, run, nowMs)),
+    spawn: (child, nowMs) => queue.transact((sql) => spawnChild(sql, ids, child, nowMs)),
+    claim: (claimer, nowMs) => queue.transact((sql) => claimRuns(sql, ids, claimer, nowMs)),
     append: (runId, epoch, entries, messages, nowMs) =>
-      queue.write((tx) => appendToRun(tx, ids, { runId, epoch, nowMs }, entries, messages)),
-    park: (runId, epoch, eventSeq, nowMs) => queue.write((tx) => parkRun(tx, runId, epoch, eventSeq, nowMs)),
-    end: (runId, epoch, ending, messages, nowMs) => queue.write((tx) => endRun(tx, ids, { runId, epoch, nowMs }, ending, messages)),
-    cancel: (select, partials, nowMs) => queue.write((tx) => cancelRuns(tx, ids, select, partials, nowMs)),
-    expire: (nowMs) => queue.write((tx) => expireRuns(tx, ids, nowMs)),
+      queue.transact((sql) => appendToRun(sql, ids, { runId, epoch, nowMs }, entries, messages)),
+    park: (runId, epoch, eventSeq, nowMs) => queue.transact((sql) => parkRun(sql, runId, epoch, eventSeq, nowMs)),
+    end: (runId, epoch, ending, messages, nowMs) => queue.transact((sql) => endRun(sql, ids, { runId, epoch, nowMs }, ending, messages)),
+    cancel: (select, partials, nowMs) => queue.transact((sql) => cancelRuns(sql, ids, select, partials, nowMs)),
+    expire: (nowMs) => queue.transact((sql) => expireRuns(sql, ids, nowMs)),
 
     renew: (owner, runIds, leaseMs, nowMs) =>
-      queue.write(async (tx) => {
-        const rows = await tx
-          .updateTable("runs")
-          .set({ lease_until_ms: nowMs + leaseMs })
-          .where("status", "=", "running")
-          .where("lease_owner", "=", owner)
-          .where("run_id", "in", runIds)
-          .returning("run_id")
-          .execute();
-        return rows.map((row) => row.run_id);
-      }),
+      queue.transact((sql) => runIds.filter((runId) => sql.run(extendLease, { owner, runId, untilMs: nowMs + leaseMs }) > 0)),
 
-    releaseAll: () =>
-      queue.write(async (tx) => {
-        await tx.updateTable("runs").set({ lease_owner: null, lease_until_ms: 0 }).where("status", "=", "running").execute();
-      }),
+    releaseAll: () => queue.transact((sql) => void sql.run(endLeases, {})),
 
     ensureDelivery: (nowMs) =>
-      queue.write(async (tx) => {
-        const sessions = await tx.selectFrom("inbox").select("session_key").distinct().where("consumed_at_ms", "is", null).execute();
-        for (const { session_key } of sessions) await ensureAnnounceRun(tx, ids, session_key, nowMs);
+      queue.transact((sql) => {
+        for (const { session_key } of sql.all(sessionsWithUnread, {})) ensureAnnounceRun(sql, ids, session_key, nowMs);
       }),
   };
 }
 
 type Reads = "openChildren" | "nextDeadline" | "find" | "findByWireId" | "counts";
 
-function createRunReads(db: Kysely<Database>): Pick<RunStore, Reads> {
+function createRunReads(queue: WriteQueue): Pick<RunStore, Reads> {
   return {
-    openChildren: (runId) => openChildrenOf(db, runId),
+    openChildren: (runId) => queue.read((sql) => openChildrenOf(sql, runId)),
 
-    async nextDeadline() {
-      const row = await db
-        .selectFrom("runs")
-        .select((build) => build.fn.min("deadline_at_ms").as("at"))
-        .where("status", "in", openStatuses)
-        .executeTakeFirst();
-      return row?.at ?? undefined;
-    },
+    nextDeadline: () => queue.read((sql) => sql.first(firstDeadline, {})?.at ?? undefined),
 
-    async find(runId) {
-      const row = await db.selectFrom("runs").selectAll().where("run_id", "=", runId).executeTakeFirst();
-      return row === undefined ? undefined : toRunRecord(row);
-    },
+    find: (runId) =>
+      queue.read((sql) => {
+        const found = findRun(sql, runId);
+        return found === undefined ? undefined : toRunRecord(found);
+      }),
 
-    async findByWireId(wireId, view) {
-      const row = await db
-        .selectFrom("runs")
-        .selectAll()
-        .where("wire_id", "=", wireId)
-        .$if(view.rootKey !== undefined, (query) => query.where("root_session_key", "=", view.rootKey ?? ""))
-        .orderBy("created_at_ms", "desc")
-        .limit(1)
-        .executeTakeFirst();
-      return row === undefined ? undefined : toRunRecord(row);
-    },
+    findByWireId: (wireId, { rootKey }) =>
+      queue.read((sql) => {
+        const found = rootKey === undefined ? sql.first(byWireId, { wireId }) : sql.first(byWireIdInTree, { wireId, rootKey });
+        return found === undefined ? undefined : toRunRecord(found);
+      }),
 
-    async counts() {
-      const groups = await db
-        .selectFrom("runs")
-        .select((build) => ["status", "trigger", build.fn.countAll<number>().as("n")])
-        .groupBy(["status", "trigger"])
-        .execute();
-      const byStatus: Record<string, number> = {};
-      for (const group of groups) byStatus[group.status] = (byStatus[group.status] ?? 0) + group.n;
-      const children = groups.filter((group) => group.trigger === "spawn");
-      const sum = (rows: readonly { n: number }[]): number => rows.reduce((total, row) => total + row.n, 0);
-      const inbox = await db
-        .selectFrom("inbox")
-        .select((build) => [build.fn.countAll<number>().as("n"), build.fn.count<number>("consumed_at_ms").as("consumed")])
-        .executeTakeFirstOrThrow();
-      return {
-        byStatus,
-        children: {
-          accepted: sum(children),
-          completed: sum(children.filter((group) => group.status === "succeeded")),
-          announced: inbox.consumed,
-          undelivered: inbox.n - inbox.consumed,
-        },
-      };
-    },
+    counts: () =>
+      queue.read((sql) => {
+        const groups = sql.all(countByStatus, {});
+        const byStatus: Record<string, number> = {};
+        for (const group of groups) byStatus[group.status] = (byStatus[group.status] ?? 0) + group.n;
+        const children = groups.filter((group) => group.trigger === "spawn");
+        const sum = (rows: readonly { n: number }[]): number => rows.reduce((total, one) => total + one.n, 0);
+        const inbox = sql.first(countInbox, {}) ?? { n: 0, consumed: 0 };
+        return {
+          byStatus,
+          children: {
+            accepted: sum(children),
+            completed: sum(children.filter((group) => group.status === "succeeded")),
+            announced: inbox.consumed,
+            undelivered: inbox.n - inbox.consumed,
+          },
+        };
+      }),
   };
 }
+
+// ---- statements
+
+const extendLease = statement((db, arg: Args<{ owner: string; runId: string; untilMs: number }>) =>
+  db
+    .updateTable("runs")
+    .set({ lease_until_ms: arg("untilMs") })
+    .where("run_id", "=", arg("runId"))
+    .where("status", "=", "running")
+    .where("lease_owner", "=", arg("owner")),
+);
+
+const endLeases = statement((db, _arg: Args<object>) =>
+  db.updateTable("runs").set({ lease_owner: null, lease_until_ms: 0 }).where("status", "=", "running"),
+);
+
+const sessionsWithUnread = statement((db, _arg: Args<object>) =>
+  db.selectFrom("inbox").select("session_key").distinct().where("consumed_at_ms", "is", null),
+);
+
+const firstDeadline = statement((db, _arg: Args<object>) =>
+  db
+    .selectFrom("runs")
+    .select((build) => build.fn.min("deadline_at_ms").as("at"))
+    .where("deadline_at_ms", "is not", null)
+    .where("ended_at_ms", "is", null),
+);
+
+const byWireId = statement((db, arg: Args<{ wireId: string }>) =>
+  db.selectFrom("runs").selectAll().where("wire_id", "=", arg("wireId")).orderBy("created_at_ms", "desc").limit(1),
+);
+
+const byWireIdInTree = statement((db, arg: Args<{ wireId: string; rootKey: string }>) =>
+  db
+    .selectFrom("runs")
+    .selectAll()
+    .where("wire_id", "=", arg("wireId"))
+    .where("root_session_key", "=", arg("rootKey"))
+    .orderBy("created_at_ms", "desc")
+    .limit(1),
+);
+
+const countByStatus = statement((db, _arg: Args<object>) =>
+  db
+    .selectFrom("runs")
+    .select((build) => ["status", "trigger", build.fn.countAll<number>().as("n")])
+    .groupBy(["status", "trigger"]),
+);
+
+const countInbox = statement((db, _arg: Args<object>) =>
+  db.selectFrom("inbox").select((build) => [build.fn.countAll<number>().as("n"), raw<number>`count(consumed_at_ms)`.as("consumed")]),
+);

@@ -1,144 +1,230 @@
-/** Sessions and their transcripts in SQL. */
-import type { Message } from "@portreeve/protocol";
-import { type ExpressionBuilder, type Kysely, sql } from "kysely";
+/** Sessions in SQL. */
 import type { Ids } from "../../kit/ids.ts";
-import type { Lineage, SessionFilter, SessionRecord, SessionStore, TranscriptMessage } from "../store.ts";
-import { appendAudit } from "./audit.ts";
-import type { Database, SessionTableRow } from "./schema.ts";
+import type { Lineage, SessionFilter, SessionRecord, SessionStore } from "../store.ts";
+import { sql as raw, type Kysely } from "kysely";
+import { writeAudit } from "./audit.ts";
+import { listMessages } from "./messages.ts";
+import type { Database, RunTableRow, SessionTableRow } from "./schema.ts";
+import { findSession, openStatuses } from "./session-rows.ts";
+import { type Args, row, type Sql, statement } from "./statement.ts";
 import type { WriteQueue } from "./write-queue.ts";
 
-/** Statuses of a run that has not ended. */
-export const openStatuses = ["queued", "running", "waiting"] as const;
-
-export function createSessionStore(db: Kysely<Database>, queue: WriteQueue, ids: Ids): SessionStore {
+export function createSessionStore(queue: WriteQueue, ids: Ids): SessionStore {
   return {
-    ...createSessionReads(db),
-    patch: (key, patch, nowMs) => queue.write((tx) => patchSession(tx, ids, key, patch, nowMs)),
-    delete: (key, by, nowMs) => queue.write((tx) => deleteSession(tx, key, by, nowMs)),
-    archiveChildren: (beforeMs, nowMs) => queue.write((tx) => archiveChildren(tx, beforeMs, nowMs)),
+    ...createSessionReads(queue),
+    patch: (key, patch, nowMs) => queue.transact((sql) => patchSession(sql, ids, key, patch, nowMs)),
+    delete: (key, by, nowMs) => queue.transact((sql) => deleteSession(sql, key, by, nowMs)),
+    archiveChildren: (beforeMs, nowMs) =>
+      queue.transact((sql) => sql.all(archiveQuietChildren, { beforeMs, nowMs }).map((one) => one.session_key)),
   };
 }
 
-function createSessionReads(db: Kysely<Database>): Omit<SessionStore, "patch" | "delete" | "archiveChildren"> {
+function createSessionReads(queue: WriteQueue): Omit<SessionStore, "patch" | "delete" | "archiveChildren"> {
   return {
-    async find(key, rootKey) {
-      const row = await db.selectFrom("sessions").selectAll().where("session_key", "=", key).executeTakeFirst();
-      return row === undefined || isHidden(row, rootKey) ? undefined : readSession(db, row);
-    },
-
-    async findById(sessionId, rootKey) {
-      const row = await db.selectFrom("sessions").selectAll().where("session_id", "=", sessionId).executeTakeFirst();
-      return row === undefined || isHidden(row, rootKey) ? undefined : readSession(db, row);
-    },
-
-    async list(filter) {
-      const matching = select(db, filter);
-      const total = await matching.select((build) => build.fn.countAll<number>().as("n")).executeTakeFirstOrThrow();
-      const rows = await matching
-        .selectAll()
-        .orderBy("updated_at_ms", "desc")
-        .orderBy("session_key")
-        .limit(filter.limit)
-        .offset(filter.offset)
-        .execute();
-      return { sessions: await Promise.all(rows.map((row) => readSession(db, row))), total: total.n };
-    },
-
-    async listMessages(key, page) {
-      const total = await db
-        .selectFrom("messages")
-        .select((build) => build.fn.countAll<number>().as("n"))
-        .where("session_key", "=", key)
-        .executeTakeFirstOrThrow();
-      const rows = await db
-        .selectFrom("messages")
-        .selectAll()
-        .where("session_key", "=", key)
-        .orderBy("seq", "desc")
-        .limit(page.limit)
-        .offset(page.offset)
-        .execute();
-      const messages = rows
-        .reverse()
-        .map(
-          (row) => ({ ...(JSON.parse(row.body) as TranscriptMessage), __openclaw: { id: row.message_id, seq: row.seq } }) satisfies Message,
+    find: (key, rootKey) => queue.read((sql) => toVisible(sql, findSession(sql, key), rootKey)),
+    findById: (sessionId, rootKey) => queue.read((sql) => toVisible(sql, sql.first(bySessionId, { sessionId }), rootKey)),
+    list: (filter) =>
+      queue.read((sql) => {
+        const [counted] = sql.query((db) => select(db, filter).select((build) => build.fn.countAll<number>().as("n")));
+        const rows = sql.query((db) =>
+          select(db, filter).selectAll().orderBy("updated_at_ms", "desc").orderBy("session_key").limit(filter.limit).offset(filter.offset),
         );
-      return { messages, total: total.n };
-    },
-
-    listToCleanUp: () => listToCleanUp(db),
-
-    async count() {
-      const counted = await db
-        .selectFrom("sessions")
-        .select((build) => build.fn.countAll<number>().as("n"))
-        .executeTakeFirstOrThrow();
-      return counted.n;
-    },
+        return { sessions: rows.map((one) => toSessionRecord(sql, one)), total: counted?.n ?? 0 };
+      }),
+    listMessages: (key, page) => queue.read((sql) => listMessages(sql, key, page)),
+    listToCleanUp: () => queue.read((sql) => sql.all(listReadChildren, {}).map((one) => one.session_key)),
+    count: () => queue.read((sql) => sql.first(countSessions, {})?.n ?? 0),
   };
 }
 
-async function patchSession(
-  tx: Kysely<Database>,
+/** Inserts a session that belongs to nobody's tree but its own, unless `lineage` says otherwise. */
+export function insertSession(
+  sql: Sql,
+  session: {
+    key: string;
+    agentId: string;
+    createdBy: string;
+    sessionId: string;
+    label?: string | undefined;
+    model?: string | undefined;
+    lineage?: Lineage;
+    cleanup?: "keep" | "delete";
+  },
+  nowMs: number,
+): SessionTableRow {
+  const inserted: SessionTableRow = {
+    session_key: session.key,
+    session_id: session.sessionId,
+    agent_id: session.agentId,
+    label: session.label ?? null,
+    model: session.model ?? null,
+    created_at_ms: nowMs,
+    updated_at_ms: nowMs,
+    archived_at_ms: null,
+    created_by: session.createdBy,
+    ...(session.lineage === undefined
+      ? { root_key: session.key, parent_key: null, depth: 0, role: "main" }
+      : toLineageColumns(sql, session.lineage)),
+    cleanup: session.cleanup ?? "keep",
+  };
+  sql.run(insertRow, inserted);
+  return inserted;
+}
+
+export function toSessionRecord(sql: Sql, session: SessionTableRow): SessionRecord {
+  const key = session.session_key;
+  const newest = sql.first(newestRun, { key });
+  return {
+    key,
+    sessionId: session.session_id,
+    agentId: session.agent_id,
+    label: session.label ?? undefined,
+    model: session.model ?? undefined,
+    createdAtMs: session.created_at_ms,
+    updatedAtMs: session.updated_at_ms,
+    archivedAtMs: session.archived_at_ms ?? undefined,
+    createdBy: session.created_by,
+    rootKey: session.root_key,
+    parentKey: session.parent_key ?? undefined,
+    depth: session.depth,
+    role: session.role,
+    newestRun: newest === undefined ? undefined : toNewestRun(newest),
+    activeRunIds: sql.all(activeRuns, { key }).map((run) => run.wire_id),
+  };
+}
+
+function toNewestRun(
+  run: Pick<RunTableRow, "wire_id" | "status" | "scopes" | "started_at_ms" | "ended_at_ms">,
+): NonNullable<SessionRecord["newestRun"]> {
+  return {
+    runId: run.wire_id,
+    status: run.status,
+    scopes: JSON.parse(run.scopes) as string[],
+    startedAtMs: run.started_at_ms ?? undefined,
+    endedAtMs: run.ended_at_ms ?? undefined,
+  };
+}
+
+/** A session of another tree is not there for whoever sees only one. */
+function toVisible(sql: Sql, found: SessionTableRow | undefined, rootKey: string | undefined): SessionRecord | undefined {
+  if (found === undefined || (rootKey !== undefined && found.root_key !== rootKey)) return undefined;
+  return toSessionRecord(sql, found);
+}
+
+function patchSession(
+  sql: Sql,
   ids: Ids,
   key: string,
   patch: Parameters<SessionStore["patch"]>[1],
   nowMs: number,
-): ReturnType<SessionStore["patch"]> {
-  const before = await tx.selectFrom("sessions").selectAll().where("session_key", "=", key).executeTakeFirst();
+): Awaited<ReturnType<SessionStore["patch"]>> {
+  const before = findSession(sql, key);
   if (patch.lineage !== undefined && before !== undefined && before.parent_key !== null) return { kind: "lineage-fixed" };
-  const created = before === undefined;
-  const row = before ?? (await insertSession(tx, { key, agentId: patch.agentId, createdBy: patch.by, sessionId: ids.uuid() }, nowMs));
-  const changed = {
+  const found = before ?? insertSession(sql, { key, agentId: patch.agentId, createdBy: patch.by, sessionId: ids.uuid() }, nowMs);
+  const changed: SessionTableRow = {
+    ...found,
     ...(patch.label === undefined ? {} : { label: patch.label }),
     ...(patch.model === undefined ? {} : { model: patch.model }),
     ...(patch.archived === undefined ? {} : { archived_at_ms: patch.archived ? nowMs : null }),
-    ...(patch.lineage === undefined ? {} : await toLineageColumns(tx, patch.lineage)),
+    ...(patch.lineage === undefined ? {} : toLineageColumns(sql, patch.lineage)),
     updated_at_ms: nowMs,
   };
-  await tx.updateTable("sessions").set(changed).where("session_key", "=", key).execute();
-  return { kind: "patched", session: await readSession(tx, { ...row, ...changed }), created };
+  sql.query((db) => db.updateTable("sessions").set(changed).where("session_key", "=", key));
+  return { kind: "patched", session: toSessionRecord(sql, changed), created: before === undefined };
 }
 
-async function deleteSession(tx: Kysely<Database>, key: string, by: string, nowMs: number): ReturnType<SessionStore["delete"]> {
-  const open = await tx
-    .selectFrom("runs")
-    .select("run_id")
-    .where("session_key", "=", key)
-    .where("status", "in", openStatuses)
-    .executeTakeFirst();
-  if (open !== undefined) return "busy";
-  const deleted = await tx.deleteFrom("sessions").where("session_key", "=", key).executeTakeFirst();
-  if (deleted.numDeletedRows === 0n) return "missing";
-  await appendAudit(tx, { kind: "session.deleted", actor: by, subject: key, facts: {} }, nowMs);
+function deleteSession(sql: Sql, key: string, by: string, nowMs: number): Awaited<ReturnType<SessionStore["delete"]>> {
+  if (sql.first(openRun, { key }) !== undefined) return "busy";
+  if (sql.run(deleteRow, { key }) === 0) return "missing";
+  writeAudit(sql, { kind: "session.deleted", actor: by, subject: key, facts: {} }, nowMs);
   return "deleted";
 }
 
-async function archiveChildren(tx: Kysely<Database>, beforeMs: number, nowMs: number): Promise<readonly string[]> {
-  const rows = await tx
+function toLineageColumns(sql: Sql, lineage: Lineage) {
+  const parent = findSession(sql, lineage.parentKey);
+  return { root_key: parent?.root_key ?? lineage.parentKey, parent_key: lineage.parentKey, depth: lineage.depth, role: lineage.role };
+}
+
+// ---- statements
+
+const bySessionId = statement((db, arg: Args<{ sessionId: string }>) =>
+  db.selectFrom("sessions").selectAll().where("session_id", "=", arg("sessionId")),
+);
+
+const countSessions = statement((db, _arg: Args<object>) =>
+  db.selectFrom("sessions").select((build) => build.fn.countAll<number>().as("n")),
+);
+
+const insertRow = statement((db, arg: Args<SessionTableRow>) =>
+  db.insertInto("sessions").values(
+    row(arg, {
+      session_key: true,
+      session_id: true,
+      agent_id: true,
+      label: true,
+      model: true,
+      created_at_ms: true,
+      updated_at_ms: true,
+      archived_at_ms: true,
+      created_by: true,
+      root_key: true,
+      parent_key: true,
+      depth: true,
+      role: true,
+      cleanup: true,
+    }),
+  ),
+);
+
+const deleteRow = statement((db, arg: Args<{ key: string }>) => db.deleteFrom("sessions").where("session_key", "=", arg("key")));
+
+const newestRun = statement((db, arg: Args<{ key: string }>) =>
+  db
+    .selectFrom("runs")
+    .select(["wire_id", "status", "scopes", "started_at_ms", "ended_at_ms"])
+    .where("session_key", "=", arg("key"))
+    .orderBy("created_at_ms", "desc")
+    .orderBy("run_id", "desc")
+    .limit(1),
+);
+
+const activeRuns = statement((db, arg: Args<{ key: string }>) =>
+  db
+    .selectFrom("runs")
+    .select("wire_id")
+    .where("session_key", "=", arg("key"))
+    .where("status", "in", openStatuses)
+    .orderBy("created_at_ms"),
+);
+
+const openRun = statement((db, arg: Args<{ key: string }>) =>
+  db.selectFrom("runs").select("run_id").where("session_key", "=", arg("key")).where("status", "in", openStatuses).limit(1),
+);
+
+const archiveQuietChildren = statement((db, arg: Args<{ beforeMs: number; nowMs: number }>) =>
+  db
     .updateTable("sessions")
-    .set({ archived_at_ms: nowMs })
+    .set({ archived_at_ms: arg("nowMs") })
     .where("parent_key", "is not", null)
     .where("archived_at_ms", "is", null)
-    .where("updated_at_ms", "<=", beforeMs)
-    .where((build) => build.not(build.exists(openRunIn(build))))
-    .returning("session_key")
-    .execute();
-  return rows.map((row) => row.session_key);
-}
-
-/** A run of the session at hand that has not ended. */
-function openRunIn(build: ExpressionBuilder<Database, "sessions">) {
-  return build
-    .selectFrom("runs")
-    .select("run_id")
-    .whereRef("runs.session_key", "=", "sessions.session_key")
-    .where("status", "in", openStatuses);
-}
+    .where("updated_at_ms", "<=", arg("beforeMs"))
+    .where((build) =>
+      build.not(
+        build.exists(
+          build
+            .selectFrom("runs")
+            .select("run_id")
+            .whereRef("runs.session_key", "=", "sessions.session_key")
+            .where("status", "in", openStatuses),
+        ),
+      ),
+    )
+    .returning("session_key"),
+);
 
 /** A child's session is cleaned up when its result was read and nothing runs in it. */
-async function listToCleanUp(db: Kysely<Database>): Promise<readonly string[]> {
-  const rows = await db
+const listReadChildren = statement((db, _arg: Args<object>) =>
+  db
     .selectFrom("sessions")
     .select("session_key")
     .where("cleanup", "=", "delete")
@@ -153,129 +239,18 @@ async function listToCleanUp(db: Kysely<Database>): Promise<readonly string[]> {
           .where("consumed_at_ms", "is not", null),
       ),
     )
-    .where((build) => build.not(build.exists(openRunIn(build))))
-    .execute();
-  return rows.map((row) => row.session_key);
-}
-
-/** Inserts a session that belongs to nobody's tree but its own, unless `lineage` says otherwise. */
-export async function insertSession(
-  tx: Kysely<Database>,
-  session: {
-    key: string;
-    agentId: string;
-    createdBy: string;
-    sessionId: string;
-    label?: string | undefined;
-    model?: string | undefined;
-    lineage?: Lineage;
-    cleanup?: "keep" | "delete";
-  },
-  nowMs: number,
-): Promise<SessionTableRow> {
-  const row: SessionTableRow = {
-    session_key: session.key,
-    session_id: session.sessionId,
-    agent_id: session.agentId,
-    label: session.label ?? null,
-    model: session.model ?? null,
-    created_at_ms: nowMs,
-    updated_at_ms: nowMs,
-    archived_at_ms: null,
-    created_by: session.createdBy,
-    ...(session.lineage === undefined
-      ? { root_key: session.key, parent_key: null, depth: 0, role: "main" }
-      : await toLineageColumns(tx, session.lineage)),
-    cleanup: session.cleanup ?? "keep",
-  };
-  await tx.insertInto("sessions").values(row).execute();
-  return row;
-}
-
-/** Appends to the transcript and marks the session as changed. */
-export async function appendMessages(
-  tx: Kysely<Database>,
-  key: string,
-  messages: readonly TranscriptMessage[],
-  ids: Ids,
-  nowMs: number,
-): Promise<void> {
-  await tx.updateTable("sessions").set({ updated_at_ms: nowMs }).where("session_key", "=", key).execute();
-  if (messages.length === 0) return;
-  const last = await tx
-    .selectFrom("messages")
-    .select("seq")
-    .where("session_key", "=", key)
-    .orderBy("seq", "desc")
-    .limit(1)
-    .executeTakeFirst();
-  const first = (last?.seq ?? 0) + 1;
-  await tx
-    .insertInto("messages")
-    .values(
-      messages.map((message, index) => ({
-        message_id: ids.next("msg"),
-        session_key: key,
-        seq: first + index,
-        body: JSON.stringify(message),
-      })),
-    )
-    .execute();
-}
-
-export async function readSession(db: Kysely<Database>, row: SessionTableRow): Promise<SessionRecord> {
-  const newest = await db
-    .selectFrom("runs")
-    .select(["wire_id", "status", "scopes", "started_at_ms", "ended_at_ms"])
-    .where("session_key", "=", row.session_key)
-    .orderBy("created_at_ms", "desc")
-    .orderBy("run_id", "desc")
-    .limit(1)
-    .executeTakeFirst();
-  const active = await db
-    .selectFrom("runs")
-    .select("wire_id")
-    .where("session_key", "=", row.session_key)
-    .where("status", "in", openStatuses)
-    .orderBy("created_at_ms")
-    .execute();
-  return {
-    key: row.session_key,
-    sessionId: row.session_id,
-    agentId: row.agent_id,
-    label: row.label ?? undefined,
-    model: row.model ?? undefined,
-    createdAtMs: row.created_at_ms,
-    updatedAtMs: row.updated_at_ms,
-    archivedAtMs: row.archived_at_ms ?? undefined,
-    createdBy: row.created_by,
-    rootKey: row.root_key,
-    parentKey: row.parent_key ?? undefined,
-    depth: row.depth,
-    role: row.role,
-    newestRun:
-      newest === undefined
-        ? undefined
-        : {
-            runId: newest.wire_id,
-            status: newest.status,
-            scopes: JSON.parse(newest.scopes) as string[],
-            startedAtMs: newest.started_at_ms ?? undefined,
-            endedAtMs: newest.ended_at_ms ?? undefined,
-          },
-    activeRunIds: active.map((run) => run.wire_id),
-  };
-}
-
-/** A session of another tree is not there for whoever sees only one. */
-function isHidden(row: SessionTableRow, rootKey: string | undefined): boolean {
-  return rootKey !== undefined && row.root_key !== rootKey;
-}
-
-async function toLineageColumns(tx: Kysely<Database>, lineage: Lineage) {
-  const parent = await tx.selectFrom("sessions").select("root_key").where("session_key", "=", lineage.parentKey).executeTakeFirst();
-  return { root_key: parent?.root_key ?? lineage.parentKey, parent_key: lineage.parentKey, depth: lineage.depth, role: lineage.role };
-}
+    .where((build) =>
+      build.not(
+        build.exists(
+          build
+            .selectFrom("runs")
+            .select("run_id")
+            .whereRef("runs.session_key", "=", "sessions.session_key")
+            .where("status", "in", openStatuses),
+        ),
+      ),
+    ),
+);
 
 function select(db: Kysely<Database>, filter: SessionFilter) {
   const pattern = filter.search === undefined || filter.search === "" ? undefined : `%${filter.search.replace(/[%_\\]/g, "\\$&")}%`;
@@ -289,6 +264,6 @@ function select(db: Kysely<Database>, filter: SessionFilter) {
     .$if(filter.excludeChildren === true, (query) => query.where("parent_key", "is", null))
     .$if(filter.archived !== "all", (query) => query.where("archived_at_ms", filter.archived === true ? "is not" : "is", null))
     .$if(pattern !== undefined, (query) =>
-      query.where(sql<boolean>`(session_key like ${pattern} escape '\\' or label like ${pattern} escape '\\')`),
+      query.where(raw<boolean>`(session_key like ${pattern} escape '\\' or label like ${pattern} escape '\\')`),
     );
 }

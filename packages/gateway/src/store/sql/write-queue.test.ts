@@ -5,13 +5,14 @@ import { ProtocolError } from "@portreeve/protocol";
 import { createDialect, openDatabase } from "./dialect.ts";
 import { migrate } from "./migrate.ts";
 import type { Database } from "./schema.ts";
+import { type Args, createSql, statement } from "./statement.ts";
 import { WriteQueue } from "./write-queue.ts";
 
 async function open() {
   const raw = openDatabase(":memory:");
   const db = new Kysely<Database>({ dialect: createDialect(raw) });
   await migrate(db);
-  const queue = new WriteQueue(db);
+  const queue = new WriteQueue(db, createSql(raw));
   const write = (name: string, size = 1) =>
     queue.write((tx) =>
       tx
@@ -20,8 +21,14 @@ async function open() {
         .execute(),
     );
   const names = async () => (await db.selectFrom("counters").select("name").orderBy("name").execute()).map((row) => row.name);
-  return { raw, queue, write, names, [Symbol.asyncDispose]: () => db.destroy() };
+  const transact = (name: string) => queue.transact((sql) => sql.run(insertCounter, { name }));
+  return { raw, queue, write, transact, names, [Symbol.asyncDispose]: () => db.destroy() };
 }
+
+const insertCounter = statement((db, arg: Args<{ name: string }>) => db.insertInto("counters").values({ name: arg("name"), value: 1 }));
+const readCounter = statement((db, arg: Args<{ name: string }>) =>
+  db.selectFrom("counters").select("value").where("name", "=", arg("name")),
+);
 
 test("writes of one turn are all there when they resolve", async () => {
   await using store = await open();
@@ -89,4 +96,64 @@ test("draining waits for what is queued", async () => {
   await Promise.resolve();
 
   assert.deepEqual(settled, ["a"]);
+});
+
+test("writes that wait and writes that do not take their turns in the order they came", async () => {
+  await using store = await open();
+  const settled: string[] = [];
+  const note = (name: string) => () => void settled.push(name);
+
+  await Promise.all([
+    store.transact("a").then(note("a")),
+    store.write("b").then(note("b")),
+    store.transact("c").then(note("c")),
+    store.write("d").then(note("d")),
+  ]);
+
+  assert.deepEqual(settled, ["a", "b", "c", "d"]);
+  assert.deepEqual(await store.names(), ["a", "b", "c", "d"]);
+});
+
+test("a write without waiting that throws undoes itself alone", async () => {
+  await using store = await open();
+  const failing = store.queue.transact((sql) => {
+    sql.run(insertCounter, { name: "half" });
+    throw new Error("no");
+  });
+
+  const outcomes = await Promise.allSettled([store.transact("a"), failing, store.transact("b")]);
+
+  assert.deepEqual(
+    outcomes.map((outcome) => outcome.status),
+    ["fulfilled", "rejected", "fulfilled"],
+  );
+  assert.deepEqual(await store.names(), ["a", "b"]);
+});
+
+test("a read waits for a transaction that is open, and sees nothing of it before", async () => {
+  await using store = await open();
+  const inside = Promise.withResolvers<void>();
+  const goOn = Promise.withResolvers<void>();
+  const writing = store.queue.write(async (tx) => {
+    await tx.insertInto("counters").values({ name: "open", value: 1 }).execute();
+    inside.resolve();
+    await goOn.promise;
+    throw new Error("no");
+  });
+  await inside.promise;
+
+  const reading = store.queue.read((sql) => sql.first(readCounter, { name: "open" }));
+  goOn.resolve();
+
+  await assert.rejects(writing, /no/);
+  assert.equal(await reading, undefined);
+});
+
+test("what is constant in a statement stands in its text, quoted", async () => {
+  await using store = await open();
+  const odd = statement((db, _arg: Args<object>) => db.insertInto("counters").values({ name: "it's", value: 2 }));
+
+  await store.queue.transact((sql) => sql.run(odd, {}));
+
+  assert.deepEqual(await store.names(), ["it's"]);
 });

@@ -1,21 +1,41 @@
-/** The commit path: writes queued in one turn of the event loop commit together, each in a savepoint of its own. */
+/**
+ * The commit path: writes queued in one turn of the event loop commit together, each in a savepoint of its own. What the
+ * agents' work waits for is synchronous (`transact`); the rest may await its queries (`write`).
+ */
 import type { ControlledTransaction, Kysely } from "kysely";
 import { ProtocolError } from "@portreeve/protocol";
 import type { Database } from "./schema.ts";
+import type { Sql } from "./statement.ts";
 
-interface Job {
-  readonly work: (tx: Kysely<Database>) => Promise<unknown>;
+type Job = {
   readonly resolve: (value: never) => void;
   readonly reject: (error: unknown) => void;
+} & (SyncJob | AsyncJob);
+
+interface SyncJob {
+  readonly isSync: true;
+  readonly work: (sql: Sql) => unknown;
 }
+
+interface AsyncJob {
+  readonly isSync: false;
+  readonly work: (tx: Kysely<Database>) => Promise<unknown>;
+}
+
+/** A commit takes no more jobs after this long: the event loop must get its turn. */
+const commitAfterMs = 10;
 
 export class WriteQueue {
   readonly #db: Kysely<Database>;
+  readonly #sql: Sql;
   #waiting: Job[] = [];
   #flushing: Promise<void> | undefined;
+  /** A transaction that awaits its queries is open: the connection shows what is not committed. */
+  #mixed: Promise<void> | undefined;
 
-  constructor(db: Kysely<Database>) {
+  constructor(db: Kysely<Database>, sql: Sql) {
     this.#db = db;
+    this.#sql = sql;
   }
 
   /**
@@ -23,10 +43,18 @@ export class WriteQueue {
    * to its end before the next one starts. What it throws undoes its own writes alone.
    */
   write<T>(work: (tx: Kysely<Database>) => Promise<T>): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
-      this.#waiting.push({ work, resolve, reject });
-      this.#flushing ??= this.#flushSoon();
-    });
+    return this.#enqueue((settle) => ({ isSync: false, work, ...settle }));
+  }
+
+  /** The same for work that never waits. */
+  transact<T>(work: (sql: Sql) => T): Promise<T> {
+    return this.#enqueue((settle) => ({ isSync: true, work, ...settle }));
+  }
+
+  /** Reads what is committed, at once unless a transaction is open that awaits its queries. */
+  async read<T>(work: (sql: Sql) => T): Promise<T> {
+    while (this.#mixed !== undefined) await this.#mixed;
+    return work(this.#sql);
   }
 
   /** Resolves when everything queued so far has committed or failed. */
@@ -34,21 +62,63 @@ export class WriteQueue {
     while (this.#flushing !== undefined) await this.#flushing;
   }
 
-  async #flushSoon(): Promise<void> {
-    await new Promise(setImmediate);
+  #enqueue<T>(toJob: (settle: Pick<Job, "resolve" | "reject">) => Job): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      this.#waiting.push(toJob({ resolve, reject }));
+      this.#flushing ??= this.#flushAll();
+    });
+  }
+
+  async #flushAll(): Promise<void> {
     try {
-      while (this.#waiting.length > 0) await this.#flush(this.#waiting.splice(0));
+      while (this.#waiting.length > 0) {
+        await new Promise(setImmediate);
+        const firstAsync = this.#waiting.findIndex((job) => !job.isSync);
+        if (firstAsync === 0) await this.#flushMixed(this.#waiting.splice(0));
+        else this.#flushSync(firstAsync < 0 ? this.#waiting.length : firstAsync);
+      }
     } finally {
       this.#flushing = undefined;
     }
   }
 
-  async #flush(jobs: readonly Job[]): Promise<void> {
+  /** Commits up to `count` synchronous jobs from the front; what did not fit into the time stays queued. */
+  #flushSync(count: number): void {
+    const sql = this.#sql;
+    const startedAt = performance.now();
+    const taken: Job[] = [];
+    const settle: (() => void)[] = [];
+    try {
+      sql.exec("begin immediate");
+      try {
+        while (taken.length < count && (taken.length === 0 || performance.now() - startedAt < commitAfterMs)) {
+          const job = this.#waiting.shift();
+          if (job?.isSync !== true) break;
+          taken.push(job);
+          settle.push(runSync(sql, job));
+        }
+        sql.exec("commit");
+      } catch (error) {
+        rollBack(sql);
+        throw error;
+      }
+    } catch (error) {
+      if (taken.length === 0) taken.push(...this.#waiting.splice(0, count));
+      for (const job of taken) job.reject(toStoreError(error));
+      return;
+    }
+    for (const tell of settle) tell();
+  }
+
+  async #flushMixed(jobs: readonly Job[]): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#mixed = promise;
     const settle: (() => void)[] = [];
     try {
       const transaction = await this.#db.startTransaction().execute();
       try {
-        for (const job of jobs) settle.push(await runJob(await transaction.savepoint("job").execute(), job));
+        for (const job of jobs)
+          settle.push(job.isSync ? runSync(this.#sql, job) : await runAsync(await transaction.savepoint("job").execute(), job));
         await transaction.commit().execute();
       } catch (error) {
         // A full disk may have ended the transaction already: then there is nothing to roll back.
@@ -61,14 +131,40 @@ export class WriteQueue {
     } catch (error) {
       for (const job of jobs) job.reject(toStoreError(error));
       return;
+    } finally {
+      this.#mixed = undefined;
+      resolve();
     }
     for (const tell of settle) tell();
   }
 }
 
+function runSync(sql: Sql, job: Job & SyncJob): () => void {
+  sql.exec("savepoint job");
+  try {
+    const value = job.work(sql);
+    sql.exec("release job");
+    return () => job.resolve(value as never);
+  } catch (error) {
+    if (isStorageFailure(error)) throw error;
+    sql.exec("rollback to job");
+    sql.exec("release job");
+    return () => job.reject(error);
+  }
+}
+
+/** A full disk may have ended the transaction already: then there is nothing to roll back. */
+function rollBack(sql: Sql): void {
+  try {
+    sql.exec("rollback");
+  } catch {
+    // Nothing is open.
+  }
+}
+
 type Savepoint = ControlledTransaction<Database, ["job"]>;
 
-async function runJob(savepoint: Savepoint, job: Job): Promise<() => void> {
+async function runAsync(savepoint: Savepoint, job: Job & AsyncJob): Promise<() => void> {
   try {
     const value = await job.work(savepoint);
     await savepoint.releaseSavepoint("job").execute();
@@ -80,7 +176,6 @@ async function runJob(savepoint: Savepoint, job: Job): Promise<() => void> {
     return () => job.reject(error);
   }
 }
-
 interface StorageFailure {
   readonly reason: string;
   readonly remedy: string;

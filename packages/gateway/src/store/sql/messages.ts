@@ -1,0 +1,54 @@
+/** Transcripts in SQL. */
+import type { Message } from "@portreeve/protocol";
+import type { Ids } from "../../kit/ids.ts";
+import type { SessionStore, TranscriptMessage } from "../store.ts";
+import type { MessageRow } from "./schema.ts";
+import { touchSession } from "./session-rows.ts";
+import { type Args, row, type Sql, statement } from "./statement.ts";
+
+/** Appends to the transcript and marks the session as changed. */
+export function appendMessages(sql: Sql, key: string, messages: readonly TranscriptMessage[], ids: Ids, nowMs: number): void {
+  touchSession(sql, key, nowMs);
+  let seq = messages.length === 0 ? 0 : (sql.first(lastSeq, { key })?.seq ?? 0);
+  for (const message of messages) {
+    seq += 1;
+    sql.run(insertRow, { message_id: ids.next("msg"), session_key: key, seq, body: JSON.stringify(message) });
+  }
+}
+
+export function listMessages(
+  sql: Sql,
+  key: string,
+  page: { readonly limit: number; readonly offset: number },
+): Awaited<ReturnType<SessionStore["listMessages"]>> {
+  const rows = sql.all(newestFirst, { key, ...page }).reverse();
+  const messages = rows.map(
+    (one) => ({ ...(JSON.parse(one.body) as TranscriptMessage), __openclaw: { id: one.message_id, seq: one.seq } }) satisfies Message,
+  );
+  return { messages, total: sql.first(countMessages, { key })?.n ?? 0 };
+}
+
+const lastSeq = statement((db, arg: Args<{ key: string }>) =>
+  db.selectFrom("messages").select("seq").where("session_key", "=", arg("key")).orderBy("seq", "desc").limit(1),
+);
+
+const insertRow = statement((db, arg: Args<MessageRow>) =>
+  db.insertInto("messages").values(row(arg, { message_id: true, session_key: true, seq: true, body: true })),
+);
+
+const newestFirst = statement((db, arg: Args<{ key: string; limit: number; offset: number }>) =>
+  db
+    .selectFrom("messages")
+    .selectAll()
+    .where("session_key", "=", arg("key"))
+    .orderBy("seq", "desc")
+    .limit(arg("limit"))
+    .offset(arg("offset")),
+);
+
+const countMessages = statement((db, arg: Args<{ key: string }>) =>
+  db
+    .selectFrom("messages")
+    .select((build) => build.fn.countAll<number>().as("n"))
+    .where("session_key", "=", arg("key")),
+);

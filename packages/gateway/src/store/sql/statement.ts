@@ -1,0 +1,131 @@
+/**
+ * SQL of the hot paths: built once with Kysely, prepared once by SQLite, run synchronously. A statement is data (how it is
+ * built); a `Sql` runs it. Whatever runs between two statements of one synchronous function, nothing else can.
+ */
+import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
+import { type Compilable, DummyDriver, Kysely, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler } from "kysely";
+import type { Database } from "./schema.ts";
+
+/** Stands for the argument `name` where a statement is built. */
+export type Args<A> = <K extends keyof A & string>(name: K) => A[K];
+
+/** `build` must not depend on anything but its parameters: its first result serves every call. */
+export interface Statement<A, R> {
+  readonly build: (db: Kysely<Database>, arg: Args<A>) => Compilable<R>;
+}
+
+/** `statement((db, arg: Args<{ runId: string }>) => db.selectFrom("runs").selectAll().where("run_id", "=", arg("runId")))` */
+export function statement<A, R>(build: Statement<A, R>["build"]): Statement<A, R> {
+  return { build };
+}
+
+/** Every column of a row as an argument of the same name; one that is missing does not compile. */
+export function row<T>(arg: Args<T>, columns: { readonly [K in keyof T & string]-?: true }): T {
+  const names = Object.keys(columns) as (keyof T & string)[]; // Object.keys forgets what it was given.
+  return Object.fromEntries(names.map((name) => [name, arg(name)])) as T;
+}
+
+/** Runs statements on one connection. */
+export interface Sql {
+  all<A, R>(statement: Statement<A, R>, args: A): R[];
+  first<A, R>(statement: Statement<A, R>, args: A): R | undefined;
+  /** Answers how many rows were changed. */
+  run<A>(statement: Statement<A, unknown>, args: A): number;
+  /** A query whose shape depends on the call: compiled each time, prepared again only when its text is new. */
+  query<R>(build: (db: Kysely<Database>) => Compilable<R>): R[];
+  /** Transaction control and nothing else. */
+  exec(command: string): void;
+}
+
+export function createSql(raw: DatabaseSync): Sql {
+  const builder = createBuilder(new StatementCompiler());
+  const dynamic = createBuilder(new SqliteQueryCompiler());
+  const prepared = new Map<Statement<never, unknown>, Prepared>();
+  const byText = new Map<string, StatementSync>();
+  const commands = new Map<string, StatementSync>();
+
+  const prepare = <A, R>(one: Statement<A, R>): Prepared => {
+    // The map forgets what a statement takes and gives; its own signature says so to callers.
+    const key = one as unknown as Statement<never, unknown>;
+    const known = prepared.get(key);
+    if (known !== undefined) return known;
+    const { sql, parameters } = one.build(builder, (name) => new Argument(name) as never).compile();
+    // The compiler keeps no other parameters.
+    const made = { statement: raw.prepare(sql), names: (parameters as readonly Argument[]).map(({ name }) => name) };
+    prepared.set(key, made);
+    return made;
+  };
+  const prepareText = (text: string): StatementSync => {
+    const known = byText.get(text);
+    if (known !== undefined) return known;
+    if (byText.size >= keptTexts) byText.clear();
+    const made = raw.prepare(text);
+    byText.set(text, made);
+    return made;
+  };
+  return {
+    all: (one, args) => {
+      const { statement, names } = prepare(one);
+      return statement.all(...bind(names, args)) as never[];
+    },
+    first: (one, args) => {
+      const { statement, names } = prepare(one);
+      return statement.get(...bind(names, args)) as never;
+    },
+    run: (one, args) => {
+      const { statement, names } = prepare(one);
+      return Number(statement.run(...bind(names, args)).changes);
+    },
+    query: (build) => {
+      const { sql, parameters } = build(dynamic).compile();
+      return prepareText(sql).all(...(parameters as SQLInputValue[])) as never[];
+    },
+    exec: (command) => {
+      let known = commands.get(command);
+      if (known === undefined) commands.set(command, (known = raw.prepare(command)));
+      known.run();
+    },
+  };
+}
+
+/** How many texts of `query` stay prepared. */
+const keptTexts = 100;
+
+interface Prepared {
+  readonly statement: StatementSync;
+  /** Of the arguments, in the order of their places. */
+  readonly names: readonly string[];
+}
+
+class Argument {
+  readonly name: string;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+}
+
+/** Writes constants into the text: SQLite uses a partial index only where it can see that the condition holds. */
+class StatementCompiler extends SqliteQueryCompiler {
+  protected override appendValue(value: unknown): void {
+    if (value instanceof Argument) super.appendValue(value);
+    else this.appendImmediateValue(value);
+  }
+}
+
+function createBuilder(compiler: SqliteQueryCompiler): Kysely<Database> {
+  return new Kysely<Database>({
+    dialect: {
+      createAdapter: () => new SqliteAdapter(),
+      createDriver: () => new DummyDriver(),
+      createIntrospector: (db) => new SqliteIntrospector(db),
+      createQueryCompiler: () => compiler,
+    },
+  });
+}
+
+// What our columns hold are strings, numbers and nulls: the types of the schema say so where the statement is built.
+function bind(names: readonly string[], args: unknown): SQLInputValue[] {
+  const values = args as Readonly<Record<string, SQLInputValue | undefined>>;
+  return names.map((name) => values[name] ?? null);
+}
