@@ -125,7 +125,7 @@ test("a clock that is moved back, with or without a restart, gives no time back"
   await using wire = await world.connect({ token: gw.token, scopes: ["operator.admin"] });
   clock.jump(9 * minuteMs);
   await wire.request("health");
-  await gw.gateway.store.devices.sweepElevations(clock.now());
+  await gw.gateway.store.devices.sweepExpiries(clock.now());
 
   clock.jump(-60 * minuteMs);
   await gw.restart();

@@ -113,11 +113,11 @@ for (const [driver, open] of Object.entries(drivers)) {
     await store.devices.approveSilently(pairingAsk(), 1);
     await store.devices.approve(await requestId(store, { scopes: ["operator.admin", "operator.read"] }), owner, 2, 1_002);
 
-    const during = await store.devices.sweepElevations(500);
+    const during = await store.devices.sweepExpiries(500);
     const grant = await grantOf(store);
-    const movedBack = await store.devices.sweepElevations(0);
-    const over = await store.devices.sweepElevations(1_002);
-    const again = await store.devices.sweepElevations(1_003);
+    const movedBack = await store.devices.sweepExpiries(0);
+    const over = await store.devices.sweepExpiries(1_002);
+    const again = await store.devices.sweepExpiries(1_003);
 
     assert.deepEqual(grant?.scopes, ["operator.read"]);
     assert.deepEqual(grant.elevation, { scopes: ["operator.admin"], untilMs: 1_002, seenMs: 500 });

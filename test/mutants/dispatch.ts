@@ -85,7 +85,7 @@ export const dispatchMutants: readonly Mutant[] = [
     from: "const parent = found ?? (await insertParent",
     to: 'await tx.insertInto("counters").values({ name: ids.uuid(), value: 1 }).execute();\n  const parent = found ?? (await insertParent',
     testFile: tests.stored,
-    killedBy: "stored read, reached by proxy, mode token, fresh",
+    killedBy: "stored read, reached by proxy, mode trusted-proxy, fresh",
   },
   {
     what: "a path that no route has is served",

@@ -10,6 +10,7 @@ export interface Mutant extends Mutation {
 
 export const tests = {
   audit: "test/audit.test.ts",
+  clock: "test/clock-moved-back.test.ts",
   approvals: "packages/gateway/src/identity/pairing.test.ts",
   grant: "packages/gateway/src/identity/grant.test.ts",
   invariants: "test/invariants.test.ts",

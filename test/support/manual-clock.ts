@@ -1,7 +1,7 @@
 /** A clock that stands still until a test moves it; it begins at the real time, so that certificates and signatures fit. */
-import type { Clock } from "../../packages/gateway/src/kit/clock.ts";
+import type { SteadyClock } from "../../packages/gateway/src/kit/clock.ts";
 
-export interface ManualClock extends Clock {
+export interface ManualClock extends SteadyClock {
   /** Moves time forward and runs what is due, in order. */
   advance(byMs: number): void;
   /** Moves time in one step, also back, as a suspended machine does: what is due by then runs once, in order. */
@@ -11,10 +11,15 @@ export interface ManualClock extends Clock {
 }
 
 export function createManualClock(startMs: number = Date.now()): ManualClock {
-  let nowMs = startMs;
+  let [nowMs, elapsedMs] = [startMs, 0];
+  const pass = (byMs: number): void => {
+    nowMs += byMs;
+    elapsedMs += Math.max(0, byMs);
+  };
   const tasks = new Set<{ readonly atMs: number; readonly task: () => void }>();
   return {
     now: () => nowMs,
+    elapsedMs: () => elapsedMs,
     schedule(atMs, task) {
       const entry = { atMs, task };
       tasks.add(entry);
@@ -26,13 +31,13 @@ export function createManualClock(startMs: number = Date.now()): ManualClock {
         const [next] = [...tasks].filter(({ atMs }) => atMs <= untilMs).toSorted((a, b) => a.atMs - b.atMs);
         if (next === undefined) break;
         tasks.delete(next);
-        nowMs = Math.max(nowMs, next.atMs);
+        pass(Math.max(0, next.atMs - nowMs));
         next.task();
       }
-      nowMs = untilMs;
+      pass(untilMs - nowMs);
     },
     jump(byMs) {
-      nowMs += byMs;
+      pass(byMs);
       for (const due of [...tasks].filter(({ atMs }) => atMs <= nowMs).toSorted((a, b) => a.atMs - b.atMs)) {
         if (tasks.delete(due)) due.task();
       }

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { Caller, Scope } from "@portreeve/protocol";
 import { compose, type Gateway } from "../../packages/gateway/src/compose.ts";
 import { createCaller } from "../../packages/gateway/src/dispatch/caller.ts";
-import { type Clock, createSystemClock } from "../../packages/gateway/src/kit/clock.ts";
+import { createSystemClock, type SteadyClock } from "../../packages/gateway/src/kit/clock.ts";
 import { parseConfig } from "../../packages/gateway/src/kit/config.ts";
 import { createIds } from "../../packages/gateway/src/kit/ids.ts";
 import type { Log } from "../../packages/gateway/src/kit/log.ts";
@@ -41,7 +41,7 @@ export interface TestGatewayOptions {
   /** Beside the gateway's own. */
   readonly tools?: readonly Tool[];
   /** Instead of the system's. */
-  readonly clock?: Clock;
+  readonly clock?: SteadyClock;
 }
 
 export async function startGateway(options: TestGatewayOptions = {}): Promise<TestGateway> {

@@ -10,6 +10,8 @@ export interface BusMessages {
   agent: AgentEvent;
   chat: ChatEvent;
   "sessions.changed": { readonly sessionKey: string; readonly reason: EventPayload<"sessions.changed">["reason"]; readonly runId?: string };
+  /** Something was made that ends by itself. */
+  "expiry-set": undefined;
   "device.pair.requested": EventPayload<"device.pair.requested">;
   "device.pair.resolved": EventPayload<"device.pair.resolved">;
   "device.pair.setup.completed": EventPayload<"device.pair.setup.completed">;

@@ -21,7 +21,7 @@ import { subagentHandlers } from "./handlers/subagents.ts";
 import { createAttempts } from "./identity/attempts.ts";
 import { createCredentials } from "./identity/credentials.ts";
 import { createDeviceManager, type ExpelDevice } from "./identity/device-management.ts";
-import { startElevations } from "./identity/elevation.ts";
+import { startExpiries } from "./identity/expiries.ts";
 import { createNodePairing, type NodePairing } from "./identity/node-pairing.ts";
 import { createPairing } from "./identity/pairing.ts";
 import { createSharedSecret, findSecretSource, readSecretFile, type SecretSource } from "./identity/shared-secret.ts";
@@ -29,7 +29,8 @@ import { createSetupCodes, type SetupCodes, withSetupCodes } from "./identity/se
 import { createScopeUpgrades } from "./identity/scope-upgrade.ts";
 import { openStateKeys, type StateKeys } from "./identity/state-keys.ts";
 import { openTls } from "./identity/tls.ts";
-import type { Clock } from "./kit/clock.ts";
+import { createAuthorityClock } from "./kit/authority-clock.ts";
+import type { Clock, SteadyClock } from "./kit/clock.ts";
 import type { Config } from "./kit/config.ts";
 import { assertMayStart, findWarnings } from "./kit/exposure.ts";
 import { makePrivateFolder, secretFileIn } from "./kit/home.ts";
@@ -54,7 +55,7 @@ export interface ComposeOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly version: string;
   readonly log: Log;
-  readonly clock: Clock;
+  readonly clock: SteadyClock;
   readonly ids: Ids;
   readonly tools: readonly Tool[];
   /** Checks every result against its definition. */
@@ -94,8 +95,10 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   const secret = resources.use(
     createSharedSecret({ initial: keys.secret, path: secretFile, clock, log, onChanged: () => late.listener?.closeDeviceless() }),
   );
-  const { deviceDeps, pairing, setupCodes, ...management } = createIdentity(options, { keys: { ...keys, secret }, store, bus, late });
-  resources.use(await startElevations(deviceDeps));
+  const authorityClock = createAuthorityClock(clock, await store.devices.newestTimeMs());
+  const parts = { keys: { ...keys, secret }, store, bus, late, authorityClock };
+  const { deviceDeps, pairing, setupCodes, ...management } = createIdentity(options, parts);
+  resources.use(await startExpiries(deviceDeps));
   const handlerDeps = createHandlerDeps(options, { store, bus, agents, late });
   const devices = { pairing, ...management, connectedDevices: () => late.listener?.connectedDevices() ?? new Set<string>() };
   const setup = createSetupDeps(options, setupCodes, late);
@@ -132,14 +135,14 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
 
   const owned = resources.move();
   const { listener } = late;
-  const parts = { listener, keys, secretFrom, tlsFingerprint: tls?.fingerprint, store, bus, dispatch, models };
-  return { ...parts, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  const gateway = { listener, keys, secretFrom, tlsFingerprint: tls?.fingerprint, store, bus, dispatch, models };
+  return { ...gateway, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 /** Who may come in, and what becomes of it: the secret and device tokens, pairing, nodes, invitations. */
-function createIdentity({ config, clock, log }: ComposeOptions, { keys, store, bus, late }: IdentityParts) {
+function createIdentity({ config, clock, log }: ComposeOptions, { keys, store, bus, late, authorityClock }: IdentityParts) {
   const credentials = createCredentials(keys);
-  const deviceDeps = { store: store.devices, credentials, clock, log, bus };
+  const deviceDeps = { store: store.devices, credentials, clock: authorityClock, signingClock: clock, log, bus };
   const expel: ExpelDevice = (target, lastAnswer) => late.listener?.expelDevice(target, lastAnswer) ?? Promise.resolve();
   const nodes = createNodePairing({ ...deviceDeps, store: store.nodes, expel });
   const policy = { authMode: config.gateway.auth.mode, autoApproveLocal: config.gateway.pairing.autoApproveLocal };
@@ -166,6 +169,7 @@ interface IdentityParts {
   readonly store: Store;
   readonly bus: Bus;
   readonly late: LateParts;
+  readonly authorityClock: Clock;
 }
 
 /** Parts that methods reach although they are made after them: a worker runs tools that call methods, a listener serves them. */

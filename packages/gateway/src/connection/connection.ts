@@ -248,7 +248,8 @@ export class Connection implements ConnectionHandle {
   #welcome({ requestId, version: protocol, queued }: Extract<HandshakeOutput, { kind: "welcome" }>, hello: HelloFacts): void {
     const { dispatch, log, clock } = this.#deps;
     const version = wireVersions[protocol];
-    const { principal, endsAtMs } = hello.admission;
+    const { principal, endsInMs } = hello.admission;
+    const endsAtMs = endsInMs === undefined ? undefined : clock.now() + endsInMs;
     const endAuthority = (): void => this.expel("elevation ended");
     if (endsAtMs !== undefined) this.#authorityEnd = clock.schedule(endsAtMs, endAuthority);
     const pause = (): void => this.#socket.pause();

@@ -250,6 +250,20 @@ test("an approver cannot give what it does not have", async () => {
   assert.equal((await world.store.counts(nowMs)).pending, 1);
 });
 
+test("what is approved is approved again for whoever could have approved it, and for nobody else", async () => {
+  await using world = await openWorld();
+  const key = createDeviceKey();
+  await pair(world, key);
+  const error = refusedWith(await world.pairing.authenticate(ask({ key, scopes: ["operator.admin"] })), "PAIRING_REQUIRED");
+  const first = await world.pairing.approve(requestIdOf(error), admin);
+
+  const again = await world.pairing.approve(requestIdOf(error), admin);
+  const weaker = world.pairing.approve(requestIdOf(error), secretPrincipal(["operator.pairing", "operator.read"]));
+
+  assert.deepEqual(again, first);
+  await assert.rejects(weaker, (thrown) => thrown instanceof ProtocolError && thrown.message === "missing scope: operator.admin");
+});
+
 test("an unknown request can be neither approved nor rejected", async () => {
   await using world = await openWorld();
   const isUnknown = (thrown: unknown): boolean =>

@@ -49,8 +49,8 @@ export interface Admission {
   readonly role: "operator" | "node";
   /** Undefined without a device. `scopes`: all that the device is approved for in this role. */
   readonly grant: { readonly token: Secret; readonly scopes: readonly string[]; readonly issuedAtMs: number } | undefined;
-  /** When the authority ends because some of it was granted for a time; undefined: it lasts. */
-  readonly endsAtMs: number | undefined;
+  /** How long the authority lasts because some of it was granted for a time; undefined: it lasts. */
+  readonly endsInMs: number | undefined;
 }
 
 export type AdmissionVerdict =
@@ -76,7 +76,10 @@ export interface PairingDeps {
   readonly credentials: Credentials;
   readonly authMode: AuthMode;
   readonly attempts: Attempts;
+  /** Ends what is granted. */
   readonly clock: Clock;
+  /** What devices sign by; absent: the same. */
+  readonly signingClock?: Pick<Clock, "now">;
   readonly log: Log;
   readonly bus: Bus;
   readonly autoApproveLocal: boolean;
@@ -101,7 +104,7 @@ export function createPairing(deps: PairingDeps): Pairing {
       const signedToken = auth?.token ?? auth?.deviceToken ?? auth?.bootstrapToken ?? "";
       const proof = verifyDeviceProof(
         { device, client, role: ask.role, scopes: scopes ?? [], signedToken },
-        { nonce: ask.nonce, nowMs: clock.now() },
+        { nonce: ask.nonce, nowMs: (deps.signingClock ?? clock).now() },
       );
       if (proof.kind === "refused") return refusal(proofRefused(proof));
       const verdict = await authenticateDevice(deps, { ...ask, access }, proof);
@@ -155,7 +158,7 @@ async function authenticateDeviceless(deps: PairingDeps, ask: AdmissionAsk, acce
       method: decision.method,
       role: ask.role,
       grant: undefined,
-      endsAtMs: undefined,
+      endsInMs: undefined,
     },
   };
 }
@@ -320,7 +323,6 @@ export function admit(
   const { deviceId } = record;
   const nowMs = deps.clock.now();
   const grant = liveGrant(record, ask.role);
-  const leftMs = grant && timeLeftMs(grant, decision.scopes, nowMs);
   const viaDeviceToken = decision.method === "device-token";
   return {
     kind: "admitted",
@@ -337,7 +339,7 @@ export function admit(
               scopes: tokenCeilingOf(grant, nowMs),
               issuedAtMs: grant.rotatedAtMs ?? grant.createdAtMs,
             },
-      endsAtMs: leftMs === undefined ? undefined : nowMs + leftMs,
+      endsInMs: grant && timeLeftMs(grant, decision.scopes, nowMs),
     },
   };
 }

@@ -54,6 +54,8 @@ export interface SetupCodeDeps {
   readonly store: SetupCodeStore;
   readonly credentials: Credentials;
   readonly clock: Clock;
+  /** What devices sign by; absent: the same. */
+  readonly signingClock?: Pick<Clock, "now">;
   readonly log: Log;
   readonly bus: Bus;
 }
@@ -72,6 +74,7 @@ export function createSetupCodes(deps: SetupCodeDeps): SetupCodes {
       const access = role === "node" ? "node" : covers(scopes, "operator.admin") ? "full" : "limited";
       const issued = { setupId, expiresAtMs, role, scopes, access } as const;
       await store.issue({ ...issued, tokenHash: hash(bootstrapToken), issuedBy: issuer.id }, clock.now());
+      deps.bus.publish("expiry-set", undefined);
       return { ...issued, setupCode: formatSetupCode({ url: ask.url, bootstrapToken, expiresAtMs }) };
     },
     authenticate: (ask) => authenticate(deps, ask),
@@ -96,8 +99,10 @@ async function authenticate(deps: SetupCodeDeps, ask: AdmissionAsk): Promise<Adm
   const { device, client, auth, scopes = [] } = ask.connect;
   const signedToken = auth?.bootstrapToken ?? "";
   if (device === undefined) return { kind: "refused", error: refused("DEVICE_IDENTITY_REQUIRED") };
-  const nowMs = deps.clock.now();
-  const proof = verifyDeviceProof({ device, client, role: ask.role, scopes, signedToken }, { nonce: ask.nonce, nowMs });
+  const proof = verifyDeviceProof(
+    { device, client, role: ask.role, scopes, signedToken },
+    { nonce: ask.nonce, nowMs: (deps.signingClock ?? deps.clock).now() },
+  );
   if (proof.kind === "refused") return { kind: "refused", error: proofRefused(proof) };
 
   const facts = {
@@ -110,7 +115,7 @@ async function authenticate(deps: SetupCodeDeps, ask: AdmissionAsk): Promise<Adm
     clientMode: client.mode,
     remoteIp: ask.peer.directLoopback ? undefined : ask.peer.address,
   };
-  const outcome = await deps.store.redeem({ tokenHash: hash(signedToken), device: facts, role: ask.role, scopes }, nowMs);
+  const outcome = await deps.store.redeem({ tokenHash: hash(signedToken), device: facts, role: ask.role, scopes }, deps.clock.now());
   if (outcome.kind === "approved") {
     announce(deps, outcome);
     return admit(deps, ask, outcome.device, { method: "bootstrap-token", scopes });

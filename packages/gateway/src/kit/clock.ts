@@ -7,12 +7,19 @@ export interface Clock {
   schedule(atMs: number, task: () => void): Disposable;
 }
 
+/** A clock that also knows how much time passed, whatever was set meanwhile. */
+export interface SteadyClock extends Clock {
+  /** Milliseconds since some moment; never goes back. */
+  elapsedMs(): number;
+}
+
 /** Node's timers hold at most a signed 32-bit delay; a later task is re-armed on the way. */
 const longestDelayMs = 2_147_483_647;
 
-export function createSystemClock(): Clock {
+export function createSystemClock(): SteadyClock {
   return {
     now: () => Date.now(),
+    elapsedMs: () => performance.now(),
     schedule(atMs, task) {
       let timer: NodeJS.Timeout;
       const arm = (): void => {

@@ -69,6 +69,11 @@ export interface DeviceManagement {
     nowMs: number,
   ): Promise<{ readonly kind: "revoked"; readonly revokedAtMs: number } | Denied>;
   findRequest(requestId: string): Promise<RequestState | undefined>;
-  /** Ends the elevations whose time is over and notes that the others were seen now. `nextInMs`: until the next one ends. */
-  sweepElevations(nowMs: number): Promise<{ readonly ended: readonly TokenSubject[]; readonly nextInMs: number | undefined }>;
+  /**
+   * Ends the elevations whose time is over, and notes the time while anything still waits for its end: an elevation, a
+   * request, a setup code. `nextInMs`: until the next of them ends.
+   */
+  sweepExpiries(nowMs: number): Promise<{ readonly ended: readonly TokenSubject[]; readonly nextInMs: number | undefined }>;
+  /** The newest time there is a note of. */
+  newestTimeMs(): Promise<number>;
 }

@@ -37,14 +37,14 @@ const deviceWith = (...scopes: string[]): Admission => ({
   method: "device-token",
   role: "operator",
   grant,
-  endsAtMs: undefined,
+  endsInMs: undefined,
 });
 const secretWith = (...scopes: string[]): Admission => ({
   principal: secretPrincipal(scopes),
   method: "token",
   role: "operator",
   grant: undefined,
-  endsAtMs: undefined,
+  endsInMs: undefined,
 });
 
 function facts(admission: Admission): HelloFacts {

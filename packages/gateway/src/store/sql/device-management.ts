@@ -5,6 +5,7 @@ import type { Actor, Denied, DeviceManagement, TokenSubject } from "../device-ma
 import { ceilingOf, elevationLeftMs, liveGrant } from "../grants.ts";
 import type { DeviceStore } from "../store.ts";
 import { appendAudit } from "./audit.ts";
+import { newestTimeMs, noteTime } from "./expiries.ts";
 import { findState, refuseKey, resolve, toElevationColumns, toGrant } from "./device-rows.ts";
 import type { Database, GrantRow } from "./schema.ts";
 import type { WriteQueue } from "./write-queue.ts";
@@ -28,7 +29,8 @@ export function createDeviceManagement(db: Kysely<Database>, queue: WriteQueue):
       return row === undefined ? undefined : { deviceId: row.device_id, state: row.state, expiresAtMs: row.expires_at_ms };
     },
 
-    sweepElevations: (nowMs) => queue.write((tx) => sweepElevations(tx, nowMs)),
+    sweepExpiries: (nowMs) => queue.write((tx) => sweepExpiries(tx, nowMs)),
+    newestTimeMs: () => newestTimeMs(db),
   };
 }
 
@@ -158,7 +160,7 @@ async function findManaged(
   return row === undefined ? denied("no such device or role") : { kind: "managed", row, scopes };
 }
 
-async function sweepElevations(tx: Kysely<Database>, nowMs: number): ReturnType<DeviceStore["sweepElevations"]> {
+async function sweepExpiries(tx: Kysely<Database>, nowMs: number): ReturnType<DeviceStore["sweepExpiries"]> {
   const ended: TokenSubject[] = [];
   const left: number[] = [];
   for (const row of await tx.selectFrom("device_grants").selectAll().where("elevated_until_ms", "is not", null).execute()) {
@@ -175,6 +177,8 @@ async function sweepElevations(tx: Kysely<Database>, nowMs: number): ReturnType<
     const facts = { role: row.role, scopes: grant?.elevation?.scopes ?? [] };
     await appendAudit(tx, { kind: "device.elevation-ended", actor: "gateway", subject: row.device_id, facts }, nowMs);
   }
+  const nextMs = await noteTime(tx, nowMs, left.length > 0);
+  if (nextMs !== undefined) left.push(nextMs - nowMs);
   return { ended, nextInMs: left.length === 0 ? undefined : Math.min(...left) };
 }
 

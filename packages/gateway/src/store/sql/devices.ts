@@ -169,8 +169,8 @@ async function approve(tx: Kysely<Database>, { requestId, approver, untilMs }: A
   if (authority === undefined) return { kind: "denied" };
   if (row !== undefined && approver.ownDeviceOnly && row.device_id !== approver.deviceId) return { kind: "denied" };
   const decided = row?.state === "approved" ? await findState(tx, row.device_id) : undefined;
-  if (decided?.kind === "paired") return { kind: "approved", device: decided.device };
-  if (row === undefined || row.state !== "pending" || row.expires_at_ms <= nowMs) return { kind: "unknown" };
+  const isOpen = row?.state === "pending" && row.expires_at_ms > nowMs;
+  if (row === undefined || (!isOpen && decided?.kind !== "paired")) return { kind: "unknown" };
 
   const request = toPairingRecord(row);
   const role = request.roles.find((one) => one !== "operator");
@@ -180,6 +180,7 @@ async function approve(tx: Kysely<Database>, { requestId, approver, untilMs }: A
   const needs = role === undefined ? granted : [...granted, "operator.admin"];
   const beyond = needs.find((scope) => !coversAll(held, [scope]));
   if (beyond !== undefined) return { kind: "exceeds-approver", scope: beyond };
+  if (decided?.kind === "paired") return { kind: "approved", device: decided.device };
 
   const device = await grant(tx, { ...request, approvedVia: "owner", untilMs }, nowMs);
   await resolve(tx, requestId, "approved");
