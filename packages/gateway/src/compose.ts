@@ -30,7 +30,7 @@ import { createScopeUpgrades } from "./identity/scope-upgrade.ts";
 import { openStateKeys, type StateKeys } from "./identity/state-keys.ts";
 import { openTls } from "./identity/tls.ts";
 import { createAuthorityClock } from "./kit/authority-clock.ts";
-import type { Clock, SteadyClock } from "./kit/clock.ts";
+import type { SteadyClock } from "./kit/clock.ts";
 import type { Config } from "./kit/config.ts";
 import { assertMayStart, findWarnings } from "./kit/exposure.ts";
 import { makePrivateFolder, secretFileIn } from "./kit/home.ts";
@@ -95,9 +95,7 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   const secret = resources.use(
     createSharedSecret({ initial: keys.secret, path: secretFile, clock, log, onChanged: () => late.listener?.closeDeviceless() }),
   );
-  const authorityClock = createAuthorityClock(clock, await store.devices.newestTimeMs());
-  const parts = { keys: { ...keys, secret }, store, bus, late, authorityClock };
-  const { deviceDeps, pairing, setupCodes, ...management } = createIdentity(options, parts);
+  const { deviceDeps, pairing, setupCodes, ...management } = await createIdentity(options, { keys: { ...keys, secret }, store, bus, late });
   resources.use(await startExpiries(deviceDeps));
   const handlerDeps = createHandlerDeps(options, { store, bus, agents, late });
   const devices = { pairing, ...management, connectedDevices: () => late.listener?.connectedDevices() ?? new Set<string>() };
@@ -135,12 +133,13 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
 
   const owned = resources.move();
   const { listener } = late;
-  const gateway = { listener, keys, secretFrom, tlsFingerprint: tls?.fingerprint, store, bus, dispatch, models };
-  return { ...gateway, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  const parts = { listener, keys, secretFrom, tlsFingerprint: tls?.fingerprint, store, bus, dispatch, models };
+  return { ...parts, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 /** Who may come in, and what becomes of it: the secret and device tokens, pairing, nodes, invitations. */
-function createIdentity({ config, clock, log }: ComposeOptions, { keys, store, bus, late, authorityClock }: IdentityParts) {
+async function createIdentity({ config, clock, log }: ComposeOptions, { keys, store, bus, late }: IdentityParts) {
+  const authorityClock = createAuthorityClock(clock, await store.devices.newestTimeMs());
   const credentials = createCredentials(keys);
   const deviceDeps = { store: store.devices, credentials, clock: authorityClock, signingClock: clock, log, bus };
   const expel: ExpelDevice = (target, lastAnswer) => late.listener?.expelDevice(target, lastAnswer) ?? Promise.resolve();
@@ -169,7 +168,6 @@ interface IdentityParts {
   readonly store: Store;
   readonly bus: Bus;
   readonly late: LateParts;
-  readonly authorityClock: Clock;
 }
 
 /** Parts that methods reach although they are made after them: a worker runs tools that call methods, a listener serves them. */

@@ -21,17 +21,21 @@ export interface ExpiryDeps {
 export async function startExpiries({ store, clock, log, bus }: ExpiryDeps): Promise<Disposable> {
   let timer: Disposable | undefined;
   let isStopped = false;
-  const sweepIn = (ms: number): void => {
+  const stop = (): void => {
     timer?.[Symbol.dispose]();
-    timer = isStopped ? undefined : clock.schedule(clock.now() + ms, () => background(log, "end what expires", sweep()));
+    timer = undefined;
+  };
+  const sweepIn = (ms: number): void => {
+    stop();
+    if (!isStopped) timer = clock.schedule(clock.now() + ms, () => background(log, "end what expires", sweep()));
   };
   const sweep = async (): Promise<void> => {
     // Kept when the store cannot be written now: what is over ends by the clock, its row at the next attempt.
     sweepIn(noteEveryMs);
     const { ended, nextInMs } = await store.sweepExpiries(clock.now());
     for (const subject of ended) log.info(subject, "elevation ended");
-    if (nextInMs !== undefined) sweepIn(Math.min(nextInMs, noteEveryMs));
-    else timer = void timer?.[Symbol.dispose]();
+    if (nextInMs === undefined) stop();
+    else sweepIn(Math.min(nextInMs, noteEveryMs));
     if (ended.length > 0) bus.publish("device.pair.changed", {});
   };
   // What was just made says itself when it was made.
@@ -46,7 +50,7 @@ export async function startExpiries({ store, clock, log, bus }: ExpiryDeps): Pro
     [Symbol.dispose]() {
       isStopped = true;
       hearing.dispose();
-      timer?.[Symbol.dispose]();
+      stop();
     },
   };
 }
