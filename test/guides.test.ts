@@ -101,6 +101,7 @@ async function openWorld(): Promise<World> {
       } = await runOnce(
         words.map((word) => ids[word] ?? word),
         envOf(where),
+        folder.path,
       );
       code = /^Code +(\S+)$/m.exec(out)?.[1] ?? code;
       return { code: exit, printed: `${out}${err}` };
@@ -117,8 +118,8 @@ async function openWorld(): Promise<World> {
 }
 
 /** One command, with a person who says yes and who leaves a watch once it has begun. */
-async function runOnce(args: readonly string[], env: Readonly<Record<string, string>>) {
-  const io = captureIo({ env, answer: "y" });
+async function runOnce(args: readonly string[], env: Readonly<Record<string, string>>, cwd?: string) {
+  const io = captureIo({ env, answer: "y", ...(cwd === undefined ? {} : { cwd }) });
   const leave = (text: string): void => void (/watching/i.test(text) && io.interrupt());
   const code = await run(args, listening(io, leave));
   return { code, out: io.stdout, err: io.stderr };

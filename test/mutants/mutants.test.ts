@@ -4,6 +4,7 @@ import { availableParallelism } from "node:os";
 import test from "node:test";
 import { copyProject, type Copy, stopped } from "../support/mutant.ts";
 import { auditMutants } from "./audit.ts";
+import { backupMutants } from "./backup.ts";
 import { credentialsMutants } from "./credentials.ts";
 import { deviceMutants } from "./devices.ts";
 import { dispatchMutants } from "./dispatch.ts";
@@ -22,6 +23,7 @@ const mutants: readonly Mutant[] = [
   ...deviceMutants,
   ...setupMutants,
   ...credentialsMutants,
+  ...backupMutants,
 ];
 const atOnce = Math.min(availableParallelism(), 8);
 

@@ -112,6 +112,8 @@ test("every command that does something has examples in its help, and help ends 
       "audit export",
       "why",
       "doctor",
+      "backup",
+      "restore",
       "call",
       "demo",
     ],

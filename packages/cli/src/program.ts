@@ -3,6 +3,7 @@ import { Command, CommanderError } from "commander";
 import manifest from "../package.json" with { type: "json" };
 import { addAgent } from "./commands/agent.ts";
 import { addAudit } from "./commands/audit.ts";
+import { addBackup } from "./commands/backup.ts";
 import { addCall } from "./commands/call.ts";
 import { addDemo } from "./commands/demo.ts";
 import { addDevices } from "./commands/devices.ts";
@@ -48,6 +49,7 @@ export function createProgram(io: Io = createProcessIo()): Command {
   addQueries(program, io);
   addAudit(program, io);
   addDoctor(program, io);
+  addBackup(program, io);
   addCall(program, io);
   addDemo(program, io);
   return program;

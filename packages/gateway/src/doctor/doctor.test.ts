@@ -34,6 +34,7 @@ const store: { kind: "read" } & StoreFacts = {
   integrityProblems: [],
   unknownMigrations: [],
   missingMigrations: [],
+  newestMigration: "001-first",
   deviceIds: [],
   unleasedRuns: [],
   unreadResults: [],
@@ -41,6 +42,8 @@ const store: { kind: "read" } & StoreFacts = {
   chain: { rows: 3, head: { seq: 3, hash: "h" }, firstBreak: undefined },
   devices: [],
   pending: [],
+  danglingRows: [],
+  brokenJournals: [],
 };
 const healthy: DoctorFacts = {
   nowMs,
@@ -152,6 +155,8 @@ const problems: Readonly<Record<string, readonly [facts: Partial<DoctorFacts>, c
     /^mkdir -p \/w$/,
   ],
   "a database that is none": [{ database: { kind: "unreadable", problem: "file is not a database" } }, "database", /backup/],
+  "a row that names nothing": [{ database: { ...store, danglingRows: ["run r1 names a parent run that is gone"] } }, "rows", /restore/],
+  "a run that cannot go on": [{ database: { ...store, brokenJournals: [{ runId: "r1", problem: "no" }] } }, "rows", /restore/],
   "a damaged database": [{ database: { ...store, integrityProblems: ["row 3 missing from index"] } }, "database", /backup/],
   "a newer schema": [{ database: { ...store, unknownMigrations: ["999-future"] } }, "schema", /that version/],
   "a broken chain": [

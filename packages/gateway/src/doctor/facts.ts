@@ -67,6 +67,8 @@ export interface StoreFacts extends DatabaseFacts {
   readonly chain: ChainVerdict;
   readonly devices: readonly { readonly deviceId: string; readonly state: DeviceState }[];
   readonly pending: readonly PairingRecord[];
+  /** Runs that have not ended and whose journal does not fold. */
+  readonly brokenJournals: readonly { readonly runId: string; readonly problem: string }[];
 }
 
 export interface Ceiling {

@@ -8,9 +8,11 @@ import { secretFileIn } from "../kit/home.ts";
 import { isAlive, readRunning } from "../kit/running.ts";
 import { normaliseModelId } from "../models/defaults.ts";
 import { createModels } from "../models/registry.ts";
-import { openReadOnlyStore } from "../store/read-only.ts";
+import { fold, JournalError } from "../runs/machine.ts";
+import type { JournalEntry } from "../store/journal.ts";
+import { openReadOnlyStore, type ReadOnlyStore } from "../store/read-only.ts";
 import { hasTls } from "./config-checks.ts";
-import type { Ceiling, ConfigFacts, DoctorFacts, FolderFacts, GatewayFacts, ModeProblem } from "./facts.ts";
+import type { Ceiling, ConfigFacts, DoctorFacts, FolderFacts, GatewayFacts, ModeProblem, StoreFacts } from "./facts.ts";
 
 export interface DoctorOptions {
   readonly configFile: string;
@@ -133,16 +135,35 @@ async function toConfigFacts(config: Config, configFile: string, env: DoctorOpti
   };
 }
 
-async function gatherStore(stateDir: string, nowMs: number): Promise<DoctorFacts["database"]> {
+export async function gatherStore(stateDir: string, nowMs: number): Promise<DoctorFacts["database"]> {
   try {
     await using store = openReadOnlyStore(stateDir);
     if (store === undefined) return { kind: "missing" };
-    const facts = await store.inspect(nowMs);
-    const devices = await Promise.all(facts.deviceIds.map(async (deviceId) => ({ deviceId, state: await store.devices.find(deviceId) })));
-    const { pending } = await store.devices.list(nowMs);
-    return { kind: "read", ...facts, chain: await store.audit.verify(), devices, pending };
+    return { kind: "read", ...(await readStoreFacts(store, nowMs)) };
   } catch (error) {
     return { kind: "unreadable", problem: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+async function readStoreFacts(store: ReadOnlyStore, nowMs: number): Promise<StoreFacts> {
+  const facts = await store.inspect(nowMs);
+  const devices = await Promise.all(facts.deviceIds.map(async (deviceId) => ({ deviceId, state: await store.devices.find(deviceId) })));
+  const { pending } = await store.devices.list(nowMs);
+  const journals = store.openJournals();
+  const brokenJournals = journals.flatMap(({ runId, entries }) => {
+    const problem = findJournalProblem(entries);
+    return problem === undefined ? [] : [{ runId, problem }];
+  });
+  return { ...facts, chain: await store.audit.verify(), devices, pending, brokenJournals };
+}
+
+function findJournalProblem(entries: readonly JournalEntry[]): string | undefined {
+  try {
+    fold(entries);
+    return undefined;
+  } catch (error) {
+    if (error instanceof JournalError) return error.message;
+    throw error;
   }
 }
 

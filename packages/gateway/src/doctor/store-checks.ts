@@ -16,22 +16,25 @@ export function checkStore(facts: DoctorFacts): readonly Finding[] {
     return [
       problem(
         `it cannot be read: ${database.problem}`,
-        `restore ${quote(`${stateDir}/portreeve.db`)} from a backup, with the gateway stopped`,
+        `./portreeve restore FOLDER --force   # of a backup, with the gateway stopped; what is there is kept aside`,
       ),
     ];
   return [
-    ...checkIntegrity(database, stateDir),
-    ...checkSchema(database),
-    ...checkAudit(database),
+    ...checkSoundness(database, stateDir),
     ...checkDevices(database, facts.ceilings),
     ...checkPending(database),
     ...checkRuns(database, facts),
   ];
 }
 
+/** What must hold of a database before anything else is asked of it. */
+export function checkSoundness(database: StoreFacts, stateDir: string): readonly Finding[] {
+  return [...checkIntegrity(database, stateDir), ...checkSchema(database), ...checkAudit(database), ...checkLinks(database)];
+}
+
 function checkIntegrity({ integrityProblems }: StoreFacts, stateDir: string): readonly Finding[] {
   const { ok, problem } = named("database");
-  const cure = `stop the gateway, keep a copy of ${quote(stateDir)}, and restore portreeve.db from a backup`;
+  const cure = `stop the gateway, keep a copy of ${quote(stateDir)}, then ./portreeve restore FOLDER --force, of a backup`;
   return orOk(
     integrityProblems.map((text) => problem(`SQLite's check found: ${text}`, cure)),
     ok("SQLite's integrity check finds nothing"),
@@ -60,6 +63,18 @@ function checkAudit({ chain }: StoreFacts): readonly Finding[] {
   return [
     problem(`the chain breaks at row ${firstBreak.seq} (${firstBreak.reason}): trust no grant from there on`, "./portreeve audit verify"),
   ];
+}
+
+function checkLinks({ danglingRows, brokenJournals }: StoreFacts): readonly Finding[] {
+  const { ok, problem } = named("rows");
+  const cure = "./portreeve restore FOLDER";
+  return orOk(
+    [
+      ...danglingRows.map((text) => problem(text, cure)),
+      ...brokenJournals.map(({ runId, problem: why }) => problem(`the journal of run ${runId} cannot be continued: ${why}`, cure)),
+    ],
+    ok("every row names what is there, and every open run can be continued"),
+  );
 }
 
 function checkDevices({ devices, pending }: StoreFacts, ceilings: readonly Ceiling[]): readonly Finding[] {

@@ -7,11 +7,14 @@ export interface DatabaseFacts {
   readonly unknownMigrations: readonly string[];
   /** What the next start of this version will do. */
   readonly missingMigrations: readonly string[];
+  readonly newestMigration: string | undefined;
   readonly deviceIds: readonly string[];
   /** Runs in state running that no worker holds. */
   readonly unleasedRuns: readonly RunFacts[];
   /** Results of children that no run will read. */
   readonly unreadResults: readonly RunFacts[];
+  /** Rows that name something that is not there, each in words. */
+  readonly danglingRows: readonly string[];
   /** The newest time that anything was written at. */
   readonly newestMs: number | undefined;
 }

@@ -11,7 +11,7 @@ import { createDeviceStore } from "./sql/devices.ts";
 import { createDialect } from "./sql/dialect.ts";
 import { createRefusalReads } from "./sql/refusals.ts";
 import { createRunStore } from "./sql/runs.ts";
-import { inspectDatabase } from "./sql/inspect.ts";
+import { inspectDatabase, readOpenJournals } from "./sql/inspect.ts";
 import type { Database } from "./sql/schema.ts";
 import { createSessionStore } from "./sql/sessions.ts";
 import { createSql } from "./sql/statement.ts";
@@ -28,6 +28,7 @@ export interface ReadOnlyStore extends AsyncDisposable {
   readonly sessions: Pick<SessionStore, "find">;
   /** The database as a whole. */
   inspect(nowMs: number): Promise<DatabaseFacts>;
+  openJournals(): ReturnType<typeof readOpenJournals>;
 }
 
 /** Undefined when the folder holds no database. @throws what SQLite throws for a file that is none. */
@@ -35,8 +36,9 @@ export function openReadOnlyStore(stateDir: string): ReadOnlyStore | undefined {
   const raw = openReadOnlyDatabase(stateDir);
   if (raw === undefined) return undefined;
   const db = new Kysely<Database>({ dialect: createDialect(raw) });
+  const statements = createSql(raw);
   // The connection cannot write, so nothing that the queue would take can reach the file.
-  const queue = new WriteQueue(db, createSql(raw));
+  const queue = new WriteQueue(db, statements);
   const ids = createIds();
   return {
     audit: createAuditStore(db),
@@ -45,6 +47,7 @@ export function openReadOnlyStore(stateDir: string): ReadOnlyStore | undefined {
     runs: createRunStore(queue, ids),
     sessions: createSessionStore(queue, ids),
     inspect: (nowMs) => inspectDatabase(db, nowMs),
+    openJournals: () => readOpenJournals(statements),
     [Symbol.asyncDispose]: () => db.destroy(),
   };
 }

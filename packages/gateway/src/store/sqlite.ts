@@ -29,7 +29,7 @@ export class StateFolderError extends Error {
  * @throws StateFolderError when another gateway holds the lock or the files cannot be opened.
  */
 export async function openStore(stateDir: string, ids: Ids): Promise<Store> {
-  const lock = takeLock(stateDir);
+  const lock = lockStateFolder(stateDir);
   try {
     const file = join(stateDir, "portreeve.db");
     createPrivate(file);
@@ -69,7 +69,7 @@ export async function openStoreFile(file: string, ids: Ids, onClose: () => void 
 }
 
 /** SQLite's own file lock: the kernel frees it with the process, also after kill -9. */
-function takeLock(stateDir: string): DatabaseSync {
+export function lockStateFolder(stateDir: string): DatabaseSync {
   const file = join(stateDir, "lock.db");
   let lock: DatabaseSync | undefined;
   try {

@@ -19,7 +19,8 @@ export interface AuditEntry {
     | "node.removed"
     | "run.spawned"
     | "run.started-as-owner"
-    | "session.deleted";
+    | "session.deleted"
+    | "state.restored";
   readonly actor: string;
   readonly subject: string;
   readonly facts: Readonly<Record<string, unknown>>;

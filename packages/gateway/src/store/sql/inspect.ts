@@ -1,8 +1,11 @@
 /** What a health check asks of a database as a whole; only reads. */
 import { type Kysely, sql } from "kysely";
 import type { DatabaseFacts, RunFacts } from "../inspection.ts";
+import type { JournalEntry } from "../journal.ts";
 import { migrations } from "./migrate.ts";
+import { readJournal } from "./run-rows.ts";
 import type { Database } from "./schema.ts";
+import type { Sql } from "./statement.ts";
 import { openStatuses } from "./session-rows.ts";
 
 /** Rows that are read of what may be many: a person is told of the first ones. */
@@ -18,9 +21,11 @@ export async function inspectDatabase(db: Kysely<Database>, nowMs: number): Prom
     integrityProblems: problems.map((row) => row.integrity_check).filter((text) => text !== "ok"),
     unknownMigrations: names.filter((name) => !known.includes(name)),
     missingMigrations: known.filter((name) => !names.includes(name)),
+    newestMigration: names.at(-1),
     deviceIds: (await db.selectFrom("devices").select("device_id").orderBy("device_id").execute()).map((row) => row.device_id),
     unleasedRuns: await listUnleased(db, nowMs),
     unreadResults: await listUnread(db),
+    danglingRows: await listDangling(db),
     newestMs: await findNewest(db),
   };
 }
@@ -57,6 +62,46 @@ async function listUnread(db: Kysely<Database>): Promise<readonly RunFacts[]> {
     .limit(mostRows)
     .execute();
   return rows.map((row) => ({ runId: row.child_run_id, sessionKey: row.session_key, sinceMs: row.created_at_ms }));
+}
+
+/** What no deletion of ours leaves: a session may go before its ended runs, and a parent's session before its child. */
+async function listDangling(db: Kysely<Database>): Promise<readonly string[]> {
+  const homeless = await db
+    .selectFrom("runs")
+    .leftJoin("sessions", "sessions.session_key", "runs.session_key")
+    .select("run_id")
+    .where("status", "in", openStatuses)
+    .where("sessions.session_key", "is", null)
+    .limit(mostRows)
+    .execute();
+  const orphaned = await db
+    .selectFrom("runs as child")
+    .leftJoin("runs as parent", "parent.run_id", "child.parent_run_id")
+    .select("child.run_id")
+    .where("child.parent_run_id", "is not", null)
+    .where("parent.run_id", "is", null)
+    .limit(mostRows)
+    .execute();
+  const results = await db
+    .selectFrom("inbox")
+    .leftJoin("runs", "runs.run_id", "inbox.child_run_id")
+    .select("inbox_id")
+    .where("run_id", "is", null)
+    .limit(mostRows)
+    .execute();
+  const { rows: references } = await sql<{ table: string; parent: string }>`pragma foreign_key_check`.execute(db);
+  return [
+    ...homeless.map(({ run_id }) => `run ${run_id} has not ended and its session is gone`),
+    ...orphaned.map(({ run_id }) => `run ${run_id} names a parent run that is gone`),
+    ...results.map(({ inbox_id }) => `result ${inbox_id} names a child run that is gone`),
+    ...references.slice(0, mostRows).map(({ table, parent }) => `a row of ${table} names a row of ${parent} that is gone`),
+  ];
+}
+
+/** The journals of runs that have not ended: what the next process must be able to continue. */
+export function readOpenJournals(statements: Sql): readonly { readonly runId: string; readonly entries: readonly JournalEntry[] }[] {
+  const open = statements.query((db) => db.selectFrom("runs").select("run_id").where("status", "in", openStatuses));
+  return open.map(({ run_id }) => ({ runId: run_id, entries: readJournal(statements, run_id) }));
 }
 
 async function findNewest(db: Kysely<Database>): Promise<number | undefined> {

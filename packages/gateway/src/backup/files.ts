@@ -1,0 +1,83 @@
+/** The files of a backup on disk: folders 0700, files 0600, complete and durable before they have their name. */
+import { createHash, randomBytes } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { chmod, copyFile, lstat, mkdir, open, readdir, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { BackupError } from "./backup-error.ts";
+import { type BackupFile, backupFiles, type FileFacts } from "./manifest.ts";
+
+/** A folder beside `path` that is gone when disposed, unless it was renamed. @throws BackupError NOT_WRITABLE */
+export async function openDraft(path: string): Promise<AsyncDisposable & { readonly path: string }> {
+  const draft = `${path}.${randomBytes(6).toString("hex")}.tmp`;
+  try {
+    await mkdir(draft, { mode: 0o700 });
+  } catch (error) {
+    throw notWritable(dirname(path), error);
+  }
+  return { path: draft, [Symbol.asyncDispose]: () => rm(draft, { recursive: true, force: true }) };
+}
+
+/** An empty file that only its owner can read, for a program that would make one with its own mode. */
+export async function makePrivateFile(path: string): Promise<void> {
+  await (await open(path, "wx", 0o600)).close();
+}
+
+/** Copies a regular file; answers whether there was one. */
+export async function copyPrivate(from: string, to: string): Promise<boolean> {
+  if (!(await isFile(from))) return false;
+  await makePrivateFile(to);
+  await copyFile(from, to);
+  await chmod(to, 0o600);
+  return true;
+}
+
+/** Size and hash of every file of a backup that is in `folder`. */
+export async function measure(folder: string): Promise<readonly FileFacts[]> {
+  const found = await Promise.all(
+    backupFiles.map(async (name) => ((await isFile(join(folder, name))) ? [await measureFile(folder, name)] : [])),
+  );
+  return found.flat();
+}
+
+/** Puts every file of `folder`, and the folder, on the disk. */
+export async function syncFolder(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) await sync(join(folder, name));
+  await sync(folder);
+}
+
+export async function sync(path: string): Promise<void> {
+  const handle = await open(path, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+export function notWritable(path: string, cause: unknown): BackupError {
+  const code = cause instanceof Error && "code" in cause ? String(cause.code) : String(cause);
+  return new BackupError(
+    "NOT_WRITABLE",
+    `${path} cannot be written (${code})`,
+    "Make it writable for this user, with free space, or name another place.",
+    cause,
+  );
+}
+
+async function measureFile(folder: string, name: BackupFile): Promise<FileFacts> {
+  const hash = createHash("sha256");
+  let bytes = 0;
+  for await (const chunk of createReadStream(join(folder, name))) {
+    const part = chunk as Buffer; // Without an encoding a stream of a file yields buffers.
+    hash.update(part);
+    bytes += part.length;
+  }
+  return { name, bytes, sha256: hash.digest("hex") };
+}
+
+async function isFile(path: string): Promise<boolean> {
+  return lstat(path).then(
+    (found) => found.isFile(),
+    () => false,
+  );
+}
