@@ -34,6 +34,14 @@ export interface ConnectionEvents {
   readonly onClosed: (connection: Connection) => void;
 }
 
+/** Who came, and over what. */
+export interface Arrival {
+  readonly peer: Peer;
+  readonly origin: OriginVerdict;
+  /** What `send` sends leaves together. */
+  readonly inOnePacket: (send: () => void) => void;
+}
+
 /** What an admitted connection has. */
 interface Session {
   readonly principal: Principal;
@@ -51,6 +59,7 @@ export class Connection implements ConnectionHandle {
   readonly #socket: WebSocket;
   readonly #peer: Peer;
   readonly #hasOrigin: boolean;
+  readonly #inOnePacket: Arrival["inOnePacket"];
   readonly #outbound: Outbound;
   readonly #nonce: string;
   readonly #deadline: Disposable;
@@ -67,18 +76,14 @@ export class Connection implements ConnectionHandle {
   #hasPresented = false;
 
   /** Sends the challenge. `socket` is open and nobody else listens to it. */
-  constructor(
-    socket: WebSocket,
-    arrival: { readonly peer: Peer; readonly origin: OriginVerdict },
-    deps: ConnectionDeps,
-    events: ConnectionEvents,
-  ) {
+  constructor(socket: WebSocket, arrival: Arrival, deps: ConnectionDeps, events: ConnectionEvents) {
     this.connId = deps.ids.uuid();
     this.#deps = deps;
     this.#events = events;
     this.#socket = socket;
     this.#peer = arrival.peer;
     this.#hasOrigin = arrival.origin !== "none";
+    this.#inOnePacket = arrival.inOnePacket;
     this.#handshake = { state: "challenged", origin: arrival.origin };
     this.#outbound = new Outbound(socket);
     this.#nonce = deps.ids.uuid();
@@ -212,7 +217,7 @@ export class Connection implements ConnectionHandle {
         this.#claim = output.connect.device && { deviceId: output.connect.device.id, role: output.role };
         return background(this.#deps.log, "authenticate connection", this.#authenticate(output));
       case "welcome":
-        return hello === undefined ? undefined : this.#welcome(output, hello);
+        return hello === undefined ? undefined : this.#inOnePacket(() => this.#welcome(output, hello));
       case "refuse": {
         const version = wireVersions[output.version];
         this.#deps.log.debug({ connId: this.connId, peer: this.#peer.address, code: output.error.code }, "connection refused");

@@ -68,16 +68,17 @@ export class Door {
       return refuseUpgrade(socket, 503, "Too many unauthenticated sockets");
     }
 
+    inOnePacket(socket, () => this.#accept({ request, socket, head }, passage));
+  }
+
+  #accept({ request, socket, head }: Upgrade, { peer, origin }: Extract<ReturnType<typeof guard>, { kind: "passed" }>): void {
+    const { address } = peer;
     const budget = new ByteBudget(socket, limits.preauthBytes);
     this.#server.handleUpgrade(request, socket, head, (webSocket) => {
       this.#accepted += 1;
-      this.#unauthenticated.set(address, waiting + 1);
-      let isCounted = true;
-      const uncount = (): void => {
-        if (isCounted) this.#uncount(address);
-        isCounted = false;
-      };
-      const connection = new Connection(webSocket, passage, this.#deps.connection, {
+      const uncount = this.#count(address);
+      const arrival = { peer, origin, inOnePacket: (send: () => void) => inOnePacket(socket, send) };
+      const connection = new Connection(webSocket, arrival, this.#deps.connection, {
         onOpen: (opened) => {
           budget.lift();
           uncount();
@@ -141,10 +142,27 @@ export class Door {
     return known;
   }
 
-  #uncount(address: string): void {
-    const waiting = (this.#unauthenticated.get(address) ?? 1) - 1;
-    if (waiting > 0) this.#unauthenticated.set(address, waiting);
-    else this.#unauthenticated.delete(address);
+  /** Counts a socket without a hello until what it returns is called. */
+  #count(address: string): () => void {
+    this.#unauthenticated.set(address, (this.#unauthenticated.get(address) ?? 0) + 1);
+    let isCounted = true;
+    return () => {
+      if (!isCounted) return;
+      isCounted = false;
+      const waiting = (this.#unauthenticated.get(address) ?? 1) - 1;
+      if (waiting > 0) this.#unauthenticated.set(address, waiting);
+      else this.#unauthenticated.delete(address);
+    };
+  }
+}
+
+/** A packet costs both sides more than the few hundred bytes in it. */
+function inOnePacket(socket: Duplex, send: () => void): void {
+  socket.cork();
+  try {
+    send();
+  } finally {
+    socket.uncork();
   }
 }
 

@@ -58,8 +58,10 @@ export class Requests {
   end(): void {
     this.#isEnded = true;
     this.#waiting.length = 0;
+    const begun = [...this.#inWork, ...this.#accepted];
+    if (begun.length === 0) return;
     const reason = new ProtocolError("SHUTTING_DOWN", "the connection is closed");
-    for (const controller of [...this.#inWork, ...this.#accepted]) {
+    for (const controller of begun) {
       if (controller.signal !== this.#last?.signal) controller.abort(reason);
     }
   }

@@ -1,5 +1,5 @@
 /** The device proof: does whoever opened this connection hold the key that the device id names? Pure. */
-import { createHash, createPublicKey, verify } from "node:crypto";
+import { createHash, createPublicKey, verify, type KeyObject } from "node:crypto";
 import type { ConnectParams, ErrorCode } from "@portreeve/protocol";
 import { limits } from "@portreeve/protocol";
 
@@ -61,11 +61,25 @@ export function normaliseLabel(text: string | undefined): string {
 
 function isSignedBy(publicKey: string, text: string, signature: Buffer): boolean {
   try {
-    const key = createPublicKey({ key: { kty: "OKP", crv: "Ed25519", x: publicKey }, format: "jwk" });
-    return verify(null, Buffer.from(text, "utf8"), key, signature);
+    return verify(null, Buffer.from(text, "utf8"), importKey(publicKey), signature);
   } catch {
     return false;
   }
+}
+
+/** Devices that come again; the key is a function of its text, so that who it belongs to does not matter here. */
+const keptKeys = 1_024;
+const importedKeys = new Map<string, KeyObject>();
+
+/** Importing takes a third as long as verifying. */
+function importKey(publicKey: string): KeyObject {
+  const kept = importedKeys.get(publicKey);
+  if (kept !== undefined) return kept;
+  const key = createPublicKey({ key: { kty: "OKP", crv: "Ed25519", x: publicKey }, format: "jwk" });
+  const [oldest] = importedKeys.keys();
+  if (importedKeys.size >= keptKeys && oldest !== undefined) importedKeys.delete(oldest);
+  importedKeys.set(publicKey, key);
+  return key;
 }
 
 /** Raw bytes of a key in base64url, base64 or PEM; undefined when it is none of them. */

@@ -53,7 +53,7 @@ export async function openStoreFile(file: string, ids: Ids, onClose: () => void 
   const queue = new WriteQueue(db, createSql(raw));
   return {
     devices: createDeviceStore(db, queue),
-    attempts: createAttemptStore(db, queue),
+    attempts: createAttemptStore(queue),
     setupCodes: createSetupCodeStore(db, queue),
     nodes: createNodeStore(db, queue),
     audit: createAuditStore(db),

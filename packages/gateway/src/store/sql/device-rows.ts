@@ -3,35 +3,89 @@ import type { Kysely } from "kysely";
 import type { Elevation } from "../device-management.ts";
 import type { DeviceFacts, DeviceRecord, DeviceState, Grant, PairingReason, PairingRecord } from "../store.ts";
 import type { Database, DeviceRow, GrantRow, PairingRequestRow } from "./schema.ts";
+import { type Args, runAwaited, type Sql, statement } from "./statement.ts";
 
 export function pendingRequests(db: Kysely<Database>, nowMs: number) {
   return db.selectFrom("pairing_requests").selectAll().where("state", "=", "pending").where("expires_at_ms", ">", nowMs);
 }
 
 /** `publicKey` names the key that is asking, which matters while no device row holds one. */
-export async function findState(db: Kysely<Database>, deviceId: string, publicKey?: string): Promise<DeviceState> {
-  const row = await db.selectFrom("devices").selectAll().where("device_id", "=", deviceId).executeTakeFirst();
-  const asked = await db
-    .selectFrom("pairing_requests")
-    .selectAll()
-    .where("device_id", "=", deviceId)
-    .orderBy("created_at_ms", "desc")
-    .execute();
-  const pendingRow = asked.find((request) => request.state === "pending");
-  const pending = pendingRow === undefined ? undefined : toPairingRecord(pendingRow);
-  const keys = [publicKey, row?.public_key, ...asked.map((request) => request.public_key)].filter((key) => key !== undefined);
-  const refusals =
-    keys.length === 0 ? [] : await db.selectFrom("refused_keys").select("public_key").where("public_key", "in", keys).execute();
-  const refused = refusals.length > 0;
-  if (row === undefined) return { kind: "unknown", refused, pending };
-  const device = await readDevice(db, row);
-  return device === undefined ? { kind: "corrupt" } : { kind: "paired", device, refused, pending };
+export async function findState(tx: Kysely<Database>, deviceId: string, publicKey: string = noKey): Promise<DeviceState> {
+  const [device] = await runAwaited(tx, findDevice, { deviceId });
+  const requests = await runAwaited(tx, listRequests, { deviceId });
+  const refused = await runAwaited(tx, listRefused, { deviceId, publicKey });
+  const grants = device === undefined ? [] : await runAwaited(tx, listGrants, { deviceId });
+  return toState({ device, requests, refused, grants });
+}
+
+/** The same where nothing awaits. */
+export function readState(sql: Sql, deviceId: string, publicKey: string = noKey): DeviceState {
+  const device = sql.first(findDevice, { deviceId });
+  const requests = sql.all(listRequests, { deviceId });
+  const refused = sql.all(listRefused, { deviceId, publicKey });
+  const grants = device === undefined ? [] : sql.all(listGrants, { deviceId });
+  return toState({ device, requests, refused, grants });
 }
 
 /** Undefined when the row or one of its grants cannot be read. */
 export async function readDevice(db: Kysely<Database>, row: DeviceRow): Promise<DeviceRecord | undefined> {
-  const rows = await db.selectFrom("device_grants").selectAll().where("device_id", "=", row.device_id).orderBy("role").execute();
-  const grants = rows.map(toGrant);
+  return toDevice(row, await runAwaited(db, listGrants, { deviceId: row.device_id }));
+}
+
+/** No device has it. */
+const noKey = "";
+
+interface DeviceArgs {
+  readonly deviceId: string;
+}
+
+const findDevice = statement((db, arg: Args<DeviceArgs>) => db.selectFrom("devices").selectAll().where("device_id", "=", arg("deviceId")));
+
+const listRequests = statement((db, arg: Args<DeviceArgs>) =>
+  db.selectFrom("pairing_requests").selectAll().where("device_id", "=", arg("deviceId")).orderBy("created_at_ms", "desc"),
+);
+
+const listGrants = statement((db, arg: Args<DeviceArgs>) =>
+  db.selectFrom("device_grants").selectAll().where("device_id", "=", arg("deviceId")).orderBy("role"),
+);
+
+/** Of the key that asks and of every key that the device is known by. */
+const listRefused = statement((db, arg: Args<{ readonly deviceId: string; readonly publicKey: string }>) =>
+  db
+    .selectFrom("refused_keys")
+    .select("public_key")
+    .where((row) =>
+      row.or([
+        row("public_key", "=", arg("publicKey")),
+        row("public_key", "in", row.selectFrom("devices").select("devices.public_key").where("device_id", "=", arg("deviceId"))),
+        row(
+          "public_key",
+          "in",
+          row.selectFrom("pairing_requests").select("pairing_requests.public_key").where("device_id", "=", arg("deviceId")),
+        ),
+      ]),
+    ),
+);
+
+interface StateRows {
+  readonly device: DeviceRow | undefined;
+  /** The newest first. */
+  readonly requests: readonly PairingRequestRow[];
+  readonly refused: readonly unknown[];
+  readonly grants: readonly GrantRow[];
+}
+
+function toState({ device: row, requests, refused: keys, grants }: StateRows): DeviceState {
+  const pendingRow = requests.find((request) => request.state === "pending");
+  const pending = pendingRow === undefined ? undefined : toPairingRecord(pendingRow);
+  const refused = keys.length > 0;
+  if (row === undefined) return { kind: "unknown", refused, pending };
+  const device = toDevice(row, grants);
+  return device === undefined ? { kind: "corrupt" } : { kind: "paired", device, refused, pending };
+}
+
+function toDevice(row: DeviceRow, grantRows: readonly GrantRow[]): DeviceRecord | undefined {
+  const grants = grantRows.map(toGrant);
   if (!isReadable(row) || !grants.every((one) => one !== undefined)) return undefined;
   return {
     ...toFacts(row),

@@ -11,6 +11,7 @@ import {
   findState,
   pendingRequests,
   readDevice,
+  readState,
   refuseKey,
   resolve,
   toDeviceColumns,
@@ -20,6 +21,7 @@ import {
   toRequestRow,
 } from "./device-rows.ts";
 import type { Database } from "./schema.ts";
+import { type Args, statement } from "./statement.ts";
 import type { WriteQueue } from "./write-queue.ts";
 
 const pendingPerPeer = 16;
@@ -30,7 +32,7 @@ const createdCounter = "pairing_requests_created";
 export function createDeviceStore(db: Kysely<Database>, queue: WriteQueue): DeviceStore {
   return {
     ...createDeviceManagement(db, queue),
-    find: (deviceId, publicKey) => findState(db, deviceId, publicKey),
+    find: (deviceId, publicKey) => queue.read((sql) => readState(sql, deviceId, publicKey)),
 
     async list(nowMs) {
       const pending = await pendingRequests(db, nowMs).orderBy("created_at_ms", "desc").execute();
@@ -72,10 +74,7 @@ export function createDeviceStore(db: Kysely<Database>, queue: WriteQueue): Devi
         return { kind: "rejected", deviceId: row.device_id };
       }),
 
-    markSeen: (deviceId, nowMs) =>
-      queue.write(async (tx) => {
-        await tx.updateTable("devices").set({ last_seen_at_ms: nowMs }).where("device_id", "=", deviceId).execute();
-      }),
+    markSeen: (deviceId, nowMs) => queue.transact((sql) => void sql.run(markSeen, { deviceId, nowMs })),
 
     async counts(nowMs) {
       const created = await db.selectFrom("counters").select("value").where("name", "=", createdCounter).executeTakeFirst();
@@ -84,6 +83,13 @@ export function createDeviceStore(db: Kysely<Database>, queue: WriteQueue): Devi
     },
   };
 }
+
+const markSeen = statement((db, arg: Args<{ readonly deviceId: string; readonly nowMs: number }>) =>
+  db
+    .updateTable("devices")
+    .set({ last_seen_at_ms: arg("nowMs") })
+    .where("device_id", "=", arg("deviceId")),
+);
 
 type SeenAsk = PairingAsk & { readonly sawRequestId: string | undefined };
 

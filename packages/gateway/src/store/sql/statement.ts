@@ -19,6 +19,12 @@ export function statement<A, R>(build: Statement<A, R>["build"]): Statement<A, R
   return { build };
 }
 
+/** Runs a statement in a transaction that awaits its queries. */
+export async function runAwaited<A, R>(tx: Kysely<Database>, one: Statement<A, R>, args: A): Promise<readonly R[]> {
+  const { rows } = await tx.executeQuery<R>(one.build(tx, (name) => args[name]).compile());
+  return rows;
+}
+
 /** Every column of a row as an argument of the same name; one that is missing does not compile. */
 export function row<T>(arg: Args<T>, columns: { readonly [K in keyof T & string]-?: true }): T {
   const names = Object.keys(columns) as (keyof T & string)[]; // Object.keys forgets what it was given.
