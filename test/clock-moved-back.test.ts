@@ -62,6 +62,17 @@ const timed: Readonly<Record<string, Timed>> = {
         );
     },
   },
+  "a bearer": {
+    lastsMs: 10 * minuteMs,
+    async begin(gw) {
+      const ask = { label: "b", scopes: ["operator.read" as const], expiresInMinutes: 10 };
+      const { token } = await gw.callerWith("operator.admin").call("device.token.issue", ask);
+      return async () => {
+        const url = `${gw.url.replace(/^ws/, "http")}/v1/models`;
+        return (await fetch(url, { headers: { authorization: `Bearer ${token}` } })).status === 200;
+      };
+    },
+  },
 };
 
 for (const [what, { lastsMs, begin }] of Object.entries(timed)) {

@@ -10,7 +10,6 @@ export const pending: readonly (readonly [row: number, surface: string])[] = [
   [44, "channels and cron"],
   [45, "a browser tool with stored profiles"],
   [46, "HTTP routes of plugins"],
-  [47, "HTTP routes for sessions"],
   [51, "actions on messages of a channel"],
   [53, "skills"],
   [54, "tickets for MCP apps"],

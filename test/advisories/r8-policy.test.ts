@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { script } from "../support/script.ts";
 import { openWire } from "../support/wire-client.ts";
-import { advisory, httpUrl, ownerWith, runToEnd, shareGateway } from "./advisory.ts";
+import { advisory, fromRemote, httpUrl, ownerWith, runToEnd, shareGateway } from "./advisory.ts";
 
 const shared = shareGateway();
 
@@ -32,6 +32,32 @@ advisory(41, "a reset that is written into a message needs what the reset needs,
   assert.deepEqual([...new Set(refused)], ["missing scope: operator.admin"]);
   assert.match(JSON.stringify(history.payload?.["messages"]), /kept/);
   assert.equal(history.payload?.["totalMessages"], 10);
+});
+
+advisory(47, "a session over HTTP needs the scope that its method needs over a socket, whatever the request says it has", async () => {
+  const { gateway } = shared;
+  await using owner = await ownerWith(gateway, "operator.admin");
+  const bearerWith = async (...scopes: readonly string[]): Promise<string> =>
+    String((await owner.request("device.token.issue", { label: `of ${scopes.join()}`, scopes })).payload?.["token"]);
+  const read = async (token: string, path: string, headers = {}) =>
+    await fetch(httpUrl(gateway, path), { headers: { authorization: `Bearer ${token}`, ...headers } });
+  const [talker, reader] = [await bearerWith("operator.talk", "operator.pairing"), await bearerWith("operator.read")];
+  const admin = { "x-openclaw-scopes": "operator.admin" };
+
+  const denied = [
+    await read(talker, "/sessions/main/history"),
+    await read(talker, "/sessions/main/history", admin),
+    await read(talker, "/sessions/main/history?scopes=operator.admin"),
+    await read(gateway.token, "/sessions/main/history", { ...fromRemote, ...admin }),
+  ];
+  const allowed = await read(reader, "/sessions/main/history");
+
+  assert.deepEqual(
+    denied.map(({ status }) => status),
+    [403, 403, 403, 403],
+  );
+  assert.match(await (denied[0] ?? assert.fail()).text(), /missing scope: operator\.read/);
+  assert.equal(allowed.status, 200);
 });
 
 advisory(48, "read stops no run and removes no session, over the socket or HTTP", async () => {

@@ -1,8 +1,10 @@
 /** One policy table for every door: every method and route, for every kind of caller with every set of scopes, against the table. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { findMethod, methods, type MethodDefinition, ProtocolError } from "@portreeve/protocol";
-import { type Answers, routes } from "../../packages/gateway/src/http/server.ts";
+import { findMethod, methods, type MethodDefinition, ProtocolError, type Scope } from "@portreeve/protocol";
+import type { RouteHandlers } from "../../packages/gateway/src/http/route-handler.ts";
+import { assertListed, routes } from "../../packages/gateway/src/http/routes.ts";
+import type { Probes } from "../../packages/gateway/src/http/server.ts";
 import {
   devicePrincipal,
   lifecyclePrincipal,
@@ -185,28 +187,44 @@ for (const role of ["run", "lifecycle", "admin", "", "__proto__"]) {
 
 const httpMethods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
+/** A path that the route serves. */
+const examplePaths: Readonly<Record<string, string>> = {
+  "/sessions/{key}/history": "/sessions/agent%3Amain%3Amain/history",
+  "/v1/models/{id}": "/v1/models/openclaw",
+  "/v1/models/{prefix}/{id}": "/v1/models/openclaw/main",
+};
+const listed = Object.entries(routes).map(([path, route]) => ({ path: examplePaths[path] ?? path, route }));
+
 test("over HTTP, every path and method is answered as the table of routes says, whatever is presented", async () => {
   await using gw = await startGateway();
   const origin = gw.url.replace(/^ws/, "http");
-  const presented: readonly Record<string, string>[] = [{}, { authorization: `Bearer ${gw.token}` }, { authorization: "Bearer wrong" }];
+  const presented: readonly Record<string, string>[] = [{}, { authorization: `Bearer ${gw.token}` }];
   const unlisted = [
     "/",
     "/__proto__",
     "/constructor",
     "/health/x",
     "/healthzz",
+    "/sessions",
+    "/sessions//history",
+    "/sessions/main/history/",
+    "/sessions/main/__proto__",
+    "/sessions/%E0%A4%A/history",
+    "/sessions/{key}/history/x",
+    "/v1/models/a/b/c",
     "/v1/chat/completions",
     "/metrics",
     ...Object.keys(methods).map((name) => `/${name}`),
   ];
+  const expectations = [...listed, ...unlisted.filter((path) => !Object.hasOwn(routes, path)).map((path) => ({ path, route: undefined }))];
   const deviations: string[] = [];
 
-  for (const path of [...Object.keys(routes), ...unlisted.filter((one) => !Object.hasOwn(routes, one))]) {
+  for (const { path, route } of expectations) {
     for (const method of httpMethods) {
       for (const headers of presented) {
         const { status } = await fetch(origin + path, { method, headers });
-        const route = Object.entries(routes).find(([listed]) => listed === path)?.[1];
-        const said = route === undefined ? 404 : route.methods.some((one) => one === method) ? 200 : 405;
+        const admitted = route?.auth === "bearer" && !("authorization" in headers) ? 401 : 200;
+        const said = route === undefined ? 404 : route.methods.some((one) => one === method) ? admitted : 405;
         if (status !== said) deviations.push(`${method} ${path}: ${status} instead of ${said}`);
       }
     }
@@ -215,15 +233,40 @@ test("over HTTP, every path and method is answered as the table of routes says, 
   assert.deepEqual(deviations, []);
 });
 
-test("a route that is not in the table does not compile, nor one without an answer", () => {
+test("over HTTP, a bearer with any scopes is told what the table says of the method behind each route", async () => {
+  await using gw = await startGateway();
+  const origin = gw.url.replace(/^ws/, "http");
+  const owner = gw.callerWith("operator.admin");
+  const doors = listed.flatMap(({ path, route }) => (route.auth === "bearer" ? [{ path, calls: route.calls }] : []));
+  const deviations: string[] = [];
+
+  for (const [index, scopes] of subsets.entries()) {
+    const { token } = await owner.call("device.token.issue", { label: `bearer ${index}`, scopes: scopes as Scope[] });
+    for (const { path, calls } of doors) {
+      const answer = await fetch(origin + path, { headers: { authorization: `Bearer ${token}` } });
+      const { error } = (await answer.json()) as { error?: { details: { code: string; missingScope: string } } };
+      const verdict = answer.status === 200 ? "passed" : toVerdict(error?.details.code, error?.details.missingScope);
+      const said = expected(findMethod(calls) ?? assert.fail(), { role: "operator", scopes });
+      if (verdict !== said || (verdict === "passed") !== (answer.status === 200))
+        deviations.push(`${path} with [${scopes.join(" ")}]: ${answer.status} ${verdict} instead of ${said}`);
+    }
+  }
+
+  assert.ok(doors.length > 0);
+  assert.deepEqual(deviations, []);
+});
+
+test("a route that is not in the table does not compile, nor one without an answer, and neither is served", () => {
   const answer = () => Promise.resolve({ status: 200, body: "" });
   // The compiler is asked below; here the table names its own routes.
-  const all = Object.fromEntries(Object.keys(routes).map((path) => [path, answer])) as unknown as Answers;
+  const all = Object.fromEntries(Object.keys(routes).map((path) => [path, answer])) as unknown as Probes & RouteHandlers;
   // @ts-expect-error: the table does not have the route
-  const extra: Answers = { ...all, "/secret": answer };
+  const extra: RouteHandlers = { ...all, "/secret": answer };
   // @ts-expect-error: routes of the table have no answer
-  const missing: Answers = { "/health": answer };
+  const missing: RouteHandlers = { "/v1/models": answer };
+  // @ts-expect-error: probes of the table have no answer
+  const missingProbe: Probes = { "/health": answer };
 
-  assert.notDeepEqual(Object.keys(extra).sort(), Object.keys(routes).sort());
-  assert.notDeepEqual(Object.keys(missing).sort(), Object.keys(routes).sort());
+  assertListed(Object.keys(all));
+  for (const served of [extra, missing, missingProbe]) assert.throws(() => assertListed(Object.keys(served)), /routes without a row/);
 });

@@ -90,8 +90,8 @@ export const dispatchMutants: readonly Mutant[] = [
   {
     what: "a path that no route has is served",
     file: "packages/gateway/src/http/server.ts",
-    from: 'if (path === undefined) return { status: 404, body: "Not Found" };',
-    to: 'if (path === undefined) return { status: 200, body: "" };',
+    from: 'if (route === undefined) return respond({ status: 404, body: "Not Found" });',
+    to: 'if (route === undefined) return respond({ status: 200, body: "" });',
     testFile: tests.policy,
     killedBy: "over HTTP",
   },

@@ -5,6 +5,7 @@ import test from "node:test";
 import { copyProject, type Copy, stopped } from "../support/mutant.ts";
 import { auditMutants } from "./audit.ts";
 import { backupMutants } from "./backup.ts";
+import { bearersMutants } from "./bearers.ts";
 import { credentialsMutants } from "./credentials.ts";
 import { deviceMutants } from "./devices.ts";
 import { dispatchMutants } from "./dispatch.ts";
@@ -24,6 +25,7 @@ const mutants: readonly Mutant[] = [
   ...setupMutants,
   ...credentialsMutants,
   ...backupMutants,
+  ...bearersMutants,
 ];
 const atOnce = Math.min(availableParallelism(), 8);
 

@@ -99,6 +99,7 @@ test("every command that does something has examples in its help, and help ends 
       "devices rotate",
       "devices revoke",
       "devices invite",
+      "devices token",
       "devices watch",
       "pair",
       "gateways list",

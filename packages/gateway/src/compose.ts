@@ -19,6 +19,7 @@ import { sessionHandlers } from "./handlers/sessions.ts";
 import { setupHandlers, type SetupHandlerDeps } from "./handlers/setup.ts";
 import { subagentHandlers } from "./handlers/subagents.ts";
 import { createAttempts } from "./identity/attempts.ts";
+import { createBearers } from "./identity/bearers.ts";
 import { createCredentials } from "./identity/credentials.ts";
 import { createDeviceManager, type ExpelDevice } from "./identity/device-management.ts";
 import { startExpiries } from "./identity/expiries.ts";
@@ -95,10 +96,11 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   const secret = resources.use(
     createSharedSecret({ initial: keys.secret, path: secretFile, clock, log, onChanged: () => late.listener?.closeDeviceless() }),
   );
-  const { deviceDeps, pairing, setupCodes, ...management } = await createIdentity(options, { keys: { ...keys, secret }, store, bus, late });
+  const identity = await createIdentity(options, { keys: { ...keys, secret }, store, bus, late });
+  const { deviceDeps, admission, setupCodes, ...management } = identity;
   resources.use(await startExpiries(deviceDeps));
   const handlerDeps = createHandlerDeps(options, { store, bus, agents, late });
-  const devices = { pairing, ...management, connectedDevices: () => late.listener?.connectedDevices() ?? new Set<string>() };
+  const devices = { ...admission, ...management, connectedDevices: () => late.listener?.connectedDevices() ?? new Set<string>() };
   const setup = createSetupDeps(options, setupCodes, late);
   const audit = { store, now: () => clock.now(), flushRefusals: () => refusals.flush() };
   const handlers = createHandlers({ shared: handlerDeps, devices, setup, audit });
@@ -116,7 +118,7 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
       config: config.gateway,
       keys,
       tls,
-      pairing,
+      ...admission,
       dispatch,
       bus,
       clock,
@@ -132,8 +134,7 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   );
 
   const owned = resources.move();
-  const { listener } = late;
-  const parts = { listener, keys, secretFrom, tlsFingerprint: tls?.fingerprint, store, bus, dispatch, models };
+  const parts = { listener: late.listener, keys, secretFrom, tlsFingerprint: tls?.fingerprint, store, bus, dispatch, models };
   return { ...parts, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
@@ -150,7 +151,10 @@ async function createIdentity({ config, clock, log }: ComposeOptions, { keys, st
   const setupCodes = createSetupCodes({ ...deviceDeps, store: store.setupCodes });
   return {
     deviceDeps,
-    pairing: withSetupCodes(pairing, setupCodes),
+    admission: {
+      pairing: withSetupCodes(pairing, setupCodes),
+      bearers: createBearers({ ...deviceDeps, ...policy, bearers: store.bearers, devices: store.devices, attempts }),
+    },
     setupCodes,
     nodes,
     manager: createDeviceManager({ ...deviceDeps, expel }),

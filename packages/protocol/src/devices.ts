@@ -1,6 +1,7 @@
 /** Devices: who is paired, who waits for an approval, and the decision. */
 import { z } from "zod";
 import { event, method } from "./define.ts";
+import { scopeNames } from "./scopes.ts";
 import { nonEmpty, timeMs } from "./shapes.ts";
 
 /** Who a device says it is, and by which key it is known. */
@@ -34,7 +35,7 @@ export const pairingRequest = z.object({
 
 export const pairedDevice = z.object({
   ...deviceFacts,
-  approvedVia: z.enum(["silent", "owner", "bootstrap"]),
+  approvedVia: z.enum(["silent", "owner", "bootstrap", "bearer"]),
   createdAtMs: timeMs,
   approvedAtMs: timeMs,
   lastSeenAtMs: timeMs.optional(),
@@ -125,6 +126,26 @@ export const deviceMethods = {
     callers: ["operator"],
     params: z.strictObject(tokenParams),
     result: z.object({ deviceId: z.string(), role: z.string(), revokedAtMs: timeMs }),
+  }),
+  "device.token.issue": method({
+    summary:
+      "Pair a device that has no key but a token, for programs that speak HTTP: exactly these scopes, for good or for a time. The token is answered this once.",
+    scope: "operator.admin",
+    kind: "command",
+    callers: ["operator"],
+    params: z.strictObject({
+      label: z.string().trim().min(1).max(64),
+      scopes: z.array(z.enum(scopeNames)).max(scopeNames.length),
+      expiresInMinutes: z.number().int().min(1).max(longestElevationMinutes).optional(),
+    }),
+    result: z.object({
+      deviceId: z.string(),
+      label: z.string(),
+      scopes: z.array(z.string()),
+      /** Presented as `Authorization: Bearer …`, over TLS or on the gateway's machine. */
+      token: z.string(),
+      expiresAtMs: timeMs.optional(),
+    }),
   }),
   "device.scopes.requestUpgrade": method({
     summary: "Ask, from an open connection, that this device be approved for more scopes: the present ones and others. Never silent.",

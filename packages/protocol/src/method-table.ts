@@ -125,6 +125,13 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     scopes: [],
     twoAnswers: false,
   },
+  "device.token.issue": {
+    summary:
+      "Pair a device that has no key but a token, for programs that speak HTTP: exactly these scopes, for good or for a time. The token is answered this once.",
+    kind: "command",
+    scopes: ["operator.admin"],
+    twoAnswers: false,
+  },
   "device.token.revoke": {
     summary: "End the token of one device and role; the role must be approved again.",
     kind: "command",

@@ -4,6 +4,7 @@ import { connecting, findAccess, wholeNumber, withExamples, type ConnectingFlags
 import { approve, reject, type ApproveFlags } from "../devices/decide.ts";
 import { readDevices } from "../devices/manage.ts";
 import { showDevices } from "../devices/show.ts";
+import { issueToken, type BearerFlags } from "../devices/token.ts";
 import { remove, rename, revoke, rotate, type TokenFlags } from "../devices/upkeep.ts";
 import { watchDevices } from "../devices/watch.ts";
 import { usageError } from "../exit.ts";
@@ -19,6 +20,7 @@ export function addDevices(program: Command, io: Io): void {
   addDecisions(devices, io);
   addUpkeep(devices, io);
   addInvite(devices, io);
+  addToken(devices, io);
   const watch = connecting(devices.command("watch").description("tell every change of pairing as it happens, until Ctrl-C"));
   withExamples(watch, "./portreeve devices watch", "./portreeve devices watch --json");
   watch.action(async (flags: ConnectingFlags) => watchDevices(io, await findAccess(io, flags), { asJson: flags.json === true }));
@@ -83,4 +85,15 @@ function addUpkeep(devices: Command, io: Io): void {
   revocation.option("--role <role>", "of this role (default: the only one that the device has)");
   withExamples(revocation, "./portreeve devices revoke 8d20b1f4");
   revocation.action(async (id: string, flags: TokenFlags) => revoke(io, await findAccess(io, flags), { id, flags }));
+}
+
+function addToken(devices: Command, io: Io): void {
+  const issuing = connecting(
+    devices.command("token <name>").description("make a bearer for programs that speak HTTP: a device with a token and no key"),
+  );
+  issuing
+    .option("--scopes <list>", "what it may do, separated by commas (default: operator.read)")
+    .option("--minutes <count>", "for so many minutes only", wholeNumber(1, 10_080));
+  withExamples(issuing, "./portreeve devices token ci", "./portreeve devices token ci --scopes operator.write --minutes 60 --json");
+  issuing.action(async (name: string, flags: BearerFlags) => issueToken(io, await findAccess(io, flags), { name, flags }));
 }

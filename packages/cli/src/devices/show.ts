@@ -93,6 +93,7 @@ const approvals: Readonly<Record<PairedDevice["approvedVia"], string>> = {
   silent: "silently, on this machine",
   owner: "by hand",
   bootstrap: "by a setup code",
+  bearer: "by hand, as a bearer",
 };
 
 /** What it may do, what its token was narrowed to, what more it may do for a while, or that everything was revoked. */

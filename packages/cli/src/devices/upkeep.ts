@@ -54,7 +54,9 @@ export async function rotate(io: Io, access: Access, { id, flags }: { id: string
     io,
     isOwn
       ? "This terminal has the next one."
-      : "The device gets it when it connects with the gateway's secret. To carry it there by hand: rotate with --json, which prints it.",
+      : device.approvedVia === "bearer"
+        ? "Nobody has it yet: rotate with --json prints it."
+        : "The device gets it when it connects with the gateway's secret. To carry it there by hand: rotate with --json, which prints it.",
   );
 }
 

@@ -4,7 +4,7 @@
  */
 import type { ExplainedStep } from "@portreeve/protocol";
 import type { AuditRow, PairingDecision } from "../store/audit-store.ts";
-import type { DeviceState, RunRecord, SessionRecord, Store } from "../store/store.ts";
+import type { DeviceRecord, DeviceState, RunRecord, SessionRecord, Store } from "../store/store.ts";
 
 export interface ExplainReads {
   readonly audit: Pick<Store["audit"], "list" | "findRequest">;
@@ -184,10 +184,18 @@ function tellRequest({ request, state }: PairingDecision, rows: readonly AuditRo
   return { steps: [step], cause: row?.actor ?? `device:${deviceId}` };
 }
 
+const byOwner = { rule: "device.approved", how: "by the owner" };
+const waysToPair: Readonly<Record<DeviceRecord["approvedVia"], { readonly rule: string; readonly how: string }>> = {
+  silent: { rule: "device.paired", how: "silently, by a direct local peer with the shared secret" },
+  owner: byOwner,
+  bootstrap: byOwner,
+  bearer: { rule: "device.bearer-issued", how: "by the owner as a bearer, which has a token and no key" },
+};
+
 function tellDevice(deviceId: string, state: DeviceState, rows: readonly AuditRow[]): Told {
   const base = { about: "device" as const, id: deviceId };
   const history = rows.toReversed().map(tellRow);
-  const granted = rows.findLast(({ kind }) => kind === "device.paired" || kind === "device.approved");
+  const granted = rows.findLast(({ kind }) => ["device.paired", "device.approved", "device.bearer-issued"].includes(kind));
   const cause = granted === undefined ? undefined : causeOf(granted);
   switch (state.kind) {
     case "corrupt":
@@ -206,10 +214,10 @@ function tellDevice(deviceId: string, state: DeviceState, rows: readonly AuditRo
         ({ role, scopes, revokedAtMs }) =>
           `${role} with ${scopes.join(", ") || "no scope"}${revokedAtMs === undefined ? "" : " (revoked)"}`,
       );
-      const how = approvedVia === "silent" ? "silently, by a direct local peer with the shared secret" : "by the owner";
+      const { rule, how } = waysToPair[approvedVia];
       const step: ExplainedStep = {
         ...base,
-        rule: approvedVia === "silent" ? "device.paired" : "device.approved",
+        rule,
         atMs: approvedAtMs,
         ...(granted === undefined ? {} : { by: granted.actor, seq: granted.seq }),
         text: `the device was paired ${how}; it is approved for ${may.join("; ") || "nothing"}`,

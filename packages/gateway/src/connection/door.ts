@@ -3,7 +3,7 @@ import { STATUS_CODES, type IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { limits } from "@portreeve/protocol";
 import { WebSocketServer } from "ws";
-import { guard, type DoorConfig } from "../http/guard.ts";
+import { guard, toArrival, type DoorConfig } from "../http/guard.ts";
 import type { ExpelDevice } from "../identity/device-management.ts";
 import { Connection, type ConnectionDeps } from "./connection.ts";
 import { atDoor } from "./handshake-refusal.ts";
@@ -54,10 +54,10 @@ export class Door {
   }
 
   upgrade({ request, socket, head }: Upgrade): void {
-    const { remoteAddress, localAddress, localPort } = request.socket;
-    const passage = guard({ remoteAddress, localAddress, localPort, headers: request.headers }, this.#deps.config, false);
+    const arrival = toArrival(request);
+    const passage = guard(arrival, this.#deps.config, false);
     if (passage.kind === "refused") {
-      this.#deps.connection.countRefusal({ ...atDoor(remoteAddress ?? "unknown"), rule: passage.error.type });
+      this.#deps.connection.countRefusal({ ...atDoor(arrival.remoteAddress ?? "unknown"), rule: passage.error.type });
       return refuseUpgrade(socket, passage.status, JSON.stringify({ error: passage.error }));
     }
     if (this.#isClosing) return refuseUpgrade(socket, 503, "The gateway is stopping");

@@ -9,6 +9,7 @@ import { WebSocket, type ClientOptions } from "ws";
 import { Bus } from "../bus.ts";
 import type { Dispatch } from "../dispatch/types.ts";
 import { createAttempts } from "../identity/attempts.ts";
+import { createBearers } from "../identity/bearers.ts";
 import { createCredentials } from "../identity/credentials.ts";
 import { createPairing } from "../identity/pairing.ts";
 import { parseConfig } from "../kit/config.ts";
@@ -44,20 +45,14 @@ async function startWorld(over: Partial<ListenerDeps> & { readonly configText?: 
     tokenKey: createSecretKey(Buffer.alloc(32, 7)),
     gatewayId: "aa".repeat(32),
   });
+  const attempts = createAttempts({ store: store.attempts, clock });
+  const identity = { credentials, authMode: "token", attempts, clock, log, bus } as const;
   const { configText = "{ gateway: { port: 0 } }", ...deps } = over;
   const listener = await openListener({
     config: parseConfig(configText, "test").gateway,
     keys: { gatewayKey },
-    pairing: createPairing({
-      store: store.devices,
-      credentials,
-      authMode: "token",
-      attempts: createAttempts({ store: store.attempts, clock }),
-      clock,
-      log,
-      bus,
-      autoApproveLocal: true,
-    }),
+    pairing: createPairing({ ...identity, store: store.devices, autoApproveLocal: true }),
+    bearers: createBearers({ ...identity, bearers: store.bearers, devices: store.devices }),
     dispatch: echo,
     bus,
     clock,

@@ -1,11 +1,12 @@
 /** The gateway's one port: HTTP and WebSocket, guarded before anything is allocated, closed in order at the end. */
-import { createServer, type Server } from "node:http";
+import { createServer, type RequestListener, type Server } from "node:http";
 import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
 import type { Health, HelloOk, SessionRow } from "@portreeve/protocol";
 import { limits } from "@portreeve/protocol";
 import type { Bus } from "../bus.ts";
 import type { CountRefusal, Dispatch } from "../dispatch/types.ts";
-import { createRequestHandler, serverOptions } from "../http/server.ts";
+import { createHttpDoor, serverOptions } from "../http/server.ts";
+import type { Bearers } from "../identity/bearers.ts";
 import type { ExpelDevice } from "../identity/device-management.ts";
 import type { Pairing } from "../identity/pairing.ts";
 import type { StateKeys } from "../identity/state-keys.ts";
@@ -23,6 +24,7 @@ export interface ListenerDeps {
   /** PEM; undefined serves plain text. */
   readonly tls?: { readonly key: string; readonly cert: string } | undefined;
   readonly pairing: Pick<Pairing, "authenticate">;
+  readonly bearers: Pick<Bearers, "authenticate">;
   readonly dispatch: Dispatch;
   readonly bus: Bus;
   readonly clock: Clock;
@@ -91,11 +93,8 @@ export async function openListener(deps: ListenerDeps): Promise<Listener> {
       () => ["health"],
     );
   };
-  const answer = createRequestHandler({ config, clock, failing });
-  const server =
-    deps.tls === undefined
-      ? createServer(serverOptions, answer)
-      : createTlsServer({ ...serverOptions, ...tlsOptions, ...deps.tls }, answer);
+  const http = createHttpDoor({ config, clock, log, failing, bearers: deps.bearers, dispatch: deps.dispatch, countRefusal });
+  const server = createPlainOrTlsServer(deps.tls, http.listener);
   server.on("upgrade", (request, socket, head) => door.upgrade({ request, socket, head }));
   await listen(server, config);
 
@@ -113,8 +112,13 @@ export async function openListener(deps: ListenerDeps): Promise<Listener> {
     port: portOf(server),
     counts: () => door.counts(),
     connectedDevices: () => door.connectedDevices(),
-    closeDeviceless: () => door.closeDeviceless(),
-    expelDevice: (target, lastAnswer) => door.expelDevice(target, lastAnswer),
+    closeDeviceless() {
+      http.secretChanged();
+      door.closeDeviceless();
+    },
+    async expelDevice(target, lastAnswer) {
+      await Promise.all([door.expelDevice(target, lastAnswer), http.expelDevice(target)]);
+    },
     async [Symbol.asyncDispose]() {
       beats.dispose();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
@@ -124,6 +128,11 @@ export async function openListener(deps: ListenerDeps): Promise<Listener> {
       await closed;
     },
   };
+}
+
+function createPlainOrTlsServer(tls: ListenerDeps["tls"], answer: RequestListener): Server | TlsServer {
+  if (tls === undefined) return createServer(serverOptions, answer);
+  return createTlsServer({ ...serverOptions, ...tlsOptions, ...tls }, answer);
 }
 
 function listen(server: Server | TlsServer, config: Config["gateway"]): Promise<void> {

@@ -6,6 +6,7 @@ import { methods, ProtocolError } from "@portreeve/protocol";
 import { Bus } from "../bus.ts";
 import type { Context } from "../dispatch/types.ts";
 import { createAttempts } from "../identity/attempts.ts";
+import { createBearers } from "../identity/bearers.ts";
 import { createCredentials } from "../identity/credentials.ts";
 import { createDeviceManager } from "../identity/device-management.ts";
 import { createPairing } from "../identity/pairing.ts";
@@ -40,7 +41,9 @@ async function openHandlers() {
   const ask = { ...facts, clientId: "cli", clientMode: "cli", remoteIp: "192.0.2.7", role: "operator", scopes: ["operator.read"] };
   const asked = await store.devices.requestPairing({ ...ask, reason: "not-paired", isRepair: false }, clock.now());
   assert.ok(asked.kind === "pending");
-  const handlers = deviceHandlers({ pairing, manager, upgrades: createScopeUpgrades(identity), connectedDevices: () => new Set([key.id]) });
+  const bearers = createBearers({ ...identity, bearers: store.bearers, devices: store.devices, authMode: "token", attempts });
+  const upgrades = createScopeUpgrades(identity);
+  const handlers = deviceHandlers({ pairing, manager, bearers, upgrades, connectedDevices: () => new Set([key.id]) });
   return { handlers, requestId: asked.request.requestId, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() };
 }
 

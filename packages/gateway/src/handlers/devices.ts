@@ -1,5 +1,6 @@
 /** Devices: who is paired, who waits, the decision about it, and managing those that are paired. */
 import type { Context, Handlers } from "../dispatch/types.ts";
+import type { Bearers } from "../identity/bearers.ts";
 import type { AskedBy, DeviceManager } from "../identity/device-management.ts";
 import { toPairedDevice, toPairingRequest } from "../identity/device-view.ts";
 import type { Pairing } from "../identity/pairing.ts";
@@ -8,6 +9,7 @@ import type { ScopeUpgrades } from "../identity/scope-upgrade.ts";
 export interface DeviceHandlerDeps {
   readonly pairing: Pick<Pairing, "list" | "approve" | "reject">;
   readonly manager: DeviceManager;
+  readonly bearers: Pick<Bearers, "issue">;
   readonly upgrades: ScopeUpgrades;
   /** Ids of the devices that have an open connection. */
   readonly connectedDevices: () => ReadonlySet<string>;
@@ -21,11 +23,12 @@ type DeviceMethod =
   | "device.pair.rename"
   | "device.token.rotate"
   | "device.token.revoke"
+  | "device.token.issue"
   | "device.scopes.requestUpgrade"
   | "device.scopes.waitUpgrade";
 
 export function deviceHandlers(deps: DeviceHandlerDeps): Pick<Handlers, DeviceMethod> {
-  const { pairing, manager, upgrades } = deps;
+  const { pairing, manager, bearers, upgrades } = deps;
   return {
     "device.pair.list": async ({ principal }) => {
       const { pending, paired } = await pairing.list(principal);
@@ -61,6 +64,10 @@ export function deviceHandlers(deps: DeviceHandlerDeps): Pick<Handlers, DeviceMe
     "device.token.revoke": async (context, { deviceId, role }) => {
       const { revokedAtMs } = await manager.revokeToken({ deviceId, role }, context.principal, askedBy(context));
       return { deviceId, role, revokedAtMs };
+    },
+    "device.token.issue": async ({ principal }, { label, scopes, expiresInMinutes }) => {
+      const { expiresAtMs, ...issued } = await bearers.issue({ label, scopes, minutes: expiresInMinutes }, principal);
+      return { ...issued, scopes: [...issued.scopes], ...(expiresAtMs === undefined ? {} : { expiresAtMs }) };
     },
     "device.scopes.requestUpgrade": ({ principal }, { scopes }) => upgrades.request(scopes, principal),
     "device.scopes.waitUpgrade": async ({ principal, signal }, { requestId }) => {

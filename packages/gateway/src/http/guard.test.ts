@@ -13,7 +13,13 @@ const config: DoorConfig = {
 const behindProxy: DoorConfig = { ...config, publicUrl: "https://gate.example/", trustedProxies: ["192.0.2.1", "2001:db8::1"] };
 
 function arrival(headers: Arrival["headers"] = {}, remoteAddress = "127.0.0.1"): Arrival {
-  return { remoteAddress, localAddress: "192.0.2.10", localPort: 18_789, headers: { host: "127.0.0.1:18789", ...headers } };
+  return {
+    remoteAddress,
+    localAddress: "192.0.2.10",
+    localPort: 18_789,
+    isEncrypted: false,
+    headers: { host: "127.0.0.1:18789", ...headers },
+  };
 }
 
 const peers: readonly [name: string, arrival: Arrival, config: DoorConfig, address: string, directLoopback: boolean][] = [
@@ -59,7 +65,28 @@ for (const [name, request, settings, address, directLoopback] of peers) {
   test(name, () => {
     const passage = guard(request, settings, false);
 
-    assert.deepEqual(passage.kind === "passed" ? passage.peer : passage, { address, directLoopback });
+    const { isConfidential: _, ...peer } = passage.kind === "passed" ? passage.peer : { address: passage.kind, isConfidential: false };
+    assert.deepEqual(peer, { address, directLoopback });
+  });
+}
+
+const proxied = (proto: Arrival["headers"][string], remoteAddress = "192.0.2.1"): Arrival =>
+  arrival({ "x-forwarded-for": "192.0.2.7", "x-forwarded-proto": proto }, remoteAddress);
+const readers: readonly [name: string, arrival: Arrival, isConfidential: boolean][] = [
+  ["a local program", arrival(), true],
+  ["a remote peer without TLS", arrival({}, "192.0.2.7"), false],
+  ["a remote peer over TLS", { ...arrival({}, "192.0.2.7"), isEncrypted: true }, true],
+  ["a client of our proxy over TLS", proxied("https"), true],
+  ["a client of our proxy without TLS", proxied("http"), false],
+  ["a client of our proxy that says nothing, though the proxy itself uses TLS", { ...proxied(undefined), isEncrypted: true }, false],
+  ["a client that wrote the header itself before our proxy added its own", proxied("https, http"), false],
+];
+
+for (const [name, request, isConfidential] of readers) {
+  test(`${name} ${isConfidential ? "can" : "cannot"} send what nobody else may read`, () => {
+    const passage = guard(request, behindProxy, false);
+
+    assert.equal(passage.kind === "passed" && passage.peer.isConfidential, isConfidential);
   });
 }
 
@@ -78,7 +105,11 @@ for (const header of [
     const [refused, probe] = [guard(request, config, false), guard(request, config, true)];
 
     assert.deepEqual(refused.kind === "refused" ? [refused.status, refused.error.type] : refused, [403, "proxy_attribution_required"]);
-    assert.deepEqual(probe, { kind: "passed", peer: { address: "127.0.0.1", directLoopback: false }, origin: "none" });
+    assert.deepEqual(probe, {
+      kind: "passed",
+      peer: { address: "127.0.0.1", directLoopback: false, isConfidential: false },
+      origin: "none",
+    });
   });
 }
 

@@ -1,6 +1,6 @@
 /** What every request and every upgrade must pass first: who really calls, through which name, from which page. Pure. */
 import { isIP, isIPv6 } from "node:net";
-import type { IncomingHttpHeaders } from "node:http";
+import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
 import type { Config } from "../kit/config.ts";
 import { readProxyIdentity, type ProxyIdentity } from "../kit/proxy-identity.ts";
 
@@ -14,6 +14,8 @@ export interface Arrival {
   readonly remoteAddress: string | undefined;
   readonly localAddress: string | undefined;
   readonly localPort: number | undefined;
+  /** The TCP connection is TLS of our own. */
+  readonly isEncrypted: boolean;
   readonly headers: IncomingHttpHeaders;
 }
 
@@ -22,6 +24,8 @@ export interface Peer {
   readonly address: string;
   /** The TCP peer is loopback and no proxy header is present. */
   readonly directLoopback: boolean;
+  /** Nobody on a network can read along, as far as the gateway or its trusted proxy can tell. */
+  readonly isConfidential: boolean;
   /** The page that asks, when a browser sent it. */
   readonly origin?: string | undefined;
   /** Who a trusted proxy says it is, in the mode that asks one. */
@@ -37,6 +41,12 @@ export type Passage =
       readonly status: 403 | 421;
       readonly error: { readonly type: string; readonly message: string; readonly remediationHint: string };
     };
+
+/** What a request tells of itself before anything is read of it. */
+export function toArrival({ socket, headers }: IncomingMessage): Arrival {
+  const { remoteAddress, localAddress, localPort } = socket;
+  return { remoteAddress, localAddress, localPort, isEncrypted: "encrypted" in socket && socket.encrypted === true, headers };
+}
 
 /** `isProbe`: a health probe, which a load balancer may send with proxy headers. */
 export function guard(arrival: Arrival, config: DoorConfig, isProbe: boolean): Passage {
@@ -68,6 +78,9 @@ export function guard(arrival: Arrival, config: DoorConfig, isProbe: boolean): P
   const peer = {
     address,
     directLoopback,
+    isConfidential: isProxied
+      ? trusted.includes(tcpPeer) && arrival.headers["x-forwarded-proto"] === "https"
+      : directLoopback || arrival.isEncrypted,
     ...(origin === undefined ? {} : { origin: origin.toLowerCase() }),
     ...(rules === undefined ? {} : { proxy: readProxyIdentity(from, rules) }),
   };

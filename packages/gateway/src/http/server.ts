@@ -1,20 +1,18 @@
-/** Plain HTTP on the gateway's port: the probes. One table says which paths there are, with which methods and which authority. */
+/** Plain HTTP on the gateway's port: the probes, and the doors to methods for whoever bears a credential. */
 import type { IncomingMessage, RequestListener, ServerOptions, ServerResponse } from "node:http";
+import type { Dispatch, CountRefusal } from "../dispatch/types.ts";
+import type { Bearers } from "../identity/bearers.ts";
+import type { ExpelDevice } from "../identity/device-management.ts";
 import type { Clock } from "../kit/clock.ts";
-import { guard, type DoorConfig, type Peer } from "./guard.ts";
-
-interface Route {
-  readonly methods: readonly string[];
-  /** What a caller must present. */
-  readonly auth: "none";
-  /** Load balancers may ask through proxies nobody listed. */
-  readonly isProbe: boolean;
-}
-
-const probe = { methods: ["GET", "HEAD"], auth: "none", isProbe: true } as const satisfies Route;
-
-/** The policy table: a path that is not here is not served, and a path here without an answer does not compile. */
-export const routes = { "/health": probe, "/healthz": probe, "/ready": probe, "/readyz": probe } as const satisfies Record<string, Route>;
+import type { Log } from "../kit/log.ts";
+import { send, type Answer } from "./answer.ts";
+import { answerBearer } from "./bearer-request.ts";
+import { guard, toArrival, type DoorConfig, type Peer } from "./guard.ts";
+import { InFlight } from "./in-flight.ts";
+import { getModel, getPrefixedModel, listModels } from "./models.ts";
+import type { RouteHandlers } from "./route-handler.ts";
+import { assertListed, findRoute, routes, type ProbePath } from "./routes.ts";
+import { sessionHistory } from "./session-history.ts";
 
 export const serverOptions = {
   maxHeaderSize: 16_384,
@@ -26,76 +24,72 @@ export const serverOptions = {
   shouldUpgradeCallback: (request: IncomingMessage) => request.headers.upgrade?.toLowerCase() === "websocket",
 } satisfies ServerOptions;
 
-export interface RequestHandlerDeps {
+export interface HttpDoorDeps {
   readonly config: DoorConfig;
   readonly clock: Clock;
+  readonly log: Log;
   /** Names of what is not ready; empty when requests are served. Must not reject. */
   readonly failing: () => Promise<readonly string[]>;
+  readonly bearers: Pick<Bearers, "authenticate">;
+  readonly dispatch: Dispatch;
+  readonly countRefusal: CountRefusal;
 }
 
-interface Answer {
-  readonly status: number;
-  readonly body: object | string;
-  readonly headers?: Readonly<Record<string, string>>;
+export interface HttpDoor {
+  readonly listener: RequestListener;
+  /** Resolves when nothing that was asked for as the device can be answered any more. */
+  expelDevice(target: Parameters<ExpelDevice>[0]): Promise<void>;
+  secretChanged(): void;
 }
 
-/** Exactly one answer a route: a missing or extra one does not compile. */
-export type Answers = Readonly<Record<keyof typeof routes, (peer: Peer) => Promise<Answer>>>;
+/** Exactly one answer a probe: a missing or extra one does not compile. */
+export type Probes = Readonly<Record<ProbePath, (peer: Peer) => Promise<Answer>>>;
 
-export function createRequestHandler(deps: RequestHandlerDeps): RequestListener {
-  const startedAtMs = deps.clock.now();
-  const live = (): Promise<Answer> => Promise.resolve({ status: 200, body: { ok: true, status: "live" } });
-  const ready = async (peer: Peer): Promise<Answer> => {
-    const failing = await deps.failing();
-    const details = peer.directLoopback ? { failing, uptimeMs: deps.clock.now() - startedAtMs } : {};
-    return { status: failing.length === 0 ? 200 : 503, body: { ready: failing.length === 0, ...details } };
-  };
-  const answers: Answers = {
-    "/health": live,
-    "/healthz": live,
-    "/ready": ready,
-    "/readyz": ready,
-  };
+const handlers: RouteHandlers = {
+  "/sessions/{key}/history": sessionHistory,
+  "/v1/models": listModels,
+  "/v1/models/{id}": getModel,
+  "/v1/models/{prefix}/{id}": getPrefixedModel,
+};
 
-  const answer = async (request: IncomingMessage): Promise<Answer> => {
-    const path = findPath(request.url);
-    const { remoteAddress, localAddress, localPort } = request.socket;
-    const passage = guard(
-      { remoteAddress, localAddress, localPort, headers: request.headers },
-      deps.config,
-      path !== undefined && routes[path].isProbe,
-    );
-    if (passage.kind === "refused") return { status: passage.status, body: { error: passage.error } };
-    if (path === undefined) return { status: 404, body: "Not Found" };
-    const { methods } = routes[path];
+export function createHttpDoor(deps: HttpDoorDeps): HttpDoor {
+  const probes = createProbes(deps);
+  assertListed([...Object.keys(probes), ...Object.keys(handlers)]);
+  const inFlight = new InFlight(deps.clock);
+
+  const answer = async (request: IncomingMessage, response: ServerResponse, respond: (answer: Answer) => void): Promise<void> => {
+    const route = findRoute(request.url);
+    const passage = guard(toArrival(request), deps.config, route?.auth === "none");
+    if (passage.kind === "refused") return respond({ status: passage.status, body: { error: passage.error } });
+    if (route === undefined) return respond({ status: 404, body: "Not Found" });
+    const { methods } = routes[route.path];
     if (!methods.some((method) => method === request.method))
-      return { status: 405, body: "Method Not Allowed", headers: { allow: methods.join(", ") } };
-    return answers[path](passage.peer);
+      return respond({ status: 405, body: "Method Not Allowed", headers: { allow: methods.join(", ") } });
+    if (route.auth === "none") return respond(await probes[route.path](passage.peer));
+    return answerBearer({ ...deps, handlers, inFlight }, { request, response, route, passage }, respond);
   };
 
   const transport = deps.config.tls.mode === "off" ? {} : { "strict-transport-security": "max-age=31536000" };
-  return (request, response) => {
-    answer(request).then(
-      (reply) => send(response, { ...reply, headers: { ...transport, ...reply.headers } }),
-      () => send(response, { status: 500, body: "Internal Server Error" }),
-    );
+  return {
+    listener: (request, response) => {
+      const respond = (reply: Answer): void => send(response, { ...reply, headers: { ...transport, ...reply.headers } });
+      answer(request, response, respond).catch((error: unknown) => {
+        deps.log.error({ err: error }, "a request over HTTP failed unexpectedly");
+        respond({ status: 500, body: "Internal Server Error" });
+      });
+    },
+    expelDevice: (target) => inFlight.expelDevice(target),
+    secretChanged: () => inFlight.secretChanged(),
   };
 }
 
-function findPath(url: string | undefined): keyof typeof routes | undefined {
-  const path = URL.parse(url ?? "", "http://gateway")?.pathname ?? "";
-  // Own properties only, so that a key of the table is what was found.
-  return Object.hasOwn(routes, path) ? (path as keyof typeof routes) : undefined;
-}
-
-function send(response: ServerResponse, { status, body, headers }: Answer): void {
-  const bytes = Buffer.from(typeof body === "string" ? body : JSON.stringify(body), "utf8");
-  response.writeHead(status, {
-    "content-type": typeof body === "string" ? "text/plain; charset=utf-8" : "application/json; charset=utf-8",
-    "content-length": bytes.length,
-    "cache-control": "no-store",
-    "x-content-type-options": "nosniff",
-    ...headers,
-  });
-  response.end(bytes);
+function createProbes({ clock, failing: findFailing }: HttpDoorDeps): Probes {
+  const startedAtMs = clock.now();
+  const live = (): Promise<Answer> => Promise.resolve({ status: 200, body: { ok: true, status: "live" } });
+  const ready = async (peer: Peer): Promise<Answer> => {
+    const failing = await findFailing();
+    const details = peer.directLoopback ? { failing, uptimeMs: clock.now() - startedAtMs } : {};
+    return { status: failing.length === 0 ? 200 : 503, body: { ready: failing.length === 0, ...details } };
+  };
+  return { "/health": live, "/healthz": live, "/ready": ready, "/readyz": ready };
 }

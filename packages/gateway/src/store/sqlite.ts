@@ -6,6 +6,7 @@ import { Kysely } from "kysely";
 import type { Ids } from "../kit/ids.ts";
 import type { Store } from "./store.ts";
 import { createAttemptStore } from "./sql/attempts.ts";
+import { createBearerStore } from "./sql/bearers.ts";
 import { createAuditStore } from "./sql/audit-reads.ts";
 import { createDeviceStore } from "./sql/devices.ts";
 import { createDialect, openDatabase } from "./sql/dialect.ts";
@@ -53,6 +54,7 @@ export async function openStoreFile(file: string, ids: Ids, onClose: () => void 
   const queue = new WriteQueue(db, createSql(raw));
   return {
     devices: createDeviceStore(db, queue),
+    bearers: createBearerStore(db, queue),
     attempts: createAttemptStore(queue),
     setupCodes: createSetupCodeStore(db, queue),
     nodes: createNodeStore(db, queue),

@@ -7,6 +7,7 @@ import type { Message, RunStatus, Usage } from "@portreeve/protocol";
 import type { RunAuthority } from "../principal/principal.ts";
 import type { AttemptStore } from "./attempt-store.ts";
 import type { AuditStore, RefusalStore } from "./audit-store.ts";
+import type { BearerStore } from "./bearer-store.ts";
 import type { SetupCodeStore } from "./setup-codes.ts";
 import type { Actor, ApprovalOutcome, DeviceManagement, Elevation } from "./device-management.ts";
 import type { NodeStore } from "./nodes.ts";
@@ -14,6 +15,7 @@ import type { Completion, JournalEntry, Outcome } from "./journal.ts";
 
 export interface Store extends AsyncDisposable {
   readonly devices: DeviceStore;
+  readonly bearers: BearerStore;
   readonly attempts: AttemptStore;
   readonly setupCodes: SetupCodeStore;
   readonly nodes: NodeStore;
@@ -55,7 +57,8 @@ export interface Grant {
 export interface DeviceRecord extends DeviceFacts {
   /** What an operator named it. */
   readonly label: string | undefined;
-  readonly approvedVia: "silent" | "owner" | "bootstrap";
+  /** `bearer`: it has no key, and its token alone is its credential; such a device is never anything else. */
+  readonly approvedVia: "silent" | "owner" | "bootstrap" | "bearer";
   readonly createdAtMs: number;
   readonly approvedAtMs: number;
   readonly lastSeenAtMs: number | undefined;

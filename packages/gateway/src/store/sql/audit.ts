@@ -8,6 +8,7 @@ export interface AuditEntry {
   readonly kind:
     | "device.paired"
     | "device.approved"
+    | "device.bearer-issued"
     | "device.rejected"
     | "setup.issued"
     | "device.removed"

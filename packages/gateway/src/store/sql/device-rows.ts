@@ -99,7 +99,7 @@ function toDevice(row: DeviceRow, grantRows: readonly GrantRow[]): DeviceRecord 
 }
 
 function isReadable(row: DeviceRow): row is DeviceRow & { approved_via: DeviceRecord["approvedVia"] } {
-  return /^[A-Za-z0-9_-]{43}$/.test(row.public_key) && ["silent", "owner", "bootstrap"].includes(row.approved_via);
+  return /^[A-Za-z0-9_-]{43}$/.test(row.public_key) && ["silent", "owner", "bootstrap", "bearer"].includes(row.approved_via);
 }
 
 export async function resolve(tx: Kysely<Database>, requestId: string, state: PairingRequestRow["state"]): Promise<void> {

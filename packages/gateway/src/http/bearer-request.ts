@@ -1,0 +1,147 @@
+/** One request that must present a bearer: judged, read within its bound, dispatched as what its bearer makes it. */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { findMethod, normaliseScopes, ProtocolError } from "@portreeve/protocol";
+import type { CountRefusal, Dispatch } from "../dispatch/types.ts";
+import type { Bearers, BearerVerdict } from "../identity/bearers.ts";
+import { narrowed, type Principal } from "../principal/principal.ts";
+import { rateLimited, refused, toAnswer, unauthorized, type Answer } from "./answer.ts";
+import type { Passage } from "./guard.ts";
+import type { InFlight, InFlightRequest } from "./in-flight.ts";
+import type { RouteAsk, RouteHandlers } from "./route-handler.ts";
+import { routes, type FoundRoute } from "./routes.ts";
+
+export interface BearerRequestDeps {
+  readonly bearers: Pick<Bearers, "authenticate">;
+  readonly dispatch: Dispatch;
+  readonly countRefusal: CountRefusal;
+  readonly handlers: RouteHandlers;
+  readonly inFlight: InFlight;
+}
+
+export interface BearerRequest {
+  readonly request: IncomingMessage;
+  readonly response: Pick<ServerResponse, "once">;
+  readonly route: Extract<FoundRoute, { auth: "bearer" }>;
+  readonly passage: Extract<Passage, { kind: "passed" }>;
+}
+
+/** `respond` writes at once: whoever waits for the request to end knows that nothing is written after it. */
+export async function answerBearer(deps: BearerRequestDeps, asked: BearerRequest, respond: (answer: Answer) => void): Promise<void> {
+  using work = deps.inFlight.begin();
+  asked.response.once("close", () => work.abandon());
+  const answer = await judgeAndAnswer(deps, asked, work);
+  respond(work.isExpelled ? unauthorized() : answer);
+}
+
+async function judgeAndAnswer(deps: BearerRequestDeps, asked: BearerRequest, work: InFlightRequest): Promise<Answer> {
+  const { request, route, passage } = asked;
+  if (passage.origin === "foreign") return refuse(deps, asked, foreignOrigin);
+  const verdict = await deps.bearers.authenticate({
+    authorization: request.headers.authorization,
+    peer: { ...passage.peer, hasOrigin: passage.origin !== "none" },
+    scopes: leastScopes(routes[route.path].calls),
+    signal: work.signal,
+    onClaim: (claim) => void work.claims.push(claim),
+  });
+  if (verdict.kind !== "admitted") return refuse(deps, asked, toRefusal(verdict));
+  if (verdict.endsInMs !== undefined) work.expelAfter(verdict.endsInMs);
+  const principal = narrow(verdict.principal, request.headers["x-openclaw-scopes"]);
+  const body = await readBody(request, routes[route.path].maxBodyBytes);
+  if (body === undefined) return tooLarge;
+  const query = URL.parse(request.url ?? "", "http://gateway")?.searchParams ?? new URLSearchParams();
+  try {
+    return await handle(deps, asked, { principal, signal: work.signal, ask: { places: route.places, query, body } });
+  } catch (error) {
+    if (error instanceof ProtocolError) return toAnswer(error);
+    throw error;
+  }
+}
+
+interface Admitted {
+  readonly principal: Principal;
+  readonly signal: AbortSignal;
+  readonly ask: RouteAsk;
+}
+
+function handle(
+  { handlers, dispatch }: BearerRequestDeps,
+  { route }: BearerRequest,
+  { principal, signal, ask }: Admitted,
+): Promise<Answer> {
+  const call = (params: unknown): Promise<unknown> => dispatch(principal, routes[route.path].calls, params, { signal });
+  // The row names the method whose parameters and result its handler knows: right by construction, but not to the type system.
+  const handler = handlers[route.path] as (ask: RouteAsk, call: (params: unknown) => Promise<unknown>) => Promise<Answer>;
+  return handler(ask, call);
+}
+
+/** What the route's method asks of a caller whose parameters are not known yet. */
+function leastScopes(name: string): readonly string[] {
+  const scope = findMethod(name)?.scope ?? "none";
+  if (scope === "none") return [];
+  return [typeof scope === "string" ? scope : scope.malformed];
+}
+
+/** What a caller says of its scopes takes from what it holds, and adds nothing; said to be empty, it leaves nothing. */
+function narrow(principal: Principal, header: string | readonly string[] | undefined): Principal {
+  return header === undefined ? principal : narrowed(principal, normaliseScopes([header].flat().join(",").split(",")));
+}
+
+/** Undefined when there is more of it than may be: nothing beyond the bound is kept. */
+async function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer | undefined> {
+  if (Number(request.headers["content-length"] ?? 0) > maxBytes) return undefined;
+  const chunks: Buffer[] = [];
+  let size = 0;
+  // The socket has to stay, for the answer.
+  for await (const chunk of request.iterator({ destroyOnReturn: false })) {
+    const bytes = Buffer.isBuffer(chunk) ? chunk : Buffer.from(String(chunk));
+    size += bytes.length;
+    if (size > maxBytes) return undefined;
+    chunks.push(bytes);
+  }
+  return Buffer.concat(chunks);
+}
+
+function refuse({ countRefusal }: BearerRequestDeps, { route, passage }: BearerRequest, refusal: Answer): Answer {
+  const { error } = refusal.body as { readonly error: { readonly type: string } };
+  countRefusal({ principal: `peer:${passage.peer.address}`, method: `HTTP ${route.path}`, rule: error.type });
+  return refusal;
+}
+
+function toRefusal(verdict: Exclude<BearerVerdict, { kind: "admitted" }>): Answer {
+  switch (verdict.kind) {
+    case "unauthorized":
+      return unauthorized(verdict.error);
+    case "locked":
+      return rateLimited(verdict.error);
+    case "plaintext":
+      return plaintext;
+    case "busy":
+      return busy;
+  }
+}
+
+const foreignOrigin = refused(
+  403,
+  "origin_not_allowed",
+  "The page's origin is not allowed.",
+  "Add the page's origin to gateway.allowedOrigins, or open the page under the gateway's own URL.",
+);
+
+const plaintext = refused(
+  403,
+  "tls_required",
+  "A device's token is taken over TLS or on the gateway's own machine alone; this one could be read on the way.",
+  "Take it as stolen: ./portreeve devices rotate DEVICE. Then use https (gateway.tls.mode), or a trusted proxy that sends X-Forwarded-Proto.",
+);
+
+const busy = refused(
+  503,
+  "too_many_attempts",
+  "Too many requests of this peer wait to be authenticated.",
+  "Wait until some of them are answered. A device's token does not wait: ./portreeve devices token NAME",
+);
+
+const tooLarge: Answer = {
+  ...refused(413, "body_too_large", "The request's body is larger than this path takes.", "Send a smaller body, or none with GET."),
+  headers: { connection: "close" },
+};

@@ -1,0 +1,88 @@
+/** The policy table of HTTP: which paths there are, with which methods, what a caller must present, and what each one calls. */
+import type { MethodName } from "@portreeve/protocol";
+
+/** A health probe: nothing to present, and load balancers may ask through proxies nobody listed. */
+interface ProbeRoute {
+  readonly methods: readonly string[];
+  readonly auth: "none";
+}
+
+/** A door to one method: its scope, parameters and authorisation are the method's own. */
+interface BearerRoute {
+  readonly methods: readonly string[];
+  readonly auth: "bearer";
+  readonly calls: MethodName;
+  /** More is refused before it is read. */
+  readonly maxBodyBytes: number;
+}
+
+const probe = { methods: ["GET", "HEAD"], auth: "none" } as const satisfies ProbeRoute;
+
+const models = { methods: ["GET"], auth: "bearer", calls: "agents.list", maxBodyBytes: 0 } as const satisfies BearerRoute;
+
+/** A path that is not here is not served, and a path here without an answer does not compile. `{name}` is one part of a path. */
+export const routes = {
+  "/health": probe,
+  "/healthz": probe,
+  "/ready": probe,
+  "/readyz": probe,
+  "/sessions/{key}/history": { methods: ["GET"], auth: "bearer", calls: "chat.history", maxBodyBytes: 0 },
+  "/v1/models": models,
+  "/v1/models/{id}": models,
+  "/v1/models/{prefix}/{id}": models,
+} as const satisfies Record<string, ProbeRoute | BearerRoute>;
+
+export type Path = keyof typeof routes;
+export type ProbePath = { [P in Path]: (typeof routes)[P]["auth"] extends "none" ? P : never }[Path];
+export type BearerPath = Exclude<Path, ProbePath>;
+export type CalledBy<P extends BearerPath> = (typeof routes)[P]["calls"];
+
+/** The route of a request, with what stands in its places. */
+export type FoundRoute =
+  | { readonly auth: "none"; readonly path: ProbePath }
+  | { readonly auth: "bearer"; readonly path: BearerPath; readonly places: Readonly<Record<string, string>> };
+
+export function findRoute(url: string | undefined): FoundRoute | undefined {
+  const asked = URL.parse(url ?? "", "http://gateway")?.pathname.split("/");
+  // The table's own keys, in its order: nothing that was asked for is ever looked up as a key.
+  for (const path of Object.keys(routes) as Path[]) {
+    const places = asked && matchParts(path.split("/"), asked);
+    if (places === undefined) continue;
+    return isProbe(path) ? { auth: "none", path } : { auth: "bearer", path, places };
+  }
+  return undefined;
+}
+
+/** @throws when what is served is not what the table has: nothing is served then. */
+export function assertListed(served: readonly string[]): void {
+  const listed = Object.keys(routes);
+  const unlisted = served.filter((path) => !listed.includes(path));
+  const unserved = listed.filter((path) => !served.includes(path));
+  if (unlisted.length + unserved.length > 0)
+    throw new Error(`routes without a row: ${unlisted.join(", ") || "none"}; rows without a route: ${unserved.join(", ") || "none"}`);
+}
+
+function isProbe(path: Path): path is ProbePath {
+  return routes[path].auth === "none";
+}
+
+function matchParts(pattern: readonly string[], asked: readonly string[]): Record<string, string> | undefined {
+  if (pattern.length !== asked.length) return undefined;
+  const places: Record<string, string> = {};
+  for (const [index, part] of pattern.entries()) {
+    const value = asked[index] ?? "";
+    const name = /^\{(.+)\}$/.exec(part)?.[1];
+    const decoded = name === undefined ? undefined : decode(value);
+    if (name === undefined ? value !== part : decoded === undefined || decoded === "") return undefined;
+    if (name !== undefined && decoded !== undefined) places[name] = decoded;
+  }
+  return places;
+}
+
+function decode(part: string): string | undefined {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,112 @@
+import assert from "node:assert/strict";
+import { createSecretKey } from "node:crypto";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import test from "node:test";
+import { ManualClock } from "../kit/manual-clock.ts";
+import { Bus } from "../bus.ts";
+import type { Dispatch } from "../dispatch/types.ts";
+import { createAttempts } from "../identity/attempts.ts";
+import { createBearers } from "../identity/bearers.ts";
+import { createCredentials } from "../identity/credentials.ts";
+import { parseConfig } from "../kit/config.ts";
+import { createIds } from "../kit/ids.ts";
+import { Secret } from "../kit/secret.ts";
+import { secretPrincipal } from "../principal/principal.ts";
+import { openStoreFile } from "../store/sqlite.ts";
+import { createHttpDoor, serverOptions } from "./server.ts";
+
+const ignore = (): void => undefined;
+const log = { debug: ignore, info: ignore, warn: ignore, error: ignore };
+
+/** The door over a real store and a real port; what it dispatches waits until it is released. */
+async function openWorld() {
+  await using stack = new AsyncDisposableStack();
+  const [clock, bus] = [new ManualClock(), new Bus()];
+  const store = stack.use(await openStoreFile(":memory:", createIds()));
+  const credentials = createCredentials({ secret: new Secret("s"), tokenKey: createSecretKey(Buffer.alloc(32)), gatewayId: "g" });
+  const attempts = createAttempts({ store: store.attempts, clock });
+  const bearers = createBearers({
+    bearers: store.bearers,
+    devices: store.devices,
+    credentials,
+    attempts,
+    authMode: "token",
+    clock,
+    log,
+    bus,
+  });
+  const begun: { readonly release: () => void; readonly signal: AbortSignal }[] = [];
+  const hearing = Promise.withResolvers<void>();
+  const dispatch: Dispatch = async (_principal, _name, _params, { signal }) => {
+    const held = Promise.withResolvers<void>();
+    begun.push({ release: held.resolve, signal });
+    hearing.resolve();
+    await held.promise;
+    return { defaultId: "main", mainKey: "main", scope: "per-sender", agents: [] };
+  };
+  const { gateway: config } = parseConfig("", "test");
+  const door = createHttpDoor({ config, clock, log, failing: () => Promise.resolve([]), bearers, dispatch, countRefusal: ignore });
+  const server = createServer(serverOptions, door.listener).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  stack.defer(() => void server.close());
+  stack.defer(() => server.closeAllConnections());
+  const { port } = server.address() as AddressInfo;
+  const owned = stack.move();
+  return {
+    clock,
+    door,
+    issue: (minutes?: number) => bearers.issue({ label: "b", scopes: ["operator.read"], minutes }, secretPrincipal(["operator.admin"])),
+    /** Resolves when the request waits in dispatch. */
+    async begin(token: string) {
+      const answered = fetch(`http://127.0.0.1:${port}/v1/models`, { headers: { authorization: `Bearer ${token}` } });
+      await hearing.promise;
+      const [work] = begun;
+      assert.ok(work);
+      return { ...work, answered };
+    },
+    [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
+  };
+}
+
+test("whoever ends a bearer waits until what it asked for can be answered no more, and it is not answered", async () => {
+  await using world = await openWorld();
+  const { deviceId, token } = await world.issue();
+  const { release, signal, answered } = await world.begin(token);
+  let isDone = false;
+
+  const expelled = world.door.expelDevice({ deviceId, role: "operator" }).then(() => (isDone = true));
+  await world.door.expelDevice({ deviceId: "another" });
+  await world.door.expelDevice({ deviceId, role: "node" });
+  const wasDone = isDone;
+  release();
+  await expelled;
+  const answer = await answered;
+
+  assert.deepEqual([wasDone, signal.aborted, answer.status], [false, true, 401]);
+  assert.doesNotMatch(await answer.text(), /openclaw/);
+});
+
+test("what stands on the shared secret ends with it, and what stands on a bearer does not", async () => {
+  await using world = await openWorld();
+  await using other = await openWorld();
+  const bySecret = await world.begin("s");
+  const byBearer = await other.begin((await other.issue()).token);
+
+  for (const { door } of [world, other]) door.secretChanged();
+  for (const { release } of [bySecret, byBearer]) release();
+
+  assert.deepEqual([(await bySecret.answered).status, (await byBearer.answered).status], [401, 200]);
+});
+
+test("a request that lasts longer than its bearer's scopes is not answered", async () => {
+  await using world = await openWorld();
+  const { token } = await world.issue(1);
+  const { release, answered } = await world.begin(token);
+
+  world.clock.advance(60_000);
+  release();
+
+  assert.equal((await answered).status, 401);
+});
