@@ -6,9 +6,17 @@
 import { spawnSync } from "node:child_process";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { routes } from "../packages/gateway/src/http/routes.ts";
 import { configSchema } from "../packages/gateway/src/kit/config.ts";
 import { createContract, createMethodTable, toSchema } from "./contract.ts";
-import { createCliPage, createConfigPage, createErrorsPage, createEventsPage, createMethodsPage } from "./reference-pages.ts";
+import {
+  createCliPage,
+  createConfigPage,
+  createErrorsPage,
+  createEventsPage,
+  createHttpPage,
+  createMethodsPage,
+} from "./reference-pages.ts";
 
 const root = join(import.meta.dirname, "..");
 
@@ -20,6 +28,7 @@ function generateFiles(): [path: string, text: string][] {
     ["packages/protocol/src/method-table.ts", formatted("method-table.ts", createMethodTable())],
     ["docs/reference/methods.md", createMethodsPage(contract)],
     ["docs/reference/events.md", createEventsPage(contract)],
+    ["docs/reference/http.md", createHttpPage(routes, contract)],
     ["docs/reference/errors.md", createErrorsPage(contract)],
     ["docs/reference/config.md", createConfigPage(toSchema(configSchema))],
   ];

@@ -32,6 +32,29 @@ export function createEventsPage(contract: Contract): string {
   );
 }
 
+/** Each path of HTTP with the method behind it, whose scope is what a bearer needs. */
+export function createHttpPage(routes: Readonly<Record<string, HttpRoute>>, contract: Contract): string {
+  const rows = Object.entries(routes).map(([path, { methods, calls }]) => [
+    code(path),
+    methods.join(", "),
+    calls === undefined ? "" : `[\`${calls}\`](methods.md#${toAnchor(calls)})`,
+    calls === undefined ? "nothing to present" : toScopeText(contract.methods[calls]?.scope ?? "none"),
+  ]);
+  return page(
+    "HTTP",
+    "The same port speaks HTTP. A path with a method takes `Authorization: Bearer …`: the token of a bearer (`./portreeve devices token NAME`), " +
+      "over TLS or on the gateway's machine, or there the gateway's secret. `x-openclaw-scopes` narrows what a request holds, and never widens it.",
+    table(["path", "HTTP methods", "calls", "scope"], rows),
+    "Answers other than 200: 401 no right bearer, 403 with `error.type` `forbidden` (a scope is missing), `tls_required` or `origin_not_allowed`, " +
+      "400 and 404 as the method says, 413 a body where none is taken, 429 with `Retry-After` after ten wrong bearers, 503 for the moment.",
+  );
+}
+
+interface HttpRoute {
+  readonly methods: readonly string[];
+  readonly calls?: string;
+}
+
 export function createErrorsPage(contract: Contract): string {
   const rows = Object.entries(contract.errors).map(([name, { wire, retryable, meaning }]) => [
     code(name),

@@ -1,6 +1,9 @@
 /** Bearers over real HTTP: who gets in with what, what each holds, and that all of it ends when it is taken back. */
 import assert from "node:assert/strict";
-import { Agent, request as httpRequest } from "node:http";
+import { once } from "node:events";
+import { Agent, type IncomingMessage, request as httpRequest } from "node:http";
+import { request as httpsRequest } from "node:https";
+import { networkInterfaces } from "node:os";
 import test, { after, before } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import type { Scope } from "@portreeve/protocol";
@@ -394,6 +397,33 @@ test("behind a trusted proxy its user alone holds nothing, a bearer what it was 
   const [stranger, local] = [await ask(token, as("eve")), await ask(behind.token, { to: behind })];
 
   assert.deepEqual(statuses([user, bearer, secret, stranger, local]), [403, 200, 401, 401, 200]);
+});
+
+const outside = Object.values(networkInterfaces())
+  .flatMap((addresses) => addresses ?? [])
+  .find(({ internal, family }) => !internal && family === "IPv4")?.address;
+const skip = outside === undefined && "this machine has no address but loopback";
+
+test("from another machine a bearer opens what it may over TLS, and nothing over plain text", { skip }, async () => {
+  const tls = { bind: "lan", tls: { mode: "generated" } };
+  const plain = { bind: "lan", tls: { insecurePlaintext: true } };
+  const replies: [name: string, status: number][] = [];
+
+  for (const [name, gateway] of Object.entries({ tls, plain })) {
+    await using served = await startGateway({ config: { gateway } });
+    const { token } = await served.callerWith("operator.admin").call("device.token.issue", { label: "b", scopes: ["operator.read"] });
+    const port = String(served.gateway.listener.port);
+    const to = { host: outside, port, path: "/v1/models", headers: { authorization: `Bearer ${token}` }, agent: false } as const;
+    const sent = name === "tls" ? httpsRequest({ ...to, rejectUnauthorized: false }) : httpRequest(to);
+    const [response] = (await once(sent.end(), "response")) as [IncomingMessage];
+    response.resume();
+    replies.push([name, response.statusCode ?? 0]);
+  }
+
+  assert.deepEqual(replies, [
+    ["tls", 200],
+    ["plain", 403],
+  ]);
 });
 
 test("the command line makes a bearer, lists it, says why it is there, replaces it and ends it", async () => {

@@ -86,17 +86,22 @@ function narrow(principal: Principal, header: string | readonly string[] | undef
   return header === undefined ? principal : narrowed(principal, normaliseScopes([header].flat().join(",").split(",")));
 }
 
-/** Undefined when there is more of it than may be: nothing beyond the bound is kept. */
+/** Undefined when there is more of it than may be, of which nothing is kept, or when it broke off and nobody hears the answer. */
 async function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer | undefined> {
   if (Number(request.headers["content-length"] ?? 0) > maxBytes) return undefined;
   const chunks: Buffer[] = [];
   let size = 0;
   // The socket has to stay, for the answer.
-  for await (const chunk of request.iterator({ destroyOnReturn: false })) {
-    const bytes = Buffer.isBuffer(chunk) ? chunk : Buffer.from(String(chunk));
-    size += bytes.length;
-    if (size > maxBytes) return undefined;
-    chunks.push(bytes);
+  try {
+    for await (const chunk of request.iterator({ destroyOnReturn: false })) {
+      const bytes = Buffer.isBuffer(chunk) ? chunk : Buffer.from(String(chunk));
+      size += bytes.length;
+      if (size > maxBytes) return undefined;
+      chunks.push(bytes);
+    }
+  } catch (error) {
+    if (request.destroyed) return undefined;
+    throw error;
   }
   return Buffer.concat(chunks);
 }

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { createSecretKey } from "node:crypto";
 import { once } from "node:events";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { connect, type AddressInfo } from "node:net";
 import test from "node:test";
 import { ManualClock } from "../kit/manual-clock.ts";
 import { Bus } from "../bus.ts";
@@ -18,12 +18,13 @@ import { openStoreFile } from "../store/sqlite.ts";
 import { createHttpDoor, serverOptions } from "./server.ts";
 
 const ignore = (): void => undefined;
-const log = { debug: ignore, info: ignore, warn: ignore, error: ignore };
 
 /** The door over a real store and a real port; what it dispatches waits until it is released. */
 async function openWorld() {
   await using stack = new AsyncDisposableStack();
   const [clock, bus] = [new ManualClock(), new Bus()];
+  const errors: object[] = [];
+  const log = { debug: ignore, info: ignore, warn: ignore, error: (facts: object) => void errors.push(facts) };
   const store = stack.use(await openStoreFile(":memory:", createIds()));
   const credentials = createCredentials({ secret: new Secret("s"), tokenKey: createSecretKey(Buffer.alloc(32)), gatewayId: "g" });
   const attempts = createAttempts({ store: store.attempts, clock });
@@ -57,6 +58,9 @@ async function openWorld() {
   return {
     clock,
     door,
+    port,
+    server,
+    errors,
     issue: (minutes?: number) => bearers.issue({ label: "b", scopes: ["operator.read"], minutes }, secretPrincipal(["operator.admin"])),
     /** Resolves when the request waits in dispatch. */
     async begin(token: string) {
@@ -109,4 +113,21 @@ test("a request that lasts longer than its bearer's scopes is not answered", asy
   release();
 
   assert.equal((await answered).status, 401);
+});
+
+test("a request that breaks off in its body is no failure of the gateway", async () => {
+  await using world = await openWorld();
+  const arrived = once(world.server, "request") as Promise<[IncomingMessage, ServerResponse]>;
+  const socket = connect(world.port, "127.0.0.1");
+  socket.write("GET /v1/models HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer s\r\ntransfer-encoding: chunked\r\n\r\n");
+  const [, response] = await arrived;
+  const closed = once(response, "close");
+
+  socket.destroy();
+  await closed;
+  const next = await world.begin("s");
+  next.release();
+
+  assert.equal((await next.answered).status, 200);
+  assert.deepEqual(world.errors, []);
 });
