@@ -12,6 +12,7 @@ import { dispatchMutants } from "./dispatch.ts";
 import { latticeMutants } from "./lattice.ts";
 import type { Mutant } from "./mutant-list.ts";
 import { pairingMutants } from "./pairing.ts";
+import { placesMutants } from "./places.ts";
 import { principalMutants } from "./principal.ts";
 import { setupMutants } from "./setup.ts";
 
@@ -24,6 +25,7 @@ const mutants: readonly Mutant[] = [
   ...deviceMutants,
   ...setupMutants,
   ...credentialsMutants,
+  ...placesMutants,
   ...backupMutants,
   ...bearersMutants,
 ];

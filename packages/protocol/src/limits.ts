@@ -8,7 +8,9 @@ export const limits = {
   tickIntervalMs: 30_000,
   pingIntervalMs: 25_000,
   signatureSkewMs: 120_000,
+  /** Sockets without a hello: of one peer (an IPv6 /64 is one), and of all. */
   unauthenticatedSocketsPerPeer: 32,
+  unauthenticatedSockets: 512,
   /** Frames a client may pipeline between its `connect` and the hello. */
   pendingHandshakeFrames: 15,
   /** Consecutive wrong-role answers after which a connection is closed (the next one closes it). */

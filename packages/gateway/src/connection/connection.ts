@@ -160,6 +160,12 @@ export class Connection implements ConnectionHandle {
     this.#socket.resume();
   }
 
+  /** Its place is wanted: told and cut off at once, since a peer that takes its time closing would hold it. */
+  evict(): void {
+    this.close(1013, "too many unauthenticated sockets");
+    this.#socket.terminate();
+  }
+
   /** The shared secret is another one: who stands on the old one alone goes, who is being judged by it comes again. */
   secretChanged(): void {
     if (this.principal?.kind === "secret") this.close(4001, "gateway auth changed");

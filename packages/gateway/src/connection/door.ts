@@ -3,10 +3,12 @@ import { STATUS_CODES, type IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { limits } from "@portreeve/protocol";
 import { WebSocketServer } from "ws";
-import { guard, toArrival, type DoorConfig } from "../http/guard.ts";
+import { guard, toArrival, type DoorConfig, type Peer } from "../http/guard.ts";
+import { toNetwork } from "../identity/attempts.ts";
 import type { ExpelDevice } from "../identity/device-management.ts";
 import { Connection, type ConnectionDeps } from "./connection.ts";
 import { atDoor } from "./handshake-refusal.ts";
+import { Places } from "./places.ts";
 import type { Subscriptions } from "./subscriptions.ts";
 
 export interface DoorDeps {
@@ -30,8 +32,8 @@ export class Door {
   readonly #server: WebSocketServer;
   /** Every socket that is a WebSocket and not closed yet. */
   readonly #connections = new Set<Connection>();
-  /** Sockets without a hello, by the peer's address. */
-  readonly #unauthenticated = new Map<string, number>();
+  /** Of the sockets without a hello. */
+  readonly #places = new Places();
   readonly #writtenRequests = new WeakMap<AbortSignal, PromiseWithResolvers<void>>();
   #accepted = 0;
   #isClosing = false;
@@ -61,33 +63,36 @@ export class Door {
       return refuseUpgrade(socket, passage.status, JSON.stringify({ error: passage.error }));
     }
     if (this.#isClosing) return refuseUpgrade(socket, 503, "The gateway is stopping");
-    const { address } = passage.peer;
-    const waiting = this.#unauthenticated.get(address) ?? 0;
-    if (waiting >= limits.unauthenticatedSocketsPerPeer) {
-      this.#deps.connection.countRefusal({ ...atDoor(address), rule: "too_many_sockets" });
-      return refuseUpgrade(socket, 503, "Too many unauthenticated sockets");
+    const verdict = this.#places.clear(placeKey(passage.peer));
+    if (verdict !== "free") {
+      this.#deps.connection.countRefusal({ ...atDoor(passage.peer.address), rule: fullness[verdict].rule });
+      return refuseUpgrade(socket, 503, fullness[verdict].body, { "Retry-After": retryAfterSeconds });
     }
-
     inOnePacket(socket, () => this.#accept({ request, socket, head }, passage));
   }
 
   #accept({ request, socket, head }: Upgrade, { peer, origin }: Extract<ReturnType<typeof guard>, { kind: "passed" }>): void {
-    const { address } = peer;
     const budget = new ByteBudget(socket, limits.preauthBytes);
     this.#server.handleUpgrade(request, socket, head, (webSocket) => {
       this.#accepted += 1;
-      const uncount = this.#count(address);
       const arrival = { peer, origin, inOnePacket: (send: () => void) => inOnePacket(socket, send) };
-      const connection = new Connection(webSocket, arrival, this.#deps.connection, {
+      const leave = (): void => freePlace();
+      const connection: Connection = new Connection(webSocket, arrival, this.#deps.connection, {
         onOpen: (opened) => {
           budget.lift();
-          uncount();
+          leave();
           this.#deps.subscriptions.add(opened);
         },
         onClosed: (closed) => {
-          uncount();
+          leave();
           this.#connections.delete(closed);
           this.#deps.subscriptions.remove(closed);
+        },
+      });
+      const freePlace = this.#places.take(placeKey(peer), {
+        evict: () => {
+          freePlace();
+          connection.evict();
         },
       });
       this.#connections.add(connection);
@@ -141,19 +146,20 @@ export class Door {
     this.#writtenRequests.set(signal, known);
     return known;
   }
+}
 
-  /** Counts a socket without a hello until what it returns is called. */
-  #count(address: string): () => void {
-    this.#unauthenticated.set(address, (this.#unauthenticated.get(address) ?? 0) + 1);
-    let isCounted = true;
-    return () => {
-      if (!isCounted) return;
-      isCounted = false;
-      const waiting = (this.#unauthenticated.get(address) ?? 1) - 1;
-      if (waiting > 0) this.#unauthenticated.set(address, waiting);
-      else this.#unauthenticated.delete(address);
-    };
-  }
+/** What a client may match on; the first is the wire's own text. */
+const fullness = {
+  "peer-full": { rule: "too_many_sockets", body: "Too many unauthenticated sockets" },
+  full: { rule: "too_many_sockets_in_all", body: "Too many unauthenticated sockets of all peers" },
+} as const;
+
+/** Handshakes take milliseconds; whoever holds places longer loses them with the handshake's time. */
+const retryAfterSeconds = 5;
+
+/** All programs on this machine are one peer, whatever address of it they take. */
+function placeKey({ address, directLoopback }: Peer): string {
+  return directLoopback ? "loopback" : toNetwork(address);
 }
 
 /** A packet costs both sides more than the few hundred bytes in it. */
@@ -194,7 +200,7 @@ class ByteBudget {
   };
 }
 
-function refuseUpgrade(socket: Duplex, status: number, body: string): void {
+function refuseUpgrade(socket: Duplex, status: number, body: string, headers: Readonly<Record<string, string | number>> = {}): void {
   const type = body.startsWith("{") ? "application/json" : "text/plain";
   const head = [
     `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}`,
@@ -203,6 +209,7 @@ function refuseUpgrade(socket: Duplex, status: number, body: string): void {
     `Content-Length: ${Buffer.byteLength(body)}`,
     "X-Content-Type-Options: nosniff",
     "Cache-Control: no-store",
+    ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
   ];
   socket.on("error", () => socket.destroy());
   socket.once("finish", () => socket.destroy());

@@ -191,13 +191,20 @@ interface ConnectOptions {
 }
 
 /** The HTTP answer to an upgrade that is not let through. */
-async function refusedUpgrade(url: string, options: ClientOptions = {}): Promise<{ readonly status: number; readonly body: string }> {
+interface RefusedUpgrade {
+  readonly status: number;
+  readonly retryAfter: string | undefined;
+  readonly body: string;
+}
+
+async function refusedUpgrade(url: string, options: ClientOptions = {}): Promise<RefusedUpgrade> {
   const socket = new WebSocket(url, options);
   socket.on("error", () => undefined);
-  const [, response] = await once(socket, "unexpected-response");
+  const [, response] = await Promise.race([once(socket, "unexpected-response"), once(socket, "open")]);
+  assert.ok(response !== undefined, "the upgrade was accepted");
   let body = "";
   for await (const chunk of response) body += String(chunk);
-  return { status: response.statusCode, body };
+  return { status: response.statusCode, retryAfter: response.headers["retry-after"], body };
 }
 
 async function get(
@@ -515,10 +522,57 @@ test("one peer holds at most 32 sockets without a hello; a hello or a close free
   await peers[1]?.closed;
   const afterClose = await world.open();
 
-  assert.deepEqual([refused, refusedAgain], Array(2).fill({ status: 503, body: "Too many unauthenticated sockets" }));
+  assert.deepEqual([refused, refusedAgain], Array(2).fill({ status: 503, retryAfter: "5", body: "Too many unauthenticated sockets" }));
   assert.deepEqual([afterHello.socket.readyState, afterClose.socket.readyState], [WebSocket.OPEN, WebSocket.OPEN]);
   assert.deepEqual(world.listener.counts(), { accepted: 34, open: 33 });
 });
+
+test("however many peers hold sockets without a hello, one that holds none gets in, and one of the greediest goes", async () => {
+  await using world = await startWorld({ configText: '{ gateway: { port: 0, trustedProxies: ["127.0.0.1"] } }' });
+  const openAs = (address: string): Promise<Peer> => world.open({ headers: { "x-forwarded-for": address } });
+  const floods = await openFloods(openAs, limits.unauthenticatedSocketsPerPeer);
+
+  const late = await openAs("198.51.100.1");
+  const answer = await late.connect({ key: createDeviceKey() });
+
+  assert.match(String(answer.error?.message), /^pairing required/);
+  assert.match((await floods[0]?.closed) ?? "", /^(1013 too many unauthenticated sockets|1006)/);
+  assert.deepEqual(world.listener.counts(), { accepted: limits.unauthenticatedSockets + 1, open: limits.unauthenticatedSockets });
+});
+
+test("sockets without a hello are bounded in all, where no peer holds more than another", async () => {
+  await using world = await startWorld({ configText: '{ gateway: { port: 0, trustedProxies: ["127.0.0.1"] } }' });
+  await openFloods((address) => world.open({ headers: { "x-forwarded-for": address } }), 1);
+
+  const refused = await refusedUpgrade(world.listener.url, { headers: { "x-forwarded-for": "198.51.100.1" } });
+
+  assert.deepEqual(refused, { status: 503, retryAfter: "5", body: "Too many unauthenticated sockets of all peers" });
+  assert.deepEqual(world.listener.counts(), { accepted: limits.unauthenticatedSockets, open: limits.unauthenticatedSockets });
+});
+
+test("an IPv6 network is one peer", async () => {
+  await using world = await startWorld({ configText: '{ gateway: { port: 0, trustedProxies: ["127.0.0.1"] } }' });
+  for (let index = 0; index < limits.unauthenticatedSocketsPerPeer; index += 1)
+    await world.open({ headers: { "x-forwarded-for": `2001:db8::${index}` } });
+
+  const [same, other] = [
+    await refusedUpgrade(world.listener.url, { headers: { "x-forwarded-for": "2001:db8::ffff" } }),
+    await world.open({ headers: { "x-forwarded-for": "2001:db8:0:1::1" } }),
+  ];
+
+  assert.equal(same.status, 503);
+  assert.equal(other.socket.readyState, WebSocket.OPEN);
+});
+
+/** Takes every place, `each` by one peer, in the order of the peers. */
+async function openFloods(openAs: (address: string) => Promise<Peer>, each: number): Promise<readonly Peer[]> {
+  const floods: Peer[] = [];
+  for (let index = 0; index < limits.unauthenticatedSockets; index += 1) {
+    const peer = Math.floor(index / each);
+    floods.push(await openAs(`203.0.${Math.floor(peer / 256)}.${peer % 256}`));
+  }
+  return floods;
+}
 
 test("a page of a foreign origin is refused in words it can read, one on this machine is let in", async () => {
   await using world = await startWorld();

@@ -72,7 +72,7 @@ export function ruleFor({ address, directLoopback, origin }: AttemptPeer): { rea
 }
 
 /** One person has all of an IPv6 /64. */
-function toNetwork(address: string): string {
+export function toNetwork(address: string): string {
   if (!isIPv6(address)) return address;
   const [head = "", tail = ""] = address.split("::");
   const [left, right] = [head.split(":"), tail.split(":")].map((part) => part.filter((group) => group !== ""));
