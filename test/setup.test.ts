@@ -71,6 +71,41 @@ test("a code works once: neither its own key nor another one is let in with it a
   assert.equal(devicesIn(gateway), before);
 });
 
+for (const [whose, headers, elsewhere] of [
+  ["a remote peer's", remote, { "x-forwarded-for": "203.0.113.10" }],
+  ["a page's", { origin: "http://localhost:1" }, remote],
+] as const) {
+  test(`ten wrong codes in a minute lock ${whose} codes out, a right one too, and nobody else's`, async () => {
+    await using gateway = await startGateway(behindProxy);
+    const key = createWireKey();
+    const bootstrapToken = tokenOf(await invite(gateway));
+    const codes: unknown[] = [];
+    for (let guess = 0; guess < 10; guess += 1) {
+      const wrong = { key, bootstrapToken: bootstrapToken.slice(1) + String(guess) };
+      codes.push((await refusedConnect(gateway.url, wrong, headers)).error.details?.["code"]);
+    }
+    await gateway.restart();
+
+    const locked = await refusedConnect(gateway.url, { key, bootstrapToken }, headers);
+    await using paired = await connectWire(gateway.url, { key, bootstrapToken, scopes: ["operator.read"] }, elsewhere);
+
+    assert.deepEqual(new Set(codes), new Set(["AUTH_BOOTSTRAP_TOKEN_INVALID"]));
+    assert.equal(locked.error.details?.["code"], "AUTH_RATE_LIMITED");
+    assert.equal((await paired.request("sessions.list")).ok, true);
+  });
+}
+
+test("a code that is asked for too much is no guess", async () => {
+  await using gateway = await startGateway(behindProxy);
+  const key = createWireKey();
+  const bootstrapToken = tokenOf(await invite(gateway, { scopes: ["operator.read"] }));
+  for (let time = 0; time < 10; time += 1) await refusal(gateway, { key, bootstrapToken, scopes: ["operator.admin"] });
+
+  await using paired = await connectWire(gateway.url, { key, bootstrapToken, scopes: ["operator.read"] }, remote);
+
+  assert.equal((await paired.request("sessions.list")).ok, true);
+});
+
 test("a code belongs to the first key that presents it, also when that key asked for too much", async () => {
   await using gateway = await startGateway(behindProxy);
   const [key, other] = [createWireKey(), createWireKey()];

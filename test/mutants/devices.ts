@@ -1,4 +1,4 @@
-import type { Mutant } from "./mutant-list.ts";
+import { type Mutant, tests } from "./mutant-list.ts";
 
 const management = "packages/gateway/src/store/sql/device-management.ts";
 const pairing = { testFile: "test/pairing.test.ts" };
@@ -190,5 +190,45 @@ export const deviceMutants: readonly Mutant[] = [
     to: "if (request === undefined) throw unknownRequest(requestId);",
     killedBy: "^only the device that asked",
     ...upgrade,
+  },
+  {
+    what: "a removed device's runs go on",
+    file: "packages/gateway/src/identity/device-management.ts",
+    from: "const cancelledRuns = await cancelRunsOf(deviceId, by);\n      const ts",
+    to: "const cancelledRuns = 0;\n      const ts",
+    testFile: tests.departed,
+    killedBy: "when a device is removed, its runs",
+  },
+  {
+    what: "a revoked device's runs go on",
+    file: "packages/gateway/src/identity/device-management.ts",
+    from: 'role === "operator" ? await cancelRunsOf(deviceId, by) : 0',
+    to: "0",
+    testFile: tests.departed,
+    killedBy: "when a device has its operator role revoked",
+  },
+  {
+    what: "what a device's runs spawned goes on without it",
+    file: "packages/gateway/src/store/sql/starters.ts",
+    from: 'started_by.startsWith("run:") ?',
+    to: 'started_by.startsWith("never:") ?',
+    testFile: tests.departed,
+    killedBy: "when a device is removed, its runs",
+  },
+  {
+    what: "the end of a removed device's run starts another",
+    file: "packages/gateway/src/store/sql/ending.ts",
+    from: "listOpenRunsOf(sql, startedBy), partials, nowMs, () => undefined)",
+    to: "listOpenRunsOf(sql, startedBy), partials, nowMs, deliver)",
+    testFile: tests.departed,
+    killedBy: "a child that outlived its run",
+  },
+  {
+    what: "a stop between removal and answer lets the runs go on",
+    file: "packages/gateway/src/compose.ts",
+    from: "await cancelRunsOfDeparted({",
+    to: "void ({",
+    testFile: tests.departed,
+    killedBy: "cancels at the start",
   },
 ];

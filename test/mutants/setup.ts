@@ -102,4 +102,12 @@ export const setupMutants: readonly Mutant[] = [
     testFile: "packages/protocol/src/words.test.ts",
     killedBy: "^another gatewayKey",
   },
+  {
+    what: "a locked peer's right setup code pairs",
+    file: "packages/gateway/src/identity/setup-codes.ts",
+    from: 'if (settled.kind === "locked") return',
+    to: 'if (settled.kind === "locked" && !isGood) return',
+    testFile: "test/setup.test.ts",
+    killedBy: "ten wrong codes in a minute",
+  },
 ];

@@ -22,6 +22,7 @@ import { createAttempts } from "./identity/attempts.ts";
 import { createBearers } from "./identity/bearers.ts";
 import { createCredentials } from "./identity/credentials.ts";
 import { createDeviceManager, type ExpelDevice } from "./identity/device-management.ts";
+import { cancelRunsOfDeparted } from "./identity/departed.ts";
 import { startExpiries } from "./identity/expiries.ts";
 import { createNodePairing, type NodePairing } from "./identity/node-pairing.ts";
 import { createPairing } from "./identity/pairing.ts";
@@ -42,7 +43,7 @@ import type { Models } from "./models/model.ts";
 import type { Principal } from "./principal/principal.ts";
 import { startWorker, type Worker } from "./runs/worker.ts";
 import { openStore } from "./store/sqlite.ts";
-import type { Store } from "./store/store.ts";
+import type { RunRecord, RunSelection, Store } from "./store/store.ts";
 import { startCleanUp } from "./subagents/clean-up.ts";
 import type { Tool } from "./tools/tool.ts";
 
@@ -110,6 +111,7 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   const { maxSpawnDepth, maxConcurrent: maxConcurrentChildren, archiveAfterMinutes } = config.agents.defaults.subagents;
   const { workspaceOf } = agents;
   const turns = { store, bus, clock, ids, log, models, tools: options.tools, maxSpawnDepth, workspaceOf, callerFor };
+  await cancelRunsOfDeparted({ devices: store.devices, runs: store.runs, clock, log });
   late.worker = resources.use(await startWorker({ ...turns, maxConcurrentChildren }));
   resources.use(startCleanUp({ sessions: store.sessions, bus, clock, log, callerFor, archiveAfterMs: toMs(archiveAfterMinutes) }));
 
@@ -148,7 +150,7 @@ async function createIdentity({ config, clock, log }: ComposeOptions, { keys, st
   const policy = { authMode: config.gateway.auth.mode, autoApproveLocal: config.gateway.pairing.autoApproveLocal };
   const attempts = createAttempts({ store: store.attempts, clock });
   const pairing = createPairing({ ...deviceDeps, ...policy, attempts, nodes });
-  const setupCodes = createSetupCodes({ ...deviceDeps, store: store.setupCodes });
+  const setupCodes = createSetupCodes({ ...deviceDeps, store: store.setupCodes, attempts });
   return {
     deviceDeps,
     admission: {
@@ -157,7 +159,7 @@ async function createIdentity({ config, clock, log }: ComposeOptions, { keys, st
     },
     setupCodes,
     nodes,
-    manager: createDeviceManager({ ...deviceDeps, expel }),
+    manager: createDeviceManager({ ...deviceDeps, expel, cancelRuns: (select) => cancelRuns(late, select) }),
     upgrades: createScopeUpgrades(deviceDeps),
   };
 }
@@ -180,6 +182,10 @@ interface LateParts {
   listener?: Listener;
 }
 
+function cancelRuns({ worker }: LateParts, select: RunSelection): Promise<readonly RunRecord[]> {
+  return worker?.cancel(select) ?? Promise.resolve([]);
+}
+
 type SharedParts = Pick<HandlerDeps, "store" | "bus" | "agents"> & { readonly late: LateParts };
 
 function createHandlerDeps({ config, clock, version }: ComposeOptions, { late, ...parts }: SharedParts): HandlerDeps {
@@ -187,7 +193,7 @@ function createHandlerDeps({ config, clock, version }: ComposeOptions, { late, .
     ...parts,
     version,
     now: () => clock.now(),
-    cancelRuns: (select) => late.worker?.cancel(select) ?? Promise.resolve([]),
+    cancelRuns: (select) => cancelRuns(late, select),
     connections: () => late.listener?.counts() ?? { accepted: 0, open: 0 },
     spawnLimits: config.agents.defaults.subagents,
   };

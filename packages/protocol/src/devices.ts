@@ -61,6 +61,9 @@ const tokenParams = { deviceId: nonEmpty, role: nonEmpty };
 /** A week: whoever needs more for longer is approved for good. */
 const longestElevationMinutes = 10_080;
 
+/** Runs of the device that had not ended, with all below them. */
+const cancelledRuns = z.number().int().nonnegative().optional();
+
 export const deviceMethods = {
   "device.pair.list": method({
     summary: "Pending pairing requests and paired devices, newest first.",
@@ -88,12 +91,13 @@ export const deviceMethods = {
     result: z.object({ requestId: z.string(), deviceId: z.string() }),
   }),
   "device.pair.remove": method({
-    summary: "Unpair a device: its sockets are closed, its tokens end, and it is never paired silently again.",
+    summary:
+      "Unpair a device: its sockets are closed, its tokens end, its runs with all they spawned are cancelled, and it is never paired silently again.",
     scope: "operator.pairing",
     kind: "command",
     callers: ["operator"],
     params: z.strictObject({ deviceId: nonEmpty }),
-    result: z.object({ deviceId: z.string() }),
+    result: z.object({ deviceId: z.string(), cancelledRuns }),
   }),
   "device.pair.rename": method({
     summary: "Give a paired device a name of the operator's choice.",
@@ -120,12 +124,12 @@ export const deviceMethods = {
     }),
   }),
   "device.token.revoke": method({
-    summary: "End the token of one device and role; the role must be approved again.",
+    summary: "End the token of one device and role, and the runs it started as operator; the role must be approved again.",
     scope: "operator.pairing",
     kind: "command",
     callers: ["operator"],
     params: z.strictObject(tokenParams),
-    result: z.object({ deviceId: z.string(), role: z.string(), revokedAtMs: timeMs }),
+    result: z.object({ deviceId: z.string(), role: z.string(), revokedAtMs: timeMs, cancelledRuns }),
   }),
   "device.token.issue": method({
     summary:

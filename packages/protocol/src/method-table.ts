@@ -95,7 +95,8 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     twoAnswers: false,
   },
   "device.pair.remove": {
-    summary: "Unpair a device: its sockets are closed, its tokens end, and it is never paired silently again.",
+    summary:
+      "Unpair a device: its sockets are closed, its tokens end, its runs with all they spawned are cancelled, and it is never paired silently again.",
     kind: "command",
     scopes: ["operator.pairing"],
     twoAnswers: false,
@@ -133,7 +134,7 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     twoAnswers: false,
   },
   "device.token.revoke": {
-    summary: "End the token of one device and role; the role must be approved again.",
+    summary: "End the token of one device and role, and the runs it started as operator; the role must be approved again.",
     kind: "command",
     scopes: ["operator.pairing"],
     twoAnswers: false,

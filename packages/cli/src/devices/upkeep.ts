@@ -19,6 +19,7 @@ export async function remove(io: Io, access: Access, { id, flags }: { id: string
   const result = await callNewer(client, { method: "device.pair.remove", params: { deviceId }, what: "remove devices" });
   if (flags.json === true) return writeJson(io, result);
   writeLine(io, `Removed: ${nameOf(device)} is not paired any more; if it returns, it waits for an approval.`);
+  writeCancelled(io, result.cancelledRuns);
 }
 
 export async function rename(
@@ -68,5 +69,11 @@ export async function revoke(io: Io, access: Access, { id, flags }: { id: string
   const result = await callNewer(client, { method: "device.token.revoke", params, what: "revoke tokens" });
   if (flags.json === true) return writeJson(io, result);
   writeLine(io, `Revoked: ${nameOf(device)} may do nothing as ${role}; if it returns, it waits for an approval.`);
+  writeCancelled(io, result.cancelledRuns);
   writeLine(io, `To forget it altogether: ./portreeve devices remove ${shortId(device.deviceId)}`);
+}
+
+/** Undefined: the gateway does not say. */
+function writeCancelled(io: Io, runs: number | undefined = 0): void {
+  if (runs > 0) writeLine(io, `${runs === 1 ? "One run" : `${runs} runs`} that it had started ${runs === 1 ? "is" : "are"} cancelled.`);
 }

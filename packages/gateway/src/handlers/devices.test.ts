@@ -36,7 +36,7 @@ async function openHandlers() {
   const identity = { store: store.devices, credentials, clock, log, bus: new Bus() };
   const attempts = createAttempts({ store: store.attempts, clock });
   const pairing = createPairing({ ...identity, authMode: "token", attempts, autoApproveLocal: true });
-  const manager = createDeviceManager({ ...identity, expel: () => Promise.resolve() });
+  const manager = createDeviceManager({ ...identity, expel: () => Promise.resolve(), cancelRuns: () => Promise.resolve([]) });
   const facts = { deviceId: key.id, publicKey: key.publicKey, displayName: undefined, platform: "linux", deviceFamily: undefined };
   const ask = { ...facts, clientId: "cli", clientMode: "cli", remoteIp: "192.0.2.7", role: "operator", scopes: ["operator.read"] };
   const asked = await store.devices.requestPairing({ ...ask, reason: "not-paired", isRepair: false }, clock.now());

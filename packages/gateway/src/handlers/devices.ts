@@ -44,8 +44,7 @@ export function deviceHandlers(deps: DeviceHandlerDeps): Pick<Handlers, DeviceMe
     },
     "device.pair.reject": async ({ principal }, { requestId }) => ({ requestId, ...(await pairing.reject(requestId, principal)) }),
     "device.pair.remove": async (context, { deviceId }) => {
-      await manager.remove(deviceId, context.principal, askedBy(context));
-      return { deviceId };
+      return { deviceId, ...(await manager.remove(deviceId, context.principal, askedBy(context))) };
     },
     "device.pair.rename": async ({ principal }, { deviceId, label }) => {
       await manager.rename({ deviceId, label }, principal);
@@ -62,8 +61,7 @@ export function deviceHandlers(deps: DeviceHandlerDeps): Pick<Handlers, DeviceMe
       };
     },
     "device.token.revoke": async (context, { deviceId, role }) => {
-      const { revokedAtMs } = await manager.revokeToken({ deviceId, role }, context.principal, askedBy(context));
-      return { deviceId, role, revokedAtMs };
+      return { deviceId, role, ...(await manager.revokeToken({ deviceId, role }, context.principal, askedBy(context))) };
     },
     "device.token.issue": async ({ principal }, { label, scopes, expiresInMinutes }) => {
       const { expiresAtMs, ...issued } = await bearers.issue({ label, scopes, minutes: expiresInMinutes }, principal);

@@ -21,6 +21,8 @@ export interface Offer {
   readonly secret: Match;
   /** Right only for a paired device that proved its key. */
   readonly token: Match;
+  /** Of a setup code, which comes beside nothing else; absent: none was offered. */
+  readonly code?: Exclude<Match, "absent">;
 }
 
 export type AttemptVerdict =
@@ -81,13 +83,14 @@ export function toNetwork(address: string): string {
 }
 
 /** The attempts in an offer: nothing offered is none, and a device token that is repeated in the secret's field is no guess. */
-function attemptsIn({ auth, secret, token }: Offer): readonly { readonly kind: AttemptKind; readonly isRight: boolean }[] {
+function attemptsIn({ auth, secret, token, code }: Offer): readonly { readonly kind: AttemptKind; readonly isRight: boolean }[] {
   const ownToken = token === "right" ? auth?.deviceToken || auth?.token : undefined;
   const isGuess = [auth?.token, auth?.password].some((value) => value !== undefined && value !== "" && value !== ownToken);
   const countsSecret = secret === "right" || (secret === "wrong" && isGuess);
   const countsToken = token === "right" || (token === "wrong" && Boolean(auth?.deviceToken));
   return [
     ...(countsSecret ? [{ kind: "shared-secret" as const, isRight: secret === "right" }] : []),
+    ...(code === undefined ? [] : [{ kind: "setup-code" as const, isRight: code === "right" }]),
     ...(countsToken ? [{ kind: "device-token" as const, isRight: token === "right" }] : []),
   ];
 }

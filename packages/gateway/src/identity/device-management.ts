@@ -9,7 +9,7 @@ import type { Log } from "../kit/log.ts";
 import type { Secret } from "../kit/secret.ts";
 import type { Principal } from "../principal/principal.ts";
 import type { Actor, TokenSubject } from "../store/device-management.ts";
-import type { DeviceStore } from "../store/store.ts";
+import type { DeviceStore, RunRecord, RunSelection } from "../store/store.ts";
 import type { Credentials } from "./credentials.ts";
 
 /** The request that asked, so that its own connection can still be sent the answer. */
@@ -34,6 +34,8 @@ export interface DeviceManagementDeps {
   readonly log: Log;
   readonly bus: Bus;
   readonly expel: ExpelDevice;
+  /** Durable when it resolves. */
+  readonly cancelRuns: (select: Extract<RunSelection, { readonly startedBy: string }>) => Promise<readonly RunRecord[]>;
 }
 
 export interface RotatedToken extends TokenSubject {
@@ -44,8 +46,8 @@ export interface RotatedToken extends TokenSubject {
 }
 
 export interface DeviceManager {
-  /** @throws ProtocolError UNKNOWN_DEVICE, DEVICE_ACTION_DENIED */
-  remove(deviceId: string, by: Principal, asked: AskedBy): Promise<void>;
+  /** Cancels what the device started. @throws ProtocolError UNKNOWN_DEVICE, DEVICE_ACTION_DENIED */
+  remove(deviceId: string, by: Principal, asked: AskedBy): Promise<{ readonly cancelledRuns: number }>;
   /** @throws ProtocolError UNKNOWN_DEVICE */
   rename(device: { readonly deviceId: string; readonly label: string }, by: Principal): Promise<void>;
   /** @throws ProtocolError DEVICE_ACTION_DENIED */
@@ -54,8 +56,12 @@ export interface DeviceManager {
     by: Principal,
     asked: AskedBy,
   ): Promise<RotatedToken>;
-  /** @throws ProtocolError DEVICE_ACTION_DENIED */
-  revokeToken(subject: TokenSubject, by: Principal, asked: AskedBy): Promise<{ readonly revokedAtMs: number }>;
+  /** With the role operator it cancels what the device started. @throws ProtocolError DEVICE_ACTION_DENIED */
+  revokeToken(
+    subject: TokenSubject,
+    by: Principal,
+    asked: AskedBy,
+  ): Promise<{ readonly revokedAtMs: number; readonly cancelledRuns: number }>;
 }
 
 export function createDeviceManager(deps: DeviceManagementDeps): DeviceManager {
@@ -68,16 +74,21 @@ export function createDeviceManager(deps: DeviceManagementDeps): DeviceManager {
     log.warn(facts, what);
     return actionDenied(what);
   };
+  // After the sockets: nothing that was in flight starts another one.
+  const cancelRunsOf = async (deviceId: string, by: Principal): Promise<number> =>
+    (await deps.cancelRuns({ startedBy: `device:${deviceId}`, by: by.id })).length;
   return {
     async remove(deviceId, by, asked) {
       const outcome = await store.remove(deviceId, toActor(by), clock.now());
       if (outcome.kind === "unknown") throw unknownDevice();
       if (outcome.kind === "denied") throw refused("device removal denied", { deviceId, by: by.id, rule: outcome.rule });
       await deps.expel({ deviceId }, asked);
+      const cancelledRuns = await cancelRunsOf(deviceId, by);
       const ts = clock.now();
       for (const requestId of outcome.rejectedRequests)
         bus.publish("device.pair.resolved", { requestId, deviceId, decision: "rejected", ts });
-      changed({ deviceId, by: by.id }, "device removed");
+      changed({ deviceId, by: by.id, cancelledRuns }, "device removed");
+      return { cancelledRuns };
     },
     async rename(device, by) {
       const outcome = await store.rename(device, toActor(by), clock.now());
@@ -104,8 +115,9 @@ export function createDeviceManager(deps: DeviceManagementDeps): DeviceManager {
       const outcome = await store.revokeToken(subject, toActor(by), clock.now());
       if (outcome.kind === "denied") throw refused("device token revocation denied", { deviceId, role, by: by.id, rule: outcome.rule });
       await deps.expel({ deviceId, role }, asked);
-      changed({ deviceId, role, by: by.id }, "device token revoked");
-      return { revokedAtMs: outcome.revokedAtMs };
+      const cancelledRuns = role === "operator" ? await cancelRunsOf(deviceId, by) : 0;
+      changed({ deviceId, role, by: by.id, cancelledRuns }, "device token revoked");
+      return { revokedAtMs: outcome.revokedAtMs, cancelledRuns };
     },
   };
 }

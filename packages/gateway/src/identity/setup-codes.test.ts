@@ -6,6 +6,7 @@ import { createIds } from "../kit/ids.ts";
 import { Secret } from "../kit/secret.ts";
 import { secretPrincipal } from "../principal/principal.ts";
 import { openStoreFile } from "../store/sqlite.ts";
+import { createAttempts } from "./attempts.ts";
 import { createCredentials } from "./credentials.ts";
 import { createSetupCodes } from "./setup-codes.ts";
 
@@ -18,7 +19,14 @@ const ask = { role: "operator", scopes: undefined, minutes: undefined, url: "ws:
 
 test("a code never grants more than its issuer holds, and an empty ask grants nothing", async () => {
   await using store = await openStoreFile(":memory:", createIds());
-  const codes = createSetupCodes({ store: store.setupCodes, credentials, clock, log, bus: new Bus() });
+  const codes = createSetupCodes({
+    store: store.setupCodes,
+    attempts: createAttempts({ store: store.attempts, clock }),
+    credentials,
+    clock,
+    log,
+    bus: new Bus(),
+  });
   const reader = secretPrincipal(["operator.read"]);
 
   const asked = await codes.issue({ ...ask, scopes: ["operator.admin", "operator.read"] }, reader);
@@ -30,7 +38,14 @@ test("a code never grants more than its issuer holds, and an empty ask grants no
 
 test("a code ends after ten minutes, or sooner when told so", async () => {
   await using store = await openStoreFile(":memory:", createIds());
-  const codes = createSetupCodes({ store: store.setupCodes, credentials, clock, log, bus: new Bus() });
+  const codes = createSetupCodes({
+    store: store.setupCodes,
+    attempts: createAttempts({ store: store.attempts, clock }),
+    credentials,
+    clock,
+    log,
+    bus: new Bus(),
+  });
   const admin = secretPrincipal(["operator.admin"]);
 
   const issued = [

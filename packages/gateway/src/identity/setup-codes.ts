@@ -9,10 +9,11 @@ import type { Clock } from "../kit/clock.ts";
 import { background, type Log } from "../kit/log.ts";
 import { attenuateScopes, type Principal } from "../principal/principal.ts";
 import type { SetupCodeStore, SetupOutcome, SetupStatus } from "../store/setup-codes.ts";
+import type { Attempts } from "./attempts.ts";
 import type { Credentials } from "./credentials.ts";
 import { verifyDeviceProof } from "./device-proof.ts";
 import { admit, type AdmissionAsk, type AdmissionVerdict, type Pairing } from "./pairing.ts";
-import { proofRefused, refused, setupCodeRefused } from "./refusals.ts";
+import { proofRefused, rateLimited, refused, setupCodeRefused } from "./refusals.ts";
 
 /** What a code grants when nothing is said: everything an operator's client needs but administration and pairing. */
 export const defaultSetupScopes: readonly string[] = [
@@ -53,6 +54,7 @@ export interface SetupCodes {
 export interface SetupCodeDeps {
   readonly store: SetupCodeStore;
   readonly credentials: Credentials;
+  readonly attempts: Attempts;
   readonly clock: Clock;
   /** What devices sign by; absent: the same. */
   readonly signingClock?: Pick<Clock, "now">;
@@ -105,6 +107,12 @@ async function authenticate(deps: SetupCodeDeps, ask: AdmissionAsk): Promise<Adm
   );
   if (proof.kind === "refused") return { kind: "refused", error: proofRefused(proof) };
 
+  const tokenHash = hash(signedToken);
+  const isGood = await deps.store.isGood({ tokenHash, publicKey: proof.publicKey }, deps.clock.now());
+  const offer = { auth, secret: "absent", token: "absent", code: isGood ? "right" : "wrong" } as const;
+  const settled = await deps.attempts.settle(ask.peer, offer, ask.signal ?? new AbortController().signal);
+  if (settled.kind === "locked") return { kind: "refused", error: rateLimited(settled.retryAfterMs) };
+
   const facts = {
     deviceId: proof.deviceId,
     publicKey: proof.publicKey,
@@ -115,7 +123,7 @@ async function authenticate(deps: SetupCodeDeps, ask: AdmissionAsk): Promise<Adm
     clientMode: client.mode,
     remoteIp: ask.peer.directLoopback ? undefined : ask.peer.address,
   };
-  const outcome = await deps.store.redeem({ tokenHash: hash(signedToken), device: facts, role: ask.role, scopes }, deps.clock.now());
+  const outcome = await deps.store.redeem({ tokenHash, device: facts, role: ask.role, scopes }, deps.clock.now());
   if (outcome.kind === "approved") {
     announce(deps, outcome);
     return admit(deps, ask, outcome.device, { method: "bootstrap-token", scopes });

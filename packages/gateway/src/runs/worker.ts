@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { background } from "../kit/log.ts";
 import { quoteCompletions } from "../models/completion-text.ts";
 import type { Completion } from "../store/journal.ts";
-import type { Claim, RunRecord } from "../store/store.ts";
+import type { Claim, RunRecord, RunSelection } from "../store/store.ts";
 import { eventSeqOf } from "./machine.ts";
 import { RunEvents } from "./run-events.ts";
 import { type Interruption, Turn, type TurnDeps } from "./turn.ts";
@@ -13,8 +13,8 @@ export interface WorkerDeps extends TurnDeps {
 }
 
 export interface Worker extends AsyncDisposable {
-  /** Cancels the session's runs, or the one, with all they spawned; resolves when that is durable. */
-  cancel(select: { readonly sessionKey: string; readonly wireId?: string | undefined }): Promise<readonly RunRecord[]>;
+  /** Cancels the selected runs with all they spawned; resolves when that is durable. */
+  cancel(select: RunSelection): Promise<readonly RunRecord[]>;
 }
 
 const leaseMs = 30_000;
@@ -63,7 +63,7 @@ class ClaimingWorker implements Worker {
     this.#watchDeadlines();
   }
 
-  async cancel(select: { sessionKey: string; wireId?: string | undefined }): Promise<readonly RunRecord[]> {
+  async cancel(select: RunSelection): Promise<readonly RunRecord[]> {
     const partials = new Map([...this.#active.values()].map((active) => [active.claim.run.runId, active.events.text]));
     const cancelled = await this.#deps.store.runs.cancel(select, partials, this.#deps.clock.now());
     for (const run of cancelled) this.#tellEnded(run, "cancelled");

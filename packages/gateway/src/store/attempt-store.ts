@@ -1,6 +1,6 @@
 /** What the store remembers of failed attempts to authenticate. */
 
-export type AttemptKind = "shared-secret" | "device-token";
+export type AttemptKind = "shared-secret" | "device-token" | "setup-code";
 
 /** Attempts of one kind by one peer count together. */
 export interface AttemptKey {

@@ -44,6 +44,8 @@ export type SetupStatus =
 export interface SetupCodeStore {
   /** Records a code with its audit row. Codes that ended more than a day ago go. */
   issue(code: SetupCodeToIssue, nowMs: number): Promise<void>;
+  /** Whether this key may redeem such a code now; `redeem` judges anew. */
+  isGood(presentation: { readonly tokenHash: string; readonly publicKey: string }, nowMs: number): Promise<boolean>;
   /**
    * Binds the code to the first key that presents it; when the ask lies within the code, pairs the device for exactly what the
    * code says, with its audit row, and ends the code. A refusal changes no device and no request.

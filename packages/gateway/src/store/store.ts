@@ -325,6 +325,11 @@ export interface Ending {
   readonly stopReason: string;
 }
 
+/** A session's runs, or one of them; or all that somebody started who may not any more, `by` whoever decided that. */
+export type RunSelection =
+  | { readonly sessionKey: string; readonly wireId?: string | undefined }
+  | { readonly startedBy: string; readonly by: string };
+
 export interface RunStore {
   admit(run: RunToAdmit, nowMs: number): Promise<Admission>;
   /** Limits, child session, child run, lineage, idempotency and audit row: one transaction, all or nothing. */
@@ -367,14 +372,13 @@ export interface RunStore {
   /**
    * Cancels the named runs and all their descendants, whatever they do; later appends of their workers are lost. A
    * cancelled run whose parent goes on leaves an inbox row. `partials`: text so far by run id, kept in the transcript.
+   * Those of a starter leave nothing to be read, and their number is audited.
    */
-  cancel(
-    select: { readonly sessionKey: string; readonly wireId?: string | undefined },
-    partials: ReadonlyMap<string, string>,
-    nowMs: number,
-  ): Promise<readonly RunRecord[]>;
+  cancel(select: RunSelection, partials: ReadonlyMap<string, string>, nowMs: number): Promise<readonly RunRecord[]>;
   /** Runs whose deadline has passed: parked and queued ones are ended as `timed_out`; running ones are only named. */
   expire(nowMs: number): Promise<{ readonly ended: readonly RunRecord[]; readonly running: readonly string[] }>;
+  /** Principals (no runs) of whom, through any number of runs, a run has not ended or a result was not read. */
+  listStarters(): Promise<readonly string[]>;
   nextDeadline(): Promise<number | undefined>;
   find(runId: string): Promise<RunRecord | undefined>;
   /** By wire id, the newest first, within the tree `rootKey` when it is given. */

@@ -14,6 +14,7 @@ export interface AuditEntry {
     | "device.removed"
     | "device.token-rotated"
     | "device.token-revoked"
+    | "runs.cancelled"
     | "device.elevation-ended"
     | "node.approved"
     | "node.rejected"

@@ -3,12 +3,14 @@ import { sql as raw } from "kysely";
 import type { RunStatus } from "@portreeve/protocol";
 import type { Ids } from "../../kit/ids.ts";
 import type { Completion, JournalEntry } from "../journal.ts";
-import type { Ending, RunRecord, RunStore, TranscriptMessage } from "../store.ts";
+import type { Ending, RunRecord, RunSelection, RunStore, TranscriptMessage } from "../store.ts";
 import { ensureAnnounceRun } from "./admission.ts";
+import { writeAudit } from "./audit.ts";
 import { appendMessages } from "./messages.ts";
 import { appendEntries, findHeld, readRun, toRunRecord } from "./run-rows.ts";
 import type { InboxRow, RunTableRow } from "./schema.ts";
 import { openStatuses } from "./session-rows.ts";
+import { dropUnreadResultsOf, listOpenRunsOf } from "./starters.ts";
 import { type Args, row, type Sql, statement } from "./statement.ts";
 
 export function openChildrenOf(sql: Sql, runId: string): { open: number; unread: number } {
@@ -64,11 +66,38 @@ export function endRun(
 export function cancelRuns(
   sql: Sql,
   ids: Ids,
-  select: { sessionKey: string; wireId?: string | undefined },
+  select: RunSelection,
   partials: ReadonlyMap<string, string>,
   nowMs: number,
 ): readonly RunRecord[] {
-  const rows = tree(sql, select);
+  if ("startedBy" in select) return cancelRunsOf(sql, ids, select, partials, nowMs);
+  return cancelRows(sql, ids, tree(sql, select), partials, nowMs, deliver);
+}
+
+/** Nothing of it is delivered: a run that reads the result would be the starter's again. */
+function cancelRunsOf(
+  sql: Sql,
+  ids: Ids,
+  { startedBy, by }: Extract<RunSelection, { startedBy: string }>,
+  partials: ReadonlyMap<string, string>,
+  nowMs: number,
+): readonly RunRecord[] {
+  const ended = cancelRows(sql, ids, listOpenRunsOf(sql, startedBy), partials, nowMs, () => undefined);
+  dropUnreadResultsOf(sql, startedBy, nowMs);
+  // A run among them may have been the one that was to read others' results.
+  for (const { sessionKey } of ended) ensureAnnounceRun(sql, ids, sessionKey, nowMs);
+  if (ended.length > 0) writeAudit(sql, { kind: "runs.cancelled", actor: by, subject: startedBy, facts: { runs: ended.length } }, nowMs);
+  return ended;
+}
+
+function cancelRows(
+  sql: Sql,
+  ids: Ids,
+  rows: readonly RunTableRow[],
+  partials: ReadonlyMap<string, string>,
+  nowMs: number,
+  leave: typeof deliver,
+): readonly RunRecord[] {
   const cancelled = new Set(rows.map((row) => row.run_id));
   const ended: RunRecord[] = [];
   for (const row of rows) {
@@ -77,7 +106,7 @@ export function cancelRuns(
     const messages: TranscriptMessage[] =
       text === "" ? [] : [{ role: "assistant", content: [{ type: "text", text }], timestamp: nowMs, stopReason: "aborted" }];
     const run = writeEnding(sql, ids, row, ending, messages, nowMs);
-    if (row.parent_run_id === null || !cancelled.has(row.parent_run_id)) deliver(sql, ids, run, ending, nowMs);
+    if (row.parent_run_id === null || !cancelled.has(row.parent_run_id)) leave(sql, ids, run, ending, nowMs);
     ended.push(toRunRecord(run));
   }
   return ended;

@@ -6,6 +6,7 @@ import { admitRun, ensureAnnounceRun, spawnChild } from "./admission.ts";
 import { claimRuns } from "./claiming.ts";
 import { appendToRun, cancelRuns, endRun, expireRuns, openChildrenOf, parkRun } from "./ending.ts";
 import { findRun, toRunRecord } from "./run-rows.ts";
+import { listStarters } from "./starters.ts";
 import { type Args, statement } from "./statement.ts";
 import type { WriteQueue } from "./write-queue.ts";
 
@@ -19,6 +20,7 @@ export function createRunStore(queue: WriteQueue, ids: Ids): RunStore {
       queue.transact((sql) => appendToRun(sql, ids, { runId, epoch, nowMs }, entries, messages)),
     park: (runId, epoch, eventSeq, nowMs) => queue.transact((sql) => parkRun(sql, runId, epoch, eventSeq, nowMs)),
     end: (runId, epoch, ending, messages, nowMs) => queue.transact((sql) => endRun(sql, ids, { runId, epoch, nowMs }, ending, messages)),
+    listStarters: () => queue.read(listStarters),
     cancel: (select, partials, nowMs) => queue.transact((sql) => cancelRuns(sql, ids, select, partials, nowMs)),
     expire: (nowMs) => queue.transact((sql) => expireRuns(sql, ids, nowMs)),
 

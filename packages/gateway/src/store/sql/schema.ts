@@ -85,7 +85,7 @@ export interface RefusedKeyRow {
 
 /** `failed_at_ms`: the newest failures as a JSON array of times. */
 export interface FailedAttemptRow {
-  kind: "shared-secret" | "device-token";
+  kind: "shared-secret" | "device-token" | "setup-code";
   peer: string;
   failed_at_ms: string;
   locked_at_ms: number | null;

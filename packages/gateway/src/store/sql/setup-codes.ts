@@ -38,13 +38,11 @@ export function createSetupCodeStore(db: Kysely<Database>, queue: WriteQueue): S
         await appendAudit(tx, { kind: "setup.issued", actor: issuedBy, subject: setupId, facts: { role, scopes, expiresAtMs } }, nowMs);
       }),
 
+    isGood: async ({ tokenHash, publicKey }, nowMs) => whyNot(await findCode(db, tokenHash), publicKey, nowMs) === undefined,
+
     async redeem(presentation, nowMs) {
       // Whoever guesses costs a read, not a write.
-      const known = await db
-        .selectFrom("setup_codes")
-        .select("setup_id")
-        .where("token_hash", "=", presentation.tokenHash)
-        .executeTakeFirst();
+      const known = await findCode(db, presentation.tokenHash);
       return known === undefined ? { kind: "refused", why: "unknown" } : queue.write((tx) => redeem(tx, presentation, nowMs));
     },
 
@@ -72,11 +70,9 @@ async function redeem(
   { tokenHash, device, role, scopes }: SetupCodePresentation,
   nowMs: number,
 ): Promise<SetupOutcome> {
-  const row = await tx.selectFrom("setup_codes").selectAll().where("token_hash", "=", tokenHash).executeTakeFirst();
-  if (row === undefined) return { kind: "refused", why: "unknown" };
-  if (row.used_at_ms !== null) return { kind: "refused", why: "used" };
-  if (row.expires_at_ms <= nowMs) return { kind: "refused", why: "expired" };
-  if (row.bound_key !== null && row.bound_key !== device.publicKey) return { kind: "refused", why: "other-key" };
+  const row = await findCode(tx, tokenHash);
+  const why = whyNot(row, device.publicKey, nowMs);
+  if (row === undefined || why !== undefined) return { kind: "refused", why: why ?? "unknown" };
   await tx.updateTable("setup_codes").set({ bound_key: device.publicKey }).where("setup_id", "=", row.setup_id).execute();
 
   // Only this module writes the column.
@@ -93,6 +89,17 @@ async function redeem(
   const completion = toCompletion({ ...row, ...used });
   if (completion === undefined) throw new Error(`setup code ${row.setup_id} was used and is not complete`);
   return { kind: "approved", device: record, completion, issuedBy: row.issued_by };
+}
+
+function findCode(db: Kysely<Database>, tokenHash: string): Promise<SetupCodeRow | undefined> {
+  return db.selectFrom("setup_codes").selectAll().where("token_hash", "=", tokenHash).executeTakeFirst();
+}
+
+function whyNot(row: SetupCodeRow | undefined, publicKey: string, nowMs: number): "unknown" | "used" | "expired" | "other-key" | undefined {
+  if (row === undefined) return "unknown";
+  if (row.used_at_ms !== null) return "used";
+  if (row.expires_at_ms <= nowMs) return "expired";
+  return row.bound_key !== null && row.bound_key !== publicKey ? "other-key" : undefined;
 }
 
 function toCompletion(row: SetupCodeRow): SetupCompletion | undefined {
