@@ -23,7 +23,7 @@ import { createBearers } from "./identity/bearers.ts";
 import { createCredentials } from "./identity/credentials.ts";
 import { createDeviceManager, type ExpelDevice } from "./identity/device-management.ts";
 import { cancelRunsOfDeparted } from "./identity/departed.ts";
-import { startExpiries } from "./identity/expiries.ts";
+import { type ExpiryDeps, startExpiries } from "./identity/expiries.ts";
 import { createNodePairing, type NodePairing } from "./identity/node-pairing.ts";
 import { createPairing } from "./identity/pairing.ts";
 import { createSharedSecret, findSecretSource, readSecretFile, type SecretSource } from "./identity/shared-secret.ts";
@@ -99,7 +99,7 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   );
   const identity = await createIdentity(options, { keys: { ...keys, secret }, store, bus, late });
   const { deviceDeps, admission, setupCodes, ...management } = identity;
-  resources.use(await startExpiries(deviceDeps));
+  resources.use(await startEndings(deviceDeps, store));
   const handlerDeps = createHandlerDeps(options, { store, bus, agents, late });
   const devices = { ...admission, ...management, connectedDevices: () => late.listener?.connectedDevices() ?? new Set<string>() };
   const setup = createSetupDeps(options, setupCodes, late);
@@ -111,7 +111,6 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   const { maxSpawnDepth, maxConcurrent: maxConcurrentChildren, archiveAfterMinutes } = config.agents.defaults.subagents;
   const { workspaceOf } = agents;
   const turns = { store, bus, clock, ids, log, models, tools: options.tools, maxSpawnDepth, workspaceOf, callerFor };
-  await cancelRunsOfDeparted({ devices: store.devices, runs: store.runs, clock, log });
   late.worker = resources.use(await startWorker({ ...turns, maxConcurrentChildren }));
   resources.use(startCleanUp({ sessions: store.sessions, bus, clock, log, callerFor, archiveAfterMs: toMs(archiveAfterMinutes) }));
 
@@ -138,6 +137,12 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   const owned = resources.move();
   const parts = { listener: late.listener, keys, secretFrom, tlsFingerprint: tls?.fingerprint, store, bus, dispatch, models };
   return { ...parts, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+/** What ended while no gateway ran ends before anything goes on. */
+async function startEndings(deps: ExpiryDeps, { devices, runs }: Store): Promise<Disposable> {
+  await cancelRunsOfDeparted({ ...deps, devices, runs });
+  return startExpiries(deps);
 }
 
 /** Who may come in, and what becomes of it: the secret and device tokens, pairing, nodes, invitations. */
