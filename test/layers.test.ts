@@ -61,9 +61,10 @@ const seams: Readonly<Record<string, readonly string[]>> = {
     "store/journal.ts",
     "store/nodes.ts",
     "store/setup-codes.ts",
+    "store/usage.ts",
   ],
   machine: ["runs/machine.ts"],
-  model: ["models/model.ts", "models/completion-text.ts"],
+  model: ["models/model.ts", "models/completion-text.ts", "models/price.ts"],
   tool: ["tools/tool.ts", "tools/policy.ts"],
 };
 

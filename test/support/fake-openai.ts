@@ -12,7 +12,7 @@ export type FakeStep =
   | { readonly toolCall: { readonly id: string; readonly name: string; readonly argumentPieces: readonly string[] } }
   | {
       readonly finish: "stop" | "tool_calls" | "length" | "content_filter";
-      readonly usage?: { readonly input: number; readonly output: number };
+      readonly usage?: { readonly input: number; readonly output: number; readonly cached?: number };
     }
   /** A frame as it is, for an error in the stream or another family's wire format. */
   | { readonly frame: unknown }
@@ -67,7 +67,7 @@ export interface FakeOpenAiInput {
 }
 
 /** A reply of plain text, a word a chunk. */
-export function say(text: string, usage = { input: 3, output: 2 }): FakeReply {
+export function say(text: string, usage: { input: number; output: number; cached?: number } = { input: 3, output: 2 }): FakeReply {
   const words = text.match(/\s*\S+\s*/g) ?? [];
   return { steps: [...words.map((word) => ({ text: word })), { finish: "stop", usage }] };
 }
@@ -174,7 +174,8 @@ function toFrames(step: FakeStep, model: string, toolIndex: number): readonly un
   if (!("finish" in step)) return [];
   const end = chunk({ delta: {}, finish_reason: step.finish });
   if (step.usage === undefined) return [end];
-  const { input, output } = step.usage;
-  const usage = { prompt_tokens: input, completion_tokens: output, total_tokens: input + output };
+  const { input, output, cached } = step.usage;
+  const details = cached === undefined ? {} : { prompt_tokens_details: { cached_tokens: cached } };
+  const usage = { prompt_tokens: input, completion_tokens: output, total_tokens: input + output, ...details };
   return [end, { id: "chatcmpl-fake", object: "chat.completion.chunk", created: 1_700_000_000, model, choices: [], usage }];
 }

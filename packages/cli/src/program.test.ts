@@ -108,6 +108,7 @@ test("every command that does something has examples in its help, and help ends 
       "status",
       "sessions list",
       "agents list",
+      "usage",
       "audit list",
       "audit verify",
       "audit export",

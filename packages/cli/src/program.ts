@@ -11,6 +11,7 @@ import { addGateways } from "./commands/gateways.ts";
 import { addDoctor } from "./commands/doctor.ts";
 import { addGateway } from "./commands/gateway.ts";
 import { addPair } from "./commands/pair.ts";
+import { addUsage } from "./commands/usage.ts";
 import { addQueries } from "./commands/queries.ts";
 import { exitCodes, reportFailure, toFailure } from "./exit.ts";
 import { createProcessIo, type Io } from "./output.ts";
@@ -47,6 +48,7 @@ export function createProgram(io: Io = createProcessIo()): Command {
   addPair(program, io);
   addGateways(program, io);
   addQueries(program, io);
+  addUsage(program, io);
   addAudit(program, io);
   addDoctor(program, io);
   addBackup(program, io);

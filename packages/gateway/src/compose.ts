@@ -17,6 +17,7 @@ import { healthHandlers, readHealth } from "./handlers/health.ts";
 import { nodeHandlers } from "./handlers/nodes.ts";
 import { sessionHandlers } from "./handlers/sessions.ts";
 import { setupHandlers, type SetupHandlerDeps } from "./handlers/setup.ts";
+import { usageHandlers } from "./handlers/usage.ts";
 import { subagentHandlers } from "./handlers/subagents.ts";
 import { createAttempts } from "./identity/attempts.ts";
 import { createBearers } from "./identity/bearers.ts";
@@ -38,6 +39,7 @@ import { assertMayStart, findWarnings } from "./kit/exposure.ts";
 import { makePrivateFolder, secretFileIn } from "./kit/home.ts";
 import type { Ids } from "./kit/ids.ts";
 import type { Log } from "./kit/log.ts";
+import { createPrices } from "./models/price.ts";
 import { createModels } from "./models/registry.ts";
 import type { Models } from "./models/model.ts";
 import type { Principal } from "./principal/principal.ts";
@@ -111,7 +113,7 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   const { maxSpawnDepth, maxConcurrent: maxConcurrentChildren, archiveAfterMinutes } = config.agents.defaults.subagents;
   const { workspaceOf } = agents;
   const turns = { store, bus, clock, ids, log, models, tools: options.tools, maxSpawnDepth, workspaceOf, callerFor };
-  late.worker = resources.use(await startWorker({ ...turns, maxConcurrentChildren }));
+  late.worker = resources.use(await startWorker({ ...turns, priceOf: createPrices(config.models.prices), maxConcurrentChildren }));
   resources.use(startCleanUp({ sessions: store.sessions, bus, clock, log, callerFor, archiveAfterMs: toMs(archiveAfterMinutes) }));
 
   late.listener = resources.use(
@@ -262,6 +264,7 @@ function createHandlers({ shared, devices, setup, audit }: HandlerParts): Handle
     ...nodeHandlers(devices),
     ...setupHandlers(setup),
     ...auditHandlers(audit),
+    ...usageHandlers(shared),
   };
 }
 

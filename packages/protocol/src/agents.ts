@@ -80,7 +80,7 @@ export const agentMethods = {
         payloads: z.array(z.object({ text: z.string(), mediaUrl: z.null() })),
         meta: z.object({
           durationMs: z.number().int(),
-          agentMeta: z.object({ sessionId: z.string(), provider: z.string(), model: z.string(), usage }),
+          agentMeta: z.object({ sessionId: z.string(), provider: z.string(), model: z.string(), usage, costUsd: z.number().optional() }),
           aborted: z.boolean(),
           stopReason: z.string().optional(),
         }),

@@ -11,6 +11,7 @@ import { nodeEvents, nodeMethods } from "./nodes.ts";
 import { sessionEvents, sessionMethods } from "./sessions.ts";
 import { setupEvents, setupMethods } from "./setup.ts";
 import { subagentMethods } from "./subagents.ts";
+import { usageMethods } from "./usage.ts";
 
 export const methods = {
   ...connectMethods,
@@ -23,6 +24,7 @@ export const methods = {
   ...setupMethods,
   ...auditMethods,
   ...nodeMethods,
+  ...usageMethods,
 };
 
 export const events = {

@@ -196,6 +196,12 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     scopes: ["operator.read"],
     twoAnswers: false,
   },
+  "sessions.usage": {
+    summary: "Tokens and cost by session, deleted ones too, the last used first.",
+    kind: "query",
+    scopes: ["operator.read"],
+    twoAnswers: false,
+  },
   status: {
     summary: "Counts of sessions, runs, connections, pairing requests and sub-agents.",
     kind: "query",
@@ -212,6 +218,18 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     summary: "End this turn until a child's result is there; the run waits without a slot and keeps its id.",
     kind: "command",
     scopes: ["operator.write"],
+    twoAnswers: false,
+  },
+  "usage.cost": {
+    summary: "Tokens and cost of every model call, by day; the last 30 days unless said otherwise.",
+    kind: "query",
+    scopes: ["operator.read"],
+    twoAnswers: false,
+  },
+  "usage.status": {
+    summary: "Quotas as providers report them. This gateway asks none of them, so the list is empty.",
+    kind: "query",
+    scopes: ["operator.read"],
     twoAnswers: false,
   },
 };

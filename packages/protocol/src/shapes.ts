@@ -32,7 +32,14 @@ export const runStatus = z.enum([
   "rejected",
 ]);
 
-export const usage = z.object({ input: z.number().int(), output: z.number().int(), totalTokens: z.number().int() });
+/** `input` is what no cache held; `totalTokens` is the sum of all. */
+export const usage = z.object({
+  input: z.number().int(),
+  output: z.number().int(),
+  cacheRead: z.number().int().optional(),
+  cacheWrite: z.number().int().optional(),
+  totalTokens: z.number().int(),
+});
 
 export const contentBlock = z.discriminatedUnion("type", [
   z.object({ type: z.literal("text"), text: z.string() }),

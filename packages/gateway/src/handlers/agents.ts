@@ -135,7 +135,13 @@ function toAgentResult(run: RunRecord): Result<"agent"> {
       payloads: text === "" ? [] : [{ text, mediaUrl: null }],
       meta: {
         durationMs: (run.endedAtMs ?? run.createdAtMs) - (run.startedAtMs ?? run.createdAtMs),
-        agentMeta: { sessionId: run.sessionId, provider, model: name, usage: run.usage },
+        agentMeta: {
+          sessionId: run.sessionId,
+          provider,
+          model: name,
+          usage: run.usage,
+          ...(run.costMicroUsd === undefined ? {} : { costUsd: run.costMicroUsd / 1_000_000 }),
+        },
         aborted: run.status === "cancelled",
         ...(stopReason === undefined ? {} : { stopReason }),
       },

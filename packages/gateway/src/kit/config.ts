@@ -81,6 +81,15 @@ const providerSchema = z.strictObject({
   apiKey: secret.optional().describe("Else the provider's usual environment variable."),
 });
 
+const dollars = z.number().nonnegative().max(1_000_000);
+
+const priceSchema = z.strictObject({
+  input: dollars.describe("US dollars per million tokens."),
+  output: dollars.describe("US dollars per million tokens."),
+  cacheRead: dollars.optional().describe("Of tokens the provider's cache held; else as `input`."),
+  cacheWrite: dollars.optional().describe("Of tokens written to the provider's cache; else as `input`."),
+});
+
 const subagentSchema = z
   .strictObject({
     maxSpawnDepth: z.number().int().min(1).max(5).default(5).describe("How deep sub-agents may nest."),
@@ -107,7 +116,15 @@ const agentId = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/, "must be an agent
 
 const configSchema = z.strictObject({
   gateway: gatewaySchema,
-  models: z.strictObject({ providers: z.record(z.string().regex(/^[a-z0-9][a-z0-9_-]*$/), providerSchema).default({}) }).prefault({}),
+  models: z
+    .strictObject({
+      providers: z.record(z.string().regex(/^[a-z0-9][a-z0-9_-]*$/), providerSchema).default({}),
+      prices: z
+        .record(z.string().regex(/^[^/]+\/.+$/, "must be provider/name"), priceSchema)
+        .default({})
+        .describe("By `provider/name`. The cost of a model without one is unknown, not zero."),
+    })
+    .prefault({}),
   agents: z
     .strictObject({
       defaults: z

@@ -97,7 +97,10 @@ function toFinish(part: FinishPart | undefined, hasCalls: boolean): ModelEvent {
   if (part === undefined || reason === "interrupted")
     throw new ModelError("incomplete", "the reply ended without a finish reason", { retryable: true });
   if (reason === "error")
-    throw new ModelError("incomplete", `the reply ended with the finish reason ${part.finishReason.raw ?? "error"}`, { retryable: true });
+    throw new ModelError("incomplete", `the reply ended with the finish reason ${part.finishReason.raw ?? "error"}`, {
+      retryable: true,
+      usage: toUsage(part.usage),
+    });
   const usage = toUsage(part.usage);
   if (reason === "length" || reason === "content-filter") return { type: "finish", reason, usage };
   // Servers disagree on what a reply with tool calls is called; the calls decide.
@@ -105,9 +108,16 @@ function toFinish(part: FinishPart | undefined, hasCalls: boolean): ModelEvent {
 }
 
 function toUsage(usage: FinishPart["usage"]): Usage {
-  const input = usage.inputTokens.total ?? 0;
+  const { total = 0, cacheRead = 0, cacheWrite = 0 } = usage.inputTokens;
   const output = usage.outputTokens.total ?? 0;
-  return { input, output, totalTokens: input + output };
+  const cached = cacheRead + cacheWrite;
+  // Of servers that count otherwise, no count below zero is believed.
+  return {
+    input: Math.max(0, total - cached),
+    output,
+    ...(cached === 0 ? {} : { cacheRead, cacheWrite }),
+    totalTokens: Math.max(total, cached) + output,
+  };
 }
 
 function toToolCall(part: Extract<LanguageModelV4StreamPart, { type: "tool-call" }>): ToolCall {

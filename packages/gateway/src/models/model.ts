@@ -74,16 +74,25 @@ export class ModelError extends Error {
   readonly retryable: boolean;
   readonly retryAfterMs: number | undefined;
   readonly httpStatus: number | undefined;
+  /** What the failed call used, when the provider said it. */
+  readonly usage: Usage | undefined;
 
   constructor(
     kind: ModelErrorKind,
     message: string,
-    options: { retryable?: boolean; retryAfterMs?: number | undefined; httpStatus?: number | undefined; cause?: unknown } = {},
+    options: {
+      retryable?: boolean;
+      retryAfterMs?: number | undefined;
+      httpStatus?: number | undefined;
+      usage?: Usage;
+      cause?: unknown;
+    } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.kind = kind;
     this.retryable = options.retryable ?? false;
     this.retryAfterMs = options.retryAfterMs;
     this.httpStatus = options.httpStatus;
+    this.usage = options.usage;
   }
 }

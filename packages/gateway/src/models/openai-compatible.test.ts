@@ -115,7 +115,16 @@ test("usage is what the provider counted", async () => {
   assert.deepEqual(events.at(-1), { type: "finish", reason: "stop", usage: { input: 11, output: 7, totalTokens: 18 } });
 });
 
-test("a provider that counts nothing costs nothing", async () => {
+test("what the provider's cache held is counted apart", async () => {
+  await using ready = await answering(say("ok", { input: 11, output: 7, cached: 8 }));
+
+  const events = await readAll(ready.model.stream(requestOf(ready.messages)));
+
+  const usage = { input: 3, output: 7, cacheRead: 8, cacheWrite: 0, totalTokens: 18 };
+  assert.deepEqual(events.at(-1), { type: "finish", reason: "stop", usage });
+});
+
+test("a provider that counts nothing leaves the usage at nothing", async () => {
   await using ready = await answering({ steps: [{ text: "ok" }, { finish: "stop" }] });
 
   const events = await readAll(ready.model.stream(requestOf(ready.messages)));

@@ -57,6 +57,7 @@ function watch(firstSeq = 0) {
     endedAtMs: undefined,
     ending: undefined,
     usage: { input: 0, output: 0, totalTokens: 0 },
+    costMicroUsd: 0,
   };
   return { events: new RunEvents(bus, clock, run, firstSeq), run, chats, agents, advance };
 }

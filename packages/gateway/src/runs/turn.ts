@@ -1,11 +1,12 @@
 /** Carries one claimed run on: asks `plan.ts` what is next, does it, writes it down, until the run parks or ends. */
-import type { Caller, ContentBlock } from "@portreeve/protocol";
+import type { Caller, ContentBlock, Usage } from "@portreeve/protocol";
 import { z } from "zod";
 import type { Bus } from "../bus.ts";
 import { type Clock, sleepUntil } from "../kit/clock.ts";
 import type { Ids } from "../kit/ids.ts";
 import type { Log } from "../kit/log.ts";
 import { ModelError, type Models, type ToolCall, type ToolSpec } from "../models/model.ts";
+import { type CallCost, costOf, type PriceOf } from "../models/price.ts";
 import { type RunPrincipal, runPrincipal } from "../principal/principal.ts";
 import type { JournalEntry } from "../store/journal.ts";
 import type { Claim, Ending, Store, TranscriptMessage } from "../store/store.ts";
@@ -23,6 +24,7 @@ export interface TurnDeps {
   readonly ids: Ids;
   readonly log: Log;
   readonly models: Models;
+  readonly priceOf: PriceOf;
   readonly tools: readonly Tool[];
   readonly maxSpawnDepth: number;
   readonly workspaceOf: (agentId: string) => string;
@@ -116,7 +118,7 @@ export class Turn {
             model: model.name,
             usage,
           };
-          await this.#commit([{ kind: "reply", content, model: run.model, reason, usage }], [message]);
+          await this.#commit([{ kind: "reply", content, model: run.model, reason, usage, cost: this.#costOf(usage) }], [message]);
         }
       }
     } catch (error) {
@@ -143,7 +145,12 @@ export class Turn {
       retryable,
       retryAtMs: retryAtMs(error, failures, this.#deps.clock.now()),
       partial: this.#events.text,
+      ...(error.usage === undefined ? {} : { usage: error.usage, cost: this.#costOf(error.usage) }),
     };
+  }
+
+  #costOf(usage: Usage): CallCost | undefined {
+    return costOf(usage, this.#deps.priceOf(this.#claim.run.model));
   }
 
   /** The tools this run may use, decided anew each time: the policy may have changed since. */

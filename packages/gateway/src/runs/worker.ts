@@ -179,7 +179,13 @@ class ClaimingWorker implements Worker {
 function quote(completions: readonly Completion[], open: number): string {
   const quoted = completions.map((one) => ({
     ...one,
-    stats: `runtime ${(one.runtimeMs / 1_000).toFixed(1)} s, tokens ${one.usage.input} in and ${one.usage.output} out`,
+    stats: toStats(one),
   }));
   return quoteCompletions(quoted, open);
+}
+
+function toStats({ runtimeMs, usage: { totalTokens, output }, costMicroUsd, childSessionKey }: Completion): string {
+  const cost = costMicroUsd === undefined ? "unknown" : `$${(costMicroUsd / 1_000_000).toFixed(4)}`;
+  const tokens = `tokens ${totalTokens - output} in and ${output} out`;
+  return `runtime ${(runtimeMs / 1_000).toFixed(1)} s, ${tokens}, cost ${cost}, session ${childSessionKey}`;
 }

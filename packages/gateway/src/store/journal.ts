@@ -1,5 +1,6 @@
 /** The journal: what happened in a run, one durable fact an entry. Folding it gives the run's state (`runs/machine.ts`). */
 import type { ContentBlock, Usage } from "@portreeve/protocol";
+import type { Cost } from "./usage.ts";
 
 /** How a run ends. From runtime facts, never from what a model said. */
 export type Outcome = "succeeded" | "failed" | "timed_out" | "stalled" | "cancelled" | "interrupted" | "budget_exceeded" | "rejected";
@@ -14,6 +15,8 @@ export interface Completion {
   readonly text: string;
   readonly runtimeMs: number;
   readonly usage: Usage;
+  /** Undefined: a call of it has no known price. */
+  readonly costMicroUsd?: number | undefined;
 }
 
 export type JournalEntry =
@@ -28,6 +31,8 @@ export type JournalEntry =
       readonly model: string;
       readonly reason: "stop" | "tool-calls" | "length" | "content-filter";
       readonly usage: Usage;
+      /** Undefined: the model has no known price. */
+      readonly cost?: Cost | undefined;
     }
   /** One model call failed; `partial` is the text that had come. */
   | {
@@ -37,6 +42,9 @@ export type JournalEntry =
       readonly retryable: boolean;
       readonly retryAtMs: number;
       readonly partial: string;
+      /** When the provider said it. */
+      readonly usage?: Usage | undefined;
+      readonly cost?: Cost | undefined;
     }
   /** A tool that may not run twice is about to run. */
   | { readonly kind: "tool-intent"; readonly toolCallId: string; readonly name: string; readonly args: unknown }

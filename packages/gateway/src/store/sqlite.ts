@@ -18,6 +18,7 @@ import type { Database } from "./sql/schema.ts";
 import { createSessionStore } from "./sql/sessions.ts";
 import { createSetupCodeStore } from "./sql/setup-codes.ts";
 import { createSql } from "./sql/statement.ts";
+import { createUsageStore } from "./sql/usage.ts";
 import { toStoreError, WriteQueue } from "./sql/write-queue.ts";
 
 /** The state folder cannot be used; the message says why and what to do. */
@@ -62,6 +63,7 @@ export async function openStoreFile(file: string, ids: Ids, onClose: () => void 
     refusals: createRefusalStore(db, queue),
     sessions: createSessionStore(queue, ids),
     runs: createRunStore(queue, ids),
+    usage: createUsageStore(queue),
     async [Symbol.asyncDispose]() {
       await queue.drain();
       await db.destroy();

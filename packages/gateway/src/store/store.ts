@@ -12,6 +12,7 @@ import type { SetupCodeStore } from "./setup-codes.ts";
 import type { Actor, ApprovalOutcome, DeviceManagement, Elevation } from "./device-management.ts";
 import type { NodeStore } from "./nodes.ts";
 import type { Completion, JournalEntry, Outcome } from "./journal.ts";
+import type { UsageStore } from "./usage.ts";
 
 export interface Store extends AsyncDisposable {
   readonly devices: DeviceStore;
@@ -23,6 +24,7 @@ export interface Store extends AsyncDisposable {
   readonly refusals: RefusalStore;
   readonly sessions: SessionStore;
   readonly runs: RunStore;
+  readonly usage: UsageStore;
 }
 
 // ---- devices
@@ -246,6 +248,8 @@ export interface RunRecord {
   /** Set with a terminal status. */
   readonly ending: { readonly text: string; readonly error: string | undefined; readonly stopReason: string } | undefined;
   readonly usage: Usage;
+  /** Undefined: a call of it has no known price. */
+  readonly costMicroUsd: number | undefined;
 }
 
 export interface RunToAdmit {

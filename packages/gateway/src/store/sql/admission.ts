@@ -193,6 +193,10 @@ function insertRun(sql: Sql, ids: Ids, session: SessionTableRow, run: NewRun): R
     ending: null,
     usage_input: 0,
     usage_output: 0,
+    usage_cache_read: 0,
+    usage_cache_write: 0,
+    cost_micro_usd: 0,
+    unpriced_calls: 0,
   };
   sql.run(insertRow, inserted);
   touchSession(sql, session.session_key, nowMs, { unarchive: true });
@@ -274,6 +278,10 @@ const insertRow = statement((db, arg: Args<RunTableRow>) =>
       ending: true,
       usage_input: true,
       usage_output: true,
+      usage_cache_read: true,
+      usage_cache_write: true,
+      cost_micro_usd: true,
+      unpriced_calls: true,
     }),
   ),
 );

@@ -1,5 +1,4 @@
 /** How runs park and end: outcome out in one transaction, with the result in the parent's inbox. */
-import { sql as raw } from "kysely";
 import type { RunStatus } from "@portreeve/protocol";
 import type { Ids } from "../../kit/ids.ts";
 import type { Completion, JournalEntry } from "../journal.ts";
@@ -12,6 +11,7 @@ import type { InboxRow, RunTableRow } from "./schema.ts";
 import { openStatuses } from "./session-rows.ts";
 import { dropUnreadResultsOf, listOpenRunsOf } from "./starters.ts";
 import { type Args, row, type Sql, statement } from "./statement.ts";
+import { charge } from "./usage.ts";
 
 export function openChildrenOf(sql: Sql, runId: string): { open: number; unread: number } {
   return {
@@ -39,11 +39,7 @@ export function appendToRun(
   const held = findHeld(sql, at.runId, at.epoch);
   if (held === undefined) return "lost";
   appendEntries(sql, at.runId, at.epoch, entries, at.nowMs);
-  const usage = entries.reduce(
-    (sum, entry) => (entry.kind === "reply" ? { input: sum.input + entry.usage.input, output: sum.output + entry.usage.output } : sum),
-    { input: 0, output: 0 },
-  );
-  if (usage.input + usage.output > 0) sql.run(addUsage, { runId: at.runId, ...usage });
+  charge(sql, held, entries, at.nowMs);
   if (messages.length > 0) appendMessages(sql, held.session_key, messages, ids, at.nowMs);
   return "ok";
 }
@@ -158,6 +154,7 @@ function writeEnding(
 /** The result goes to the parent's inbox; and whatever no run waits for, here or there, gets a run that reads it. */
 function deliver(sql: Sql, ids: Ids, run: RunTableRow, ending: Ending, nowMs: number): void {
   if (run.parent_session_key !== null) {
+    const { usage, costMicroUsd } = toRunRecord(run);
     const completion: Omit<Completion, "inboxId"> = {
       childRunId: run.wire_id,
       childSessionKey: run.session_key,
@@ -168,7 +165,8 @@ function deliver(sql: Sql, ids: Ids, run: RunTableRow, ending: Ending, nowMs: nu
           ? ending.text
           : [ending.text, ending.error].filter((part) => part !== undefined && part !== "").join("\n\n"),
       runtimeMs: nowMs - (run.started_at_ms ?? nowMs),
-      usage: toRunRecord(run).usage,
+      usage,
+      costMicroUsd,
     };
     sql.run(insertResult, {
       inbox_id: ids.next("inbox"),
@@ -223,16 +221,6 @@ const countUnread = statement((db, arg: Args<{ runId: string }>) =>
 
 const release = statement((db, arg: Args<{ runId: string }>) =>
   db.updateTable("runs").set({ status: "waiting", lease_owner: null, lease_until_ms: null }).where("run_id", "=", arg("runId")),
-);
-
-const addUsage = statement((db, arg: Args<{ runId: string; input: number; output: number }>) =>
-  db
-    .updateTable("runs")
-    .set({
-      usage_input: raw<number>`usage_input + ${arg("input")}`,
-      usage_output: raw<number>`usage_output + ${arg("output")}`,
-    })
-    .where("run_id", "=", arg("runId")),
 );
 
 const dueRuns = statement((db, arg: Args<{ nowMs: number }>) =>

@@ -8,6 +8,7 @@ import * as attempts from "./migrations/003-attempts.ts";
 import * as setupCodes from "./migrations/004-setup-codes.ts";
 import * as refusals from "./migrations/005-refusals.ts";
 import * as runIndexes from "./migrations/006-run-indexes.ts";
+import * as usage from "./migrations/007-usage.ts";
 
 /** By name, in order; a released migration is never edited. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -17,6 +18,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   "004-setup-codes": setupCodes,
   "005-refusals": refusals,
   "006-run-indexes": runIndexes,
+  "007-usage": usage,
 };
 
 /** A newer version has changed the schema in a way this one does not know. */

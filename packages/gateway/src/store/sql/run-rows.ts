@@ -1,4 +1,5 @@
 /** Run rows: to records and back, and the few statements that several files share. */
+import type { Usage } from "@portreeve/protocol";
 import type { JournalEntry } from "../journal.ts";
 import type { Ending, RunRecord } from "../store.ts";
 import type { JournalRow, RunTableRow } from "./schema.ts";
@@ -26,7 +27,22 @@ export function toRunRecord(run: RunTableRow): RunRecord {
     startedAtMs: run.started_at_ms ?? undefined,
     endedAtMs: run.ended_at_ms ?? undefined,
     ending: run.ending === null ? undefined : toEnding(run.ending),
-    usage: { input: run.usage_input, output: run.usage_output, totalTokens: run.usage_input + run.usage_output },
+    usage: toUsage(run),
+    costMicroUsd: run.unpriced_calls === 0 ? run.cost_micro_usd : undefined,
+  };
+}
+
+function toUsage({
+  usage_input: input,
+  usage_output: output,
+  usage_cache_read: cacheRead,
+  usage_cache_write: cacheWrite,
+}: RunTableRow): Usage {
+  return {
+    input,
+    output,
+    ...(cacheRead + cacheWrite === 0 ? {} : { cacheRead, cacheWrite }),
+    totalTokens: input + output + cacheRead + cacheWrite,
   };
 }
 

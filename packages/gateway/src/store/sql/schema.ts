@@ -189,6 +189,30 @@ export interface RunTableRow {
   ending: string | null;
   usage_input: number;
   usage_output: number;
+  usage_cache_read: number;
+  usage_cache_write: number;
+  /** Of the calls whose price is known. */
+  cost_micro_usd: number;
+  unpriced_calls: number;
+}
+
+/** `slot_ms`: the quarter of an hour in which the calls ended. Costs are millionths of a dollar. */
+export interface UsageRow {
+  slot_ms: number;
+  session_id: string;
+  session_key: string;
+  agent_id: string;
+  model: string;
+  calls: number;
+  unpriced_calls: number;
+  input: number;
+  output: number;
+  cache_read: number;
+  cache_write: number;
+  input_cost: number;
+  output_cost: number;
+  cache_read_cost: number;
+  cache_write_cost: number;
 }
 
 export interface JournalRow {
@@ -227,6 +251,7 @@ export interface Database {
   sessions: SessionTableRow;
   messages: MessageRow;
   runs: RunTableRow;
+  usage_ledger: UsageRow;
   journal: JournalRow;
   inbox: InboxRow;
 }
