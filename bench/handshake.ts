@@ -4,26 +4,21 @@
  * It reports against aims and never fails over a number: those depend on the machine.
  */
 import { createHash, generateKeyPairSync, sign, type KeyObject } from "node:crypto";
-import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempDisposableSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { WebSocket } from "ws";
 import { bundle } from "../scripts/bundle.ts";
+import { atLeast, atMost, median, type Measure, percentile, printTable } from "./measure.ts";
+import { benchEnv, launcher, readRss, root, type Server, startServer } from "./processes.ts";
 
 interface Device {
   readonly id: string;
   readonly publicKey: string;
   readonly privateKey: KeyObject;
   readonly deviceToken: string;
-}
-
-interface Server extends AsyncDisposable {
-  readonly url: string;
-  readonly child: ChildProcess;
 }
 
 interface Timings {
@@ -33,14 +28,6 @@ interface Timings {
   readonly perSecond: number;
 }
 
-interface Measure {
-  readonly name: string;
-  readonly value: number;
-  readonly unit: "ms" | "/s" | "%" | "MB";
-  readonly aim?: { readonly bound: "at least" | "at most"; readonly value: number };
-}
-
-const root = join(import.meta.dirname, "..");
 const rounds = 3;
 const warmUps = 100;
 const sequentialRuns = 200;
@@ -51,23 +38,6 @@ const idleDevices = 100;
 /** What connecting allocated and let go is gone by then. */
 const settleMs = 3_000;
 const scopes = ["operator.read", "operator.write"];
-
-/** Starts a server and waits for the URL it prints, alone on a line or in a JSON object. */
-async function startServer(command: string, args: readonly string[], home: string): Promise<Server> {
-  const env = { PATH: process.env["PATH"], HOME: home, PORTREEVE_HOME: join(home, "portreeve") };
-  const child = spawn(command, args, { cwd: root, env, stdio: ["ignore", "pipe", "ignore"] });
-  const [line] = (await once(createInterface({ input: child.stdout }), "line")) as [string];
-  const url = line.startsWith("{") ? (JSON.parse(line) as { url: string }).url : line;
-  return {
-    url,
-    child,
-    async [Symbol.asyncDispose]() {
-      const exited = once(child, "exit");
-      child.kill("SIGTERM");
-      await exited;
-    },
-  };
-}
 
 /** One handshake; resolves with the socket and what the hello said. `secret` pairs the device, its token is used afterwards. */
 function handshake(url: string, device: Device, secret?: string): Promise<{ readonly socket: WebSocket; readonly payload: unknown }> {
@@ -148,16 +118,13 @@ async function timeBoth(gateway: Server, bare: Server, device: Device): Promise<
   }
   const sum = (all: readonly Timings[]): Timings => ({
     sequential: all.flatMap((one) => one.sequential),
-    perSecond: percentile(
-      all.map((one) => one.perSecond),
-      0.5,
-    ),
+    perSecond: median(all.map((one) => one.perSecond)),
   });
   return { gateway: sum(taken.gateway), bare: sum(taken.bare) };
 }
 
 function startGateway(home: string): Promise<Server> {
-  return startServer(join(root, "portreeve"), ["gateway", "run", "--json", "--port", "0"], home);
+  return startServer(launcher, ["gateway", "run", "--json", "--port", "0"], benchEnv(home));
 }
 
 function readSecret(home: string): string {
@@ -167,7 +134,7 @@ function readSecret(home: string): string {
 async function measureSpeed(): Promise<{ gateway: Timings; bare: Timings }> {
   using home = mkdtempDisposableSync(join(tmpdir(), "portreeve-bench-"));
   await using gateway = await startGateway(home.path);
-  await using bare = await startServer(process.execPath, [join(import.meta.dirname, "bare-handshake.ts")], home.path);
+  await using bare = await startServer(process.execPath, [join(import.meta.dirname, "bare-handshake.ts")], benchEnv(home.path));
   return await timeBoth(gateway, bare, await pairDevice(gateway.url, readSecret(home.path)));
 }
 
@@ -182,7 +149,7 @@ async function measureIdle(): Promise<{ readonly beforeMb: number; readonly held
 async function holdIdle(gateway: Server, secret: string): Promise<{ readonly beforeMb: number; readonly heldMb: number }> {
   const devices: Device[] = [];
   for (let index = 0; index < idleDevices; index += 1) devices.push(await pairDevice(gateway.url, secret));
-  const beforeMb = readRss(gateway.child);
+  const beforeMb = readRss(gateway.pid);
   const sockets: WebSocket[] = [];
   let opened = 0;
   const keepOpening = async (): Promise<void> => {
@@ -194,21 +161,11 @@ async function holdIdle(gateway: Server, secret: string): Promise<{ readonly bef
   };
   await Promise.all(Array.from({ length: atOnce }, keepOpening));
   await sleep(settleMs);
-  const heldMb = readRss(gateway.child);
+  const heldMb = readRss(gateway.pid);
   const open = sockets.filter((socket) => socket.readyState === WebSocket.OPEN).length;
   if (open !== idleSockets) throw new Error(`only ${open} of ${idleSockets} sockets are open`);
   for (const socket of sockets) socket.terminate();
   return { beforeMb, heldMb };
-}
-
-function readRss(child: ChildProcess): number {
-  const match = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${child.pid}/status`, "utf8"));
-  if (match === null) throw new Error("the gateway's memory cannot be read");
-  return (Number(match[1]) * 1_024) / 1e6;
-}
-
-function percentile(values: readonly number[], share: number): number {
-  return values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))] ?? Number.NaN;
 }
 
 async function measure(): Promise<readonly Measure[]> {
@@ -216,32 +173,28 @@ async function measure(): Promise<readonly Measure[]> {
   const timings = await measureSpeed();
   const { beforeMb, heldMb } = await measureIdle();
   const p = (timing: Timings, share: number): number => percentile(timing.sequential, share);
-  const ratio = { bound: "at least", value: 60 } as const;
   return [
     { name: "one at a time, p50", value: p(timings.gateway, 0.5), unit: "ms" },
     { name: "one at a time, p99", value: p(timings.gateway, 0.99), unit: "ms" },
     { name: "one at a time, p50, bare", value: p(timings.bare, 0.5), unit: "ms" },
     { name: "one at a time, p99, bare", value: p(timings.bare, 0.99), unit: "ms" },
-    { name: "speed of the bare one, one at a time", value: (100 * p(timings.bare, 0.5)) / p(timings.gateway, 0.5), unit: "%", aim: ratio },
+    {
+      name: "speed of the bare one, one at a time",
+      value: (100 * p(timings.bare, 0.5)) / p(timings.gateway, 0.5),
+      unit: "%",
+      ...atLeast(60),
+    },
     { name: `${atOnce} at a time`, value: timings.gateway.perSecond, unit: "/s" },
     { name: `${atOnce} at a time, bare`, value: timings.bare.perSecond, unit: "/s" },
     {
       name: `speed of the bare one, ${atOnce} at a time`,
       value: (100 * timings.gateway.perSecond) / timings.bare.perSecond,
       unit: "%",
-      aim: ratio,
+      ...atLeast(60),
     },
     { name: "memory before the idle sockets (RSS)", value: beforeMb, unit: "MB" },
-    { name: "memory with 10,000 idle sockets (RSS)", value: heldMb, unit: "MB", aim: { bound: "at most", value: 250 } },
+    { name: "memory with 10,000 idle sockets (RSS)", value: heldMb, unit: "MB", ...atMost(250) },
   ];
-}
-
-function printTable(measures: readonly Measure[]): void {
-  for (const { name, value, unit, aim } of measures) {
-    const isMet = aim === undefined || (aim.bound === "at least" ? value >= aim.value : value <= aim.value);
-    const verdict = aim === undefined ? "" : `   aim ${aim.bound} ${aim.value} ${isMet ? "met" : "MISSED"}`;
-    console.log(`${name.padEnd(42)} ${value.toFixed(unit === "ms" ? 2 : 0).padStart(7)} ${unit}${verdict}`);
-  }
 }
 
 if (import.meta.main) {

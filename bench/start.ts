@@ -2,15 +2,15 @@
  * `npm run bench:start [-- --json]`: how long a newcomer waits and what an idle gateway holds. Five runs each, medians.
  * It reports against aims and never fails over a number: those depend on the machine.
  */
-import { spawn, spawnSync, type ChildProcess } from "node:child_process";
-import { once } from "node:events";
-import { mkdtempDisposableSync, readFileSync } from "node:fs";
-import { get } from "node:http";
-import { createServer, type AddressInfo } from "node:net";
+import { spawnSync } from "node:child_process";
+import { mkdtempDisposableSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pack } from "../scripts/pack.ts";
+import { median } from "./measure.ts";
+import { benchEnv, launcher, readPss, readRss, root } from "./processes.ts";
+import { startTimed } from "./timed-start.ts";
 
 interface Measure {
   readonly name: string;
@@ -20,75 +20,9 @@ interface Measure {
   readonly values: readonly number[];
 }
 
-interface GatewayRun {
-  readonly url: string;
-  readonly readyMs: number;
-  readonly child: ChildProcess;
-}
-
 const runs = 5;
-const root = join(import.meta.dirname, "..");
-const launcher = join(root, "portreeve");
-const readyTimeoutMs = 20_000;
 /** What start-up allocated and let go is gone by then. */
 const settleMs = 1_000;
-
-/** The caller's PATH and nothing else: no provider key, no setting of the machine's own gateway. */
-function benchEnv(home: string): NodeJS.ProcessEnv {
-  return { PATH: process.env["PATH"], HOME: home, PORTREEVE_HOME: join(home, "portreeve") };
-}
-
-async function findFreePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  // A listening TCP server has an address of this form.
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
-
-/** Starts what `npm start` starts and asks until it is ready. */
-async function startGateway(home: string): Promise<GatewayRun> {
-  const port = await findFreePort();
-  const startedAt = performance.now();
-  const child = spawn(launcher, ["gateway", "run", "--port", String(port)], {
-    cwd: home,
-    env: benchEnv(home),
-    stdio: ["ignore", "ignore", "pipe"],
-  });
-  let errors = "";
-  child.stderr.on("data", (part: Buffer) => (errors += part.toString()));
-  const url = `http://127.0.0.1:${port}`;
-  while (!(await isReady(`${url}/readyz`))) {
-    const waitedMs = performance.now() - startedAt;
-    if (child.exitCode !== null || waitedMs > readyTimeoutMs) {
-      child.kill("SIGKILL");
-      throw new Error(`the gateway was not ready after ${Math.round(waitedMs)} ms: ${errors.trim()}`);
-    }
-    await sleep(2);
-  }
-  return { url, readyMs: performance.now() - startedAt, child };
-}
-
-function isReady(url: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    get(url, { agent: false }, (response) => resolve(response.resume().statusCode === 200)).once("error", () => resolve(false));
-  });
-}
-
-async function stopGateway({ child }: GatewayRun): Promise<void> {
-  const exited = once(child, "exit");
-  child.kill("SIGTERM");
-  await exited;
-}
-
-/** Megabytes of a line like `VmRSS:   12345 kB` in a file of /proc. The launcher becomes Node, so the child's id is the gateway's. */
-function readMegabytes(child: ChildProcess, file: "status" | "smaps_rollup", label: string): number {
-  const match = new RegExp(`^${label}:\\s+(\\d+) kB$`, "m").exec(readFileSync(`/proc/${child.pid}/${file}`, "utf8"));
-  if (match === null) throw new Error(`/proc/${child.pid}/${file} has no ${label}`);
-  return (Number(match[1]) * 1_024) / 1e6;
-}
 
 /** Milliseconds a command takes from outside; throws when it fails. */
 function timeCommand(home: string, args: readonly string[]): number {
@@ -113,17 +47,13 @@ async function measure(): Promise<readonly Measure[]> {
   for (let run = 0; run < runs; run += 1) {
     using home = mkdtempDisposableSync(join(tmpdir(), "portreeve-bench-"));
     values.version.push(timeCommand(home.path, ["--version"]));
-    const gateway = await startGateway(home.path);
-    try {
-      values.ready.push(gateway.readyMs);
-      await sleep(settleMs);
-      values.rss.push(readMegabytes(gateway.child, "status", "VmRSS"));
-      values.pss.push(readMegabytes(gateway.child, "smaps_rollup", "Pss"));
-      values.first.push(timeCommand(home.path, ["call", "health"]));
-      values.next.push(timeCommand(home.path, ["call", "health"]));
-    } finally {
-      await stopGateway(gateway);
-    }
+    await using gateway = await startTimed(home.path);
+    values.ready.push(gateway.readyMs);
+    await sleep(settleMs);
+    values.rss.push(readRss(gateway.pid));
+    values.pss.push(readPss(gateway.pid));
+    values.first.push(timeCommand(home.path, ["call", "health"]));
+    values.next.push(timeCommand(home.path, ["call", "health"]));
   }
   return [
     { name: "process start to /readyz", unit: "ms", aim: 250, values: values.ready },
@@ -134,10 +64,6 @@ async function measure(): Promise<readonly Measure[]> {
     { name: "portreeve call health, the first (pairs)", unit: "ms", aim: 200, values: values.first },
     { name: "portreeve call health", unit: "ms", aim: 200, values: values.next },
   ];
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }
 
 function printTable(measures: readonly Measure[]): void {

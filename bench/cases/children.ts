@@ -1,0 +1,47 @@
+/**
+ * 1,000 sub-agents of ten conversations that work at once: whether all get on, and whether anybody else waits meanwhile.
+ * Each takes turns without an end, a tool call each; the model server counts them.
+ */
+import { toMessage } from "../model-server.ts";
+import type { Case } from "../case.ts";
+import { atLeast, atMost, jain, nowMs, percentile, repeat } from "../measure.ts";
+import { startProbe } from "../probe.ts";
+
+const longestMs = 120_000;
+
+export const children: Case = {
+  name: "children",
+  about: "1,000 sub-agents of ten conversations at once",
+  needs: "process",
+  methods: ["subagents.spawn", "agents.list"],
+  async run({ isQuick, model, start, ceilingUrl }) {
+    const [roots, perRoot, turnsEach] = isQuick ? [2, 3, 2] : [10, 100, 8];
+    await using target = await start({ subagents: { maxChildrenPerAgent: perRoot, maxConcurrent: roots * perRoot } });
+    using wire = await target.open();
+    const tagsByRoot = Array.from({ length: roots }, (_, at) => Array.from({ length: perRoot }, (__, child) => `child-${at}-${child}`));
+    const tags = tagsByRoot.flat();
+    const probe = await startProbe(target, ceilingUrl);
+    // Round the roots, so that none begins with all its children before another has one.
+    await repeat(tags.length, 20, (index) => {
+      const [at, child] = [index % roots, Math.floor(index / roots)];
+      return wire.spawn(`bench-children-${at}`, toMessage({ tag: `child-${at}-${child}`, loop: "never" }));
+    });
+    await Promise.all(tags.map((tag) => model.arrival(tag)));
+    model.forget();
+    const startedAt = nowMs();
+    const turnsOf = (some: readonly string[]): number => some.reduce((sum, tag) => sum + model.answers(tag), 0);
+    await model.until(() => turnsOf(tags) >= turnsEach * tags.length || nowMs() > startedAt + longestMs);
+    const seconds = (nowMs() - startedAt) / 1_000;
+    const each = tags.map((tag) => model.answers(tag));
+    const waits = await probe.stop();
+    return [
+      { name: `turns of ${tags.length} children`, value: turnsOf(tags) / seconds, unit: "/s" },
+      { name: "fairness over the children (Jain)", value: jain(each), unit: "", ...atLeast(0.9) },
+      { name: "fairness over the conversations (Jain)", value: jain(tagsByRoot.map(turnsOf)), unit: "", ...atLeast(0.9) },
+      { name: "an answer to somebody else, p50", value: percentile(waits.target, 0.5), unit: "ms" },
+      { name: "an answer to somebody else, p99", value: percentile(waits.target, 0.99), unit: "ms" },
+      { name: "an answer to somebody else, longest", value: Math.max(...waits.target), unit: "ms", ...atMost(50) },
+      { name: "the echo's longest meanwhile", value: Math.max(...waits.echo), unit: "ms" },
+    ];
+  },
+};

@@ -1,0 +1,67 @@
+/** Accepting sub-agents while 50 runs stream, and how soon each child asks its model. Children stay until all are accepted. */
+import { toMessage } from "../model-server.ts";
+import type { Bench, Case } from "../case.ts";
+import { atMost, type Measure, nowMs, percentile, repeat } from "../measure.ts";
+import type { Wire } from "../wire.ts";
+
+/** A session may have 100 running children. */
+const childrenASession = 100;
+
+export const spawn: Case = {
+  name: "spawn",
+  about: "accepting sub-agents, 1, 20 and 100 at a time, while 50 runs stream",
+  needs: "process",
+  methods: ["subagents.spawn", "agent"],
+  async run(bench) {
+    const { isQuick, model, start } = bench;
+    await using target = await start();
+    using wire = await target.open();
+    using watcher = await target.open();
+    const streams = Array.from({ length: isQuick ? 2 : 50 }, (_, index) => {
+      const message = toMessage({ tag: `background-${index}`, words: 1_000_000, gapMs: 30 });
+      return watcher.agent(`bench-background-${index}`, message);
+    });
+    const measures: Measure[] = [];
+    try {
+      if (!isQuick) await spawnMany(bench, wire, { name: "warm", count: 100, atOnce: 20 });
+      for (const atOnce of isQuick ? [1, 3] : [1, 20, 100]) {
+        const count = isQuick ? 3 : 200;
+        measures.push(...(await spawnMany(bench, wire, { name: `spawn-${atOnce}`, count, atOnce })));
+      }
+    } finally {
+      await repeat(streams.length, streams.length, (index) => wire.request("chat.abort", { sessionKey: `bench-background-${index}` }));
+      await Promise.all(streams);
+      model.forget();
+    }
+    return measures;
+  },
+};
+
+async function spawnMany(
+  { model }: Bench,
+  wire: Wire,
+  { name, count, atOnce }: { name: string; count: number; atOnce: number },
+): Promise<readonly Measure[]> {
+  const accepts: number[] = [];
+  const starts: Promise<number>[] = [];
+  await repeat(count, atOnce, async (index) => {
+    const tag = `${name}-${index}`;
+    const askedAt = nowMs();
+    const acceptedAt = await wire.spawn(sessionOf(name, index), toMessage({ tag, hold: name }));
+    accepts.push(acceptedAt - askedAt);
+    starts.push(model.arrival(tag).then((arrivedAt) => arrivedAt - acceptedAt));
+  });
+  const startDelays = await Promise.all(starts);
+  model.release(name);
+  await Promise.all(Array.from({ length: count }, (_, index) => model.arrival(`after:${name}-${index}`)));
+  return [
+    { name: `accept, ${atOnce} at a time, p50`, value: percentile(accepts, 0.5), unit: "ms", ...atMost(2) },
+    { name: `accept, ${atOnce} at a time, p99`, value: percentile(accepts, 0.99), unit: "ms", ...atMost(10) },
+    { name: `accepted to the child's model call, ${atOnce} at a time, p50`, value: percentile(startDelays, 0.5), unit: "ms" },
+    { name: `accepted to the child's model call, ${atOnce} at a time, p99`, value: percentile(startDelays, 0.99), unit: "ms" },
+  ];
+}
+
+function sessionOf(name: string, index: number): string {
+  return `bench-${name}-${Math.floor(index / childrenASession)}`;
+}

@@ -1,0 +1,52 @@
+/** What is measured: a gateway of this checkout, started for a case with its configuration, or one that runs somewhere already. */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { benchEnv, launcher, startServer } from "./processes.ts";
+import { type Access, Wire } from "./wire.ts";
+
+export interface Target extends AsyncDisposable, Access {
+  /** Undefined for one that we did not start. */
+  readonly pid: number | undefined;
+  open(): Promise<Wire>;
+}
+
+export interface StartOptions {
+  /** Of the bench's model server. */
+  readonly modelUrl: string;
+  /** As in `agents.defaults.subagents`. */
+  readonly subagents?: object;
+  /** Writes a CPU profile of the gateway to this folder. */
+  readonly profileDir?: string | undefined;
+}
+
+/** Wide enough for every case; what a case is about it sets itself. */
+const wide = { maxChildrenPerAgent: 100, maxConcurrent: 1_000, archiveAfterMinutes: 0 };
+
+export async function startTarget({ modelUrl, subagents, profileDir }: StartOptions): Promise<Target> {
+  const folder = mkdtempSync(join(tmpdir(), "portreeve-bench-"));
+  const portreeveHome = join(folder, "portreeve");
+  mkdirSync(portreeveHome, { recursive: true, mode: 0o700 });
+  const config = {
+    models: { providers: { bench: { api: "openai-compatible", baseUrl: modelUrl } } },
+    agents: { defaults: { model: "bench/zero", subagents: { ...wide, ...subagents } } },
+  };
+  writeFileSync(join(portreeveHome, "config.json5"), JSON.stringify(config));
+  const env = benchEnv(folder, profileDir === undefined ? {} : { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${profileDir}` });
+  const server = await startServer(launcher, ["gateway", "run", "--json", "--port", "0"], env);
+  const token = readFileSync(join(portreeveHome, "state/secret"), "utf8").trim();
+  return {
+    ...server,
+    token,
+    open: () => Wire.open({ url: server.url, token }),
+    async [Symbol.asyncDispose]() {
+      await server[Symbol.asyncDispose]();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** A gateway that runs already: nothing is started, and nothing stopped. */
+export function useTarget(access: Access): Target {
+  return { ...access, pid: undefined, open: () => Wire.open(access), [Symbol.asyncDispose]: () => Promise.resolve() };
+}
