@@ -284,6 +284,12 @@ test("beyond thirty-two attempts of a peer that are held back, neither a guess n
   assert.equal(statuses(await Promise.all(guesses)).filter((status) => status === 401).length, 32);
 });
 
+test("a hundred requests at once with the right secret are all let in", async () => {
+  const replies = await Promise.all(Array.from({ length: 100 }, () => ask(gw.token)));
+
+  assert.deepEqual([...new Set(statuses(replies))], [200]);
+});
+
 test("a body is refused before it is read, said or not said how long", async () => {
   const said = await ask(gw.token, { body: "x", headers: { "content-length": "1" } });
   const unsaid = await ask(gw.token, { body: "x".repeat(100_000), headers: { "transfer-encoding": "chunked" } });
@@ -438,6 +444,7 @@ test("the command line makes a bearer, lists it, says why it is there, replaces 
   const listed = await home.cli(["devices"]);
   const why = await home.cli(["why", JSON.parse((await home.cli(["devices", "--json"])).out).paired.find(isBearer).deviceId]);
   const before = await models(token);
+  const unseen = await home.cli(["devices", "rotate", id]);
   const rotated = await home.cli(["devices", "rotate", id, "--json"]);
   const next = JSON.parse(rotated.out).token as string;
   const after = [await models(token), await models(next)];
@@ -447,6 +454,7 @@ test("the command line makes a bearer, lists it, says why it is there, replaces 
   assert.equal(shown.code, 0, shown.err);
   assert.match(again.err, new RegExp(`label: the bearer ${id} has this name already.*devices remove ${id}`, "s"));
   assert.match(listed.out, /ci +bearer, platform unknown +read .*by hand, as a bearer/);
+  assert.match(unseen.out, /Nobody has it\. .*rotate again with --json/);
   assert.match(why.out, /device\.bearer-issued/);
   assert.deepEqual([before, after, await models(next)], [200, [401, 200], 401]);
   assert.deepEqual([timed.label, timed.scopes, await models(timed.token)], ["ci", ["operator.read"], 200]);

@@ -56,7 +56,7 @@ export async function rotate(io: Io, access: Access, { id, flags }: { id: string
     isOwn
       ? "This terminal has the next one."
       : device.approvedVia === "bearer"
-        ? "Nobody has it yet: rotate with --json prints it."
+        ? "Nobody has it. To get the next one: rotate again with --json, which prints it."
         : "The device gets it when it connects with the gateway's secret. To carry it there by hand: rotate with --json, which prints it.",
   );
 }

@@ -18,7 +18,7 @@ import {
 import type { BearerStore } from "../store/bearer-store.ts";
 import { liveGrant, timeLeftMs, tokenCeilingOf } from "../store/grants.ts";
 import type { DeviceStore } from "../store/store.ts";
-import { ruleFor, type Attempts, type AttemptVerdict } from "./attempts.ts";
+import { ruleFor, type Attempts } from "./attempts.ts";
 import type { Credentials, DeviceTokenSubject, Match } from "./credentials.ts";
 import { actionDenied, missingScope, toActor } from "./device-management.ts";
 import { decide } from "./grant.ts";
@@ -80,7 +80,7 @@ export interface BearerDeps {
 const seenEveryMs = 60_000;
 
 export function createBearers(deps: BearerDeps): Bearers {
-  /** Attempts without a right token that are being judged, or held back, by who makes them. */
+  /** Wrong attempts that are being judged, or held back, by who makes them. */
   const waiting = new Map<string, number>();
   return {
     authenticate: (ask) => authenticate(deps, waiting, ask),
@@ -98,10 +98,10 @@ async function authenticate(deps: BearerDeps, waiting: Map<string, number>, ask:
   if (access.kind === "not-proxied") return { kind: "unauthorized", error: proxyRefused(access.refusal) };
   if (token === undefined) return access.match === "right" ? admitWithoutDevice(ask, access, "right") : { kind: "unauthorized" };
 
-  const subject = peer.isConfidential ? await findSubject(deps, token) : undefined;
+  const mayBeDevice = peer.isConfidential && secret !== "right" && /^[\w-]{43}$/.test(token);
+  const subject = mayBeDevice ? await findSubject(deps, token) : undefined;
   if (subject === undefined) return judgeSecret(deps, waiting, ask, { token, access });
-  // A right token passes its peer's lock, and ends its peer's row of wrong ones.
-  await settle(deps, ask, { token, access, match: "right" });
+  // It passes its peer's lock, and waits for no write: whatever was guessed from the same address is still counted.
   return admitBearer(deps, ask, token, subject);
 }
 
@@ -115,29 +115,25 @@ async function judgeSecret(deps: BearerDeps, waiting: Map<string, number>, ask: 
   const wrong: BearerVerdict = { kind: ask.peer.isConfidential ? "unauthorized" : "plaintext" };
   // Where no secret is asked for there is none to guess; and what is presented must be right all the same.
   if (!isSecret(offered.access)) return wrong;
+  const { token, access } = offered;
   const { key } = ruleFor(ask.peer);
-  const others = waiting.get(key) ?? 0;
   // Right or wrong: otherwise a crowd of guesses would show by this answer which ones need not be counted.
-  if (others >= limits.unauthenticatedSocketsPerPeer) return { kind: "busy" };
-  waiting.set(key, others + 1);
-  try {
-    const settled = await settle(deps, ask, { ...offered, match: "wrong" });
-    if (settled.kind === "locked") return { kind: "locked", error: rateLimited(settled.retryAfterMs) };
-    return settled.secret === "right" ? admitWithoutDevice(ask, offered.access, settled.secret) : wrong;
-  } finally {
-    const left = (waiting.get(key) ?? 1) - 1;
-    if (left > 0) waiting.set(key, left);
-    else waiting.delete(key);
-  }
+  if ((waiting.get(key) ?? 0) >= limits.unauthenticatedSocketsPerPeer) return { kind: "busy" };
+  using _ = access.match === "right" ? undefined : countIn(waiting, key);
+  const settled = await deps.attempts.settle(ask.peer, { auth: { token }, secret: access.match, token: "wrong" }, ask.signal);
+  if (settled.kind === "locked") return { kind: "locked", error: rateLimited(settled.retryAfterMs) };
+  return settled.secret === "right" ? admitWithoutDevice(ask, access, settled.secret) : wrong;
 }
 
-async function settle(
-  deps: BearerDeps,
-  { peer, signal }: BearerAsk,
-  { token, access, match }: Offered & { readonly match: Match },
-): Promise<AttemptVerdict> {
-  if (!isSecret(access)) return { kind: "open", secret: access.match };
-  return await deps.attempts.settle(peer, { auth: { token }, secret: access.match, token: match }, signal);
+function countIn(waiting: Map<string, number>, key: string): Disposable {
+  waiting.set(key, (waiting.get(key) ?? 0) + 1);
+  return {
+    [Symbol.dispose]() {
+      const left = (waiting.get(key) ?? 1) - 1;
+      if (left > 0) waiting.set(key, left);
+      else waiting.delete(key);
+    },
+  };
 }
 
 function admitWithoutDevice({ scopes, peer }: BearerAsk, { method }: Offered["access"], secret: Match): BearerVerdict {
