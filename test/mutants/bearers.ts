@@ -115,7 +115,7 @@ export const bearersMutants: readonly Mutant[] = [
   {
     what: "what was asked for before the bearer ended is still answered",
     file: request,
-    from: "respond(work.isExpelled ? unauthorized() : answer);",
+    from: 'respond(work.ended === undefined ? answer : work.ended === "expelled" ? unauthorized() : stopping);',
     to: "respond(answer);",
     killedBy: "^(whoever ends a bearer|what stands on the shared secret)",
     testFile: serverTest,
@@ -123,7 +123,7 @@ export const bearersMutants: readonly Mutant[] = [
   {
     what: "whoever ends a bearer does not wait",
     file: "packages/gateway/src/http/in-flight.ts",
-    from: "await Promise.all(meant.map(({ settled }) => settled));",
+    from: "await Promise.all(requests.map(({ settled }) => settled));",
     to: "",
     killedBy: "^whoever ends a bearer",
     testFile: serverTest,

@@ -122,7 +122,7 @@ export async function openListener(deps: ListenerDeps): Promise<Listener> {
     async [Symbol.asyncDispose]() {
       beats.dispose();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      await door.close();
+      await Promise.all([door.close(), http.close()]);
       subscriptions[Symbol.dispose]();
       server.closeAllConnections();
       await closed;

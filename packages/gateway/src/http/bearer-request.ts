@@ -29,8 +29,8 @@ export interface BearerRequest {
 export async function answerBearer(deps: BearerRequestDeps, asked: BearerRequest, respond: (answer: Answer) => void): Promise<void> {
   using work = deps.inFlight.begin();
   asked.response.once("close", () => work.abandon());
-  const answer = await judgeAndAnswer(deps, asked, work);
-  respond(work.isExpelled ? unauthorized() : answer);
+  const answer = work.ended === undefined ? await judgeAndAnswer(deps, asked, work) : stopping;
+  respond(work.ended === undefined ? answer : work.ended === "expelled" ? unauthorized() : stopping);
 }
 
 async function judgeAndAnswer(deps: BearerRequestDeps, asked: BearerRequest, work: InFlightRequest): Promise<Answer> {
@@ -145,6 +145,8 @@ const busy = refused(
   "Too many requests of this peer wait to be authenticated.",
   "Wait until some of them are answered. A device's token does not wait: ./portreeve devices token NAME",
 );
+
+const stopping = refused(503, "stopping", "The gateway is stopping.", "Ask again when it runs.");
 
 const tooLarge: Answer = {
   ...refused(413, "body_too_large", "The request's body is larger than this path takes.", "Send a smaller body, or none with GET."),

@@ -1,4 +1,4 @@
-/** Requests of HTTP that are being judged or handled, so that an authority that ends, ends them too. */
+/** Requests of HTTP that are being judged or handled, so that an authority that ends, or the gateway that does, ends them too. */
 import type { BearerClaim } from "../identity/bearers.ts";
 import type { ExpelDevice } from "../identity/device-management.ts";
 import type { Clock } from "../kit/clock.ts";
@@ -6,6 +6,7 @@ import type { Clock } from "../kit/clock.ts";
 export class InFlight {
   readonly #clock: Clock;
   readonly #requests = new Set<InFlightRequest>();
+  #isClosing = false;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -14,26 +15,42 @@ export class InFlight {
   begin(): InFlightRequest {
     const request = new InFlightRequest(this.#clock, () => this.#requests.delete(request));
     this.#requests.add(request);
+    if (this.#isClosing) request.end("stopping");
     return request;
   }
 
   /** Resolves when nothing the bearer asked for can be answered any more. */
   async expelDevice({ deviceId, role }: Parameters<ExpelDevice>[0]): Promise<void> {
     if (role !== undefined && role !== "operator") return;
-    await this.#end((claim) => claim.kind === "device" && claim.deviceId === deviceId);
+    await this.#expel((claim) => claim.kind === "device" && claim.deviceId === deviceId);
   }
 
   /** The shared secret is another one: what stands on the old one ends. */
   secretChanged(): void {
-    void this.#end(({ kind }) => kind === "secret");
+    void this.#expel(({ kind }) => kind === "secret");
   }
 
-  async #end(isMeant: (claim: BearerClaim) => boolean): Promise<void> {
-    const meant = [...this.#requests].filter(({ claims }) => claims.some(isMeant));
-    for (const request of meant) request.expel();
-    await Promise.all(meant.map(({ settled }) => settled));
+  /** The gateway stops: resolves when nothing is under way any more. */
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    await endAll([...this.#requests], "stopping");
+  }
+
+  async #expel(isMeant: (claim: BearerClaim) => boolean): Promise<void> {
+    await endAll(
+      [...this.#requests].filter(({ claims }) => claims.some(isMeant)),
+      "expelled",
+    );
   }
 }
+
+async function endAll(requests: readonly InFlightRequest[], why: EarlyEnd): Promise<void> {
+  for (const request of requests) request.end(why);
+  await Promise.all(requests.map(({ settled }) => settled));
+}
+
+/** `expelled`: its authority ended. */
+export type EarlyEnd = "expelled" | "stopping";
 
 /** One request; disposed of when its answer is written or nobody waits for it. */
 export class InFlightRequest implements Disposable {
@@ -43,7 +60,7 @@ export class InFlightRequest implements Disposable {
   readonly #clock: Clock;
   readonly #onEnd: () => void;
   #timer: Disposable | undefined;
-  #isExpelled = false;
+  #ended: EarlyEnd | undefined;
 
   constructor(clock: Clock, onEnd: () => void) {
     this.#clock = clock;
@@ -55,22 +72,22 @@ export class InFlightRequest implements Disposable {
     return this.#controller.signal;
   }
 
-  get isExpelled(): boolean {
-    return this.#isExpelled;
+  /** Why whatever was asked for is not answered; undefined: it is. */
+  get ended(): EarlyEnd | undefined {
+    return this.#ended;
   }
 
   get settled(): Promise<void> {
     return this.#gone.promise;
   }
 
-  /** Its authority ended: whatever was asked for is not answered. */
-  expel(): void {
-    this.#isExpelled = true;
+  end(why: EarlyEnd): void {
+    this.#ended = why;
     this.abandon();
   }
 
   expelAfter(ms: number): void {
-    this.#timer = this.#clock.schedule(this.#clock.now() + ms, () => this.expel());
+    this.#timer = this.#clock.schedule(this.#clock.now() + ms, () => this.end("expelled"));
   }
 
   /** Whoever asked is gone. */

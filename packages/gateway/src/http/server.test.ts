@@ -115,6 +115,20 @@ test("a request that lasts longer than its bearer's scopes is not answered", asy
   assert.equal((await answered).status, 401);
 });
 
+test("a gateway that stops waits for what is under way, and answers that it stops; so it does to whoever comes then", async () => {
+  await using world = await openWorld();
+  const { release, signal, answered } = await world.begin("s");
+  let isDone = false;
+
+  const closed = world.door.close().then(() => (isDone = true));
+  const late = await fetch(`http://127.0.0.1:${world.port}/v1/models`, { headers: { authorization: "Bearer s" } });
+  const wasDone = isDone;
+  release();
+  await closed;
+
+  assert.deepEqual([wasDone, signal.aborted, late.status, (await answered).status], [false, true, 503, 503]);
+});
+
 test("a request that breaks off in its body is no failure of the gateway", async () => {
   await using world = await openWorld();
   const arrived = once(world.server, "request") as Promise<[IncomingMessage, ServerResponse]>;

@@ -40,6 +40,8 @@ export interface HttpDoor {
   /** Resolves when nothing that was asked for as the device can be answered any more. */
   expelDevice(target: Parameters<ExpelDevice>[0]): Promise<void>;
   secretChanged(): void;
+  /** Resolves when no request is being handled any more; each is answered that the gateway stops. */
+  close(): Promise<void>;
 }
 
 /** Exactly one answer a probe: a missing or extra one does not compile. */
@@ -80,6 +82,7 @@ export function createHttpDoor(deps: HttpDoorDeps): HttpDoor {
     },
     expelDevice: (target) => inFlight.expelDevice(target),
     secretChanged: () => inFlight.secretChanged(),
+    close: () => inFlight.close(),
   };
 }
 
