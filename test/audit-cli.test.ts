@@ -81,6 +81,26 @@ test("a broken chain is exit code 1 and names the row, with the gateway and with
   assert.match(asJson.err, /AUDIT_BROKEN/);
 });
 
+test("why says the same of a state folder whose gateway is down, and leaves nothing in it", async () => {
+  await using home = await openUsedHome();
+  const state = join(home.path, "state");
+  const [row] = lines((await home.cli(["audit", "list", "--limit", "1", "--json"])).out).map(
+    ({ rows }) => (rows as { subject: string }[])[0],
+  );
+  const online = await home.cli(["why", row?.subject ?? ""]);
+  await home.gateway[Symbol.asyncDispose]();
+  const files = await readdir(state);
+
+  const offline = await runCli(["why", row?.subject ?? "", "--state", state], {});
+  const unknown = await runCli(["why", "nothing", "--state", state], {});
+
+  assert.match(offline.out, /^run\.spawned .*because device\.paired/s);
+  assert.equal(offline.out, online.out);
+  assert.equal(unknown.code, 1);
+  assert.match(unknown.err, /nothing is stored under "nothing"\nGive the whole id/);
+  assert.deepEqual(await readdir(state), files);
+});
+
 test("a folder without a database is refused with what to name", async () => {
   await using folder = await mkdtempDisposable(join(tmpdir(), "portreeve-none-"));
 

@@ -91,6 +91,7 @@ const lazy: readonly (readonly [from: string, specifier: string])[] = [
   ["packages/cli/src/target.ts", "@portreeve/gateway/config"],
   ["packages/cli/src/commands/gateway.ts", "@portreeve/gateway/main"],
   ["packages/cli/src/commands/audit.ts", "@portreeve/gateway/state"],
+  ["packages/cli/src/commands/audit.ts", "@portreeve/gateway/explain"],
   ["packages/cli/src/commands/backup.ts", "@portreeve/gateway/backup"],
   ["packages/cli/src/commands/invite.ts", "@portreeve/gateway/qr"],
   ["packages/cli/src/commands/doctor.ts", "@portreeve/gateway/doctor"],

@@ -43,13 +43,20 @@ export function addAudit(program: Command, io: Io): void {
   withExamples(dump, "./portreeve audit export > audit.jsonl");
   dump.action((flags: AuditFlags) => runExport(io, flags));
 
-  const why = connecting(
-    program
-      .command("why <id>")
-      .description("the rule that decided about a pairing request, device, run, session or row of the audit, and its causes"),
+  const why = offline(
+    connecting(
+      program
+        .command("why <id>")
+        .description("the rule that decided about a pairing request, device, run, session or row of the audit, and its causes"),
+    ),
   );
-  withExamples(why, "./portreeve why run_019a", "./portreeve why 4f9d1c2a77aa88bb99cc00dd", "./portreeve why 12");
-  why.action((id: string, flags: ConnectingFlags) => runWhy(io, id, flags));
+  withExamples(
+    why,
+    "./portreeve why run_019a",
+    "./portreeve why 4f9d1c2a77aa88bb99cc00dd",
+    "./portreeve why 12 --state ~/.portreeve/state",
+  );
+  why.action((id: string, flags: AuditFlags) => runWhy(io, id, flags));
 }
 
 function offline(command: Command): Command {
@@ -77,10 +84,8 @@ async function runExport(io: Io, flags: AuditFlags): Promise<void> {
   for (const row of rows) writeJson(io, row);
 }
 
-async function runWhy(io: Io, id: string, flags: ConnectingFlags): Promise<void> {
-  const access = await findAccess(io, flags);
-  using client = await access.openAsOwner(adminScopes);
-  const result = await client.call("audit.explain", { id });
+async function runWhy(io: Io, id: string, flags: AuditFlags): Promise<void> {
+  const result = flags.state === undefined ? await askWhy(io, id, flags) : await readWhy(id, resolve(io.cwd, flags.state));
   if (flags.json === true) writeJson(io, result);
   else writeLine(io, showSteps(result.steps));
 }
@@ -89,6 +94,12 @@ async function askVerdict(io: Io, flags: AuditFlags): Promise<Verdict> {
   const access = await findAccess(io, flags);
   using client = await access.openAsOwner(adminScopes);
   return await client.call("audit.verify", {});
+}
+
+async function askWhy(io: Io, id: string, flags: AuditFlags): Promise<Result<"audit.explain">> {
+  const access = await findAccess(io, flags);
+  using client = await access.openAsOwner(adminScopes);
+  return await client.call("audit.explain", { id });
 }
 
 /** Page by page from the newest, turned round. */
@@ -120,6 +131,15 @@ async function readRows(stateDir: string): Promise<readonly AuditRow[]> {
   await using store = await openState(stateDir);
   const rows = await store.audit.list(Number.MAX_SAFE_INTEGER);
   return rows.map(({ factsText, facts: _facts, ...row }) => ({ ...row, facts: factsText }));
+}
+
+async function readWhy(id: string, stateDir: string): Promise<Result<"audit.explain">> {
+  const { explain, unknownId } = await import("@portreeve/gateway/explain");
+  await using store = await openState(stateDir);
+  const steps = await explain(store, id, Date.now());
+  if (steps !== undefined) return { id, steps: [...steps] };
+  const { code, message, remedy } = unknownId(id);
+  throw new CliError("failed", message, { code, remedy });
 }
 
 async function openState(stateDir: string) {

@@ -48,6 +48,16 @@ export async function explain(reads: ExplainReads, id: string, nowMs: number): P
   return steps;
 }
 
+/** What is said when `explain` found nothing. Pure. */
+export function unknownId(id: string) {
+  return {
+    code: "UNKNOWN_ID",
+    message: `nothing is stored under ${JSON.stringify(id)}`,
+    remedy:
+      "Give the whole id of a pairing request, device, run, session or audit row: ./portreeve audit list --json, ./portreeve sessions list",
+  } as const;
+}
+
 /** Principals are found by what they stand for. Ids that callers choose come last: none can stand before one of ours. */
 async function find(reads: ExplainReads, id: string): Promise<Found | undefined> {
   if (id === secretStep.id) return { kind: "secret" };

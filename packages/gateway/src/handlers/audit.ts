@@ -1,6 +1,6 @@
 /** The audit: its rows, its chain, counted refusals, and why something was decided. */
 import { ProtocolError } from "@portreeve/protocol";
-import { explain } from "../audit/explain.ts";
+import { explain, unknownId } from "../audit/explain.ts";
 import type { Handlers } from "../dispatch/types.ts";
 import type { Store } from "../store/store.ts";
 
@@ -48,10 +48,8 @@ export function auditHandlers({ store, now, flushRefusals }: AuditHandlerDeps): 
       await flushRefusals();
       const steps = await explain(store, id, now());
       if (steps !== undefined) return { id, steps: [...steps] };
-      throw new ProtocolError("UNKNOWN_ID", `nothing is stored under ${JSON.stringify(id)}`, {
-        remedy:
-          "Give the whole id of a pairing request, device, run, session or audit row: ./portreeve audit list --json, ./portreeve sessions list",
-      });
+      const { code, message, remedy } = unknownId(id);
+      throw new ProtocolError(code, message, { remedy });
     },
   };
 }
