@@ -30,8 +30,9 @@ interface Outcome {
 
 const suites: readonly Suite[] = [
   { name: "unit", files: "packages/**/*.test.ts", isolation: "none", budgetSeconds: 30 },
-  { name: "integration", files: "test/{*,!(authority|mutants)/**/*}.test.ts", isolation: "process", budgetSeconds: 120 },
+  { name: "integration", files: "test/{*,!(authority|mutants|simulation)/**/*}.test.ts", isolation: "process", budgetSeconds: 120 },
   { name: "authority", files: "test/authority/*.test.ts", isolation: "process", budgetSeconds: 90 },
+  { name: "simulation", files: "test/simulation/*.test.ts", isolation: "process", budgetSeconds: 45 },
   { name: "mutants", files: "test/mutants/*.test.ts", isolation: "process", budgetSeconds: 90 },
 ];
 
@@ -49,6 +50,13 @@ const longSuites: readonly Suite[] = [
     isolation: "process",
     budgetSeconds: 600,
     env: { PORTREEVE_RUNS: "1000000", PORTREEVE_STORE_RUNS: "20000", PORTREEVE_LONG: "1" },
+  },
+  {
+    name: "simulation",
+    files: "test/simulation/*.test.ts",
+    isolation: "process",
+    budgetSeconds: 2_400,
+    env: { PORTREEVE_SIMULATIONS: "100000" },
   },
   { name: "mutants", files: "test/mutants/*.test.ts", isolation: "process", budgetSeconds: 300, env: { PORTREEVE_LONG: "1" } },
 ];

@@ -21,6 +21,7 @@ export const tests = {
   places: "packages/gateway/src/connection/places.test.ts",
   policy: "test/authority/policy.test.ts",
   principal: "packages/gateway/src/principal/principal.test.ts",
+  simulation: "test/simulation/simulation.test.ts",
   stored: "test/authority/stored-states.test.ts",
   store: "test/contract/store.test.ts",
 } as const;

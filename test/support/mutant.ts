@@ -62,7 +62,7 @@ async function runTests(folder: string, testFile: string, namePattern: string): 
   const child = spawn(process.execPath, args, {
     cwd: folder,
     // Fewer cases than in the suites: a mutant that needs many would not be reliably killed by them either.
-    env: { PATH: process.env["PATH"], PORTREEVE_RUNS: "1000", PORTREEVE_STORE_RUNS: "100" },
+    env: { PATH: process.env["PATH"], PORTREEVE_RUNS: "1000", PORTREEVE_STORE_RUNS: "100", PORTREEVE_SIMULATIONS: "400" },
     stdio: ["ignore", "pipe", "ignore"],
     timeout: 60_000,
     killSignal: "SIGKILL",

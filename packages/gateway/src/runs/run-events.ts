@@ -19,6 +19,7 @@ export class RunEvents implements Disposable {
   #sent = "";
   #lastTextAtMs = Number.NEGATIVE_INFINITY;
   #pending: Disposable | undefined;
+  #isOver = false;
 
   constructor(bus: Bus, clock: Clock, run: RunRecord, firstSeq: number) {
     this.#bus = bus;
@@ -30,6 +31,11 @@ export class RunEvents implements Disposable {
   /** The number of the last event, for whoever continues the run later. */
   get seq(): number {
     return this.#seq;
+  }
+
+  /** Nothing more is told: the run has ended, or is another's. */
+  get isOver(): boolean {
+    return this.#isOver;
   }
 
   /** Text of the reply being streamed that has come so far. */
@@ -93,7 +99,7 @@ export class RunEvents implements Disposable {
     });
   }
 
-  /** The run is over, as `run` says. */
+  /** The run is over, as `run` says; what its turn may still have to tell is not told. */
   ended(run: RunRecord): void {
     this.flushText();
     const { text = "", error, stopReason = run.status } = run.ending ?? {};
@@ -112,18 +118,23 @@ export class RunEvents implements Disposable {
     }
     this.#changed("agent.run.ended");
     this.#bus.publish("run-ended", { runId: this.#run.runId });
+    this[Symbol.dispose]();
   }
 
+  /** Nothing is told from here on. */
   [Symbol.dispose](): void {
+    this.#isOver = true;
     this.#cancelPending();
   }
 
   #agent<S extends AgentEvent["stream"]>(stream: S, data: AgentData<S>): void {
+    if (this.#isOver) return;
     // One object per stream: the pair of stream and data is what AgentData ties together.
     this.#bus.publish("agent", { ...this.#envelope(), ts: this.#clock.now(), stream, data } as AgentEvent);
   }
 
   #chat(state: DistributiveOmit<ChatEvent, "runId" | "sessionKey" | "agentId" | "spawnedBy" | "seq">): void {
+    if (this.#isOver) return;
     this.#bus.publish("chat", { ...this.#envelope(), ...state });
   }
 

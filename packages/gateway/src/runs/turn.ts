@@ -1,6 +1,5 @@
 /** Carries one claimed run on: asks `plan.ts` what is next, does it, writes it down, until the run parks or ends. */
 import type { Caller, ContentBlock, Usage } from "@portreeve/protocol";
-import { z } from "zod";
 import type { Bus } from "../bus.ts";
 import { type Clock, sleepUntil } from "../kit/clock.ts";
 import type { Ids } from "../kit/ids.ts";
@@ -102,6 +101,7 @@ export class Turn {
     try {
       const model = await models.get(run.model);
       for await (const event of model.stream(this.#request())) {
+        this.#signal.throwIfAborted();
         if (event.type === "text") {
           addText(content, event.delta);
           this.#events.addText(event.delta);
@@ -119,6 +119,9 @@ export class Turn {
             usage,
           };
           await this.#commit([{ kind: "reply", content, model: run.model, reason, usage, cost: this.#costOf(usage) }], [message]);
+          // It is in the transcript: whoever stops the run from here on keeps it no second time.
+          this.#events.flushText();
+          this.#events.resetText();
         }
       }
     } catch (error) {
@@ -224,9 +227,9 @@ export class Turn {
   async #end(ending: Ending): Promise<void> {
     const { run, epoch } = this.#claim;
     const nowMs = this.#deps.clock.now();
-    // A good reply is in the transcript already; what an unfinished one had said is kept here.
+    // A whole reply is in the transcript already; what an unfinished one had said is kept here.
     const messages: TranscriptMessage[] =
-      ending.outcome === "succeeded" || ending.text === ""
+      this.#state.phase === "answered" || ending.text === ""
         ? []
         : [{ role: "assistant", content: [{ type: "text", text: ending.text }], timestamp: nowMs, stopReason: ending.stopReason }];
     const outcome = await this.#deps.store.runs.end(run.runId, epoch, ending, messages, nowMs);
@@ -264,7 +267,7 @@ function addText(content: ContentBlock[], delta: string): void {
 }
 
 function toSpec(tool: Tool): ToolSpec {
-  return { name: tool.name, description: tool.description, parameters: z.toJSONSchema(tool.parameters, { io: "input" }) };
+  return { name: tool.name, description: tool.description, parameters: tool.schema() };
 }
 
 function notAvailable(name: string): ToolResult {

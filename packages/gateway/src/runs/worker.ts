@@ -20,6 +20,8 @@ export interface Worker extends AsyncDisposable {
 const leaseMs = 30_000;
 const claimsAtOnce = 64;
 const retryAfterStoreFailureMs = 1_000;
+/** A run past its deadline may be nobody's until its lease runs out: no reason to look without a pause. */
+const expiryPauseMs = 1_000;
 
 interface Active {
   readonly claim: Claim;
@@ -77,7 +79,11 @@ class ClaimingWorker implements Worker {
     await this.#pumping;
     for (const active of this.#active.values()) active.controller.abort("shutdown" satisfies Interruption);
     await Promise.all([...this.#active.values()].map((active) => active.done));
-    await this.#deps.store.runs.releaseAll();
+    try {
+      await this.#deps.store.runs.releaseAll();
+    } catch (error) {
+      this.#deps.log.error({ err: error }, "leases could not be given up; the next start takes them");
+    }
   }
 
   /** Claims until there is nothing to claim; a hint that comes meanwhile makes it look again. */
@@ -113,6 +119,8 @@ class ClaimingWorker implements Worker {
 
   #carry(claim: Claim): void {
     const { runId } = claim.run;
+    // Its lease ran out under us, as when the machine was suspended: the new claim is the one that may write.
+    this.#giveUp(runId);
     const controller = new AbortController();
     const events = new RunEvents(this.#deps.bus, this.#deps.clock, claim.run, eventSeqOf(claim.journal));
     const done = new Turn(this.#deps, claim, events, controller.signal)
@@ -134,11 +142,20 @@ class ClaimingWorker implements Worker {
     const runIds = [...this.#active.keys()];
     if (runIds.length === 0) return;
     const held = new Set(await this.#deps.store.runs.renew(this.#owner, runIds, leaseMs, this.#deps.clock.now()));
-    for (const runId of runIds) if (!held.has(runId)) this.#active.get(runId)?.controller.abort("lost" satisfies Interruption);
+    for (const runId of runIds) if (!held.has(runId)) this.#giveUp(runId);
   }
 
+  #giveUp(runId: string): void {
+    const active = this.#active.get(runId);
+    active?.events[Symbol.dispose]();
+    active?.controller.abort("lost" satisfies Interruption);
+  }
+
+  /** Also looks whether there is work or a deadline: hints may be lost, and timers with a write that failed. */
   #renew(): void {
     background(this.#deps.log, "renew leases", this.#renewLeases());
+    this.#pump();
+    this.#watchDeadlines();
     this.#setTimer("renew", leaseMs / 3, () => this.#renew());
   }
 
@@ -146,10 +163,11 @@ class ClaimingWorker implements Worker {
     background(this.#deps.log, "watch deadlines", this.#scheduleDeadline());
   }
 
-  async #scheduleDeadline(): Promise<void> {
+  async #scheduleDeadline(notWithinMs = 0): Promise<void> {
     const atMs = await this.#deps.store.runs.nextDeadline();
     if (atMs === undefined || this.#stopping) return;
-    this.#setTimer("deadline", atMs - this.#deps.clock.now(), () => background(this.#deps.log, "expire runs", this.#expire()));
+    const delayMs = Math.max(notWithinMs, atMs - this.#deps.clock.now());
+    this.#setTimer("deadline", delayMs, () => background(this.#deps.log, "expire runs", this.#expire()));
   }
 
   async #expire(): Promise<void> {
@@ -158,14 +176,14 @@ class ClaimingWorker implements Worker {
     const turns = running.flatMap((runId) => this.#active.get(runId) ?? []);
     for (const active of turns) active.controller.abort("deadline" satisfies Interruption);
     await Promise.all(turns.map((active) => active.done));
-    await this.#scheduleDeadline();
+    await this.#scheduleDeadline(expiryPauseMs);
   }
 
   /** Stops the run's turn, if there is one, and tells everybody how the run ended. */
   #tellEnded(run: RunRecord, why: Interruption): void {
     const active = this.#active.get(run.runId);
     active?.controller.abort(why);
-    const events = active?.events ?? new RunEvents(this.#deps.bus, this.#deps.clock, run, 0);
+    const events = active?.events.isOver === false ? active.events : new RunEvents(this.#deps.bus, this.#deps.clock, run, 0);
     events.ended(run);
   }
 

@@ -52,7 +52,19 @@ export async function openStoreFile(file: string, ids: Ids, onClose: () => void 
     await db.destroy();
     throw error;
   }
-  const queue = new WriteQueue(db, createSql(raw));
+  return createStore(raw, ids, { onClose });
+}
+
+interface StoreOptions {
+  readonly onClose?: () => void;
+  /** Instead of the system's, for commits that take many writes. */
+  readonly elapsedMs?: () => number;
+}
+
+/** The store over an open database of the newest schema, which it owns. */
+export function createStore(raw: DatabaseSync, ids: Ids, { onClose, elapsedMs }: StoreOptions = {}): Store {
+  const db = new Kysely<Database>({ dialect: createDialect(raw) });
+  const queue = new WriteQueue(db, createSql(raw), elapsedMs);
   return {
     devices: createDeviceStore(db, queue),
     bearers: createBearerStore(db, queue),
@@ -67,7 +79,7 @@ export async function openStoreFile(file: string, ids: Ids, onClose: () => void 
     async [Symbol.asyncDispose]() {
       await queue.drain();
       await db.destroy();
-      onClose();
+      onClose?.();
     },
   };
 }

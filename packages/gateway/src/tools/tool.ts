@@ -34,7 +34,8 @@ export interface ToolResult {
 export interface Tool {
   readonly name: string;
   readonly description: string;
-  readonly parameters: z.ZodType;
+  /** JSON Schema of the parameters, for models. */
+  readonly schema: () => Readonly<Record<string, unknown>>;
   /** `safe`: may run again after a crash. `ask`: may not; the model is told that the effect is unknown. */
   readonly repeat: "safe" | "ask";
   /** Only for runs that a person with `operator.admin` started directly. */
@@ -57,12 +58,16 @@ interface ToolInput<P extends z.ZodType> {
 
 /** Defines a tool; arguments that do not fit its schema become an error result that says what was expected. */
 export function defineTool<P extends z.ZodType>(input: ToolInput<P>): Tool {
+  const { parameters, ...rest } = input;
+  let schema: Readonly<Record<string, unknown>> | undefined;
   return {
     ownerOnly: false,
     notForLeaves: false,
-    ...input,
+    ...rest,
+    // Asked for with every model call; made once.
+    schema: () => (schema ??= z.toJSONSchema(parameters, { io: "input" })),
     async execute(args, context) {
-      const parsed = input.parameters.safeParse(args);
+      const parsed = parameters.safeParse(args);
       if (!parsed.success) return { text: `The arguments of ${input.name} are not valid: ${z.prettifyError(parsed.error)}`, isError: true };
       return input.execute(parsed.data, context);
     },

@@ -3,10 +3,10 @@ import type { RunStatus } from "@portreeve/protocol";
 import type { Ids } from "../../kit/ids.ts";
 import type { Completion, JournalEntry } from "../journal.ts";
 import type { Ending, RunRecord, RunSelection, RunStore, TranscriptMessage } from "../store.ts";
-import { ensureAnnounceRun } from "./admission.ts";
+import { ensureAnnounceRun, listOrphanedInbox } from "./admission.ts";
 import { writeAudit } from "./audit.ts";
 import { appendMessages } from "./messages.ts";
-import { appendEntries, findHeld, readRun, toRunRecord } from "./run-rows.ts";
+import { appendEntries, findHeld, readJournal, readRun, toRunRecord } from "./run-rows.ts";
 import type { InboxRow, RunTableRow } from "./schema.ts";
 import { openStatuses } from "./session-rows.ts";
 import { dropUnreadResultsOf, listOpenRunsOf } from "./starters.ts";
@@ -67,7 +67,13 @@ export function cancelRuns(
   nowMs: number,
 ): readonly RunRecord[] {
   if ("startedBy" in select) return cancelRunsOf(sql, ids, select, partials, nowMs);
-  return cancelRows(sql, ids, tree(sql, select), partials, nowMs, deliver);
+  const stopped = tree(sql, select);
+  const open = [...stopped.runs.values()].filter((run) => run.ended_at_ms === null);
+  return cancelRows(sql, ids, open, partials, nowMs, (run, ending) => {
+    if (run.trigger === "announce" && run.started_at_ms === null) takeUnread(sql, run);
+    const isReaderStopped = stopped.runs.has(run.parent_run_id ?? "") || stopped.sessions.has(run.parent_session_key ?? "");
+    if (!isReaderStopped) deliver(sql, ids, run, ending, nowMs);
+  });
 }
 
 /** Nothing of it is delivered: a run that reads the result would be the starter's again. */
@@ -92,17 +98,17 @@ function cancelRows(
   rows: readonly RunTableRow[],
   partials: ReadonlyMap<string, string>,
   nowMs: number,
-  leave: typeof deliver,
+  leave: (run: RunTableRow, ending: Ending) => void,
 ): readonly RunRecord[] {
-  const cancelled = new Set(rows.map((row) => row.run_id));
   const ended: RunRecord[] = [];
   for (const row of rows) {
-    const text = partials.get(row.run_id) ?? "";
+    // A reply that was written while the cancel was on its way is whole, and in the transcript.
+    const text = readJournal(sql, row.run_id).at(-1)?.kind === "reply" ? "" : (partials.get(row.run_id) ?? "");
     const ending: Ending = { outcome: "cancelled", text, error: undefined, stopReason: "aborted" };
     const messages: TranscriptMessage[] =
       text === "" ? [] : [{ role: "assistant", content: [{ type: "text", text }], timestamp: nowMs, stopReason: "aborted" }];
     const run = writeEnding(sql, ids, row, ending, messages, nowMs);
-    if (row.parent_run_id === null || !cancelled.has(row.parent_run_id)) leave(sql, ids, run, ending, nowMs);
+    leave(run, ending);
     ended.push(toRunRecord(run));
   }
   return ended;
@@ -184,21 +190,33 @@ function deliver(sql: Sql, ids: Ids, run: RunTableRow, ending: Ending, nowMs: nu
   ensureAnnounceRun(sql, ids, run.session_key, nowMs);
 }
 
-/** Open runs of the selection and of every descendant, parents before children. */
-function tree(sql: Sql, select: { sessionKey: string; wireId?: string | undefined }): readonly RunTableRow[] {
-  const inSession = sql.all(inSessionRuns, { sessionKey: select.sessionKey });
-  const all = new Map<string, RunTableRow>();
-  let level = select.wireId === undefined ? inSession : inSession.filter((one) => one.wire_id === select.wireId);
+/** An announce run that is stopped before it began was to read these: like a stopped parent's, nobody is told of them again. */
+function takeUnread(sql: Sql, run: RunTableRow): void {
+  for (const { inbox_id } of listOrphanedInbox(sql, run.session_key)) sql.run(assignReader, { inboxId: inbox_id, runId: run.run_id });
+}
+
+interface Stopped {
+  /** The selection and every descendant, parents before children; also those that have ended. */
+  readonly runs: ReadonlyMap<string, RunTableRow>;
+  /** Sessions that are stopped as a whole. */
+  readonly sessions: ReadonlySet<string>;
+}
+
+function tree(sql: Sql, { sessionKey, wireId }: { sessionKey: string; wireId?: string | undefined }): Stopped {
+  const inSession = sql.all(inSessionRuns, { sessionKey });
+  // A whole session takes with it what was spawned for it without a run.
+  const spawnedFor = (key: string): readonly RunTableRow[] =>
+    wireId === undefined ? sql.all(childrenOfSession, { sessionKey: key }) : [];
+  const runs = new Map<string, RunTableRow>();
+  const sessions = new Set(wireId === undefined ? [sessionKey] : []);
+  let level = [...(wireId === undefined ? inSession : inSession.filter((one) => one.wire_id === wireId)), ...spawnedFor(sessionKey)];
   while (level.length > 0) {
-    for (const one of level) all.set(one.run_id, one);
-    const children = level.flatMap((one) => [
-      ...sql.all(childrenOfRun, { runId: one.run_id }),
-      // A whole session takes with it what was spawned for it without a run.
-      ...(select.wireId === undefined ? sql.all(childrenOfSession, { sessionKey: one.session_key }) : []),
-    ]);
-    level = children.filter((one) => !all.has(one.run_id));
+    for (const one of level) runs.set(one.run_id, one);
+    if (wireId === undefined) for (const one of level) sessions.add(one.session_key);
+    const children = level.flatMap((one) => [...sql.all(childrenOfRun, { runId: one.run_id }), ...spawnedFor(one.session_key)]);
+    level = children.filter((one) => !runs.has(one.run_id));
   }
-  return [...all.values()].filter((one) => openStatuses.some((status) => status === one.status));
+  return { runs, sessions };
 }
 
 // ---- statements
@@ -264,6 +282,10 @@ const insertResult = statement((db, arg: Args<InboxRow>) =>
       }),
     )
     .onConflict((conflict) => conflict.doNothing()),
+);
+
+const assignReader = statement((db, arg: Args<{ inboxId: string; runId: string }>) =>
+  db.updateTable("inbox").set({ parent_run_id: arg("runId") }).where("inbox_id", "=", arg("inboxId")),
 );
 
 const inSessionRuns = statement((db, arg: Args<{ sessionKey: string }>) =>

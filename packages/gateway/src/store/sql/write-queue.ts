@@ -28,12 +28,15 @@ const commitAfterMs = 10;
 export class WriteQueue {
   readonly #db: Kysely<Database>;
   readonly #sql: Sql;
+  readonly #elapsedMs: () => number;
   #waiting: Job[] = [];
   #flushing: Promise<void> | undefined;
   /** A transaction that awaits its queries is open: the connection shows what is not committed. */
   #mixed: Promise<void> | undefined;
 
-  constructor(db: Kysely<Database>, sql: Sql) {
+  /** `elapsedMs` measures how long a commit has taken jobs. */
+  constructor(db: Kysely<Database>, sql: Sql, elapsedMs: () => number = () => performance.now()) {
+    this.#elapsedMs = elapsedMs;
     this.#db = db;
     this.#sql = sql;
   }
@@ -85,13 +88,13 @@ export class WriteQueue {
   /** Commits up to `count` synchronous jobs from the front; what did not fit into the time stays queued. */
   #flushSync(count: number): void {
     const sql = this.#sql;
-    const startedAt = performance.now();
+    const startedAt = this.#elapsedMs();
     const taken: Job[] = [];
     const settle: (() => void)[] = [];
     try {
       sql.exec("begin immediate");
       try {
-        while (taken.length < count && (taken.length === 0 || performance.now() - startedAt < commitAfterMs)) {
+        while (taken.length < count && (taken.length === 0 || this.#elapsedMs() - startedAt < commitAfterMs)) {
           const job = this.#waiting.shift();
           if (job?.isSync !== true) break;
           taken.push(job);

@@ -1,0 +1,86 @@
+/** What may happen in a world, by weight: a new kind of action is one line. */
+import type { Command } from "./callers.ts";
+import type { World } from "./world.ts";
+
+type Act = (world: World) => void | Promise<void>;
+
+const rooms = ["agent:main:main", "agent:main:room", "agent:helper:main"] as const;
+
+export const actions: readonly (readonly [number, string, Act])[] = [
+  [16, "send", (world) => world.callers.command("chat.send", anyRoom(world))],
+  [8, "run an agent", (world) => world.callers.command("agent", anyRoom(world))],
+  [4, "send with a deadline", (world) => world.callers.command("chat.send", anyRoom(world), { timeoutMs: 1 + world.random.int(60_000) })],
+  [4, "spawn from outside", (world) => world.callers.command("subagents.spawn", anyRoom(world), drawCleanup(world))],
+  [5, "send into a child's session", (world) => withChild(world, (key) => world.callers.command("chat.send", key))],
+  [8, "give a command again", (world) => withCommand(world, (command) => world.callers.give(command))],
+  [3, "use a key for other words", (world) => withAcknowledged(world, (command) => world.callers.giveOther(command))],
+  [4, "cancel a session", (world) => cancel(world, { sessionKey: anyRoom(world) })],
+  [4, "cancel a child", (world) => withChild(world, (sessionKey) => cancel(world, { sessionKey }))],
+  [4, "cancel a run", (world) => withAcknowledged(world, ({ sessionKey, runId }) => cancel(world, { sessionKey, runId }))],
+  [3, "say /stop", (world) => world.callers.ask("chat.send", { sessionKey: anyRoom(world), message: "/stop", idempotencyKey: "stop" })],
+  [3, "delete a room", (world) => deleteSession(world, "agent:main:room")],
+  [3, "delete a child", (world) => withChild(world, (key) => deleteSession(world, key))],
+  [2, "archive a child", (world) => withChild(world, (key) => world.callers.ask("sessions.patch", { key, archived: true }))],
+  [8, "crash", (world) => world.crash()],
+  [14, "crash soon", (world) => world.crashSoon(world.random.int(60), world.random.pick(["before", "after"]))],
+  [5, "restart", restart],
+  [4, "restart with other limits", (world) => ((world.limits = world.drawLimits()), restart(world))],
+  [6, "freeze, and start another", freezeAndReplace],
+  [6, "wake a frozen one", wake],
+  [6, "the disk is full", (world) => world.database.refuseWrites(1 + world.random.int(12), () => world.random.chance(0.5))],
+  [2, "the clock goes forward", (world) => world.timeline.jump(world.random.int(120_000))],
+  [2, "the clock goes back", (world) => world.timeline.jump(-world.random.int(120_000))],
+  [10, "wait a moment", (world) => world.advance(world.random.int(500))],
+  [10, "wait", (world) => world.advance(world.random.int(40_000))],
+];
+
+function anyRoom({ random }: World): string {
+  return random.pick(rooms);
+}
+
+function drawCleanup({ random }: World): Readonly<Record<string, unknown>> {
+  return random.chance(0.5) ? { cleanup: "delete" } : {};
+}
+
+function withChild(world: World, act: (key: string) => void): void {
+  const [first, ...rest] = world.judge.childSessions();
+  if (first !== undefined) act(world.random.pick([first, ...rest]));
+}
+
+function withCommand(world: World, act: (command: Command) => void, commands: readonly Command[] = world.callers.commands): void {
+  const [first, ...rest] = commands;
+  if (first !== undefined) act(world.random.pick([first, ...rest]));
+}
+
+function withAcknowledged(world: World, act: (command: Command) => void): void {
+  withCommand(
+    world,
+    act,
+    world.callers.commands.filter((one) => one.runId !== undefined),
+  );
+}
+
+function cancel(world: World, params: { readonly sessionKey: string; readonly runId?: string | undefined }): void {
+  world.callers.ask("chat.abort", params, { onAnswer: (answer) => world.judge.cancelled(answer) });
+}
+
+function deleteSession(world: World, key: string): void {
+  world.callers.ask("sessions.delete", { key }, { onError: (error) => error.code === "SESSION_BUSY" });
+}
+
+async function restart(world: World): Promise<void> {
+  await world.stop();
+  world.start();
+}
+
+function freezeAndReplace(world: World): void {
+  if (world.life?.isReady !== true) return;
+  world.life.freeze();
+  world.zombies.add(world.life);
+  world.life = undefined;
+  world.start();
+}
+
+function wake(world: World): void {
+  for (const zombie of world.zombies) zombie.thaw();
+}

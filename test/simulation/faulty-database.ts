@@ -1,0 +1,128 @@
+/**
+ * A database in memory that outlives the processes using it. A process's handle can be made to die at any statement, before
+ * it runs or after, and the disk to be full for a while.
+ */
+import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
+import { Kysely } from "kysely";
+import { createDialect, openDatabase } from "../../packages/gateway/src/store/sql/dialect.ts";
+import { migrate } from "../../packages/gateway/src/store/sql/migrate.ts";
+import type { Database } from "../../packages/gateway/src/store/sql/schema.ts";
+
+/** What a dead process's statements throw; nobody is left to see it. */
+class ProcessDied extends Error {
+  override readonly name = "ProcessDied";
+}
+
+class DiskFull extends Error {
+  override readonly name = "DiskFull";
+  readonly errcode = 13;
+}
+
+export type CrashPoint = "before" | "after";
+
+const writes = /^\s*(?:insert|update|delete|commit)/i;
+
+export class FaultyDatabase {
+  readonly raw: DatabaseSync;
+  readonly #tables: readonly string[];
+  readonly #prepared = new Map<string, StatementSync>();
+  #generation = 0;
+  #crash: { inStatements: number; readonly point: CrashPoint; readonly onCrash: () => void } | undefined;
+  #refusals: { left: number; readonly rollsBack: () => boolean } | undefined;
+
+  private constructor(raw: DatabaseSync) {
+    this.raw = raw;
+    const rows = raw.prepare("select name from sqlite_master where type = 'table' and name not like 'kysely%'").all();
+    this.#tables = rows.map((row) => String(row["name"]));
+  }
+
+  static async open(): Promise<FaultyDatabase> {
+    const raw = openDatabase(":memory:");
+    await migrate(new Kysely<Database>({ dialect: createDialect(raw) }));
+    return new FaultyDatabase(raw);
+  }
+
+  /** Nothing in it, as after the migrations. */
+  empty(): void {
+    this.raw.exec("pragma foreign_keys = off");
+    for (const table of this.#tables) this.statement(`delete from ${table}`).run();
+    this.raw.exec("pragma foreign_keys = on");
+  }
+
+  statement(text: string): StatementSync {
+    let known = this.#prepared.get(text);
+    if (known === undefined) this.#prepared.set(text, (known = this.raw.prepare(text)));
+    return known;
+  }
+
+  crashIn(inStatements: number, point: CrashPoint, onCrash: () => void): void {
+    this.#crash = { inStatements, point, onCrash };
+  }
+
+  /** The next `count` writes are refused; `rollsBack` says whether SQLite ends the transaction by itself, as it may. */
+  refuseWrites(count: number, rollsBack: () => boolean): void {
+    this.#refusals = { left: count, rollsBack };
+  }
+
+  heal(): void {
+    this.#crash = undefined;
+    this.#refusals = undefined;
+  }
+
+  /** The process that uses the current handle is gone: what it had not committed never was. */
+  die(): void {
+    this.#generation += 1;
+    this.#crash = undefined;
+    if (this.raw.isTransaction) this.raw.exec("rollback");
+  }
+
+  /** The database as a process opens it. */
+  open(): DatabaseSync {
+    const generation = this.#generation;
+    const guarded = <T>(text: string, run: () => T): T => {
+      this.#assertAlive(generation);
+      this.#countDown("before", generation);
+      this.#refuse(text);
+      const result = run();
+      this.#countDown("after", generation);
+      return result;
+    };
+    const prepare = (text: string): StatementSync => {
+      const statement = this.statement(text);
+      const wrapped = {
+        columns: () => statement.columns(),
+        all: (...values: SQLInputValue[]) => guarded(text, () => statement.all(...values)),
+        get: (...values: SQLInputValue[]) => guarded(text, () => statement.get(...values)),
+        run: (...values: SQLInputValue[]) => guarded(text, () => statement.run(...values)),
+        iterate: (...values: SQLInputValue[]) => guarded(text, () => statement.iterate(...values)),
+      };
+      // What the store uses of a statement.
+      return wrapped as unknown as StatementSync;
+    };
+    // What the store uses of a database.
+    return { prepare, exec: (text: string) => guarded(text, () => this.raw.exec(text)), close: () => undefined } as unknown as DatabaseSync;
+  }
+
+  #assertAlive(generation: number): void {
+    if (generation !== this.#generation) throw new ProcessDied("the process is gone");
+  }
+
+  #countDown(point: CrashPoint, generation: number): void {
+    const crash = this.#crash;
+    if (crash === undefined || crash.point !== point) return;
+    if (crash.inStatements > 0) {
+      crash.inStatements -= 1;
+      return;
+    }
+    crash.onCrash();
+    this.#assertAlive(generation);
+  }
+
+  #refuse(text: string): void {
+    const refusals = this.#refusals;
+    if (refusals === undefined || !writes.test(text)) return;
+    if ((refusals.left -= 1) <= 0) this.#refusals = undefined;
+    if (this.raw.isTransaction && refusals.rollsBack()) this.raw.exec("rollback");
+    throw new DiskFull("database or disk is full");
+  }
+}

@@ -1,0 +1,59 @@
+/** Every journal as it grows: read once, folded by the machine itself, and looked through for what happened twice. */
+import type { JournalEntry } from "../../packages/gateway/src/store/journal.ts";
+import { apply, type RunState } from "../../packages/gateway/src/runs/machine.ts";
+import type { FaultyDatabase } from "./faulty-database.ts";
+
+interface Journal {
+  state: RunState | "broken";
+  seq: number;
+  epoch: number;
+}
+
+export class Journals {
+  readonly #database: FaultyDatabase;
+  readonly #found: (problem: string) => void;
+  readonly #journals = new Map<string, Journal>();
+  readonly #read = new Set<string>();
+  #row = 0;
+
+  constructor(database: FaultyDatabase, found: (problem: string) => void) {
+    this.#database = database;
+    this.#found = found;
+  }
+
+  phaseOf(runId: string): RunState["phase"] | "broken" {
+    const state = this.#journals.get(runId)?.state ?? { phase: "fresh" };
+    return state === "broken" ? state : state.phase;
+  }
+
+  read(): void {
+    const rows = this.#database.statement("select rowid as row, run_id, seq, epoch, entry from journal where rowid > ? order by rowid").all(this.#row);
+    for (const row of rows) {
+      this.#row = Number(row["row"]);
+      // Written by the store from an entry.
+      this.#take(String(row["run_id"]), Number(row["seq"]), Number(row["epoch"]), JSON.parse(String(row["entry"])) as JournalEntry);
+    }
+  }
+
+  #take(runId: string, seq: number, epoch: number, entry: JournalEntry): void {
+    const journal = this.#journals.get(runId) ?? { state: { phase: "fresh" }, seq: 0, epoch: 0 };
+    this.#journals.set(runId, journal);
+    if (seq !== journal.seq + 1) this.#found(`entry ${seq} of ${runId} follows entry ${journal.seq}`);
+    if (epoch < journal.epoch) this.#found(`epoch ${epoch} of ${runId} writes after epoch ${journal.epoch}`);
+    journal.seq = seq;
+    journal.epoch = epoch;
+    if (entry.kind === "completions") for (const { inboxId } of entry.completions) this.#takeCompletion(inboxId);
+    if (journal.state === "broken") return;
+    try {
+      journal.state = apply(journal.state, entry);
+    } catch (error) {
+      journal.state = "broken";
+      this.#found(`the journal of ${runId}: ${String(error)}`);
+    }
+  }
+
+  #takeCompletion(inboxId: string): void {
+    if (this.#read.has(inboxId)) this.#found(`${inboxId} was read by two turns`);
+    this.#read.add(inboxId);
+  }
+}

@@ -1,0 +1,241 @@
+/**
+ * Watches a world from outside and says what must never be: read from the database itself, from what is told on the bus, from
+ * what tools did. It knows nothing of how the engine decides.
+ */
+import type { BusMessages } from "../../packages/gateway/src/bus.ts";
+import type { BusWatcher } from "./lossy-bus.ts";
+import { Journals } from "./journals.ts";
+import type { Life, StoreCall } from "./life.ts";
+import { Transcripts } from "./transcripts.ts";
+import type { World } from "./world.ts";
+
+/** A run as its row has it. */
+interface RunFacts {
+  readonly run_id: string;
+  readonly wire_id: string;
+  readonly idempotency_key: string;
+  readonly session_key: string;
+  readonly trigger: "message" | "spawn" | "announce";
+  readonly input: string;
+  readonly status: string;
+  readonly scopes: string;
+  readonly owner: number;
+  readonly depth: number;
+  readonly parent_run_id: string | null;
+  readonly parent_session_key: string | null;
+  readonly started_at_ms: number | null;
+  readonly ending: string | null;
+}
+
+const runColumns =
+  "run_id, wire_id, idempotency_key, session_key, trigger, input, status, scopes, owner, depth, parent_run_id, parent_session_key, started_at_ms, ending";
+const open: ReadonlySet<string> = new Set(["queued", "running", "waiting"]);
+
+/** Broken: an invariant does not hold. */
+export class Violation extends Error {
+  override readonly name = "Violation";
+}
+
+export class Judge implements BusWatcher {
+  readonly #world: World;
+  readonly #problems: string[] = [];
+  readonly #journals: Journals;
+  readonly #transcripts: Transcripts;
+  /** Who wrote under an epoch: `run epoch` → process. */
+  readonly #writers = new Map<string, Life>();
+  readonly #effects = new Map<string, number>();
+  readonly #ends = new Map<string, Life>();
+  readonly #announced = new Set<string>();
+  readonly #cancelled = new Set<string>();
+  readonly #deleted = new Set<string>();
+  /** What a run's row said when it had ended. */
+  readonly #endings = new Map<string, string>();
+  #isChanged = true;
+
+  constructor(world: World) {
+    this.#world = world;
+    const found = (problem: string): void => this.found(problem);
+    this.#journals = new Journals(world.database, found);
+    this.#transcripts = new Transcripts(world.database, found);
+  }
+
+  found(problem: string): void {
+    this.#problems.push(problem);
+  }
+
+  /** After every tick: throws the first thing that was found. */
+  look(): void {
+    if (this.#isChanged && !this.#world.database.raw.isTransaction) {
+      this.#isChanged = false;
+      this.#journals.read();
+      this.#transcripts.read();
+      const busy = this.#world.database
+        .statement("select session_key from runs where status = 'running' group by session_key having count(*) > 1")
+        .get();
+      if (busy !== undefined) this.found(`two runs are running in ${String(busy["session_key"])}`);
+    }
+    const [problem] = this.#problems;
+    if (problem !== undefined) throw new Violation(problem);
+  }
+
+  /** After every step: what takes more time to see. */
+  lookAtRuns(): readonly RunFacts[] {
+    if (this.#world.database.raw.isTransaction) return [];
+    // What was committed may have been told to nobody.
+    this.#isChanged = true;
+    this.look();
+    const runs = this.#world.database.statement(`select ${runColumns} from runs order by run_id`).all() as unknown as RunFacts[];
+    const byId = new Map(runs.map((run) => [run.run_id, run]));
+    for (const run of runs) {
+      this.#checkEnding(run);
+      const phase = this.#journals.phaseOf(run.run_id);
+      if (phase === "broken") continue;
+      if ((phase === "ended") === open.has(run.status)) this.found(`${run.run_id} is ${run.status}, and its journal says ${phase}`);
+      if (run.status === "waiting" && phase !== "parked") this.found(`${run.run_id} waits, and its journal says ${phase}`);
+      const parent = run.parent_run_id === null ? undefined : byId.get(run.parent_run_id);
+      if (parent !== undefined) this.#checkChild(run, parent);
+    }
+    this.look();
+    return runs;
+  }
+
+  childSessions(): readonly string[] {
+    const rows = this.#world.database.statement("select session_key from runs where trigger = 'spawn' order by run_id").all();
+    return rows.map((row) => String(row["session_key"]));
+  }
+
+  // ---- what is heard
+
+  returned(life: Life, { name, args, result }: StoreCall): void {
+    this.#isChanged = true;
+    if (name === "runs.append" || name === "runs.park" || name === "runs.end") this.#checkWriter(life, String(args[0]), Number(args[1]), result);
+    if (name === "runs.spawn" && kindOf(result) === "accepted") this.#checkChildren(args[0] as { parentSessionKey: string });
+    if (name === "runs.claim" && (result as { run: { authority: { depth: number } } }[]).some(({ run }) => run.authority.depth > 0))
+      this.#checkSlots();
+    if (name === "sessions.delete" && result === "deleted") this.#deleted.add(String(args[0]));
+  }
+
+  heard<T extends keyof BusMessages>(topic: T, message: BusMessages[T], life: Life): void {
+    if (topic !== "agent" && topic !== "chat") return;
+    const event = message as BusMessages["agent"] | BusMessages["chat"];
+    const run = `${event.sessionKey} ${event.runId}`;
+    if ("stream" in event && event.stream === "subagent" && event.data.phase === "announced") {
+      if (this.#announced.has(event.data.childRunId)) this.found(`the end of ${event.data.childRunId} was told twice`);
+      this.#announced.add(event.data.childRunId);
+    }
+    if (this.#ends.get(run) === life) this.found(`${run} is over, and something of it was told: ${JSON.stringify(event)}`);
+    if ("state" in event && event.state !== "delta") {
+      if (this.#ends.has(run)) this.found(`the end of ${run} was told twice`);
+      this.#ends.set(run, life);
+    }
+  }
+
+  effect(name: string, repeat: "ask" | "safe", token: string): void {
+    const times = (this.#effects.get(token) ?? 0) + 1;
+    this.#effects.set(token, times);
+    if (repeat === "ask" && times > 1) this.found(`${name} ran ${times} times for ${token}`);
+  }
+
+  cancelled(answer: unknown): void {
+    for (const wireId of (answer as { runIds: readonly string[] }).runIds) this.#cancelled.add(wireId);
+  }
+
+  logged(message: string, facts: object): void {
+    this.#world.tell(`log: ${message} ${String(Reflect.get(facts, "err") ?? "")}`);
+    if (message === "request failed unexpectedly" || message === "tool failed") this.found(`${message}: ${String(Reflect.get(facts, "err"))}`);
+  }
+
+  // ---- in the end
+
+  hasOpenWork(): boolean {
+    return this.#world.database.statement("select 1 from runs where status in ('queued', 'running', 'waiting') limit 1").get() !== undefined;
+  }
+
+  /** When nothing moves any more: nothing was lost, nothing came twice. */
+  lookAtTheEnd(): void {
+    const runs = this.lookAtRuns();
+    const byId = new Map(runs.map((run) => [run.run_id, run]));
+    for (const run of runs) {
+      if (open.has(run.status)) this.found(`${run.run_id} (${run.trigger} in ${run.session_key}) never ends: ${run.status}, ${this.#journals.phaseOf(run.run_id)}`);
+      if (this.#cancelled.has(run.wire_id) && run.status !== "cancelled") this.found(`${run.run_id} was cancelled and is ${run.status}`);
+      if (run.trigger === "spawn") this.#checkDelivery(run, run.parent_run_id === null ? undefined : byId.get(run.parent_run_id));
+    }
+    for (const command of this.#world.callers.commands) {
+      const made = runs.filter((run) => run.idempotency_key === command.key);
+      if (made.length > 1) this.found(`${command.key} acted ${made.length} times`);
+      if (command.runId === undefined) continue;
+      const [run] = made;
+      if (run?.wire_id !== command.runId) this.found(`${command.key} was acknowledged and is lost`);
+      else if (run.started_at_ms !== null && !this.#deleted.has(run.session_key) && this.#transcripts.timesAsked(command.text) !== 1)
+        this.found(`${command.text} stands ${this.#transcripts.timesAsked(command.text)} times in the transcript`);
+    }
+    const left = this.#world.database
+      .statement(
+        "select session_key from sessions where cleanup = 'delete' and exists (select 1 from inbox join runs on child_run_id = run_id where runs.session_key = sessions.session_key and consumed_at_ms is not null)",
+      )
+      .get();
+    if (left !== undefined) this.found(`${String(left["session_key"])} should be gone`);
+    this.look();
+  }
+
+  // ---- single invariants
+
+  #checkEnding(run: RunFacts): void {
+    if (open.has(run.status)) return;
+    const ending = `${run.status} ${run.ending}`;
+    const known = this.#endings.get(run.run_id);
+    if (known !== undefined && known !== ending) this.found(`${run.run_id} had ended as ${known} and is ${ending}`);
+    this.#endings.set(run.run_id, ending);
+  }
+
+  #checkChild(run: RunFacts, parent: RunFacts): void {
+    const held = JSON.parse(parent.scopes) as string[];
+    if (!(JSON.parse(run.scopes) as string[]).every((scope) => held.includes(scope))) this.found(`${run.run_id} holds more than its parent`);
+    if (run.owner !== 0 || run.depth <= parent.depth) this.found(`${run.run_id} stands where its parent does`);
+  }
+
+  #checkWriter(life: Life, runId: string, epoch: number, result: unknown): void {
+    if (result === "lost" || kindOf(result) === "lost") return;
+    const key = `${runId} ${epoch}`;
+    const writer = this.#writers.get(key);
+    if (writer !== undefined && writer !== life) this.found(`two processes wrote under epoch ${epoch} of ${runId}`);
+    this.#writers.set(key, life);
+  }
+
+  /** Processes with other limits may live at the same time: none lets in more than the widest of them. */
+  #checkChildren({ parentSessionKey }: { readonly parentSessionKey: string }): void {
+    const most = Math.max(...this.#world.lives.map((life) => life.limits.maxChildrenPerAgent));
+    const row = this.#world.database
+      .statement("select count(*) as n from runs where parent_session_key = ? and status in ('queued', 'running', 'waiting')")
+      .get(parentSessionKey);
+    if (Number(row?.["n"]) > most) this.found(`${parentSessionKey} has ${String(row?.["n"])} children of at most ${most}`);
+  }
+
+  #checkSlots(): void {
+    const most = Math.max(...this.#world.lives.map((life) => life.limits.maxConcurrent));
+    const row = this.#world.database
+      .statement("select count(*) as n from runs where depth > 0 and status = 'running' and lease_until_ms > ?")
+      .get(this.#world.timeline.nowMs);
+    if (Number(row?.["n"]) > most) this.found(`${String(row?.["n"])} children run of at most ${most}`);
+  }
+
+  /** A child's end is read exactly once by whoever is there to read it. */
+  #checkDelivery(child: RunFacts, parent: RunFacts | undefined): void {
+    const rows = this.#world.database
+      .statement("select consumed_at_ms, status from inbox left join runs on run_id = inbox.parent_run_id where child_run_id = ?")
+      .all(child.run_id);
+    const read = rows.filter((row) => row["consumed_at_ms"] !== null).length;
+    const isReaderStopped = parent?.status === "cancelled" || rows[0]?.["status"] === "cancelled";
+    const isReaderGone = isReaderStopped || this.#deleted.has(child.parent_session_key ?? "");
+    if (rows.length > 1) this.found(`${child.run_id} was delivered ${rows.length} times`);
+    if (read === 0 && !isReaderGone && child.status !== "cancelled") this.found(`the result of ${child.run_id} (${child.status}) was lost`);
+    if (read === 0 && rows.length > 0 && !isReaderGone) this.found(`the result of ${child.run_id} is never read`);
+    const times = this.#transcripts.timesQuoted(child.session_key);
+    if (times !== read && !this.#deleted.has(child.parent_session_key ?? ""))
+      this.found(`the result of ${child.run_id} was read ${read} times and stands ${times} times in the transcript`);
+  }
+}
+
+function kindOf(result: unknown): unknown {
+  return Reflect.get(Object(result), "kind");
+}

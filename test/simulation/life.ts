@@ -1,0 +1,208 @@
+/**
+ * One process's life: the real core (dispatch, handlers, worker, clean-up, store) over the simulation's database. It may be
+ * frozen and thawed, and it may die: then nothing after it happens, and what it held in memory is gone.
+ */
+import type { Caller } from "@portreeve/protocol";
+import { createCaller } from "../../packages/gateway/src/dispatch/caller.ts";
+import { createDispatch } from "../../packages/gateway/src/dispatch/dispatch.ts";
+import type { Dispatch, Handlers } from "../../packages/gateway/src/dispatch/types.ts";
+import { agentHandlers } from "../../packages/gateway/src/handlers/agents.ts";
+import { chatHandlers } from "../../packages/gateway/src/handlers/chat.ts";
+import type { HandlerDeps } from "../../packages/gateway/src/handlers/deps.ts";
+import { sessionHandlers } from "../../packages/gateway/src/handlers/sessions.ts";
+import { subagentHandlers } from "../../packages/gateway/src/handlers/subagents.ts";
+import type { Ids } from "../../packages/gateway/src/kit/ids.ts";
+import type { Log } from "../../packages/gateway/src/kit/log.ts";
+import type { Principal } from "../../packages/gateway/src/principal/principal.ts";
+import { startWorker, type Worker } from "../../packages/gateway/src/runs/worker.ts";
+import type { Store } from "../../packages/gateway/src/store/store.ts";
+import { startCleanUp } from "../../packages/gateway/src/subagents/clean-up.ts";
+import type { Tool } from "../../packages/gateway/src/tools/tool.ts";
+import { type BusWatcher, LossyBus } from "./lossy-bus.ts";
+import type { Random } from "./random.ts";
+import { createSeededModels } from "./seeded-model.ts";
+import type { ProcessClock, Timeline } from "./timeline.ts";
+
+export interface Limits {
+  readonly maxSpawnDepth: number;
+  readonly maxChildrenPerAgent: number;
+  readonly maxConcurrent: number;
+}
+
+export interface StoreCall {
+  /** `runs.append` */
+  readonly name: string;
+  readonly args: readonly unknown[];
+  readonly result: unknown;
+}
+
+/** Texts of which each is said once: whoever finds one twice knows that something happened twice. */
+export class Words {
+  modelCalls = 0;
+  #count = 0;
+
+  /** `kind` and a number, with a mark at its end: no word is the beginning of another. */
+  next(kind: "asked" | "said"): string {
+    this.#count += 1;
+    return `${kind}${this.#count}.`;
+  }
+}
+
+/** What a process finds in the world, and who watches it. */
+export interface Surroundings {
+  readonly random: Random;
+  readonly timeline: Timeline;
+  readonly ids: Ids;
+  readonly tools: (life: Life) => readonly Tool[];
+  readonly watcher: BusWatcher & {
+    /** A store call came back to a process that still lives. */
+    returned(life: Life, call: StoreCall): void;
+    logged(message: string, facts: object): void;
+  };
+  readonly words: Words;
+  /** Nothing hangs any more and models only speak. */
+  readonly calm: Promise<void>;
+  isCalm(): boolean;
+}
+
+export class Life {
+  readonly limits: Limits;
+  readonly clock: ProcessClock;
+  /** Resolves when the process would listen; rejects when it could not start. */
+  readonly started: Promise<void>;
+  /** Store calls that have not come back. */
+  inFlight = 0;
+  isReady = false;
+  isDead = false;
+  readonly #surroundings: Surroundings;
+  readonly #dispatch: Dispatch;
+  readonly #owned = new AsyncDisposableStack();
+  #worker: Worker | undefined;
+  #frozen: PromiseWithResolvers<void> | undefined;
+
+  constructor(surroundings: Surroundings, store: Store, limits: Limits) {
+    this.#surroundings = surroundings;
+    this.limits = limits;
+    this.clock = surroundings.timeline.createClock();
+    const bus = new LossyBus(surroundings.random, this, surroundings.watcher);
+    const fenced = this.#fence(store);
+    const { ids } = surroundings;
+    const log = this.#log();
+    const models = createSeededModels(surroundings, this);
+    const { clock } = this;
+    const handlers = this.#handlers({ store: fenced, bus, problemWithModel: (id) => models.problemWith(id) });
+    this.#dispatch = createDispatch({ handlers, log, ids, countRefusal: () => undefined, checkResults: true });
+    const callerFor = (principal: Principal): Caller => createCaller(this.#dispatch, principal);
+    const turns = { store: fenced, bus, clock, ids, log, models, tools: surroundings.tools(this), workspaceOf: () => "/nowhere", callerFor, priceOf: () => undefined };
+    this.started = this.#start(async () => {
+      const { maxSpawnDepth, maxConcurrent: maxConcurrentChildren } = limits;
+      this.#worker = this.#owned.use(await startWorker({ ...turns, maxSpawnDepth, maxConcurrentChildren }));
+      this.#owned.use(startCleanUp({ sessions: fenced.sessions, bus, clock, log, callerFor, archiveAfterMs: 60 * 60_000 }));
+    });
+  }
+
+  get isFrozen(): boolean {
+    return this.#frozen !== undefined;
+  }
+
+  callerAs(principal: Principal): Caller {
+    return createCaller(this.#dispatch, principal);
+  }
+
+  /** SIGSTOP. */
+  freeze(): void {
+    this.#frozen ??= Promise.withResolvers();
+    this.clock.isStopped = true;
+  }
+
+  /** SIGCONT. */
+  thaw(): void {
+    this.#frozen?.resolve();
+    this.#frozen = undefined;
+    this.clock.isStopped = false;
+  }
+
+  /** SIGKILL: whatever it waits for never comes. */
+  die(): void {
+    this.isDead = true;
+    this.isReady = false;
+    this.inFlight = 0;
+    this.#surroundings.timeline.remove(this.clock);
+  }
+
+  /** SIGTERM: resolves when it has stopped by itself. */
+  async stop(): Promise<void> {
+    this.isReady = false;
+    await this.#owned.disposeAsync();
+    this.die();
+  }
+
+  async #start(open: () => Promise<void>): Promise<void> {
+    try {
+      await open();
+      this.isReady = true;
+    } catch (error) {
+      this.die();
+      throw error;
+    }
+  }
+
+  #handlers({ store, bus, problemWithModel }: Pick<HandlerDeps, "store" | "bus"> & Pick<HandlerDeps["agents"], "problemWithModel">) {
+    const deps: HandlerDeps = {
+      store,
+      bus,
+      version: "0.0.0-simulation",
+      now: () => this.clock.now(),
+      agents: { defaultAgentId: "main", ids: ["main", "helper"], modelOf: () => "seeded/one", workspaceOf: () => "/nowhere", problemWithModel },
+      cancelRuns: (select) => this.#worker?.cancel(select) ?? Promise.resolve([]),
+      connections: () => ({ accepted: 0, open: 0 }),
+      spawnLimits: { ...this.limits, runTimeoutSeconds: 0 },
+    };
+    // The methods of runs and sessions; nobody calls another.
+    return { ...agentHandlers(deps), ...chatHandlers(deps), ...sessionHandlers(deps), ...subagentHandlers(deps) } as Handlers;
+  }
+
+  #log(): Log {
+    const ignore = (): void => undefined;
+    const log = (facts: object, message: string): void => this.#surroundings.watcher.logged(message, facts);
+    return { debug: ignore, info: ignore, warn: log, error: log };
+  }
+
+  /** The store as this process sees it: a dead process's calls never come back, a frozen one's wait. */
+  #fence(store: Store): Store {
+    const fencedPart = <T extends object>(part: T, prefix: string): T =>
+      new Proxy(part, {
+        get: (target, name) => {
+          const method: unknown = Reflect.get(target, name);
+          if (typeof method !== "function") return method;
+          return (...args: unknown[]) => this.#call(`${prefix}.${String(name)}`, args, () => method.apply(target, args) as Promise<unknown>);
+        },
+      });
+    return { ...store, runs: fencedPart(store.runs, "runs"), sessions: fencedPart(store.sessions, "sessions") };
+  }
+
+  async #call(name: string, args: readonly unknown[], run: () => Promise<unknown>): Promise<unknown> {
+    const { random, watcher } = this.#surroundings;
+    await this.#pass();
+    this.inFlight += 1;
+    try {
+      // Who comes first is nobody's to rely on.
+      for (let ticks = random.int(8) - 5; ticks > 0; ticks -= 1) await new Promise(setImmediate);
+      await this.#pass();
+      const result = await run();
+      if (!this.isDead) watcher.returned(this, { name, args, result });
+      await this.#pass();
+      return result;
+    } catch (error) {
+      await this.#pass();
+      throw error;
+    } finally {
+      if (!this.isDead) this.inFlight -= 1;
+    }
+  }
+
+  async #pass(): Promise<void> {
+    while (this.#frozen !== undefined) await this.#frozen.promise;
+    if (this.isDead) await new Promise(() => undefined);
+  }
+}

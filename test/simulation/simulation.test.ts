@@ -1,0 +1,40 @@
+/**
+ * The core under everything that can go wrong, from one seed: crashes at any statement, a full disk, lost hints, frozen
+ * processes that wake, clocks that jump. The invariants are those of runs/SPEC.md; `judge.ts` holds them.
+ */
+import assert from "node:assert/strict";
+import test from "node:test";
+import { actions } from "./actions.ts";
+import { FaultyDatabase } from "./faulty-database.ts";
+import { playSeeds } from "./seeds.ts";
+import { simulate } from "./simulate.ts";
+
+const given = process.env["PORTREEVE_SEED"];
+const firstSeed = Number(given ?? Date.now() % 2_147_483_647);
+const count = given === undefined ? Number(process.env["PORTREEVE_SIMULATIONS"] ?? 2_000) : 1;
+
+test("in every world each child's end is read once, nothing acknowledged is lost, and nothing happens twice", async (t) => {
+  t.diagnostic(`PORTREEVE_SEED=${firstSeed}, ${count} worlds`);
+
+  const { seeds, taken, failures } = await playSeeds(firstSeed, count);
+
+  t.diagnostic(JSON.stringify(Object.fromEntries(taken)));
+  assert.equal(failures.length, 0, failures.join("\n\n"));
+  assert.equal(seeds, count);
+  if (count < 100) return;
+  assert.deepEqual(
+    actions.map(([, name]) => name).filter((name) => !taken.has(name)),
+    [],
+  );
+});
+
+test("the same seed makes the same world", async () => {
+  const database = await FaultyDatabase.open();
+  const play = async (seed: number): Promise<unknown> => {
+    const { story } = await simulate(seed, database);
+    const rows = database.raw.prepare("select * from journal order by rowid").all();
+    return { story, journal: rows.map((row) => ({ ...row })) };
+  };
+
+  for (let seed = firstSeed; seed < firstSeed + 20; seed += 1) assert.deepEqual(await play(seed), await play(seed));
+});

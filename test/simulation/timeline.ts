@@ -1,0 +1,76 @@
+/** One time for all processes of a simulation, and each process's own timers, which end with it. */
+import type { Clock } from "../../packages/gateway/src/kit/clock.ts";
+
+interface Task {
+  readonly atMs: number;
+  readonly run: () => void;
+}
+
+export interface ProcessClock extends Clock {
+  /** While stopped, what falls due waits. */
+  isStopped: boolean;
+  readonly tasks: Set<Task>;
+}
+
+/** More tasks than this without time moving on: something re-arms itself for a time that has passed. */
+const hotLoopAfter = 500;
+
+export class Timeline {
+  nowMs = 1_795_435_000_000;
+  readonly #clocks = new Set<ProcessClock>();
+
+  createClock(): ProcessClock {
+    const tasks = new Set<Task>();
+    const clock: ProcessClock = {
+      isStopped: false,
+      tasks,
+      now: () => this.nowMs,
+      schedule(atMs, run) {
+        const task = { atMs, run };
+        tasks.add(task);
+        return { [Symbol.dispose]: () => void tasks.delete(task) };
+      },
+    };
+    this.#clocks.add(clock);
+    return clock;
+  }
+
+  remove(clock: ProcessClock): void {
+    clock.tasks.clear();
+    this.#clocks.delete(clock);
+  }
+
+  /** Moves on task by task; `settle` lets each have its consequences before the next. */
+  async advance(byMs: number, settle: () => Promise<void>): Promise<void> {
+    const untilMs = this.nowMs + byMs;
+    for (let atOnce = 0; ; atOnce += 1) {
+      const next = this.#next();
+      if (next === undefined || next.task.atMs > untilMs) break;
+      if (next.task.atMs > this.nowMs) [this.nowMs, atOnce] = [next.task.atMs, 0];
+      if (atOnce > hotLoopAfter) throw new Error(`hot loop: ${atOnce} timers fell due without time moving on`);
+      next.clock.tasks.delete(next.task);
+      next.task.run();
+      await settle();
+    }
+    this.nowMs = Math.max(this.nowMs, untilMs);
+  }
+
+  /** As a suspended machine, or one whose time is corrected: also back. What is due by then is run by the next `advance`. */
+  jump(byMs: number): void {
+    this.nowMs += byMs;
+  }
+
+  /** When the next timer falls due. */
+  nextAtMs(): number | undefined {
+    return this.#next()?.task.atMs;
+  }
+
+  #next(): { clock: ProcessClock; task: Task } | undefined {
+    let found: { clock: ProcessClock; task: Task } | undefined;
+    for (const clock of this.#clocks) {
+      if (clock.isStopped) continue;
+      for (const task of clock.tasks) if (found === undefined || task.atMs < found.task.atMs) found = { clock, task };
+    }
+    return found;
+  }
+}

@@ -1,0 +1,67 @@
+/** Every transcript as it grows: in order without gaps, and nothing said twice. */
+import type { TranscriptMessage } from "../../packages/gateway/src/store/store.ts";
+import type { FaultyDatabase } from "./faulty-database.ts";
+
+const said = /said\d+\./g;
+const quoted = /<subagent_result session="([^"]+)"/g;
+
+export class Transcripts {
+  readonly #database: FaultyDatabase;
+  readonly #found: (problem: string) => void;
+  readonly #lastSeq = new Map<string, number>();
+  readonly #said = new Set<string>();
+  readonly #asked = new Map<string, number>();
+  readonly #quoted = new Map<string, number>();
+  #newest = "";
+
+  constructor(database: FaultyDatabase, found: (problem: string) => void) {
+    this.#database = database;
+    this.#found = found;
+  }
+
+  timesAsked(text: string): number {
+    return this.#asked.get(text) ?? 0;
+  }
+
+  /** How often the result of the child with this session stands anywhere. */
+  timesQuoted(childSessionKey: string): number {
+    return this.#quoted.get(childSessionKey) ?? 0;
+  }
+
+  read(): void {
+    const rows = this.#database
+      .statement("select message_id, session_key, seq, body from messages where message_id > ? order by message_id")
+      .all(this.#newest);
+    for (const row of rows) {
+      this.#newest = String(row["message_id"]);
+      // Written by the store from a message.
+      this.#take(String(row["session_key"]), Number(row["seq"]), JSON.parse(String(row["body"])) as TranscriptMessage);
+    }
+  }
+
+  #take(key: string, seq: number, message: TranscriptMessage): void {
+    const last = this.#lastSeq.get(key) ?? 0;
+    // A session that was deleted and came again begins again.
+    if (seq !== last + 1 && seq !== 1) this.#found(`message ${seq} of ${key} follows message ${last}`);
+    this.#lastSeq.set(key, seq);
+    const text = message.content.flatMap((block) => (block.type === "text" ? [block.text] : [])).join("");
+    if (message.role === "user") this.#takeAsked(key, text);
+    if (message.role === "assistant") for (const [word] of text.matchAll(said)) this.#takeSaid(key, word);
+  }
+
+  #takeAsked(key: string, text: string): void {
+    const children = [...text.matchAll(quoted)].map((match) => match[1] ?? "");
+    for (const child of children) {
+      this.#quoted.set(child, this.timesQuoted(child) + 1);
+      if (this.timesQuoted(child) > 1) this.#found(`the result of ${child} came twice`);
+    }
+    if (children.length > 0) return;
+    this.#asked.set(text, this.timesAsked(text) + 1);
+    if (this.timesAsked(text) > 1) this.#found(`${text} was put to ${key} twice`);
+  }
+
+  #takeSaid(key: string, word: string): void {
+    if (this.#said.has(word)) this.#found(`${word} was said twice, the second time in ${key}`);
+    this.#said.add(word);
+  }
+}
