@@ -46,7 +46,8 @@ export class Callers {
   give(command: Command): void {
     const acknowledge = (runId: unknown): void => {
       if (typeof runId !== "string") return this.#world.judge.found(`${command.key} was answered without a runId`);
-      if (command.runId !== undefined && command.runId !== runId) this.#world.judge.found(`${command.key} acted twice: ${command.runId} and ${runId}`);
+      if (command.runId !== undefined && command.runId !== runId)
+        this.#world.judge.found(`${command.key} acted twice: ${command.runId} and ${runId}`);
       command.runId = runId;
     };
     this.ask(command.name, command.params, {
@@ -82,7 +83,8 @@ export class Callers {
       (answer) => hear.onAnswer?.(answer),
       (error: unknown) => {
         if (!(error instanceof ProtocolError)) judge.found(`${name} was refused with ${String(error)}`);
-        else if (hear.onError?.(error) !== true && !expectedErrors.has(error.code)) judge.found(`${name} was refused: ${error.code} ${error.message}`);
+        else if (hear.onError?.(error) !== true && !expectedErrors.has(error.code))
+          judge.found(`${name} was refused: ${error.code} ${error.message}`);
       },
     );
   }

@@ -27,7 +27,9 @@ export class Journals {
   }
 
   read(): void {
-    const rows = this.#database.statement("select rowid as row, run_id, seq, epoch, entry from journal where rowid > ? order by rowid").all(this.#row);
+    const rows = this.#database
+      .statement("select rowid as row, run_id, seq, epoch, entry from journal where rowid > ? order by rowid")
+      .all(this.#row);
     for (const row of rows) {
       this.#row = Number(row["row"]);
       // Written by the store from an entry.

@@ -108,7 +108,8 @@ export class Judge implements BusWatcher {
 
   returned(life: Life, { name, args, result }: StoreCall): void {
     this.#isChanged = true;
-    if (name === "runs.append" || name === "runs.park" || name === "runs.end") this.#checkWriter(life, String(args[0]), Number(args[1]), result);
+    if (name === "runs.append" || name === "runs.park" || name === "runs.end")
+      this.#checkWriter(life, String(args[0]), Number(args[1]), result);
     if (name === "runs.spawn" && kindOf(result) === "accepted") this.#checkChildren(args[0] as { parentSessionKey: string });
     if (name === "runs.claim" && (result as { run: { authority: { depth: number } } }[]).some(({ run }) => run.authority.depth > 0))
       this.#checkSlots();
@@ -142,13 +143,16 @@ export class Judge implements BusWatcher {
 
   logged(message: string, facts: object): void {
     this.#world.tell(`log: ${message} ${String(Reflect.get(facts, "err") ?? "")}`);
-    if (message === "request failed unexpectedly" || message === "tool failed") this.found(`${message}: ${String(Reflect.get(facts, "err"))}`);
+    if (message === "request failed unexpectedly" || message === "tool failed")
+      this.found(`${message}: ${String(Reflect.get(facts, "err"))}`);
   }
 
   // ---- in the end
 
   hasOpenWork(): boolean {
-    return this.#world.database.statement("select 1 from runs where status in ('queued', 'running', 'waiting') limit 1").get() !== undefined;
+    return (
+      this.#world.database.statement("select 1 from runs where status in ('queued', 'running', 'waiting') limit 1").get() !== undefined
+    );
   }
 
   /** When nothing moves any more: nothing was lost, nothing came twice. */
@@ -156,7 +160,8 @@ export class Judge implements BusWatcher {
     const runs = this.lookAtRuns();
     const byId = new Map(runs.map((run) => [run.run_id, run]));
     for (const run of runs) {
-      if (open.has(run.status)) this.found(`${run.run_id} (${run.trigger} in ${run.session_key}) never ends: ${run.status}, ${this.#journals.phaseOf(run.run_id)}`);
+      if (open.has(run.status))
+        this.found(`${run.run_id} (${run.trigger} in ${run.session_key}) never ends: ${run.status}, ${this.#journals.phaseOf(run.run_id)}`);
       if (this.#cancelled.has(run.wire_id) && run.status !== "cancelled") this.found(`${run.run_id} was cancelled and is ${run.status}`);
       if (run.trigger === "spawn") this.#checkDelivery(run, run.parent_run_id === null ? undefined : byId.get(run.parent_run_id));
     }
@@ -190,7 +195,8 @@ export class Judge implements BusWatcher {
 
   #checkChild(run: RunFacts, parent: RunFacts): void {
     const held = JSON.parse(parent.scopes) as string[];
-    if (!(JSON.parse(run.scopes) as string[]).every((scope) => held.includes(scope))) this.found(`${run.run_id} holds more than its parent`);
+    if (!(JSON.parse(run.scopes) as string[]).every((scope) => held.includes(scope)))
+      this.found(`${run.run_id} holds more than its parent`);
     if (run.owner !== 0 || run.depth <= parent.depth) this.found(`${run.run_id} stands where its parent does`);
   }
 

@@ -93,7 +93,18 @@ export class Life {
     const handlers = this.#handlers({ store: fenced, bus, problemWithModel: (id) => models.problemWith(id) });
     this.#dispatch = createDispatch({ handlers, log, ids, countRefusal: () => undefined, checkResults: true });
     const callerFor = (principal: Principal): Caller => createCaller(this.#dispatch, principal);
-    const turns = { store: fenced, bus, clock, ids, log, models, tools: surroundings.tools(this), workspaceOf: () => "/nowhere", callerFor, priceOf: () => undefined };
+    const turns = {
+      store: fenced,
+      bus,
+      clock,
+      ids,
+      log,
+      models,
+      tools: surroundings.tools(this),
+      workspaceOf: () => "/nowhere",
+      callerFor,
+      priceOf: () => undefined,
+    };
     this.started = this.#start(async () => {
       const { maxSpawnDepth, maxConcurrent: maxConcurrentChildren } = limits;
       this.#worker = this.#owned.use(await startWorker({ ...turns, maxSpawnDepth, maxConcurrentChildren }));
@@ -153,7 +164,13 @@ export class Life {
       bus,
       version: "0.0.0-simulation",
       now: () => this.clock.now(),
-      agents: { defaultAgentId: "main", ids: ["main", "helper"], modelOf: () => "seeded/one", workspaceOf: () => "/nowhere", problemWithModel },
+      agents: {
+        defaultAgentId: "main",
+        ids: ["main", "helper"],
+        modelOf: () => "seeded/one",
+        workspaceOf: () => "/nowhere",
+        problemWithModel,
+      },
       cancelRuns: (select) => this.#worker?.cancel(select) ?? Promise.resolve([]),
       connections: () => ({ accepted: 0, open: 0 }),
       spawnLimits: { ...this.limits, runTimeoutSeconds: 0 },
@@ -175,7 +192,8 @@ export class Life {
         get: (target, name) => {
           const method: unknown = Reflect.get(target, name);
           if (typeof method !== "function") return method;
-          return (...args: unknown[]) => this.#call(`${prefix}.${String(name)}`, args, () => method.apply(target, args) as Promise<unknown>);
+          return (...args: unknown[]) =>
+            this.#call(`${prefix}.${String(name)}`, args, () => method.apply(target, args) as Promise<unknown>);
         },
       });
     return { ...store, runs: fencedPart(store.runs, "runs"), sessions: fencedPart(store.sessions, "sessions") };

@@ -1,6 +1,13 @@
 /** A model that says whatever the seed has it say: answers, delegates, waits, fails, stops in the middle, hangs. */
 import { sleepUntil } from "../../packages/gateway/src/kit/clock.ts";
-import { type Model, ModelError, type ModelEvent, type ModelRequest, type Models, type ToolCall } from "../../packages/gateway/src/models/model.ts";
+import {
+  type Model,
+  ModelError,
+  type ModelEvent,
+  type ModelRequest,
+  type Models,
+  type ToolCall,
+} from "../../packages/gateway/src/models/model.ts";
 import type { Life, Surroundings } from "./life.ts";
 import type { Random } from "./random.ts";
 
@@ -88,7 +95,11 @@ async function* stream(surroundings: Surroundings, life: Life, { signal, tools }
       yield { type: "tool-call", call: { id: `${ids}${(calls += 1)}`, ...part.call } };
     }
   }
-  yield { type: "finish", reason: calls > 0 ? "tool-calls" : reason, usage: { input: 10, output: reply.length, totalTokens: 10 + reply.length } };
+  yield {
+    type: "finish",
+    reason: calls > 0 ? "tool-calls" : reason,
+    usage: { input: 10, output: reply.length, totalTokens: 10 + reply.length },
+  };
 }
 
 function* speak(text: string, random: Random): Iterable<ModelEvent> {

@@ -205,8 +205,7 @@ interface Stopped {
 function tree(sql: Sql, { sessionKey, wireId }: { sessionKey: string; wireId?: string | undefined }): Stopped {
   const inSession = sql.all(inSessionRuns, { sessionKey });
   // A whole session takes with it what was spawned for it without a run.
-  const spawnedFor = (key: string): readonly RunTableRow[] =>
-    wireId === undefined ? sql.all(childrenOfSession, { sessionKey: key }) : [];
+  const spawnedFor = (key: string): readonly RunTableRow[] => (wireId === undefined ? sql.all(childrenOfSession, { sessionKey: key }) : []);
   const runs = new Map<string, RunTableRow>();
   const sessions = new Set(wireId === undefined ? [sessionKey] : []);
   let level = [...(wireId === undefined ? inSession : inSession.filter((one) => one.wire_id === wireId)), ...spawnedFor(sessionKey)];
@@ -285,7 +284,10 @@ const insertResult = statement((db, arg: Args<InboxRow>) =>
 );
 
 const assignReader = statement((db, arg: Args<{ inboxId: string; runId: string }>) =>
-  db.updateTable("inbox").set({ parent_run_id: arg("runId") }).where("inbox_id", "=", arg("inboxId")),
+  db
+    .updateTable("inbox")
+    .set({ parent_run_id: arg("runId") })
+    .where("inbox_id", "=", arg("inboxId")),
 );
 
 const inSessionRuns = statement((db, arg: Args<{ sessionKey: string }>) =>
