@@ -42,8 +42,8 @@ export const deviceMutants: readonly Mutant[] = [
   {
     what: "a revoked device's sockets are closed after the answer",
     file: "packages/gateway/src/identity/device-management.ts",
-    from: 'await deps.expel({ deviceId, role }, asked);\n      changed({ deviceId, role, by: by.id }, "device token revoked");',
-    to: 'setImmediate(() => deps.expel({ deviceId, role }, asked));\n      changed({ deviceId, role, by: by.id }, "device token revoked");',
+    from: "await deps.expel({ deviceId, role }, asked);\n      const cancelledRuns = role",
+    to: "setImmediate(() => deps.expel({ deviceId, role }, asked));\n      const cancelledRuns = role",
     killedBy: "^device.token.revoke closes",
     ...pairing,
   },
@@ -122,8 +122,8 @@ export const deviceMutants: readonly Mutant[] = [
   {
     what: "an expired request can still be approved",
     file: "packages/gateway/src/store/sql/devices.ts",
-    from: 'row.state !== "pending" || row.expires_at_ms <= nowMs) return { kind: "unknown" };',
-    to: 'row.state !== "pending") return { kind: "unknown" };',
+    from: 'const isOpen = row?.state === "pending" && row.expires_at_ms > nowMs;',
+    to: 'const isOpen = row?.state === "pending";',
     killedBy: "^an expired request",
     ...requests,
   },
@@ -138,8 +138,8 @@ export const deviceMutants: readonly Mutant[] = [
   {
     what: "an elevation has no end for an open connection",
     file: "packages/gateway/src/identity/pairing.ts",
-    from: "endsAtMs: leftMs === undefined ? undefined : nowMs + leftMs,",
-    to: "endsAtMs: undefined,",
+    from: "endsInMs: grant && timeLeftMs(grant, decision.scopes, nowMs),",
+    to: "endsInMs: undefined,",
     killedBy: "^a request that comes when the time is over",
     ...elevation,
   },

@@ -82,8 +82,8 @@ export const dispatchMutants: readonly Mutant[] = [
   {
     what: "a spawn writes to a table of pairing",
     file: "packages/gateway/src/store/sql/admission.ts",
-    from: "const parent = found ?? (await insertParent",
-    to: 'await tx.insertInto("counters").values({ name: ids.uuid(), value: 1 }).execute();\n  const parent = found ?? (await insertParent',
+    from: "const parent = found ?? insertParent",
+    to: 'sql.query((db) => db.insertInto("counters").values({ name: ids.uuid(), value: 1 }).returning("name"));\n  const parent = found ?? insertParent',
     testFile: tests.stored,
     killedBy: "stored read, reached by proxy, mode trusted-proxy, fresh",
   },

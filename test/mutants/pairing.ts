@@ -136,8 +136,8 @@ export const pairingMutants: readonly Mutant[] = [
   {
     ...devices,
     what: "an expired request can be approved",
-    from: 'row.state !== "pending" || row.expires_at_ms <= nowMs)',
-    to: 'row.state !== "pending")',
+    from: 'const isOpen = row?.state === "pending" && row.expires_at_ms > nowMs;',
+    to: 'const isOpen = row?.state === "pending";',
     testFile: tests.store,
     killedBy: "an expired request",
   },

@@ -9,7 +9,7 @@ export const setupMutants: readonly Mutant[] = [
   {
     what: "a code works again after its use",
     file: codeStore,
-    from: 'if (row.used_at_ms !== null) return { kind: "refused", why: "used" };',
+    from: 'if (row.used_at_ms !== null) return "used";',
     to: "",
     testFile: setup,
     killedBy: "^a code works once",
@@ -17,8 +17,8 @@ export const setupMutants: readonly Mutant[] = [
   {
     what: "a code is bound to no key",
     file: codeStore,
-    from: "row.bound_key !== null && row.bound_key !== device.publicKey",
-    to: "row.bound_key !== null && device.publicKey === undefined",
+    from: "return row.bound_key !== null && row.bound_key !== publicKey",
+    to: 'return row.bound_key !== null && publicKey === ""',
     testFile: setup,
     killedBy: "^a code belongs to the first key",
   },
