@@ -2,7 +2,7 @@
 import type { Ids } from "../../kit/ids.ts";
 import type { Completion, JournalEntry } from "../journal.ts";
 import type { Claim, Claimer } from "../store.ts";
-import { listOrphanedInbox } from "./admission.ts";
+import { listOrphanedInbox } from "./announcing.ts";
 import { appendMessages } from "./messages.ts";
 import { appendEntries, readJournal, readRun, toRunRecord } from "./run-rows.ts";
 import type { InboxRow, RunTableRow } from "./schema.ts";

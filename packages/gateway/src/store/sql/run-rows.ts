@@ -1,8 +1,11 @@
 /** Run rows: to records and back, and the few statements that several files share. */
 import type { Usage } from "@portreeve/protocol";
+import type { Ids } from "../../kit/ids.ts";
+import type { RunAuthority } from "../../principal/principal.ts";
 import type { JournalEntry } from "../journal.ts";
 import type { Ending, RunRecord } from "../store.ts";
-import type { JournalRow, RunTableRow } from "./schema.ts";
+import type { JournalRow, RunTableRow, SessionTableRow } from "./schema.ts";
+import { touchSession } from "./session-rows.ts";
 import { type Args, row, type Sql, statement } from "./statement.ts";
 
 export function toRunRecord(run: RunTableRow): RunRecord {
@@ -62,6 +65,57 @@ export function readRun(sql: Sql, runId: string): RunTableRow {
   return found;
 }
 
+export type NewRun = Pick<
+  RunTableRow,
+  | "idempotency_key"
+  | "asked_in"
+  | "params_hash"
+  | "trigger"
+  | "input"
+  | "label"
+  | "model"
+  | "started_by"
+  | "parent_run_id"
+  | "parent_session_key"
+  | "timeout_ms"
+> & { wire_id: string | undefined; authority: RunAuthority; nowMs: number };
+
+/** Queues a run. `wire_id` undefined: the run's own id. */
+export function insertRun(sql: Sql, ids: Ids, session: SessionTableRow, run: NewRun): RunTableRow {
+  const { authority, nowMs, wire_id, ...columns } = run;
+  const runId = ids.next("run");
+  const inserted: RunTableRow = {
+    ...columns,
+    run_id: runId,
+    wire_id: wire_id ?? runId,
+    session_key: session.session_key,
+    session_id: session.session_id,
+    root_session_key: session.root_key,
+    agent_id: session.agent_id,
+    scopes: JSON.stringify(authority.scopes),
+    owner: authority.owner ? 1 : 0,
+    depth: authority.depth,
+    status: "queued",
+    lease_owner: null,
+    lease_until_ms: null,
+    epoch: 0,
+    deadline_at_ms: null,
+    created_at_ms: nowMs,
+    started_at_ms: null,
+    ended_at_ms: null,
+    ending: null,
+    usage_input: 0,
+    usage_output: 0,
+    usage_cache_read: 0,
+    usage_cache_write: 0,
+    cost_micro_usd: 0,
+    unpriced_calls: 0,
+  };
+  sql.run(insertRow, inserted);
+  touchSession(sql, session.session_key, nowMs, { unarchive: true });
+  return inserted;
+}
+
 export function readJournal(sql: Sql, runId: string): readonly JournalEntry[] {
   return sql.all(journalOf, { runId }).map((one) => JSON.parse(one.entry) as JournalEntry);
 }
@@ -93,4 +147,46 @@ const lastSeq = statement((db, arg: Args<{ runId: string }>) =>
 
 const insertEntry = statement((db, arg: Args<JournalRow>) =>
   db.insertInto("journal").values(row(arg, { run_id: true, seq: true, epoch: true, at_ms: true, entry: true })),
+);
+
+const insertRow = statement((db, arg: Args<RunTableRow>) =>
+  db.insertInto("runs").values(
+    row(arg, {
+      run_id: true,
+      wire_id: true,
+      idempotency_key: true,
+      asked_in: true,
+      params_hash: true,
+      session_key: true,
+      session_id: true,
+      root_session_key: true,
+      agent_id: true,
+      trigger: true,
+      input: true,
+      label: true,
+      model: true,
+      scopes: true,
+      owner: true,
+      depth: true,
+      started_by: true,
+      parent_run_id: true,
+      parent_session_key: true,
+      status: true,
+      lease_owner: true,
+      lease_until_ms: true,
+      epoch: true,
+      timeout_ms: true,
+      deadline_at_ms: true,
+      created_at_ms: true,
+      started_at_ms: true,
+      ended_at_ms: true,
+      ending: true,
+      usage_input: true,
+      usage_output: true,
+      usage_cache_read: true,
+      usage_cache_write: true,
+      cost_micro_usd: true,
+      unpriced_calls: true,
+    }),
+  ),
 );

@@ -2,9 +2,11 @@
 import { sql as raw } from "kysely";
 import type { Ids } from "../../kit/ids.ts";
 import type { RunStore } from "../store.ts";
-import { admitRun, ensureAnnounceRun, spawnChild } from "./admission.ts";
+import { admitRun, spawnChild } from "./admission.ts";
+import { ensureAnnounceRun } from "./announcing.ts";
+import { cancelRuns, expireRuns } from "./cancelling.ts";
 import { claimRuns } from "./claiming.ts";
-import { appendToRun, cancelRuns, endRun, expireRuns, openChildrenOf, parkRun } from "./ending.ts";
+import { appendToRun, endRun, openChildrenOf, parkRun } from "./ending.ts";
 import { findRun, toRunRecord } from "./run-rows.ts";
 import { listStarters } from "./starters.ts";
 import { type Args, statement } from "./statement.ts";

@@ -1,0 +1,66 @@
+/** Results of children that no run waits for get a run of their own. */
+import type { Ids } from "../../kit/ids.ts";
+import { findRun, insertRun, readRun } from "./run-rows.ts";
+import type { InboxRow } from "./schema.ts";
+import { findSession, openStatuses } from "./session-rows.ts";
+import { type Args, type Sql, statement } from "./statement.ts";
+
+/**
+ * Makes the run that reads a session's unread results when no run of it will: those of children whose parent run has
+ * ended (not by cancellation) or that had none. One such run waits at a time; it reads all there is when it starts.
+ */
+export function ensureAnnounceRun(sql: Sql, ids: Ids, sessionKey: string, nowMs: number): void {
+  const oldest = sql.first(orphanedInbox, { sessionKey });
+  if (oldest === undefined || sql.first(queuedAnnounce, { sessionKey }) !== undefined) return;
+  const session = findSession(sql, sessionKey);
+  if (session === undefined) return;
+
+  const child = readRun(sql, oldest.child_run_id);
+  const parentRun = child.parent_run_id === null ? undefined : findRun(sql, child.parent_run_id);
+  const wireId = `announce:v1:${child.session_key}:${child.wire_id}`;
+  insertRun(sql, ids, session, {
+    wire_id: wireId,
+    idempotency_key: wireId,
+    asked_in: sessionKey,
+    params_hash: "",
+    trigger: "announce",
+    input: "",
+    label: null,
+    model: session.model ?? (parentRun ?? child).model,
+    authority: { scopes: JSON.parse((parentRun ?? child).scopes) as string[], owner: false, depth: session.depth },
+    started_by: child.started_by,
+    parent_run_id: null,
+    parent_session_key: null,
+    timeout_ms: null,
+    nowMs,
+  });
+}
+
+/** Unread results in a session that no run of it is waiting for, oldest first. */
+export function listOrphanedInbox(sql: Sql, sessionKey: string): InboxRow[] {
+  return sql.all(orphanedInbox, { sessionKey });
+}
+
+// ---- statements
+
+const queuedAnnounce = statement((db, arg: Args<{ sessionKey: string }>) =>
+  db
+    .selectFrom("runs")
+    .select("run_id")
+    .where("session_key", "=", arg("sessionKey"))
+    .where("trigger", "=", "announce")
+    .where("status", "=", "queued")
+    .limit(1),
+);
+
+const orphanedInbox = statement((db, arg: Args<{ sessionKey: string }>) =>
+  db
+    .selectFrom("inbox")
+    .leftJoin("runs as parent", "parent.run_id", "inbox.parent_run_id")
+    .selectAll("inbox")
+    .where("inbox.session_key", "=", arg("sessionKey"))
+    .where("inbox.consumed_at_ms", "is", null)
+    .where((build) => build.or([build("parent.status", "is", null), build("parent.status", "not in", [...openStatuses, "cancelled"])]))
+    .orderBy("inbox.created_at_ms")
+    .orderBy("inbox.inbox_id"),
+);
