@@ -43,7 +43,7 @@ export const deviceMutants: readonly Mutant[] = [
     what: "a revoked device's sockets are closed after the answer",
     file: "packages/gateway/src/identity/device-management.ts",
     from: "await deps.expel({ deviceId, role }, asked);\n      const cancelledRuns = role",
-    to: "setImmediate(() => deps.expel({ deviceId, role }, asked));\n      const cancelledRuns = role",
+    to: "setTimeout(() => deps.expel({ deviceId, role }, asked), 100);\n      const cancelledRuns = role",
     killedBy: "^device.token.revoke closes",
     ...pairing,
   },
