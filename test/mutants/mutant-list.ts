@@ -22,6 +22,7 @@ export const tests = {
   policy: "test/authority/policy.test.ts",
   principal: "packages/gateway/src/principal/principal.test.ts",
   simulation: "test/simulation/simulation.test.ts",
+  runViews: "test/contract/run-views.test.ts",
   stored: "test/authority/stored-states.test.ts",
   store: "test/contract/store.test.ts",
 } as const;

@@ -14,6 +14,7 @@ import type { Mutant } from "./mutant-list.ts";
 import { pairingMutants } from "./pairing.ts";
 import { placesMutants } from "./places.ts";
 import { principalMutants } from "./principal.ts";
+import { runMutants } from "./runs.ts";
 import { setupMutants } from "./setup.ts";
 
 const mutants: readonly Mutant[] = [
@@ -28,6 +29,7 @@ const mutants: readonly Mutant[] = [
   ...placesMutants,
   ...backupMutants,
   ...bearersMutants,
+  ...runMutants,
 ];
 const atOnce = Math.min(availableParallelism(), 8);
 

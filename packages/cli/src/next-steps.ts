@@ -8,7 +8,7 @@ const giveSecret =
 const proxySettings =
   "Compare gateway.auth.trustedProxy and gateway.trustedProxies in config.json5 with what the proxy sends: ./portreeve status";
 const ownClient = "This client and the gateway do not fit together: update both (`./portreeve --version`, `./portreeve status`).";
-const seeRuns = "See the gateway's runs and log: ./portreeve status";
+const seeRuns = "See the runs there are: ./portreeve runs";
 const again = "Run the command again; if it stays so: ./portreeve status";
 
 /** Said after the gateway's own words, unless those name a command already. */
@@ -28,7 +28,7 @@ export const nextSteps: Readonly<Record<ErrorCode, string>> = {
   UNKNOWN_DEVICE: "See who is paired: ./portreeve devices",
   DEVICE_ACTION_DENIED: seeDevices,
   UNKNOWN_SESSION: "See the sessions there are: ./portreeve sessions",
-  UNKNOWN_RUN: "See the sessions and their runs: ./portreeve sessions",
+  UNKNOWN_RUN: "See the runs there are: ./portreeve runs",
   UNKNOWN_AGENT_ID: "See the agents there are: ./portreeve agents",
   MAIN_SESSION: "Begin it anew instead: ./portreeve agent /new",
   SESSION_BUSY: "Wait for its run to end, then run the command again: ./portreeve sessions",
@@ -37,6 +37,7 @@ export const nextSteps: Readonly<Record<ErrorCode, string>> = {
   SPAWN_DEPTH: "Raise agents.defaults.subagents.maxSpawnDepth in config.json5, or delegate less deeply.",
   SPAWN_CHILDREN: "Wait for a child to end, or raise agents.defaults.subagents.maxChildrenPerAgent in config.json5.",
   MODEL_UNUSABLE: "See which model each agent would use: ./portreeve agents. Models are set in config.json5 (docs/reference/config.md).",
+  DELIVERY_SETTLED: "See how the run and its result stand: ./portreeve runs",
   NO_OPEN_CHILDREN: seeRuns,
 
   RUN_FAILED: "See which model was used: ./portreeve agents. The gateway's log has the provider's answer.",

@@ -13,6 +13,7 @@ import { addGateway } from "./commands/gateway.ts";
 import { addPair } from "./commands/pair.ts";
 import { addUsage } from "./commands/usage.ts";
 import { addQueries } from "./commands/queries.ts";
+import { addRuns } from "./commands/runs.ts";
 import { exitCodes, reportFailure, toFailure } from "./exit.ts";
 import { createProcessIo, type Io } from "./output.ts";
 
@@ -31,6 +32,7 @@ Examples:
   ./portreeve demo                            see it work, with nothing set up
   ./portreeve gateway run                     start the gateway
   ./portreeve agent "What is in this folder?"
+  ./portreeve runs                            what agents do and did, and how to stop it
   ./portreeve devices                         who is paired, who waits`;
 
 /** The whole command tree; `io` is used by actions only, so help needs none. */
@@ -49,6 +51,7 @@ export function createProgram(io: Io = createProcessIo()): Command {
   addGateways(program, io);
   addQueries(program, io);
   addUsage(program, io);
+  addRuns(program, io);
   addAudit(program, io);
   addDoctor(program, io);
   addBackup(program, io);

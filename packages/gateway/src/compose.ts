@@ -15,6 +15,7 @@ import { type AgentFacts, type HandlerDeps, readSessionRow } from "./handlers/de
 import { type DeviceHandlerDeps, deviceHandlers } from "./handlers/devices.ts";
 import { healthHandlers, readHealth } from "./handlers/health.ts";
 import { nodeHandlers } from "./handlers/nodes.ts";
+import { runHandlers } from "./handlers/runs.ts";
 import { sessionHandlers } from "./handlers/sessions.ts";
 import { setupHandlers, type SetupHandlerDeps } from "./handlers/setup.ts";
 import { usageHandlers } from "./handlers/usage.ts";
@@ -260,6 +261,7 @@ function createHandlers({ shared, devices, setup, audit }: HandlerParts): Handle
     ...sessionHandlers(shared),
     ...chatHandlers(shared),
     ...subagentHandlers(shared),
+    ...runHandlers(shared),
     ...deviceHandlers(devices),
     ...nodeHandlers(devices),
     ...setupHandlers(setup),

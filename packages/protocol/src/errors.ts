@@ -44,6 +44,7 @@ export const errorRules = {
   SPAWN_DEPTH: forbidden("The session is at the deepest level that may have children."),
   SPAWN_CHILDREN: forbidden("The session has as many running children as it may have."),
   MODEL_UNUSABLE: invalid("The model is not configured or cannot be used."),
+  DELIVERY_SETTLED: invalid("The run's result is not one that can be delivered again or dismissed."),
   NO_OPEN_CHILDREN: invalid("There is no child to wait for."),
 
   RUN_FAILED: unavailable("The run ended without success.", false),

@@ -8,6 +8,7 @@ import type { EventDefinition, MethodDefinition } from "./define.ts";
 import { deviceEvents, deviceMethods } from "./devices.ts";
 import { healthEvents, healthMethods } from "./health.ts";
 import { nodeEvents, nodeMethods } from "./nodes.ts";
+import { runMethods } from "./runs.ts";
 import { sessionEvents, sessionMethods } from "./sessions.ts";
 import { setupEvents, setupMethods } from "./setup.ts";
 import { subagentMethods } from "./subagents.ts";
@@ -20,6 +21,7 @@ export const methods = {
   ...sessionMethods,
   ...chatMethods,
   ...subagentMethods,
+  ...runMethods,
   ...deviceMethods,
   ...setupMethods,
   ...auditMethods,
@@ -96,6 +98,7 @@ export type { SetupAccess } from "./setup.ts";
 export { scopesToApproveNode } from "./nodes.ts";
 export type { NodeRequest, PairedNode } from "./nodes.ts";
 export type { Health } from "./health.ts";
+export type { RunRow } from "./runs.ts";
 export type { ContentBlock, Message, RunStatus, SessionRow, Usage } from "./shapes.ts";
 export * from "./session-key.ts";
 export * from "./setup-code.ts";

@@ -171,6 +171,42 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     scopes: ["operator.pairing"],
     twoAnswers: false,
   },
+  "runs.cancel": {
+    summary: "Cancel a run and everything below it. A run that has ended stays as it is.",
+    kind: "command",
+    scopes: ["operator.write"],
+    twoAnswers: false,
+  },
+  "runs.dismiss": {
+    summary: "Leave a result undelivered that is blocked or unconfirmed. The run and its transcript stay.",
+    kind: "command",
+    scopes: ["operator.write"],
+    twoAnswers: false,
+  },
+  "runs.get": {
+    summary: "One run with its causes, attempts and each way its result took. `runId`: its own or the wire's.",
+    kind: "query",
+    scopes: ["operator.read"],
+    twoAnswers: false,
+  },
+  "runs.list": {
+    summary: "Runs, newest first: who asked, state, what each waits for, tokens, and what became of its result.",
+    kind: "query",
+    scopes: ["operator.read"],
+    twoAnswers: false,
+  },
+  "runs.retry": {
+    summary: "Deliver a result again that is blocked or unconfirmed; what was under way before is void.",
+    kind: "command",
+    scopes: ["operator.write"],
+    twoAnswers: false,
+  },
+  "runs.tree": {
+    summary: "A run and everything below it, parents before children.",
+    kind: "query",
+    scopes: ["operator.read"],
+    twoAnswers: false,
+  },
   "sessions.delete": {
     summary: "Delete a session and its transcript; its running work is cancelled first.",
     kind: "command",

@@ -8,4 +8,5 @@ export * from "./setup-code.ts";
 export { authenticationWords, wordList, type WordFacts } from "./words.ts";
 export { methodTable } from "./method-table.ts";
 export type { MethodTableEntry } from "./method-table.ts";
+export type { RunRow } from "./runs.ts";
 export type { Accepted, Caller, CallOptions, EventName, EventPayload, MethodName, Params, ParamsInput, Result } from "./index.ts";

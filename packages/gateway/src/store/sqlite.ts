@@ -14,6 +14,7 @@ import { migrate } from "./sql/migrate.ts";
 import { createRefusalStore } from "./sql/refusals.ts";
 import { createNodeStore } from "./sql/nodes.ts";
 import { createRunStore } from "./sql/runs.ts";
+import { createRunViewStore } from "./sql/run-views.ts";
 import type { Database } from "./sql/schema.ts";
 import { createSessionStore } from "./sql/sessions.ts";
 import { createSetupCodeStore } from "./sql/setup-codes.ts";
@@ -76,6 +77,7 @@ export function createStore(raw: DatabaseSync, ids: Ids, { onClose, elapsedMs }:
     sessions: createSessionStore(queue, ids),
     runs: createRunStore(queue, ids),
     usage: createUsageStore(queue),
+    runViews: createRunViewStore(queue, ids),
     async [Symbol.asyncDispose]() {
       await queue.drain();
       await db.destroy();

@@ -11,6 +11,7 @@ import type { BearerStore } from "./bearer-store.ts";
 import type { SetupCodeStore } from "./setup-codes.ts";
 import type { Actor, ApprovalOutcome, DeviceManagement, Elevation } from "./device-management.ts";
 import type { NodeStore } from "./nodes.ts";
+import type { RunViewStore } from "./run-views.ts";
 import type { Completion, JournalEntry, Outcome } from "./journal.ts";
 import type { UsageStore } from "./usage.ts";
 
@@ -25,6 +26,7 @@ export interface Store extends AsyncDisposable {
   readonly sessions: SessionStore;
   readonly runs: RunStore;
   readonly usage: UsageStore;
+  readonly runViews: RunViewStore;
 }
 
 // ---- devices
@@ -329,9 +331,12 @@ export interface Ending {
   readonly stopReason: string;
 }
 
-/** A session's runs, or one of them; or all that somebody started who may not any more, `by` whoever decided that. */
+/**
+ * A session's runs, or one of them, by the wire's id or exactly; or all that somebody started who may not any more, `by`
+ * whoever decided that.
+ */
 export type RunSelection =
-  | { readonly sessionKey: string; readonly wireId?: string | undefined }
+  | { readonly sessionKey: string; readonly wireId?: string | undefined; readonly runId?: string | undefined }
   | { readonly startedBy: string; readonly by: string };
 
 export interface RunStore {

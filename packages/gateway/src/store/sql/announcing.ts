@@ -7,17 +7,19 @@ import { type Args, type Sql, statement } from "./statement.ts";
 
 /**
  * Makes the run that reads a session's unread results when no run of it will: those of children whose parent run has
- * ended (not by cancellation) or that had none. One such run waits at a time; it reads all there is when it starts.
+ * ended (not by cancellation) or that had none. One such run waits at a time; it reads all there is when it starts. It is
+ * whoever asked for it who starts it, else whoever started the oldest child.
  */
-export function ensureAnnounceRun(sql: Sql, ids: Ids, sessionKey: string, nowMs: number): void {
+export function ensureAnnounceRun(sql: Sql, ids: Ids, sessionKey: string, nowMs: number, askedBy?: string): void {
   const oldest = sql.first(orphanedInbox, { sessionKey });
-  if (oldest === undefined || sql.first(queuedAnnounce, { sessionKey }) !== undefined) return;
+  if (oldest === undefined || findQueuedAnnounce(sql, sessionKey) !== undefined) return;
   const session = findSession(sql, sessionKey);
   if (session === undefined) return;
 
   const child = readRun(sql, oldest.child_run_id);
   const parentRun = child.parent_run_id === null ? undefined : findRun(sql, child.parent_run_id);
-  const wireId = `announce:v1:${child.session_key}:${child.wire_id}`;
+  const first = `announce:v1:${child.session_key}:${child.wire_id}`;
+  const wireId = oldest.generation === 1 ? first : `${first}:${oldest.generation}`;
   insertRun(sql, ids, session, {
     wire_id: wireId,
     idempotency_key: wireId,
@@ -28,12 +30,17 @@ export function ensureAnnounceRun(sql: Sql, ids: Ids, sessionKey: string, nowMs:
     label: null,
     model: session.model ?? (parentRun ?? child).model,
     authority: { scopes: JSON.parse((parentRun ?? child).scopes) as string[], owner: false, depth: session.depth },
-    started_by: child.started_by,
+    started_by: askedBy ?? child.started_by,
     parent_run_id: null,
     parent_session_key: null,
     timeout_ms: null,
     nowMs,
   });
+}
+
+/** The announcement that waits for its turn in the session. */
+export function findQueuedAnnounce(sql: Sql, sessionKey: string): string | undefined {
+  return sql.first(queuedAnnounce, { sessionKey })?.run_id;
 }
 
 /** Unread results in a session that no run of it is waiting for, oldest first. */

@@ -21,6 +21,8 @@ export interface AuditEntry {
     | "node.removed"
     | "run.spawned"
     | "run.started-as-owner"
+    | "result.redelivered"
+    | "result.dismissed"
     | "session.deleted"
     | "state.restored";
   readonly actor: string;

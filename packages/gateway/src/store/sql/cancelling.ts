@@ -36,7 +36,7 @@ function cancelRunsOf(
   nowMs: number,
 ): readonly RunRecord[] {
   const ended = cancelRows(sql, ids, listOpenRunsOf(sql, startedBy), partials, nowMs, () => undefined);
-  dropUnreadResultsOf(sql, startedBy, nowMs);
+  dropUnreadResultsOf(sql, startedBy, { by, nowMs });
   // A run among them may have been the one that was to read others' results.
   for (const { sessionKey } of ended) ensureAnnounceRun(sql, ids, sessionKey, nowMs);
   if (ended.length > 0) writeAudit(sql, { kind: "runs.cancelled", actor: by, subject: startedBy, facts: { runs: ended.length } }, nowMs);
@@ -89,16 +89,18 @@ interface Stopped {
   readonly sessions: ReadonlySet<string>;
 }
 
-function tree(sql: Sql, { sessionKey, wireId }: { sessionKey: string; wireId?: string | undefined }): Stopped {
+function tree(sql: Sql, { sessionKey, wireId, runId }: Extract<RunSelection, { sessionKey: string }>): Stopped {
+  const isWhole = wireId === undefined && runId === undefined;
   const inSession = sql.all(inSessionRuns, { sessionKey });
   // A whole session takes with it what was spawned for it without a run.
-  const spawnedFor = (key: string): readonly RunTableRow[] => (wireId === undefined ? sql.all(childrenOfSession, { sessionKey: key }) : []);
+  const spawnedFor = (key: string): readonly RunTableRow[] => (isWhole ? sql.all(childrenOfSession, { sessionKey: key }) : []);
   const runs = new Map<string, RunTableRow>();
-  const sessions = new Set(wireId === undefined ? [sessionKey] : []);
-  let level = [...(wireId === undefined ? inSession : inSession.filter((one) => one.wire_id === wireId)), ...spawnedFor(sessionKey)];
+  const sessions = new Set(isWhole ? [sessionKey] : []);
+  const isMeant = (one: RunTableRow): boolean => (wireId ?? one.wire_id) === one.wire_id && (runId ?? one.run_id) === one.run_id;
+  let level = [...inSession.filter(isMeant), ...spawnedFor(sessionKey)];
   while (level.length > 0) {
     for (const one of level) runs.set(one.run_id, one);
-    if (wireId === undefined) for (const one of level) sessions.add(one.session_key);
+    if (isWhole) for (const one of level) sessions.add(one.session_key);
     const children = level.flatMap((one) => [...sql.all(childrenOfRun, { runId: one.run_id }), ...spawnedFor(one.session_key)]);
     level = children.filter((one) => !runs.has(one.run_id));
   }

@@ -115,6 +115,8 @@ export function deliver(sql: Sql, ids: Ids, run: RunTableRow, ending: Ending, no
       created_at_ms: nowMs,
       consumed_by: null,
       consumed_at_ms: null,
+      closed_as: null,
+      closed_by: null,
     });
     ensureAnnounceRun(sql, ids, run.parent_session_key, nowMs);
   }
@@ -158,7 +160,7 @@ const close = statement(
       .where("run_id", "=", arg("run_id")),
 );
 
-const insertResult = statement((db, arg: Args<InboxRow>) =>
+export const insertResult = statement((db, arg: Args<InboxRow>) =>
   db
     .insertInto("inbox")
     .values(
@@ -172,6 +174,8 @@ const insertResult = statement((db, arg: Args<InboxRow>) =>
         created_at_ms: true,
         consumed_by: true,
         consumed_at_ms: true,
+        closed_as: true,
+        closed_by: true,
       }),
     )
     .onConflict((conflict) => conflict.doNothing()),

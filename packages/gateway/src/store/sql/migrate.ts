@@ -9,6 +9,7 @@ import * as setupCodes from "./migrations/004-setup-codes.ts";
 import * as refusals from "./migrations/005-refusals.ts";
 import * as runIndexes from "./migrations/006-run-indexes.ts";
 import * as usage from "./migrations/007-usage.ts";
+import * as deliveries from "./migrations/008-deliveries.ts";
 
 /** By name, in order; a released migration is never edited. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -19,6 +20,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   "005-refusals": refusals,
   "006-run-indexes": runIndexes,
   "007-usage": usage,
+  "008-deliveries": deliveries,
 };
 
 /** A newer version has changed the schema in a way this one does not know. */

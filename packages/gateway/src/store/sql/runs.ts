@@ -65,14 +65,14 @@ function createRunReads(queue: WriteQueue): Pick<RunStore, Reads> {
         for (const group of groups) byStatus[group.status] = (byStatus[group.status] ?? 0) + group.n;
         const children = groups.filter((group) => group.trigger === "spawn");
         const sum = (rows: readonly { n: number }[]): number => rows.reduce((total, one) => total + one.n, 0);
-        const inbox = sql.first(countInbox, {}) ?? { n: 0, consumed: 0 };
+        const inbox = sql.first(countInbox, {}) ?? { n: 0, consumed: 0, settled: 0 };
         return {
           byStatus,
           children: {
             accepted: sum(children),
             completed: sum(children.filter((group) => group.status === "succeeded")),
             announced: inbox.consumed,
-            undelivered: inbox.n - inbox.consumed,
+            undelivered: inbox.n - inbox.settled,
           },
         };
       }),
@@ -128,5 +128,11 @@ const countByStatus = statement((db, _arg: Args<object>) =>
 );
 
 const countInbox = statement((db, _arg: Args<object>) =>
-  db.selectFrom("inbox").select((build) => [build.fn.countAll<number>().as("n"), raw<number>`count(consumed_at_ms)`.as("consumed")]),
+  db
+    .selectFrom("inbox")
+    .select((build) => [
+      build.fn.countAll<number>().as("n"),
+      raw<number>`count(consumed_by)`.as("consumed"),
+      raw<number>`count(consumed_at_ms)`.as("settled"),
+    ]),
 );

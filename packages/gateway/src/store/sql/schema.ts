@@ -232,7 +232,12 @@ export interface InboxRow {
   completion: string;
   created_at_ms: number;
   consumed_by: string | null;
+  /** When the row was taken from the unread: read, superseded or dismissed. */
   consumed_at_ms: number | null;
+  /** Null: open, or read by `consumed_by`. */
+  closed_as: "superseded" | "dismissed" | null;
+  /** The principal that closed it. */
+  closed_by: string | null;
 }
 
 export interface Database {

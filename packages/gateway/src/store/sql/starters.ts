@@ -13,9 +13,9 @@ export function listOpenRunsOf(sql: Sql, starter: string): readonly RunTableRow[
 }
 
 /** Takes what the starter's runs left to be read: nobody is waiting for it any more. */
-export function dropUnreadResultsOf(sql: Sql, starter: string, nowMs: number): void {
+export function dropUnreadResultsOf(sql: Sql, starter: string, { by, nowMs }: { by: string; nowMs: number }): void {
   for (const { inbox_id, child_run_id } of sql.all(unread, {})) {
-    if (starterOf(sql, readRun(sql, child_run_id)) === starter) sql.run(drop, { inbox_id, nowMs });
+    if (starterOf(sql, readRun(sql, child_run_id)) === starter) sql.run(drop, { inbox_id, by, nowMs });
   }
 }
 
@@ -38,9 +38,9 @@ const unread = statement((db, _arg: Args<object>) =>
   db.selectFrom("inbox").select(["inbox_id", "child_run_id"]).where("consumed_at_ms", "is", null),
 );
 
-const drop = statement((db, arg: Args<{ inbox_id: string; nowMs: number }>) =>
+const drop = statement((db, arg: Args<{ inbox_id: string; by: string; nowMs: number }>) =>
   db
     .updateTable("inbox")
-    .set({ consumed_at_ms: arg("nowMs") })
+    .set({ consumed_at_ms: arg("nowMs"), closed_as: "dismissed", closed_by: arg("by") })
     .where("inbox_id", "=", arg("inbox_id")),
 );

@@ -1,0 +1,70 @@
+/** Runs as a person who operates the gateway sees them, and what they decide about results. */
+import type { RunStatus } from "@portreeve/protocol";
+import type { Delivery, DeliveryHop, DeliveryStatus } from "./deliveries.ts";
+import type { RunRecord } from "./store.ts";
+
+export type WaitsFor =
+  | { readonly kind: "slot" }
+  | { readonly kind: "session"; readonly runId: string }
+  | { readonly kind: "children"; readonly runIds: readonly string[] };
+
+export interface RunView {
+  readonly run: RunRecord;
+  readonly children: { readonly total: number; readonly open: number };
+  readonly waitsFor: WaitsFor | undefined;
+  readonly delivery: Delivery;
+}
+
+export interface RunDetails extends RunView {
+  /** From the first cause down to the run's parent. */
+  readonly ancestors: readonly RunView[];
+  readonly attempts: {
+    readonly claims: number;
+    readonly modelCalls: number;
+    readonly toolCalls: number;
+    readonly failures: readonly { readonly atMs: number; readonly errorKind: string; readonly message: string }[];
+  };
+  readonly deliveries: readonly DeliveryHop[];
+}
+
+/** What the asking principal may see; undefined: every run. */
+export interface RunVisibility {
+  readonly rootKey: string | undefined;
+}
+
+export interface RunFilter extends RunVisibility {
+  readonly limit: number;
+  /** Only runs that come after this one in the list. */
+  readonly after?: { readonly createdAtMs: number; readonly runId: string } | undefined;
+  readonly sessionKey?: string | undefined;
+  readonly agentId?: string | undefined;
+  readonly statuses?: readonly RunStatus[] | undefined;
+  readonly undelivered?: boolean | undefined;
+}
+
+export type DeliveryDecision<Done> =
+  | ({ readonly kind: "done" } & Done)
+  /** Not one that can be decided about; `readBy`: the run that has read it or will. */
+  | { readonly kind: "settled"; readonly status: DeliveryStatus; readonly readBy: string | undefined }
+  /** The session it was for is gone. */
+  | { readonly kind: "no-session"; readonly sessionKey: string };
+
+export interface RunViewStore {
+  /** Newest first. */
+  list(filter: RunFilter): Promise<readonly RunView[]>;
+  /** By the run's own id or the newest with that wire id. */
+  find(id: string, view: RunVisibility): Promise<RunDetails | undefined>;
+  /** The run and its descendants, parents before children; at most `limit`. */
+  listTree(runId: string, limit: number): Promise<{ readonly runs: readonly RunView[]; readonly isCut: boolean }>;
+  /**
+   * Sends the result to the parent's session under the next generation, for a turn of its own: whatever carried it before can
+   * not be read any more. Audited.
+   */
+  retryDelivery(
+    runId: string,
+    by: string,
+    nowMs: number,
+  ): Promise<DeliveryDecision<{ readonly generation: number; readonly sessionKey: string }>>;
+  /** Nobody will read the result any more. Audited. */
+  dismissDelivery(runId: string, by: string, nowMs: number): Promise<DeliveryDecision<object>>;
+}
