@@ -2,7 +2,8 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { benchEnv, launcher, startServer } from "./processes.ts";
+import { benchEnv, launcher, readCpuMs, startServer } from "./processes.ts";
+import type { Measure } from "./measure.ts";
 import { type Access, Wire } from "./wire.ts";
 
 export interface Target extends AsyncDisposable, Access {
@@ -49,4 +50,11 @@ export async function startTarget({ modelUrl, subagents, profileDir }: StartOpti
 /** A gateway that runs already: nothing is started, and nothing stopped. */
 export function useTarget(access: Access): Target {
   return { ...access, pid: undefined, open: () => Wire.open(access), [Symbol.asyncDispose]: () => Promise.resolve() };
+}
+
+/** Processor time of a gateway that we started, a piece of work: from here until the function that comes back is called. */
+export function countCpu({ pid }: Target): (name: string, pieces: number) => readonly Measure[] {
+  if (pid === undefined) return () => [];
+  const beforeMs = readCpuMs(pid);
+  return (name, pieces) => [{ name: `gateway's processor time, ${name}`, value: (readCpuMs(pid) - beforeMs) / pieces, unit: "ms" }];
 }

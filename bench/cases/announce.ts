@@ -2,6 +2,7 @@
 import { toMessage } from "../model-server.ts";
 import type { Case } from "../case.ts";
 import { atMost, percentile } from "../measure.ts";
+import { countCpu } from "../target.ts";
 
 export const announce: Case = {
   name: "announce",
@@ -13,7 +14,9 @@ export const announce: Case = {
     await using target = await start();
     using wire = await target.open();
     const delays: number[] = [];
+    let toCpu = countCpu(target);
     for (let index = 0; index < warmUps + children; index += 1) {
+      if (index === warmUps) toCpu = countCpu(target);
       const tag = `announce-${index}`;
       await wire.spawn(`bench-announce-${Math.floor(index / 10)}`, toMessage({ tag }));
       const { endedAt } = await model.end(tag);
@@ -24,6 +27,7 @@ export const announce: Case = {
     return [
       { name: "child's end to parent's model call, p50", value: percentile(delays, 0.5), unit: "ms" },
       { name: "child's end to parent's model call, p99", value: percentile(delays, 0.99), unit: "ms", ...atMost(50) },
+      ...toCpu("a child and what its parent makes of it", children),
     ];
   },
 };

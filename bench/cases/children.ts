@@ -6,6 +6,7 @@ import { toMessage } from "../model-server.ts";
 import type { Case } from "../case.ts";
 import { atLeast, atMost, jain, nowMs, percentile, repeat } from "../measure.ts";
 import { startProbe } from "../probe.ts";
+import { countCpu } from "../target.ts";
 
 const longestMs = 120_000;
 
@@ -29,13 +30,16 @@ export const children: Case = {
     await Promise.all(tags.map((tag) => model.arrival(tag)));
     model.forget();
     const startedAt = nowMs();
+    const toCpu = countCpu(target);
     const turnsOf = (some: readonly string[]): number => some.reduce((sum, tag) => sum + model.answers(tag), 0);
     await model.until(() => turnsOf(tags) >= turnsEach * tags.length || nowMs() > startedAt + longestMs);
     const seconds = (nowMs() - startedAt) / 1_000;
+    const cpu = toCpu("a turn with a tool call", turnsOf(tags));
     const each = tags.map((tag) => model.answers(tag));
     const waits = await probe.stop();
     return [
       { name: `turns of ${tags.length} children`, value: turnsOf(tags) / seconds, unit: "/s" },
+      ...cpu,
       { name: "fairness over the children (Jain)", value: jain(each), unit: "", ...atLeast(0.9) },
       { name: "fairness over the conversations (Jain)", value: jain(tagsByRoot.map(turnsOf)), unit: "", ...atLeast(0.9) },
       { name: "an answer to somebody else, p50", value: percentile(waits.target, 0.5), unit: "ms" },

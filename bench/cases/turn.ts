@@ -2,6 +2,7 @@
 import { toMessage } from "../model-server.ts";
 import type { Case } from "../case.ts";
 import { atMost, nowMs, percentile } from "../measure.ts";
+import { countCpu } from "../target.ts";
 
 const turnsASession = 10;
 
@@ -15,7 +16,9 @@ export const turn: Case = {
     await using target = await start();
     using wire = await target.open();
     const overheads: number[] = [];
+    let toCpu = countCpu(target);
     for (let index = 0; index < warmUps + turns; index += 1) {
+      if (index === warmUps) toCpu = countCpu(target);
       const tag = `turn-${index}`;
       const startedAt = nowMs();
       await wire.agent(`bench-turn-${Math.floor(index / turnsASession)}`, toMessage({ tag }));
@@ -26,6 +29,7 @@ export const turn: Case = {
     return [
       { name: "overhead of a turn, p50", value: percentile(overheads, 0.5), unit: "ms", ...atMost(5) },
       { name: "overhead of a turn, p99", value: percentile(overheads, 0.99), unit: "ms" },
+      ...toCpu("a turn", turns),
     ];
   },
 };
