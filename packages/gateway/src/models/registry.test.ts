@@ -125,6 +125,18 @@ test("the default model is the one resolved from configuration and environment",
   assert.equal(models.defaultId, "openai/gpt-5.5");
 });
 
+test("a model is made once, and let go when many others came after it", async () => {
+  const models = modelsOf({ local: compatible });
+  const first = await models.get("local/first");
+
+  const again = await models.get("local/first");
+  for (let other = 0; other < 64; other += 1) await models.get(`local/other-${other}`);
+  const later = await models.get("local/first");
+
+  assert.equal(again, first);
+  assert.notEqual(later, first);
+});
+
 test("a provider's package is loaded with its first model, and the other packages not at all", async () => {
   const script = `
     import { registerHooks } from "node:module";

@@ -56,7 +56,23 @@ type Found =
   | { readonly kind: "scripted" }
   | { readonly kind: "found"; readonly name: string; readonly target: Target };
 
-async function openProvider({ api, access }: Target): Promise<OpenModel> {
+const keptModels = 64;
+
+/** Makes a model once: its package builds its schemas anew for every one. Callers choose names, so the oldest is let go. */
+async function openProvider(target: Target): Promise<OpenModel> {
+  const open = await openPackage(target);
+  const models = new Map<string, Model>();
+  return (name) => {
+    const model = models.get(name) ?? open(name);
+    models.delete(name);
+    models.set(name, model);
+    const [oldest] = models.keys();
+    if (models.size > keptModels && oldest !== undefined) models.delete(oldest);
+    return model;
+  };
+}
+
+async function openPackage({ api, access }: Target): Promise<OpenModel> {
   switch (api) {
     case "anthropic":
       return (await import("./anthropic.ts")).openAnthropic(access);
