@@ -217,7 +217,7 @@ export const deviceMutants: readonly Mutant[] = [
   },
   {
     what: "the end of a removed device's run starts another",
-    file: "packages/gateway/src/store/sql/ending.ts",
+    file: "packages/gateway/src/store/sql/cancelling.ts",
     from: "listOpenRunsOf(sql, startedBy), partials, nowMs, () => undefined)",
     to: "listOpenRunsOf(sql, startedBy), partials, nowMs, deliver)",
     testFile: tests.departed,

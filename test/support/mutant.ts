@@ -62,7 +62,14 @@ async function runTests(folder: string, testFile: string, namePattern: string): 
   const child = spawn(process.execPath, args, {
     cwd: folder,
     // Fewer cases than in the suites: a mutant that needs many would not be reliably killed by them either.
-    env: { PATH: process.env["PATH"], PORTREEVE_RUNS: "1000", PORTREEVE_STORE_RUNS: "100", PORTREEVE_SIMULATIONS: "400" },
+    env: {
+      PATH: process.env["PATH"],
+      PORTREEVE_RUNS: "1000",
+      PORTREEVE_STORE_RUNS: "100",
+      PORTREEVE_SIMULATIONS: "400",
+      // By content: what a mutant changes is compiled anew, all the rest is not.
+      NODE_COMPILE_CACHE: join(folder, "compile-cache"),
+    },
     stdio: ["ignore", "pipe", "ignore"],
     timeout: 60_000,
     killSignal: "SIGKILL",
