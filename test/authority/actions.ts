@@ -4,10 +4,17 @@ export const deviceCount = 3;
 
 export type Peer = "local" | "local page" | "remote";
 
+export type Role = "operator" | "node";
+
+export interface Subject {
+  readonly device: number;
+  readonly role: Role;
+}
+
 export interface ConnectAsk {
   /** Undefined: without a device. */
   readonly device: number | undefined;
-  readonly role: "operator" | "node";
+  readonly role: Role;
   readonly scopes: readonly string[];
   readonly credential: "secret" | "device token" | "wrong";
   readonly peer: Peer;
@@ -17,11 +24,19 @@ export interface ConnectAsk {
 
 export type Action =
   | { readonly kind: "connect"; readonly ask: ConnectAsk }
-  /** `by` and `request` count among those there are: connections that were admitted, requests that were ever made. */
-  | { readonly kind: "approve" | "reject"; readonly by: number; readonly request: number }
+  /** `by`, `request`, `code` and `run` count among those there are: connections, requests, codes and runs that ever were. */
+  | { readonly kind: "approve"; readonly by: number; readonly request: number; readonly minutes: number | undefined }
+  | { readonly kind: "reject"; readonly by: number; readonly request: number }
+  | { readonly kind: "rotate"; readonly by: number; readonly subject: Subject; readonly scopes: readonly string[] | undefined }
+  | { readonly kind: "revoke"; readonly by: number; readonly subject: Subject }
+  | { readonly kind: "remove"; readonly by: number; readonly device: number }
+  | { readonly kind: "invite"; readonly by: number; readonly role: Role; readonly scopes: readonly string[] | undefined }
+  | { readonly kind: "present"; readonly code: number; readonly subject: Subject; readonly scopes: readonly string[] }
   /** A run of whoever was admitted, or of another run, in a new session or in that of a third. */
   | { readonly kind: "start"; readonly by: number; readonly session: number }
   | { readonly kind: "spawn"; readonly by: number }
+  /** All that goes on in the session of a run, whoever started it. */
+  | { readonly kind: "abort"; readonly by: number; readonly run: number }
   | { readonly kind: "restart" }
   | { readonly kind: "configure"; readonly autoApproveLocal: boolean }
   | { readonly kind: "wait"; readonly ms: number };
@@ -46,13 +61,39 @@ const kinds: readonly Kind[] = [
   ...Array<Kind>(8).fill("connect"),
   ...Array<Kind>(4).fill("approve"),
   "reject",
+  "rotate",
+  "revoke",
+  "remove",
+  "invite",
+  "present",
+  "present",
   "start",
   "start",
   "spawn",
   "spawn",
+  "abort",
   "restart",
   "configure",
   "wait",
+  "wait",
+];
+
+const plain = { role: "operator", credential: "secret", peer: "local", isChanged: false } as const;
+/** On the gateway's machine; without it little is ever approved. */
+const operator: Action = { kind: "connect", ask: { ...plain, device: undefined, scopes: ["operator.admin"] } };
+const writer = { ...plain, device: 0, scopes: ["operator.write"] };
+
+/** What plays begin with, so that what needs several steps before it happens often: nothing, or an operator, and a device with it. */
+export const openings: readonly (readonly Action[])[] = [
+  [],
+  [operator],
+  [
+    operator,
+    { kind: "connect", ask: { ...writer, peer: "remote" } },
+    { kind: "approve", by: 0, request: 0, minutes: 5 },
+    { kind: "connect", ask: { ...writer, peer: "remote" } },
+  ],
+  [operator, { kind: "connect", ask: writer }, { kind: "start", by: 1, session: 0 }, { kind: "spawn", by: 0 }],
 ];
 
 /** The action that `code` stands for; every number is one, and 0 the plainest. */
@@ -74,18 +115,31 @@ export function toAction(code: number): Action {
           credential: (["secret", "secret", "device token", "wrong"] as const)[pick(4)] ?? "wrong",
           scopes: scopeSets[pick(scopeSets.length)] ?? [],
           peer: (["local", "local", "remote", "local page"] as const)[pick(4)] ?? "remote",
-          role: pick(6) === 5 ? "node" : "operator",
+          role: pickRole(pick),
           isChanged: pick(8) === 7,
         },
       };
     }
     case "approve":
+      return { kind, by: pick(64), request: pick(16), minutes: pick(2) === 0 ? undefined : 5 };
     case "reject":
       return { kind, by: pick(64), request: pick(16) };
+    case "rotate":
+      return { kind, by: pick(64), subject: pickSubject(pick), scopes: pick(2) === 0 ? undefined : scopeSets[pick(scopeSets.length)] };
+    case "revoke":
+      return { kind, by: pick(64), subject: pickSubject(pick) };
+    case "remove":
+      return { kind, by: pick(64), device: pick(deviceCount) };
+    case "invite":
+      return { kind, by: pick(64), role: pickRole(pick), scopes: pick(2) === 0 ? undefined : scopeSets[pick(scopeSets.length)] };
+    case "present":
+      return { kind, code: pick(8), subject: pickSubject(pick), scopes: scopeSets[pick(scopeSets.length)] ?? [] };
     case "start":
       return { kind, by: pick(64), session: pick(16) };
     case "spawn":
       return { kind, by: pick(64) };
+    case "abort":
+      return { kind, by: pick(64), run: pick(16) };
     case "restart":
       return { kind };
     case "configure":
@@ -93,4 +147,14 @@ export function toAction(code: number): Action {
     case "wait":
       return { kind, ms: [1, 60_000, 400_000][pick(3)] ?? 1 };
   }
+}
+
+type Pick = (count: number) => number;
+
+function pickSubject(pick: Pick): Subject {
+  return { device: pick(deviceCount), role: pickRole(pick) };
+}
+
+function pickRole(pick: Pick): Role {
+  return pick(6) === 5 ? "node" : "operator";
 }

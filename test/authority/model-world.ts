@@ -1,28 +1,35 @@
 /** The rules without a store, sockets or keys: the gateway's own pure decisions over a few maps. */
-import { coversAll, limits, methods, normaliseScopes } from "@portreeve/protocol";
+import { coversAll, limits, meet, methods, normaliseScopes } from "@portreeve/protocol";
 import { toActor } from "../../packages/gateway/src/identity/device-management.ts";
 import { decide, type Standing } from "../../packages/gateway/src/identity/grant.ts";
+import { defaultSetupScopes } from "../../packages/gateway/src/identity/setup-codes.ts";
 import {
-  authorityOfChild,
-  authorityToStart,
+  attenuateScopes,
   devicePrincipal,
   permits,
   type Principal,
-  type RunAuthority,
-  runPrincipal,
   secretPrincipal,
 } from "../../packages/gateway/src/principal/principal.ts";
-import { type ConnectAsk, deviceCount } from "./actions.ts";
-import type { Request, StartedRun, Verdict, World } from "./play.ts";
+import { type ConnectAsk, deviceCount, type Role, type Subject } from "./actions.ts";
+import { createModelRuns } from "./model-runs.ts";
+import type { ManagingMethod, Request, Verdict, World } from "./world.ts";
+
+interface Grant {
+  readonly scopes: readonly string[];
+  readonly tokenScopes: readonly string[];
+  readonly elevation: { readonly scopes: readonly string[]; readonly untilMs: number } | undefined;
+  readonly isRevoked: boolean;
+}
 
 interface Device {
-  readonly grants: Map<string, readonly string[]>;
+  isPaired: boolean;
+  readonly grants: Map<Role, Grant>;
   isChangedWhenPaired: boolean;
   isRefused: boolean;
   pending: Pending | undefined;
-  /** By role: how often it was granted, and as of which grant the device has its token. */
-  readonly generations: Map<string, number>;
-  readonly tokens: Map<string, number>;
+  /** By role: how often it was granted or ended, and as of which of these the device has its token. */
+  readonly generations: Map<Role, number>;
+  readonly tokens: Map<Role, number>;
 }
 
 interface Pending extends Request {
@@ -31,12 +38,45 @@ interface Pending extends Request {
   readonly isChanged: boolean;
 }
 
-/** Of sub-agents: low, so that plays reach it. */
-export const maxDepth = 2;
+interface Code {
+  readonly role: Role;
+  readonly scopes: readonly string[];
+  readonly expiresAtMs: number;
+  boundTo: number | undefined;
+  isUsed: boolean;
+}
 
 export function createModelWorld(): World {
-  let [nowMs, autoApproveLocal, made] = [0, true, 0];
-  const devices = Array.from({ length: deviceCount }, (): Device => ({
+  const world = new ModelWorld();
+  const { start, spawn, abort } = world.runs;
+  return {
+    start,
+    spawn,
+    abort,
+    connect: (ask) => world.connect(ask),
+    approve: (requestId, by, minutes) => world.approve(requestId, by, minutes),
+    reject: (requestId, by) => world.reject(requestId, by),
+    rotate: (subject, scopes, by) => world.rotate(subject, scopes, by),
+    revoke: (subject, by) => world.revoke(subject, by),
+    remove: (device, by) => world.remove(device, by),
+    invite: (ask, by) => world.invite(ask, by),
+    present: (code, subject, scopes) => world.present(code, subject, scopes),
+    restart: () => undefined,
+    configure: (on) => void (world.autoApproveLocal = on),
+    wait: (ms) => void (world.nowMs += ms),
+    grants: () => world.grants(),
+  };
+}
+
+class ModelWorld {
+  nowMs = 0;
+  autoApproveLocal = true;
+  readonly runs = createModelRuns();
+  #made = 0;
+  readonly #codes: Code[] = [];
+  readonly #approved = new Map<string, Pending>();
+  readonly #devices = Array.from({ length: deviceCount }, (): Device => ({
+    isPaired: false,
     grants: new Map(),
     isChangedWhenPaired: false,
     isRefused: false,
@@ -44,133 +84,207 @@ export function createModelWorld(): World {
     generations: new Map(),
     tokens: new Map(),
   }));
-  /** Whose each approved request was. */
-  const approved = new Map<string, number>();
-  const waiting = (requestId: string): Device | undefined =>
-    devices.find(({ pending }) => pending?.requestId === requestId && pending.expiresAtMs > nowMs);
-  return {
-    ...createModelRuns(),
-    connect(ask) {
-      const device = ask.device === undefined ? undefined : devices[ask.device];
-      const decision = decide(toFacts(ask, device, { nowMs, autoApproveLocal }));
-      if (decision.kind === "refuse") return { kind: "refused" };
-      if (ask.device === undefined || device === undefined)
-        return "scopes" in decision ? { kind: "admitted", principal: secretPrincipal(decision.scopes) } : { kind: "refused" };
-      if (decision.kind === "pend")
-        return { kind: "pending", request: merge(device, ask.device, ask, { nowMs, next: () => `r${(made += 1)}` }) };
-      if (decision.kind === "approve-silently") {
-        give(device, ask.role, decision.scopes);
-        device.isChangedWhenPaired = ask.isChanged;
-      }
-      device.tokens.set(ask.role, device.generations.get(ask.role) ?? 0);
-      return admitted(ask.device, ask.role, decision);
-    },
-    approve(requestId, by) {
-      if (!may(by, "device.pair.approve")) return false;
-      const before = approved.get(requestId);
-      if (before !== undefined) return manages(by, before);
-      const device = waiting(requestId);
-      if (device?.pending === undefined || !manages(by, device.pending.device)) return false;
-      const { pending } = device;
-      if (!approve(device, pending, by)) return false;
-      approved.set(requestId, pending.device);
-      return true;
-    },
-    reject(requestId, by) {
-      const device = waiting(requestId);
-      if (device?.pending === undefined || !may(by, "device.pair.reject") || !manages(by, device.pending.device)) return false;
-      Object.assign(device, { pending: undefined, isRefused: true });
-      return true;
-    },
-    restart: () => undefined,
-    configure: (on) => void (autoApproveLocal = on),
-    wait: (ms) => void (nowMs += ms),
-    grants: () => devices.flatMap(({ grants }, device) => ["node", "operator"].flatMap((role) => toGrant(grants, device, role))),
-  };
+
+  connect(ask: ConnectAsk): Verdict {
+    const device = ask.device === undefined ? undefined : this.#devices[ask.device];
+    const decision = decide(toFacts(ask, device, this));
+    if (decision.kind === "refuse") return { kind: "refused" };
+    if (ask.device === undefined || device === undefined)
+      return "scopes" in decision
+        ? { kind: "admitted", principal: secretPrincipal(decision.scopes), endsInMs: undefined }
+        : { kind: "refused" };
+    if (decision.kind === "pend") return { kind: "pending", request: this.#merge(device, ask.device, ask) };
+    if (decision.kind === "approve-silently") {
+      give(device, ask.role, decision.scopes, undefined);
+      device.isChangedWhenPaired = ask.isChanged;
+    }
+    const viaDeviceToken = "method" in decision && decision.method === "device-token";
+    return this.#admit({ device: ask.device, role: ask.role }, decision.scopes, viaDeviceToken);
+  }
+
+  approve(requestId: string, by: Principal, minutes: number | undefined): boolean {
+    const untilMs = minutes === undefined ? undefined : this.nowMs + minutes * 60_000;
+    const held = this.#held(by, untilMs);
+    if (!may(by, "device.pair.approve") || held === undefined) return false;
+    const decided = this.#approved.get(requestId);
+    const request = decided ?? this.#waiting(requestId)?.pending;
+    const device = request && this.#devices[request.device];
+    if (request === undefined || device === undefined || !manages(by, request.device)) return false;
+    if (decided !== undefined && !device.isPaired) return false;
+    if (request.roles.includes("node") && untilMs !== undefined) return false;
+    // What the approval leaves the device with, its earlier scopes included.
+    const kept = request.roles.includes("operator") ? (liveGrant(device, "operator")?.scopes ?? []) : [];
+    if (!coversAll(held, [...request.scopes, ...kept, ...(request.roles.includes("node") ? ["operator.admin"] : [])])) return false;
+    if (decided !== undefined) return true;
+    for (const role of request.roles as readonly Role[]) give(device, role, request.scopes, untilMs);
+    Object.assign(device, { pending: undefined, isRefused: false, isChangedWhenPaired: request.isChanged });
+    this.#approved.set(requestId, request);
+    return true;
+  }
+
+  reject(requestId: string, by: Principal): boolean {
+    const device = this.#waiting(requestId);
+    if (device?.pending === undefined || !may(by, "device.pair.reject") || !manages(by, device.pending.device)) return false;
+    if (this.#held(by, undefined) === undefined) return false;
+    Object.assign(device, { pending: undefined, isRefused: true });
+    return true;
+  }
+
+  rotate({ device: index, role }: Subject, scopes: readonly string[] | undefined, by: Principal): readonly string[] | undefined {
+    const [device, held] = [this.#devices[index], this.#managed({ device: index, role }, "device.token.rotate", by)];
+    const grant = device && liveGrant(device, role);
+    if (held === undefined || device === undefined || grant === undefined) return undefined;
+    const asked = normaliseScopes(scopes ?? grant.tokenScopes);
+    if (!coversAll(grant.scopes, asked) || !coversAll(held, asked)) return undefined;
+    device.grants.set(role, { ...grant, tokenScopes: asked, elevation: undefined });
+    raise(device, role);
+    if (by.kind === "device" && by.deviceId === toId(index)) device.tokens.set(role, device.generations.get(role) ?? 0);
+    return asked;
+  }
+
+  revoke({ device: index, role }: Subject, by: Principal): number | undefined {
+    const [device, held] = [this.#devices[index], this.#managed({ device: index, role }, "device.token.revoke", by)];
+    const grant = device?.grants.get(role);
+    if (device === undefined || held === undefined || grant === undefined) return undefined;
+    if (!grant.isRevoked) {
+      device.grants.set(role, { ...grant, elevation: undefined, isRevoked: true });
+      raise(device, role);
+      device.isRefused = true;
+    }
+    return role === "operator" ? this.runs.cancelOf(`device:${toId(index)}`) : 0;
+  }
+
+  remove(index: number, by: Principal): number | undefined {
+    const [device, held] = [this.#devices[index], this.#held(by, undefined)];
+    if (device?.isPaired !== true || held === undefined || !may(by, "device.pair.remove") || !manages(by, index)) return undefined;
+    if (liveGrant(device, "node") !== undefined && !coversAll(held, ["operator.admin"])) return undefined;
+    device.grants.clear();
+    Object.assign(device, { isPaired: false, isRefused: true, pending: undefined });
+    return this.runs.cancelOf(`device:${toId(index)}`);
+  }
+
+  invite({ role, scopes }: { role: Role; scopes: readonly string[] | undefined }, by: Principal) {
+    if (!may(by, "device.pair.setupCode") || (role === "node" && (scopes?.length ?? 0) > 0)) return undefined;
+    const granted = role === "node" ? [] : attenuateScopes(by, scopes ?? defaultSetupScopes);
+    const expiresAtMs = this.nowMs + limits.setupCodeTtlMs;
+    this.#codes.push({ role, scopes: granted, expiresAtMs, boundTo: undefined, isUsed: false });
+    return granted;
+  }
+
+  present(which: number, { device: index, role }: Subject, scopes: readonly string[]): Verdict {
+    const [code, device] = [this.#codes[which], this.#devices[index]];
+    if (code === undefined || device === undefined || code.isUsed || code.expiresAtMs <= this.nowMs) return { kind: "refused" };
+    if ((code.boundTo ?? index) !== index) return { kind: "refused" };
+    code.boundTo = index;
+    if (role !== code.role || !coversAll(code.scopes, scopes)) return { kind: "refused" };
+    give(device, role, code.scopes, undefined);
+    Object.assign(device, { isRefused: false, isChangedWhenPaired: false });
+    code.isUsed = true;
+    return this.#admit({ device: index, role }, normaliseScopes(scopes), false);
+  }
+
+  grants() {
+    return this.#devices.flatMap(({ grants }, device) =>
+      (["node", "operator"] as const).flatMap((role) => {
+        const grant = grants.get(role);
+        return grant === undefined || grant.isRevoked ? [] : [{ device, role, scopes: grant.scopes }];
+      }),
+    );
+  }
+
+  #waiting(requestId: string): Device | undefined {
+    return this.#devices.find(({ pending }) => pending?.requestId === requestId && pending.expiresAtMs > this.nowMs);
+  }
+
+  /** What somebody may hand on until then; undefined: a device that is not paired any more. */
+  #held(by: Principal, untilMs: number | undefined): readonly string[] | undefined {
+    if (by.kind !== "device") return by.scopes;
+    const device = this.#devices[Number(by.deviceId.slice(1))];
+    const grant = device && liveGrant(device, "operator");
+    if (grant === undefined) return undefined;
+    const isWithin = untilMs !== undefined && grant.elevation !== undefined && untilMs <= grant.elevation.untilMs;
+    return meet(by.scopes, isWithin ? [...grant.scopes, ...elevated(grant, this.nowMs)] : grant.scopes);
+  }
+
+  #managed({ device, role }: Subject, method: ManagingMethod, by: Principal): readonly string[] | undefined {
+    const held = this.#held(by, undefined);
+    if (held === undefined || !may(by, method) || !manages(by, device)) return undefined;
+    return role === "node" && !coversAll(held, ["operator.admin"]) ? undefined : held;
+  }
+
+  /** One request a device: a wider ask replaces it with both. */
+  #merge(device: Device, index: number, ask: ConnectAsk): Request {
+    const before = device.pending !== undefined && device.pending.expiresAtMs > this.nowMs ? device.pending : undefined;
+    const expiresAtMs = this.nowMs + limits.pairingRequestTtlMs;
+    const isNoMore = before?.roles.includes(ask.role) === true && coversAll(before.scopes, ask.scopes);
+    device.pending = isNoMore
+      ? { ...before, expiresAtMs }
+      : {
+          requestId: `r${(this.#made += 1)}`,
+          device: index,
+          roles: [...new Set([...(before?.roles ?? []), ask.role])],
+          scopes: normaliseScopes([...(before?.scopes ?? []), ...ask.scopes]),
+          expiresAtMs,
+          isChanged: ask.isChanged,
+        };
+    return device.pending;
+  }
+
+  #admit({ device: index, role }: Subject, scopes: readonly string[], viaDeviceToken: boolean): Verdict {
+    const device = this.#devices[index];
+    const grant = device && liveGrant(device, role);
+    device?.tokens.set(role, device.generations.get(role) ?? 0);
+    const isForGood = grant === undefined || coversAll(grant.scopes, scopes);
+    const endsInMs = isForGood ? undefined : (grant.elevation?.untilMs ?? this.nowMs) - this.nowMs;
+    return { kind: "admitted", principal: devicePrincipal({ deviceId: toId(index), role, scopes, viaDeviceToken }), endsInMs };
+  }
 }
 
-function createModelRuns(): Pick<World, "start" | "spawn"> {
-  let made = 0;
-  /** By session: the run that runs. Those that came later wait for it, and spawn nothing. */
-  const running = new Map<string, string>();
-  const begin = (authority: RunAuthority, inSession: string | undefined): StartedRun => {
-    made += 1;
-    const [runId, sessionKey] = [`run_${made}`, inSession ?? `session ${made}`];
-    if (!running.has(sessionKey)) running.set(sessionKey, runId);
-    return { authority, principal: runPrincipal({ runId, sessionKey, rootSessionKey: "root", authority }) };
-  };
-  return {
-    start(by, inSessionOf) {
-      if (!may(by, "agent")) return undefined;
-      const authority = authorityToStart(by);
-      const depth = Math.max(authority.depth, inSessionOf?.depth ?? 0);
-      return begin({ ...authority, depth, owner: authority.owner && depth === 0 }, inSessionOf?.sessionKey);
-    },
-    spawn(by) {
-      const authority = authorityOfChild(by);
-      const isAccepted = may(by, "subagents.spawn") && running.get(by.sessionKey) === by.runId && authority.depth <= maxDepth;
-      return isAccepted ? begin(authority, undefined) : undefined;
-    },
-  };
+function liveGrant({ grants }: Device, role: Role): Grant | undefined {
+  const grant = grants.get(role);
+  return grant?.isRevoked === false ? grant : undefined;
 }
 
-function approve(device: Device, { roles, scopes, isChanged }: Pending, by: Principal): boolean {
-  // What the approval leaves the device with, its earlier scopes included.
-  const kept = roles.includes("operator") ? (device.grants.get("operator") ?? []) : [];
-  if (!coversAll(by.scopes, [...scopes, ...kept, ...(roles.includes("node") ? ["operator.admin"] : [])])) return false;
-  for (const role of roles) give(device, role, [...(device.grants.get(role) ?? []), ...scopes]);
-  Object.assign(device, { pending: undefined, isRefused: false, isChangedWhenPaired: isChanged });
-  return true;
+function elevated({ elevation }: Grant, nowMs: number): readonly string[] {
+  return elevation !== undefined && elevation.untilMs > nowMs ? elevation.scopes : [];
 }
 
-function toGrant(grants: Device["grants"], device: number, role: string) {
-  const scopes = grants.get(role);
-  return scopes === undefined ? [] : [{ device, role, scopes }];
+/** What is given is added to what there was, for good or until then; a new grant of a role ends the role's old token. */
+function give(device: Device, role: Role, given: readonly string[], untilMs: number | undefined): void {
+  const [kept, asked] = [liveGrant(device, role), role === "operator" ? given : []];
+  const scopes = normaliseScopes([...(kept?.scopes ?? []), ...(untilMs === undefined ? asked : [])]);
+  const beyond = asked.filter((scope) => !coversAll(kept?.scopes ?? [], [scope]));
+  const elevation = untilMs === undefined ? kept?.elevation : { scopes: beyond, untilMs };
+  device.grants.set(role, { scopes, tokenScopes: scopes, elevation, isRevoked: false });
+  device.isPaired = true;
+  raise(device, role);
 }
 
-/** A new grant of a role ends the role's old token. */
-function give(device: Device, role: string, scopes: readonly string[]): void {
-  device.grants.set(role, role === "operator" ? normaliseScopes(scopes) : []);
-  device.generations.set(role, (device.generations.get(role) ?? 0) + 1);
+function raise({ generations }: Device, role: Role): void {
+  generations.set(role, (generations.get(role) ?? 0) + 1);
 }
 
-function toFacts(ask: ConnectAsk, device: Device | undefined, { nowMs, autoApproveLocal }: { nowMs: number; autoApproveLocal: boolean }) {
+function toFacts(
+  ask: ConnectAsk,
+  device: Device | undefined,
+  { nowMs, autoApproveLocal }: { readonly nowMs: number; readonly autoApproveLocal: boolean },
+) {
   const peer = { directLoopback: ask.peer !== "remote", hasOrigin: ask.peer === "local page" };
   const secret = ask.credential === "secret" ? "right" : ask.credential === "wrong" ? "wrong" : "absent";
   if (device === undefined) return { subject: "no-device", ask, peer, method: "token", secret } as const;
-  const ceiling = device.grants.get(ask.role);
+  const grant = liveGrant(device, ask.role);
   const hasToken = ask.credential === "device token";
-  const standing: Standing =
-    device.grants.size === 0
-      ? { kind: "unknown", refused: device.isRefused, hasPending: (device.pending?.expiresAtMs ?? 0) > nowMs }
-      : { kind: "paired", ceiling, tokenScopes: ceiling ?? [], metadataChanged: device.isChangedWhenPaired !== ask.isChanged };
-  const isTokenRight = ceiling !== undefined && device.tokens.get(ask.role) === device.generations.get(ask.role);
+  const standing: Standing = device.isPaired
+    ? {
+        kind: "paired",
+        ceiling: grant && [...grant.scopes, ...elevated(grant, nowMs)],
+        tokenScopes: grant === undefined ? [] : [...grant.tokenScopes, ...elevated(grant, nowMs)],
+        metadataChanged: device.isChangedWhenPaired !== ask.isChanged,
+      }
+    : { kind: "unknown", refused: device.isRefused, hasPending: (device.pending?.expiresAtMs ?? 0) > nowMs };
+  const isTokenRight = grant !== undefined && device.tokens.get(ask.role) === device.generations.get(ask.role);
   const token = hasToken && isTokenRight ? "right" : ask.credential === "secret" || hasToken ? "wrong" : "absent";
   return { subject: "device", ask, peer, method: "token", secret, token, offersDeviceToken: hasToken, standing, autoApproveLocal } as const;
-}
-
-/** One request a device: a wider ask replaces it with both. */
-function merge(device: Device, index: number, ask: ConnectAsk, { nowMs, next }: { nowMs: number; next: () => string }): Request {
-  const before = device.pending !== undefined && device.pending.expiresAtMs > nowMs ? device.pending : undefined;
-  const expiresAtMs = nowMs + limits.pairingRequestTtlMs;
-  const isNoMore = before?.roles.includes(ask.role) === true && coversAll(before.scopes, ask.scopes);
-  const request: Pending = isNoMore
-    ? { ...before, expiresAtMs }
-    : {
-        requestId: next(),
-        device: index,
-        roles: [...new Set([...(before?.roles ?? []), ask.role])],
-        scopes: normaliseScopes([...(before?.scopes ?? []), ...ask.scopes]),
-        expiresAtMs,
-        isChanged: ask.isChanged,
-      };
-  device.pending = request;
-  return request;
-}
-
-function admitted(device: number, role: "operator" | "node", { scopes, method }: { scopes: readonly string[]; method?: string }): Verdict {
-  const viaDeviceToken = method === "device-token";
-  return { kind: "admitted", principal: devicePrincipal({ deviceId: toId(device), role, scopes, viaDeviceToken }) };
 }
 
 function toId(device: number): string {
@@ -183,6 +297,6 @@ function manages(by: Principal, device: number): boolean {
   return !ownDeviceOnly || deviceId === toId(device);
 }
 
-function may(principal: Principal, name: "agent" | "subagents.spawn" | "device.pair.approve" | "device.pair.reject"): boolean {
+function may(principal: Principal, name: ManagingMethod): boolean {
   return permits(principal, name, methods[name], {}).kind === "permitted";
 }

@@ -4,48 +4,10 @@
  */
 import assert from "node:assert/strict";
 import { coversAll, limits, methods, normaliseScopes } from "@portreeve/protocol";
-import {
-  authorityOf,
-  permits,
-  type Principal,
-  type RunAuthority,
-  type RunPrincipal,
-} from "../../packages/gateway/src/principal/principal.ts";
+import { authorityOf, permits, type Principal } from "../../packages/gateway/src/principal/principal.ts";
 import { covers } from "../../packages/gateway/src/principal/lattice.ts";
-import { type Action, type ConnectAsk, type Kind, toAction } from "./actions.ts";
-
-export interface Request {
-  readonly requestId: string;
-  readonly device: number;
-  readonly roles: readonly string[];
-  readonly scopes: readonly string[];
-}
-
-export type Verdict =
-  | { readonly kind: "admitted"; readonly principal: Principal }
-  | { readonly kind: "pending"; readonly request: Request }
-  | { readonly kind: "refused" };
-
-export interface StartedRun {
-  readonly principal: RunPrincipal;
-  readonly authority: RunAuthority;
-}
-
-type Answer<T> = T | Promise<T>;
-
-export interface World {
-  connect(ask: ConnectAsk): Answer<Verdict>;
-  approve(requestId: string, by: Principal): Answer<boolean>;
-  reject(requestId: string, by: Principal): Answer<boolean>;
-  /** In the session of `inSessionOf`, which may be a child's, else in a new one. Undefined: refused. */
-  start(by: Principal, inSessionOf: RunPrincipal | undefined): Answer<StartedRun | undefined>;
-  spawn(by: RunPrincipal): Answer<StartedRun | undefined>;
-  restart(): Answer<void>;
-  configure(autoApproveLocal: boolean): Answer<void>;
-  wait(ms: number): Answer<void>;
-  /** What stands written: of every paired device its roles with their scopes. */
-  grants(): Answer<readonly { readonly device: number; readonly role: string; readonly scopes: readonly string[] }[]>;
-}
+import { type Action, type ConnectAsk, type Kind, openings, type Role, type Subject, toAction } from "./actions.ts";
+import type { ManagingMethod, Request, StartedRun, Verdict, World } from "./world.ts";
 
 /** How often each thing came to pass: a run of the test in which something never did has shown nothing of it. */
 export type Tally = Map<string, number>;
@@ -53,15 +15,40 @@ export type Tally = Map<string, number>;
 /** Answers what came to pass, and what devices hold at the end. */
 export async function play(world: World, codes: readonly number[], tally: Tally): Promise<readonly string[]> {
   const judge = new Judge(world, tally);
+  for (const action of openings[(codes[0] ?? 0) % openings.length] ?? []) await judge.step(action);
   for (const code of codes) await judge.step(toAction(code));
   return judge.story;
+}
+
+/** A socket that was let in. It may be closed: what was in flight on it still asks, and the store must know better. */
+interface Admitted {
+  readonly principal: Principal;
+  readonly subject: Subject | undefined;
+  readonly endsAtMs: number;
+  isOpen: boolean;
+}
+
+interface Invitation {
+  readonly role: Role;
+  readonly scopes: readonly string[];
+  readonly expiresAtMs: number;
+  boundTo: number | undefined;
+  isUsed: boolean;
 }
 
 class Judge {
   readonly #world: World;
   readonly #tally: Tally;
-  readonly #admitted: Principal[] = [];
+  readonly #admitted: Admitted[] = [];
   readonly #runs: StartedRun[] = [];
+  /** By run: whom it goes back to. Gone from here: cancelled. */
+  readonly #starters = new Map<string, string>();
+  /** By child run: its parent's session. */
+  readonly #parents = new Map<string, string>();
+  readonly #invitations: Invitation[] = [];
+  /** By `device role`: what was given for a time, and what a token was narrowed to. */
+  readonly #lent = new Map<string, { readonly scopes: readonly string[]; readonly untilMs: number }>();
+  readonly #narrowed = new Map<string, readonly string[]>();
   readonly #requests: Request[] = [];
   readonly #approved = new Set<string>();
   /** By `device role`: everything that somebody who held it gave, or a first silent pairing. */
@@ -111,6 +98,18 @@ class Judge {
         return this.#start(action);
       case "spawn":
         return this.#spawn(action.by);
+      case "abort":
+        return this.#abort(action);
+      case "rotate":
+        return this.#rotate(action);
+      case "revoke":
+        return this.#turnOut(action, "revoke", [action.subject.role]);
+      case "remove":
+        return this.#turnOut({ by: action.by, subject: { device: action.device, role: "operator" } }, "remove", ["operator", "node"]);
+      case "invite":
+        return this.#invite(action);
+      case "present":
+        return this.#present(action);
       case "restart":
         await this.#world.restart();
         return this.#count("restart");
@@ -146,7 +145,7 @@ class Judge {
       "more was given than asked",
     );
     assert.deepEqual(authorityOf(principal).roles, role === "node" ? ["node"] : ["operator", "run"]);
-    this.#admitted.push(principal);
+    this.#let(verdict, device === undefined ? undefined : { device, role });
     if (device === undefined) {
       assert.equal(principal.kind, "secret");
       assert.ok(principal.scopes.length === 0 || (peer === "local" && credential === "secret"), "scopes from afar without a device");
@@ -159,44 +158,175 @@ class Judge {
       this.#known.add(device);
       return !this.#count("connect: paired silently");
     }
-    assert.ok(coversAll(given, principal.scopes), `device ${device} was let in with more than it was given`);
-    return this.#count(`connect: by ${credential}`);
+    const lent = this.#lentTo(`${device} ${role}`);
+    assert.ok(coversAll([...given, ...lent.scopes], principal.scopes), `device ${device} was let in with more than it was given`);
+    const token = credential === "device token" ? this.#narrowed.get(`${device} ${role}`) : undefined;
+    assert.ok(
+      token === undefined || coversAll([...token, ...lent.scopes], principal.scopes),
+      "a token covers more than it was narrowed to",
+    );
+    if (coversAll(given, principal.scopes)) return this.#count(`connect: by ${credential}`);
+    assert.ok((verdict.endsInMs ?? Infinity) <= lent.untilMs - this.#nowMs, "what is lent lasts longer than it was lent for");
+    return this.#count("connect: for a time");
   }
 
-  async #approve({ by, request: which }: Extract<Action, { kind: "approve" | "reject" }>): Promise<boolean> {
+  async #approve({ by, request: which, minutes }: Extract<Action, { kind: "approve" }>): Promise<boolean> {
     const [approver, request] = [at(this.#admitted, by), at(this.#requests, which)];
     if (approver === undefined || request === undefined) return false;
-    if (!(await this.#world.approve(request.requestId, approver))) return this.#count("approve: refused");
-    // Asked again of what is approved, the answer is the same and nothing changes, whoever asks.
+    const { principal } = approver;
+    if (!(await this.#world.approve(request.requestId, principal, minutes))) return this.#count("approve: refused");
+    this.#assertMay(approver, "device.pair.approve", request.device);
+    const needs = request.roles.some((role) => role !== "operator") ? [...request.scopes, "operator.admin"] : request.scopes;
+    assert.ok(coversAll(principal.scopes, needs), `${principal.scopes.join(" ")} approved ${needs.join(" ")}`);
+    // Asked again of what is approved, the answer is the same and nothing changes.
     if (this.#approved.has(request.requestId)) return this.#count("approve: again");
     this.#approved.add(request.requestId);
-    assert.equal(permits(approver, "device.pair.approve", methods["device.pair.approve"], {}).kind, "permitted");
-    const needs = request.roles.some((role) => role !== "operator") ? [...request.scopes, "operator.admin"] : request.scopes;
-    assert.ok(coversAll(approver.scopes, needs), `${approver.scopes.join(" ")} approved ${needs.join(" ")}`);
-    this.#known.add(request.device);
-    for (const role of request.roles) {
-      const key = `${request.device} ${role}`;
-      this.#given.set(key, role === "operator" ? [...(this.#given.get(key) ?? []), ...request.scopes] : []);
-    }
-    return !this.#count("approve: approved");
+    for (const role of request.roles as readonly Role[]) this.#give({ device: request.device, role }, request.scopes, minutes);
+    return !this.#count(minutes === undefined ? "approve: approved" : "approve: for a time");
   }
 
-  async #reject({ by, request: which }: Extract<Action, { kind: "approve" | "reject" }>): Promise<boolean> {
+  async #rotate({ by, subject, scopes }: Extract<Action, { kind: "rotate" }>): Promise<boolean> {
+    const rotator = at(this.#admitted, by);
+    if (rotator === undefined) return false;
+    const covered = await this.#world.rotate(subject, scopes, rotator.principal);
+    if (covered === undefined) return this.#count("rotate: refused");
+    this.#assertMay(rotator, "device.token.rotate", subject.device);
+    const key = `${subject.device} ${subject.role}`;
+    assert.ok(coversAll(this.#given.get(key) ?? [], covered) && coversAll(rotator.principal.scopes, covered), "a token was widened");
+    this.#lent.delete(key);
+    this.#narrowed.set(key, covered);
+    this.#close(subject.device, [subject.role]);
+    return this.#count("rotate: rotated");
+  }
+
+  /** Its sockets are closed, what it held is gone, and its runs with all below them. */
+  async #turnOut({ by, subject }: { by: number; subject: Subject }, how: "revoke" | "remove", roles: readonly Role[]): Promise<boolean> {
+    const actor = at(this.#admitted, by);
+    if (actor === undefined) return false;
+    const { device } = subject;
+    const ids = new Set(this.#admitted.flatMap((one) => (one.subject?.device === device ? [one.principal.id] : [])));
+    const cancelled = await (how === "remove" ? this.#world.remove(device, actor.principal) : this.#world.revoke(subject, actor.principal));
+    if (cancelled === undefined) return this.#count(`${how}: refused`);
+    this.#assertMay(actor, how === "remove" ? "device.pair.remove" : "device.token.revoke", device);
+    const theirs = roles.includes("operator") ? [...this.#starters].filter(([, starter]) => ids.has(starter)) : [];
+    for (const [runId] of theirs) this.#starters.delete(runId);
+    assert.equal(cancelled, theirs.length, "runs of a device that was turned out go on");
+    for (const role of roles) for (const held of [this.#given, this.#lent, this.#narrowed]) held.delete(`${device} ${role}`);
+    this.#known.add(device);
+    this.#close(device, roles);
+    this.#count(cancelled > 0 ? `${how}: with its runs` : `${how}: done`);
+    return true;
+  }
+
+  async #invite({ by, role, scopes }: Extract<Action, { kind: "invite" }>): Promise<boolean> {
+    const issuer = at(this.#reachable(), by);
+    if (issuer === undefined) return false;
+    const granted = await this.#world.invite({ role, scopes }, issuer.principal);
+    if (granted === undefined) return this.#count("invite: refused");
+    this.#assertMay(issuer, "device.pair.setupCode", undefined);
+    assert.ok(coversAll(issuer.principal.scopes, granted), "a code holds more than its issuer");
+    const expiresAtMs = this.#nowMs + limits.setupCodeTtlMs;
+    this.#invitations.push({ role, scopes: granted, expiresAtMs, boundTo: undefined, isUsed: false });
+    return this.#count("invite: issued");
+  }
+
+  async #present({ code: which, subject, scopes }: Extract<Action, { kind: "present" }>): Promise<boolean> {
+    const code = this.#invitations.length === 0 ? -1 : which % this.#invitations.length;
+    const invitation = this.#invitations[code];
+    const verdict = await this.#world.present(code, subject, scopes);
+    const isGood = invitation !== undefined && !invitation.isUsed && invitation.expiresAtMs > this.#nowMs;
+    const isTheirs = isGood && (invitation.boundTo ?? subject.device) === subject.device;
+    if (isTheirs) invitation.boundTo = subject.device;
+    if (verdict.kind !== "admitted")
+      return this.#count(isTheirs ? "present: beyond" : isGood ? "present: of another key" : "present: refused");
+    assert.ok(isTheirs, "a code was good twice, too late, or for another key");
+    assert.ok(
+      subject.role === invitation.role && coversAll(invitation.scopes, verdict.principal.scopes),
+      "a code gave what it does not say",
+    );
+    invitation.isUsed = true;
+    this.#give(subject, invitation.scopes, undefined);
+    this.#let(verdict, subject);
+    return !this.#count("present: paired");
+  }
+
+  async #abort({ by, run: which }: Extract<Action, { kind: "abort" }>): Promise<boolean> {
+    const callers = [...this.#reachable().map(({ principal }) => principal), ...this.#runs.map((run) => run.principal)];
+    const [caller, run] = [at(callers, by), at(this.#runs, which)];
+    if (caller === undefined || run === undefined) return false;
+    const cancelled = await this.#world.abort(caller, run.principal);
+    if (cancelled === undefined) return this.#count("abort: refused");
+    assert.ok(caller.kind !== "run" && coversAll(caller.scopes, ["operator.write"]), "who may not write stopped a run");
+    for (const runId of this.#inSessionsBelow(run.principal.sessionKey)) this.#starters.delete(runId);
+    return this.#count(cancelled > 0 ? "abort: stopped" : "abort: nothing");
+  }
+
+  #inSessionsBelow(sessionKey: string): readonly string[] {
+    const own = this.#runs.filter((run) => run.principal.sessionKey === sessionKey).map((run) => run.principal.runId);
+    const [all, sessions] = [new Set(own), new Set([sessionKey])];
+    for (const { principal } of this.#runs) {
+      if (!sessions.has(this.#parents.get(principal.runId) ?? "")) continue;
+      all.add(principal.runId);
+      sessions.add(principal.sessionKey);
+    }
+    return [...all];
+  }
+
+  #let({ principal, endsInMs }: Extract<Verdict, { kind: "admitted" }>, subject: Subject | undefined): void {
+    this.#admitted.push({ principal, subject, endsAtMs: this.#nowMs + (endsInMs ?? Infinity), isOpen: true });
+  }
+
+  #close(device: number, roles: readonly Role[]): void {
+    for (const one of this.#admitted) if (one.subject?.device === device && roles.includes(one.subject.role)) one.isOpen = false;
+  }
+
+  #reachable(): readonly Admitted[] {
+    return this.#admitted.filter(({ isOpen, endsAtMs }) => isOpen && endsAtMs > this.#nowMs);
+  }
+
+  #lentTo(key: string): { readonly scopes: readonly string[]; readonly untilMs: number } {
+    const lent = this.#lent.get(key);
+    return lent !== undefined && lent.untilMs > this.#nowMs ? lent : { scopes: [], untilMs: this.#nowMs };
+  }
+
+  #give({ device, role }: Subject, scopes: readonly string[], minutes: number | undefined): void {
+    const key = `${device} ${role}`;
+    const before = this.#given.get(key) ?? [];
+    this.#given.set(key, role === "operator" && minutes === undefined ? [...before, ...scopes] : before);
+    if (minutes !== undefined) this.#lent.set(key, { scopes, untilMs: this.#nowMs + minutes * 60_000 });
+    this.#narrowed.delete(key);
+    this.#known.add(device);
+  }
+
+  /** By the table, not about others without leave, and not as a device that was turned out. */
+  #assertMay({ principal, subject }: Admitted, method: ManagingMethod, device: number | undefined): void {
+    assert.equal(permits(principal, method, methods[method], {}).kind, "permitted");
+    if (subject === undefined || principal.kind !== "device") return;
+    assert.ok(this.#given.has(`${subject.device} operator`), "a device that was turned out manages");
+    const isOwn = device === undefined || device === subject.device;
+    assert.ok(
+      isOwn || !principal.viaDeviceToken || coversAll(principal.scopes, ["operator.admin"]),
+      "its own token manages another device",
+    );
+  }
+
+  async #reject({ by, request: which }: Extract<Action, { kind: "reject" }>): Promise<boolean> {
     const [rejecter, request] = [at(this.#admitted, by), at(this.#requests, which)];
     if (rejecter === undefined || request === undefined) return false;
-    const isRejected = await this.#world.reject(request.requestId, rejecter);
+    const isRejected = await this.#world.reject(request.requestId, rejecter.principal);
     if (isRejected) this.#known.add(request.device);
-    if (isRejected) assert.equal(permits(rejecter, "device.pair.reject", methods["device.pair.reject"], {}).kind, "permitted");
+    if (isRejected) this.#assertMay(rejecter, "device.pair.reject", request.device);
     return this.#count(isRejected ? "reject: rejected" : "reject: refused");
   }
 
   async #start({ by, session }: Extract<Action, { kind: "start" }>): Promise<boolean> {
-    const starter = at([...this.#admitted, ...this.#runs.map((run) => run.principal)], by);
+    const starter = at([...this.#reachable().map(({ principal }) => principal), ...this.#runs.map((run) => run.principal)], by);
     if (starter === undefined) return false;
     const inSessionOf = session % 2 === 0 ? undefined : at(this.#runs, session)?.principal;
     const started = await this.#world.start(starter, inSessionOf);
     if (started === undefined) return this.#count("start: refused");
     this.#admit(starter, started);
+    this.#starters.set(started.principal.runId, starter.id);
     assert.notEqual(starter.kind, "run", "the table lets no run start another");
     assert.ok(started.authority.depth >= (inSessionOf?.depth ?? 0), "a run stands above its session");
     const isPerson = coversAll(starter.scopes, ["operator.admin"]);
@@ -212,6 +342,10 @@ class Judge {
     const child = await this.#world.spawn(parent.principal);
     if (child === undefined) return this.#count("spawn: refused");
     this.#admit(parent.principal, child);
+    const starter = this.#starters.get(parent.principal.runId);
+    assert.ok(starter !== undefined, "a run that was stopped spawns");
+    this.#starters.set(child.principal.runId, starter);
+    this.#parents.set(child.principal.runId, parent.principal.sessionKey);
     assert.equal(child.authority.owner, false);
     assert.ok(child.authority.depth > parent.authority.depth, "a child stands no deeper than its parent");
     return this.#count("spawn: accepted");
@@ -236,25 +370,3 @@ class Judge {
 function at<T>(list: readonly T[], index: number): T | undefined {
   return list.length === 0 ? undefined : list[index % list.length];
 }
-
-/** Everything that a long enough play brings about. */
-export const happenings = [
-  "approve: approved",
-  "approve: refused",
-  "configure",
-  "connect: by device token",
-  "connect: by secret",
-  "connect: paired silently",
-  "connect: pending",
-  "connect: refused",
-  "connect: without a device",
-  "reject: refused",
-  "reject: rejected",
-  "restart",
-  "spawn: accepted",
-  "start: as owner",
-  "start: by a person",
-  "start: in a session",
-  "start: refused",
-  "wait",
-] as const;

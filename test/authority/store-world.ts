@@ -1,11 +1,13 @@
 /** The same events through the real thing: pairing, its store and the runs' in SQLite, real keys, a clock of its own. */
 import { createSecretKey } from "node:crypto";
 import { connectProofText, createDeviceKey } from "@portreeve/client";
-import { methods } from "@portreeve/protocol";
+import { methods, parseSetupCode, ProtocolError } from "@portreeve/protocol";
 import { Bus } from "../../packages/gateway/src/bus.ts";
 import { createAttempts } from "../../packages/gateway/src/identity/attempts.ts";
 import { createCredentials } from "../../packages/gateway/src/identity/credentials.ts";
 import { type AdmissionAsk, createPairing, type Pairing } from "../../packages/gateway/src/identity/pairing.ts";
+import { createDeviceManager, type DeviceManager } from "../../packages/gateway/src/identity/device-management.ts";
+import { createSetupCodes, type SetupCodes } from "../../packages/gateway/src/identity/setup-codes.ts";
 import type { Clock } from "../../packages/gateway/src/kit/clock.ts";
 import { createIds } from "../../packages/gateway/src/kit/ids.ts";
 import { Secret } from "../../packages/gateway/src/kit/secret.ts";
@@ -19,9 +21,9 @@ import {
 import { openStoreFile } from "../../packages/gateway/src/store/sqlite.ts";
 import type { RunRecord, Store } from "../../packages/gateway/src/store/store.ts";
 import { spawn } from "../../packages/gateway/src/subagents/spawn.ts";
-import { type ConnectAsk, deviceCount } from "./actions.ts";
-import { maxDepth } from "./model-world.ts";
-import type { Request, StartedRun, Verdict, World } from "./play.ts";
+import { type ConnectAsk, deviceCount, type Role } from "./actions.ts";
+import { maxDepth } from "./model-runs.ts";
+import type { ManagingMethod, Request, StartedRun, Verdict, World } from "./world.ts";
 
 /** Sees every device. */
 const lister = secretPrincipal(["operator.admin"]);
@@ -50,45 +52,76 @@ export async function openStoreWorld(): Promise<StoreWorld> {
   let [nowMs, autoApproveLocal] = [1_795_435_000_000, true];
   // A refusal that is held back comes at once: time stands still here.
   const clock = { now: () => nowMs, schedule: (_atMs: number, task: () => void) => (queueMicrotask(task), { [Symbol.dispose]: ignore }) };
-  const open = (): Pairing => openPairing(store, { clock, autoApproveLocal });
-  let pairing = open();
+  const open = (): Identity => openIdentity(store, { clock, autoApproveLocal });
+  let { pairing, manager, setupCodes } = open();
+  const reopen = (): void => void ({ pairing, manager, setupCodes } = open());
+  const codes: string[] = [];
   const indexOf = (deviceId: string): number => keys.findIndex((key) => key.id === deviceId);
-  const decide = async (name: "approve" | "reject", requestId: string, by: Principal): Promise<boolean> => {
-    const method = `device.pair.${name}` as const;
-    if (permits(by, method, methods[method], { requestId }).kind !== "permitted") return false;
-    return pairing[name](requestId, by).then(
-      () => true,
-      () => false,
-    );
-  };
+  const asked = { connId: undefined, signal: new AbortController().signal };
+  /** As dispatch does it; undefined: refused. */
+  const ask = async <T>(method: ManagingMethod, by: Principal, handle: () => Promise<T>): Promise<T | undefined> =>
+    permits(by, method, methods[method], {}).kind === "permitted" ? handle().catch(toRefusal) : undefined;
+  const idOf = (device: number): string => keys[device]?.id ?? "none";
+  const learn = (deviceId: string, role: Role, token: Secret | undefined): void =>
+    void (token !== undefined && tokens.set(`${indexOf(deviceId)} ${role}`, token.reveal()));
 
   return {
     ...runs,
-    async connect(ask) {
-      const tokenName = `${ask.device} ${ask.role}`;
-      const key = ask.device === undefined ? undefined : keys[ask.device];
-      const verdict = await pairing.authenticate(toAdmissionAsk(ask, { key, nowMs, token: tokens.get(tokenName) ?? "none" }));
+    async connect(connecting) {
+      const tokenName = `${connecting.device} ${connecting.role}`;
+      const key = connecting.device === undefined ? undefined : keys[connecting.device];
+      const verdict = await pairing.authenticate(toAdmissionAsk(connecting, { key, nowMs, token: tokens.get(tokenName) ?? "none" }));
       if (verdict.kind === "admitted") {
-        const { grant, principal } = verdict.admission;
+        const { grant, principal, endsInMs } = verdict.admission;
         if (grant !== undefined) tokens.set(tokenName, grant.token.reveal());
-        return { kind: "admitted", principal };
+        return { kind: "admitted", principal, endsInMs };
       }
       const requestId = verdict.error.details["requestId"];
       const record = (await pairing.list(lister)).pending.find((one) => one.requestId === requestId);
       return record === undefined ? { kind: "refused" } : toPending({ ...record, device: indexOf(record.deviceId) });
     },
-    approve: (requestId, by) => decide("approve", requestId, by),
-    reject: (requestId, by) => decide("reject", requestId, by),
-    restart: () => void (pairing = open()),
+    approve: async (requestId, by, minutes) =>
+      (await ask("device.pair.approve", by, () => pairing.approve(requestId, by, minutes))) !== undefined,
+    reject: async (requestId, by) => (await ask("device.pair.reject", by, () => pairing.reject(requestId, by))) !== undefined,
+    async rotate({ device, role }, scopes, by) {
+      const subject = { deviceId: idOf(device), role, scopes };
+      const rotated = await ask("device.token.rotate", by, () => manager.rotateToken(subject, by, asked));
+      // Whoever else gets it cannot sign with the device's key.
+      if (by.kind === "device" && by.deviceId === subject.deviceId) learn(subject.deviceId, role, rotated?.token);
+      return rotated?.scopes;
+    },
+    revoke: async ({ device, role }, by) =>
+      (await ask("device.token.revoke", by, () => manager.revokeToken({ deviceId: idOf(device), role }, by, asked)))?.cancelledRuns,
+    remove: async (device, by) => (await ask("device.pair.remove", by, () => manager.remove(idOf(device), by, asked)))?.cancelledRuns,
+    async invite(asking, by) {
+      const url = "ws://127.0.0.1:1";
+      const issued = await ask("device.pair.setupCode", by, () => setupCodes.issue({ ...asking, minutes: undefined, url }, by));
+      if (issued !== undefined) codes.push(parseSetupCode(issued.setupCode)?.bootstrapToken ?? "");
+      return issued?.scopes;
+    },
+    async present(code, { device, role }, scopes) {
+      const plain = { device, role, scopes, credential: "secret", peer: "local", isChanged: false } as const;
+      const presented = { key: keys[device], nowMs, token: "none", bootstrapToken: codes[code] ?? "none" };
+      const verdict = await setupCodes.authenticate(toAdmissionAsk(plain, presented));
+      if (verdict.kind === "refused") return { kind: "refused" };
+      const { grant, principal, endsInMs } = verdict.admission;
+      learn(idOf(device), role, grant?.token);
+      return { kind: "admitted", principal, endsInMs };
+    },
+    restart: reopen,
     configure(on) {
       autoApproveLocal = on;
-      pairing = open();
+      reopen();
     },
     wait: (ms) => void (nowMs += ms),
     async grants() {
       const { paired } = await pairing.list(lister);
       return paired
-        .flatMap((device) => device.grants.map(({ role, scopes }) => ({ device: indexOf(device.deviceId), role, scopes })))
+        .flatMap((device) =>
+          device.grants
+            .filter(({ revokedAtMs }) => revokedAtMs === undefined)
+            .map(({ role, scopes }) => ({ device: indexOf(device.deviceId), role, scopes })),
+        )
         .sort((a, b) => a.device - b.device);
     },
     findAuditBreak: () => store.audit.findBreak(),
@@ -96,14 +129,27 @@ export async function openStoreWorld(): Promise<StoreWorld> {
   };
 }
 
-function openPairing(store: Store, options: { readonly clock: Clock; readonly autoApproveLocal: boolean }): Pairing {
+interface Identity {
+  readonly pairing: Pairing;
+  readonly manager: DeviceManager;
+  readonly setupCodes: SetupCodes;
+}
+
+function openIdentity(store: Store, options: { readonly clock: Clock; readonly autoApproveLocal: boolean }): Identity {
+  const { clock } = options;
   const credentials = createCredentials({ secret: new Secret(secret), tokenKey, gatewayId: "aa".repeat(32) });
   const attempts = createAttempts({ store: store.attempts, clock: options.clock });
-  return createPairing({ store: store.devices, credentials, authMode: "token", attempts, log: silent, bus: new Bus(), ...options });
+  const deps = { store: store.devices, credentials, attempts, log: silent, bus: new Bus(), ...options };
+  const cancelRuns: Parameters<typeof createDeviceManager>[0]["cancelRuns"] = (select) => store.runs.cancel(select, new Map(), clock.now());
+  return {
+    pairing: createPairing({ ...deps, authMode: "token" }),
+    manager: createDeviceManager({ ...deps, expel: () => Promise.resolve(), cancelRuns }),
+    setupCodes: createSetupCodes({ ...deps, store: store.setupCodes }),
+  };
 }
 
 /** Runs as the handlers admit them, at once claimed, so that they may spawn. */
-function createRuns(store: Store, now: () => number): Pick<World, "start" | "spawn"> {
+function createRuns(store: Store, now: () => number): Pick<World, "start" | "spawn" | "abort"> {
   let made = 0;
   const limits = { maxSpawnDepth: maxDepth, maxChildrenPerAgent: 100, runTimeoutSeconds: 0 };
   const agents = { defaultAgentId: "main", isAgent: () => true, modelOf: () => "scripted/echo", problemWithModel: () => undefined };
@@ -132,6 +178,10 @@ function createRuns(store: Store, now: () => number): Pick<World, "start" | "spa
       );
       return admission.kind === "admitted" ? begin(admission.run) : undefined;
     },
+    async abort(by, { sessionKey }) {
+      if (permits(by, "chat.abort", methods["chat.abort"], {}).kind !== "permitted") return undefined;
+      return (await store.runs.cancel({ sessionKey }, new Map(), now())).length;
+    },
     async spawn(by) {
       if (permits(by, "subagents.spawn", methods["subagents.spawn"], {}).kind !== "permitted") return undefined;
       made += 1;
@@ -144,15 +194,24 @@ function createRuns(store: Store, now: () => number): Pick<World, "start" | "spa
   };
 }
 
-function toAdmissionAsk(
-  ask: ConnectAsk,
-  { key, nowMs, token }: { key: ReturnType<typeof createDeviceKey> | undefined; nowMs: number; token: string },
-): AdmissionAsk {
+interface Presented {
+  readonly key: ReturnType<typeof createDeviceKey> | undefined;
+  readonly nowMs: number;
+  readonly token: string;
+  readonly bootstrapToken?: string;
+}
+
+function toAdmissionAsk(ask: ConnectAsk, { key, nowMs, token, bootstrapToken }: Presented): AdmissionAsk {
   const { role, scopes, credential } = ask;
   const client = { id: "cli", mode: "cli", version: "1", platform: ask.isChanged ? "windows" : "linux" } as const;
-  const auth = credential === "device token" ? { deviceToken: token } : { token: credential === "secret" ? secret : "wrong" };
+  const auth: NonNullable<AdmissionAsk["connect"]["auth"]> =
+    bootstrapToken !== undefined
+      ? { bootstrapToken }
+      : credential === "device token"
+        ? { deviceToken: token }
+        : { token: credential === "secret" ? secret : "wrong" };
   const proof = { clientId: client.id, clientMode: client.mode, role, scopes, signedAt: nowMs, nonce, platform: client.platform };
-  const signed = auth.token ?? auth.deviceToken ?? "";
+  const signed = auth.token ?? auth.deviceToken ?? auth.bootstrapToken ?? "";
   const device = key && {
     id: key.id,
     publicKey: key.publicKey,
@@ -166,6 +225,11 @@ function toAdmissionAsk(
 
 function toPending({ requestId, device, roles, scopes }: Request): Verdict {
   return { kind: "pending", request: { requestId, device, roles, scopes } };
+}
+
+/** Nothing but what a caller may be told is a refusal. */
+function toRefusal(error: unknown): undefined {
+  if (!(error instanceof ProtocolError)) throw error;
 }
 
 function ignore(): void {}
