@@ -93,6 +93,11 @@ export const openings: readonly (readonly Action[])[] = [
     { kind: "approve", by: 0, request: 0, minutes: 5 },
     { kind: "connect", ask: { ...writer, peer: "remote" } },
   ],
+  [
+    operator,
+    { kind: "invite", by: 0, role: "operator", scopes: undefined },
+    { kind: "present", code: 0, subject: { device: 0, role: "operator" }, scopes: ["operator.admin"] },
+  ],
   [operator, { kind: "connect", ask: writer }, { kind: "start", by: 1, session: 0 }, { kind: "spawn", by: 0 }],
 ];
 

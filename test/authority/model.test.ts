@@ -8,7 +8,7 @@ import { play, type Tally } from "./play.ts";
 
 const seed = Number(process.env["PORTREEVE_SEED"] ?? Date.now() % 2_147_483_647);
 /** After an opening of up to four steps. */
-const maxLength = process.env["PORTREEVE_LONG"] === "1" ? 20 : 10;
+const maxLength = process.env["PORTREEVE_LONG"] === "1" ? 20 : 8;
 const numRuns = Number(process.env["PORTREEVE_RUNS"] ?? 100_000);
 
 test("no sequence of connects, decisions, rotations, removals, invitations, runs, restarts and waits amplifies authority", async (t) => {

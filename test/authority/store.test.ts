@@ -9,7 +9,7 @@ import { openStoreWorld } from "./store-world.ts";
 
 const seed = Number(process.env["PORTREEVE_SEED"] ?? Date.now() % 2_147_483_647);
 /** After an opening of up to four steps. */
-const maxLength = process.env["PORTREEVE_LONG"] === "1" ? 20 : 10;
+const maxLength = process.env["PORTREEVE_LONG"] === "1" ? 20 : 6;
 const numRuns = Number(process.env["PORTREEVE_STORE_RUNS"] ?? 2_000);
 
 test("through the real store no sequence amplifies authority, all goes as in the model, and the audit chain holds", async (t) => {
