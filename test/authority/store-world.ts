@@ -55,13 +55,10 @@ export async function openStoreWorld(): Promise<StoreWorld> {
   const open = (): Identity => openIdentity(store, { clock, autoApproveLocal });
   let { pairing, manager, setupCodes } = open();
   const reopen = (): void => void ({ pairing, manager, setupCodes } = open());
-  const codes: string[] = [];
   const indexOf = (deviceId: string): number => keys.findIndex((key) => key.id === deviceId);
-  const asked = { connId: undefined, signal: new AbortController().signal };
   /** As dispatch does it; undefined: refused. */
   const ask = async <T>(method: ManagingMethod, by: Principal, handle: () => Promise<T>): Promise<T | undefined> =>
     permits(by, method, methods[method], {}).kind === "permitted" ? handle().catch(toRefusal) : undefined;
-  const idOf = (device: number): string => keys[device]?.id ?? "none";
   const learn = (deviceId: string, role: Role, token: Secret | undefined): void =>
     void (token !== undefined && tokens.set(`${indexOf(deviceId)} ${role}`, token.reveal()));
 
@@ -83,31 +80,7 @@ export async function openStoreWorld(): Promise<StoreWorld> {
     approve: async (requestId, by, minutes) =>
       (await ask("device.pair.approve", by, () => pairing.approve(requestId, by, minutes))) !== undefined,
     reject: async (requestId, by) => (await ask("device.pair.reject", by, () => pairing.reject(requestId, by))) !== undefined,
-    async rotate({ device, role }, scopes, by) {
-      const subject = { deviceId: idOf(device), role, scopes };
-      const rotated = await ask("device.token.rotate", by, () => manager.rotateToken(subject, by, asked));
-      // Whoever else gets it cannot sign with the device's key.
-      if (by.kind === "device" && by.deviceId === subject.deviceId) learn(subject.deviceId, role, rotated?.token);
-      return rotated?.scopes;
-    },
-    revoke: async ({ device, role }, by) =>
-      (await ask("device.token.revoke", by, () => manager.revokeToken({ deviceId: idOf(device), role }, by, asked)))?.cancelledRuns,
-    remove: async (device, by) => (await ask("device.pair.remove", by, () => manager.remove(idOf(device), by, asked)))?.cancelledRuns,
-    async invite(asking, by) {
-      const url = "ws://127.0.0.1:1";
-      const issued = await ask("device.pair.setupCode", by, () => setupCodes.issue({ ...asking, minutes: undefined, url }, by));
-      if (issued !== undefined) codes.push(parseSetupCode(issued.setupCode)?.bootstrapToken ?? "");
-      return issued?.scopes;
-    },
-    async present(code, { device, role }, scopes) {
-      const plain = { device, role, scopes, credential: "secret", peer: "local", isChanged: false } as const;
-      const presented = { key: keys[device], nowMs, token: "none", bootstrapToken: codes[code] ?? "none" };
-      const verdict = await setupCodes.authenticate(toAdmissionAsk(plain, presented));
-      if (verdict.kind === "refused") return { kind: "refused" };
-      const { grant, principal, endsInMs } = verdict.admission;
-      learn(idOf(device), role, grant?.token);
-      return { kind: "admitted", principal, endsInMs };
-    },
+    ...managing({ identity: () => ({ pairing, manager, setupCodes }), keys, ask, learn, now: () => nowMs }),
     restart: reopen,
     configure(on) {
       autoApproveLocal = on;
@@ -126,6 +99,49 @@ export async function openStoreWorld(): Promise<StoreWorld> {
     },
     findAuditBreak: () => store.audit.findBreak(),
     [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),
+  };
+}
+
+interface Managed {
+  readonly identity: () => Identity;
+  readonly keys: readonly ReturnType<typeof createDeviceKey>[];
+  readonly ask: <T>(method: ManagingMethod, by: Principal, handle: () => Promise<T>) => Promise<T | undefined>;
+  readonly learn: (deviceId: string, role: Role, token: Secret | undefined) => void;
+  readonly now: () => number;
+}
+
+function managing({ identity, keys, ask, learn, now }: Managed): Pick<World, "rotate" | "revoke" | "remove" | "invite" | "present"> {
+  const codes: string[] = [];
+  const asked = { connId: undefined, signal: new AbortController().signal };
+  const idOf = (device: number): string => keys[device]?.id ?? "none";
+  return {
+    async rotate({ device, role }, scopes, by) {
+      const subject = { deviceId: idOf(device), role, scopes };
+      const rotated = await ask("device.token.rotate", by, () => identity().manager.rotateToken(subject, by, asked));
+      // Whoever else gets it cannot sign with the device's key.
+      if (by.kind === "device" && by.deviceId === subject.deviceId) learn(subject.deviceId, role, rotated?.token);
+      return rotated?.scopes;
+    },
+    revoke: async ({ device, role }, by) =>
+      (await ask("device.token.revoke", by, () => identity().manager.revokeToken({ deviceId: idOf(device), role }, by, asked)))
+        ?.cancelledRuns,
+    remove: async (device, by) =>
+      (await ask("device.pair.remove", by, () => identity().manager.remove(idOf(device), by, asked)))?.cancelledRuns,
+    async invite(asking, by) {
+      const url = "ws://127.0.0.1:1";
+      const issued = await ask("device.pair.setupCode", by, () => identity().setupCodes.issue({ ...asking, minutes: undefined, url }, by));
+      if (issued !== undefined) codes.push(parseSetupCode(issued.setupCode)?.bootstrapToken ?? "");
+      return issued?.scopes;
+    },
+    async present(code, { device, role }, scopes) {
+      const plain = { device, role, scopes, credential: "secret", peer: "local", isChanged: false } as const;
+      const presented = { key: keys[device], nowMs: now(), token: "none", bootstrapToken: codes[code] ?? "none" };
+      const verdict = await identity().setupCodes.authenticate(toAdmissionAsk(plain, presented));
+      if (verdict.kind === "refused") return { kind: "refused" };
+      const { grant, principal, endsInMs } = verdict.admission;
+      learn(idOf(device), role, grant?.token);
+      return { kind: "admitted", principal, endsInMs };
+    },
   };
 }
 
