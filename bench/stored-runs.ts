@@ -48,7 +48,7 @@ function admit(runs: RunStore, sessionKey: string, round: number): Promise<unkno
 }
 
 function spawn(runs: RunStore, parentSessionKey: string, round: number): Promise<unknown> {
-  const parent = { parentSessionKey, parentAgentId: "main", parentRunId: undefined, spawnedBy: "bench", scopes: authority.scopes };
+  const parent = { parentSessionKey, parentAgentId: "main", parentRunId: undefined, spawnedBy: "bench", authority, terms: {} };
   const child = { agentId: "main", task: `task ${round}`, label: undefined, model: undefined, defaultModel: model, timeoutMs: undefined };
   const limits = { maxSpawnDepth: 5, maxChildrenPerAgent: 100 };
   const key = { idempotencyKey: `${parentSessionKey}-child-${round}`, paramsHash: "", cleanup: "keep" as const };

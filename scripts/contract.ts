@@ -26,6 +26,7 @@ export interface ContractMethod {
   readonly result: JsonSchema;
   readonly ignored: readonly string[];
   readonly unsupported: readonly string[];
+  readonly refused: readonly string[];
 }
 
 export interface ContractEvent {
@@ -101,7 +102,7 @@ export function createMethodTable(): string {
 const definitions: Readonly<Record<string, MethodDefinition>> = methods;
 
 function toContractMethod(definition: MethodDefinition): ContractMethod {
-  const { summary, scope, kind, callers, hidden, params, accepted, result, ignored, unsupported } = definition;
+  const { summary, scope, kind, callers, hidden, params, accepted, result, ignored, unsupported, refused } = definition;
   return {
     summary,
     scope: typeof scope === "string" ? scope : { oneOf: scope.oneOf, malformed: scope.malformed },
@@ -113,6 +114,7 @@ function toContractMethod(definition: MethodDefinition): ContractMethod {
     result: toSchema(result),
     ignored,
     unsupported,
+    refused,
   };
 }
 

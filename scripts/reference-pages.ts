@@ -121,6 +121,7 @@ function describeMethod(name: string, method: ContractMethod): string[] {
     rows.length === 0 ? "No parameters." : table(["parameter", "type", "required", "bounds"], rows),
     ...(method.ignored.length === 0 ? [] : [`Accepted and ignored: ${method.ignored.map(code).join(", ")}.`]),
     ...(method.unsupported.length === 0 ? [] : [`Refused unless empty: ${method.unsupported.map(code).join(", ")}.`]),
+    ...(method.refused.length === 0 ? [] : [`Always refused: ${method.refused.map(code).join(", ")}.`]),
     ...(method.accepted === undefined ? [] : ["First answer:", typeBlock(method.accepted), "Second answer:"]),
     ...(method.accepted === undefined ? ["Result:"] : []),
     typeBlock(method.result),

@@ -167,8 +167,14 @@ function openIdentity(store: Store, options: { readonly clock: Clock; readonly a
 /** Runs as the handlers admit them, at once claimed, so that they may spawn. */
 function createRuns(store: Store, now: () => number): Pick<World, "start" | "spawn" | "abort"> {
   let made = 0;
-  const limits = { maxSpawnDepth: maxDepth, maxChildrenPerAgent: 100, runTimeoutSeconds: 0 };
-  const agents = { defaultAgentId: "main", isAgent: () => true, modelOf: () => "scripted/echo", problemWithModel: () => undefined };
+  const times = { runTimeoutSeconds: 0, runTimeoutMinSeconds: 0, runTimeoutMaxSeconds: 0 };
+  const limits = { maxSpawnDepth: maxDepth, maxChildrenPerAgent: 100, ...times };
+  const models = {
+    modelOf: () => "scripted/echo",
+    problemWithModel: () => undefined,
+    problemWithThinking: () => Promise.resolve(undefined),
+  };
+  const agents = { defaultAgentId: "main", isAgent: () => true, toolNamesOf: () => [], ...models };
   const begin = async (run: RunRecord): Promise<StartedRun> => {
     await store.runs.claim({ owner: "w", leaseMs: 1, limit: 100, maxConcurrentChildren: 100, quote: () => "" }, now());
     return { authority: run.authority, principal: runPrincipal(run) };

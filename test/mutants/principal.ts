@@ -6,8 +6,8 @@ export const principalMutants: readonly Mutant[] = [
   {
     what: "the launch of a child carries admin",
     file,
-    from: "return toRun(attenuate(authorityOf(parent), { ...launch, depth: depthOf(parent) + 1 }));",
-    to: 'return { scopes: ["operator.admin"], owner: true, depth: depthOf(parent) + 1 };',
+    from: "return toRun(attenuate(authorityOf(parent), { ...launch, ...ask, depth: depthOf(parent) + 1 }), ",
+    to: 'return toRun({ ...authorityOf(parent), scopes: ["operator.admin"], owner: true, depth: depthOf(parent) + 1 }, ',
     testFile: tests.invariants,
     killedBy: "^6\\.",
   },

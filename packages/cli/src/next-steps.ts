@@ -36,6 +36,12 @@ export const nextSteps: Readonly<Record<ErrorCode, string>> = {
 
   SPAWN_DEPTH: "Raise agents.defaults.subagents.maxSpawnDepth in config.json5, or delegate less deeply.",
   SPAWN_CHILDREN: "Wait for a child to end, or raise agents.defaults.subagents.maxChildrenPerAgent in config.json5.",
+  SPAWN_TIMEOUT: "Name a deadline within agents.defaults.subagents.runTimeoutMinSeconds and runTimeoutMaxSeconds of config.json5.",
+  TASK_NAME_TAKEN: "Give the sub-agent another taskName, or wait until the one that has it is done: ./portreeve sessions",
+  MODE_UNAVAILABLE: "Leave `mode` and `thread` out: a sub-agent then runs once and answers.",
+  SANDBOX_UNAVAILABLE: "Leave `sandbox` out, or narrow the sub-agent with `tools`.",
+  THINKING_UNUSABLE: "Leave `thinking` out, or name a level the model has; for openai-compatible: models.providers.<name>.thinking.",
+  TOOL_UNUSABLE: "Name tools that the agent has; policies are under agents.entries.<id>.tools in config.json5.",
   MODEL_UNUSABLE: "See which model each agent would use: ./portreeve agents. Models are set in config.json5 (docs/reference/config.md).",
   DELIVERY_SETTLED: "See how the run and its result stand: ./portreeve runs",
   NO_OPEN_CHILDREN: seeRuns,

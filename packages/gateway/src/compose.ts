@@ -35,7 +35,7 @@ import { openStateKeys, type StateKeys } from "./identity/state-keys.ts";
 import { openTls } from "./identity/tls.ts";
 import { createAuthorityClock } from "./kit/authority-clock.ts";
 import type { SteadyClock } from "./kit/clock.ts";
-import type { Config } from "./kit/config.ts";
+import { type Config, ConfigError } from "./kit/config.ts";
 import { assertMayStart, findWarnings } from "./kit/exposure.ts";
 import { makePrivateFolder, secretFileIn } from "./kit/home.ts";
 import type { Ids } from "./kit/ids.ts";
@@ -43,11 +43,12 @@ import type { Log } from "./kit/log.ts";
 import { createPrices } from "./models/price.ts";
 import { createModels } from "./models/registry.ts";
 import type { Models } from "./models/model.ts";
-import type { Principal } from "./principal/principal.ts";
+import type { Principal, RunAuthority } from "./principal/principal.ts";
 import { startWorker, type Worker } from "./runs/worker.ts";
 import { openStore } from "./store/sqlite.ts";
 import type { RunRecord, RunSelection, Store } from "./store/store.ts";
 import { startCleanUp } from "./subagents/clean-up.ts";
+import { toolsFor } from "./tools/policy.ts";
 import type { Tool } from "./tools/tool.ts";
 
 export interface ComposeOptions {
@@ -94,6 +95,7 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   const bus = new Bus();
   const models = createModels({ providers: config.models.providers, defaultModel: config.agents.defaults.model, env, clock });
   const agents = agentFacts(options, models);
+  const toolsOf = createToolsOf(options);
   await makeWorkspaces(config, agents);
 
   const late: LateParts = {};
@@ -103,7 +105,7 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   const identity = await createIdentity(options, { keys: { ...keys, secret }, store, bus, late });
   const { deviceDeps, admission, setupCodes, ...management } = identity;
   resources.use(await startEndings(deviceDeps, store));
-  const handlerDeps = createHandlerDeps(options, { store, bus, agents, late });
+  const handlerDeps = createHandlerDeps(options, { store, bus, agents, late, toolsOf });
   const devices = { ...admission, ...management, connectedDevices: () => late.listener?.connectedDevices() ?? new Set<string>() };
   const setup = createSetupDeps(options, setupCodes, late);
   const audit = { store, now: () => clock.now(), flushRefusals: () => refusals.flush() };
@@ -111,9 +113,9 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   const dispatch = createDispatch({ handlers, log, ids, countRefusal: refusals.count, checkResults: options.checkResults });
   const callerFor = (principal: Principal): Caller => createCaller(dispatch, principal);
 
-  const { maxSpawnDepth, maxConcurrent: maxConcurrentChildren, archiveAfterMinutes } = config.agents.defaults.subagents;
+  const { maxConcurrent: maxConcurrentChildren, archiveAfterMinutes } = config.agents.defaults.subagents;
   const { workspaceOf } = agents;
-  const turns = { store, bus, clock, ids, log, models, tools: options.tools, maxSpawnDepth, workspaceOf, callerFor };
+  const turns = { store, bus, clock, ids, log, models, toolsOf, workspaceOf, callerFor };
   late.worker = resources.use(await startWorker({ ...turns, priceOf: createPrices(config.models.prices), maxConcurrentChildren }));
   resources.use(startCleanUp({ sessions: store.sessions, bus, clock, log, callerFor, archiveAfterMs: toMs(archiveAfterMinutes) }));
 
@@ -194,9 +196,9 @@ function cancelRuns({ worker }: LateParts, select: RunSelection): Promise<readon
   return worker?.cancel(select) ?? Promise.resolve([]);
 }
 
-type SharedParts = Pick<HandlerDeps, "store" | "bus" | "agents"> & { readonly late: LateParts };
+type SharedParts = Pick<HandlerDeps, "store" | "bus" | "agents"> & { readonly late: LateParts; readonly toolsOf: ToolsOf };
 
-function createHandlerDeps({ config, clock, version }: ComposeOptions, { late, ...parts }: SharedParts): HandlerDeps {
+function createHandlerDeps({ config, clock, version }: ComposeOptions, { late, toolsOf, ...parts }: SharedParts): HandlerDeps {
   return {
     ...parts,
     version,
@@ -204,6 +206,7 @@ function createHandlerDeps({ config, clock, version }: ComposeOptions, { late, .
     cancelRuns: (select) => cancelRuns(late, select),
     connections: () => late.listener?.counts() ?? { accepted: 0, open: 0 },
     spawnLimits: config.agents.defaults.subagents,
+    toolNamesOf: (authority, agentId) => toolsOf(authority, agentId).map((tool) => tool.name),
   };
 }
 
@@ -275,6 +278,28 @@ async function toQrDataUrl(text: string): Promise<string> {
   return (await import("./kit/qr.ts")).toQrDataUrl(text);
 }
 
+type ToolsOf = (authority: RunAuthority, agentId: string) => readonly Tool[];
+
+/** The one answer to which tools a run has: what a spawn promises, a model is shown and a call is held to. @throws ConfigError */
+function createToolsOf({ config, configFile, tools }: ComposeOptions): ToolsOf {
+  const { entries, defaults } = config.agents;
+  for (const [id, { tools: policy }] of Object.entries(entries)) {
+    const unknown = [...(policy?.allow ?? []), ...(policy?.deny ?? [])].filter((name) => !tools.some((tool) => tool.name === name));
+    if (unknown.length > 0) throw new ConfigError(`${configFile}: agents.entries.${id}.tools: unknown tool ${unknown.join(", ")}`);
+  }
+  return ({ owner, depth, limits, policyOf = [] }, agentId) =>
+    toolsFor(tools, {
+      owner,
+      depth,
+      isLeaf: depth >= defaults.subagents.maxSpawnDepth,
+      limitedTo: limits?.tools ?? "all",
+      // An agent that is gone permits nothing: its runs' children must not gain by that.
+      policies: [...policyOf, agentId].map((id) =>
+        entries[id] === undefined ? { allow: [], deny: [] } : (entries[id].tools ?? { deny: [] }),
+      ),
+    });
+}
+
 function sessionDefaults({ defaultAgentId }: AgentFacts) {
   return { defaultAgentId, mainKey, mainSessionKey: mainSessionKey(defaultAgentId), scope: "per-sender", modelConfigured: true };
 }
@@ -288,5 +313,6 @@ function agentFacts({ config, workspaceDir }: ComposeOptions, models: Models): A
     modelOf: (id) => entries[id]?.model ?? models.defaultId,
     workspaceOf: (id) => entries[id]?.workspace ?? (id === defaultAgentId ? workspaceDir : `${workspaceDir}-${id}`),
     problemWithModel: (id) => models.problemWith(id),
+    problemWithThinking: (id, level) => models.problemWithThinking(id, level),
   };
 }

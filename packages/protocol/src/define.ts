@@ -33,13 +33,15 @@ export interface MethodDefinition<
   readonly ignored: readonly string[];
   /** Fields of the reference's schema that would have such an effect: refused unless empty (`false`, `""`, `[]`, `null`). */
   readonly unsupported: readonly string[];
+  /** Fields that are the gateway's to decide: refused by name, whatever they hold. */
+  readonly refused: readonly string[];
 }
 
 type MethodInput<P extends z.ZodType, R extends z.ZodType, A extends z.ZodType | undefined> = Pick<
   MethodDefinition<P, R, A>,
   "summary" | "scope" | "kind" | "params" | "result"
 > &
-  Partial<Pick<MethodDefinition<P, R, A>, "accepted" | "callers" | "hidden" | "ignored" | "unsupported">>;
+  Partial<Pick<MethodDefinition<P, R, A>, "accepted" | "callers" | "hidden" | "ignored" | "unsupported" | "refused">>;
 
 /** Defines a method; what is left out gets the default that permits least or shows most. */
 export function method<P extends z.ZodType, R extends z.ZodType, A extends z.ZodType | undefined = undefined>(
@@ -50,6 +52,7 @@ export function method<P extends z.ZodType, R extends z.ZodType, A extends z.Zod
     hidden: false,
     ignored: [],
     unsupported: [],
+    refused: [],
     ...input,
     accepted: input.accepted as A,
   };

@@ -43,6 +43,12 @@ export const errorRules = {
 
   SPAWN_DEPTH: forbidden("The session is at the deepest level that may have children."),
   SPAWN_CHILDREN: forbidden("The session has as many running children as it may have."),
+  SPAWN_TIMEOUT: invalid("The deadline is outside what the operator allows sub-agents."),
+  TASK_NAME_TAKEN: invalid("A running sub-agent of the session has this task name."),
+  MODE_UNAVAILABLE: invalid("A sub-agent cannot be started in this mode here."),
+  SANDBOX_UNAVAILABLE: forbidden("The gateway has no sandbox to run the sub-agent in."),
+  THINKING_UNUSABLE: invalid("The model does not think at this level."),
+  TOOL_UNUSABLE: invalid("There is no such tool, or none that the sub-agent could have."),
   MODEL_UNUSABLE: invalid("The model is not configured or cannot be used."),
   DELIVERY_SETTLED: invalid("The run's result is not one that can be delivered again or dismissed."),
   NO_OPEN_CHILDREN: invalid("There is no child to wait for."),

@@ -20,6 +20,7 @@ export function parseParams(name: string, definition: MethodDefinition, raw: unk
   const kept: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(raw)) {
     if (forbiddenField.test(key)) return refuse("NOT_ALLOWED", `not allowed: ${key}`);
+    if (definition.refused.includes(key)) return refuse("NOT_ALLOWED", `not allowed: ${key}`);
     if (definition.ignored.includes(key)) continue;
     if (definition.unsupported.includes(key)) {
       if (isNeutral(value)) continue;

@@ -18,6 +18,16 @@ export const idempotencyKey = z
   .max(256)
   .refine((key) => !key.startsWith("announce:") && !key.startsWith("run_"), "must not start with 'announce:' or 'run_'");
 
+/** How hard a model thinks before it answers; `off` is not at all. */
+export const thinkingLevels = ["off", "minimal", "low", "medium", "high", "xhigh"] as const;
+export type ThinkingLevel = (typeof thinkingLevels)[number];
+
+/** What a model calls a child by. */
+export const taskName = z
+  .string()
+  .regex(/^[a-z][a-z0-9_-]{0,63}$/, "must be a task name: a-z, 0-9, _ and -, at most 64 characters, starting with a letter")
+  .refine((name) => name !== "last" && name !== "all", "must not be 'last' or 'all'");
+
 export const runStatus = z.enum([
   "queued",
   "running",

@@ -1,21 +1,41 @@
 /** Sub-agents: a run delegates work to child runs. Our own methods; the model's tools call nothing else. */
 import { z } from "zod";
 import { method } from "./define.ts";
-import { agentId, idempotencyKey, label, nonEmpty, sessionKey } from "./shapes.ts";
+import { agentId, idempotencyKey, label, nonEmpty, sessionKey, taskName, thinkingLevels, timeMs } from "./shapes.ts";
+
+/** Where a result goes is the gateway's to say: a child that chose an address could speak where its parent may not. */
+export const deliveryAddresses: readonly string[] = [
+  "target",
+  "channel",
+  "to",
+  "threadId",
+  "thread_id",
+  "replyTo",
+  "reply_to",
+  "transport",
+];
 
 export const subagentMethods = {
   "subagents.spawn": method({
     summary: "Start a child run in a session of its own; answers when the child is durable, not when it is done.",
     scope: "operator.write",
     kind: "command",
+    refused: deliveryAddresses,
     params: z.strictObject({
       task: nonEmpty.max(200_000),
       label: label.optional(),
+      taskName: taskName.optional(),
       agentId: agentId.optional(),
       model: nonEmpty.optional(),
+      thinking: z.enum(thinkingLevels).optional(),
       /** 0 is no deadline, absent is the configured default. */
       runTimeoutSeconds: z.number().int().nonnegative().optional(),
+      thread: z.boolean().optional(),
+      mode: z.enum(["run", "session"]).optional(),
+      sandbox: z.enum(["inherit", "require"]).optional(),
       cleanup: z.enum(["keep", "delete"]).optional(),
+      /** Only narrows: each must be a tool that the child would have without this. Empty: none. */
+      tools: z.array(nonEmpty).optional(),
       /** The session to spawn for. A run spawns for its own and must not name another; an operator names one (default: main). */
       sessionKey: sessionKey.optional(),
       idempotencyKey,
@@ -26,9 +46,17 @@ export const subagentMethods = {
       runId: z.string(),
       mode: z.literal("run"),
       resolvedModel: z.string(),
+      resolvedThinking: z.enum(thinkingLevels).optional(),
       context: z.literal("isolated"),
       scopes: z.array(z.string()),
+      /** What the child may use in its first turn; a policy that changes later counts at once. */
+      tools: z.array(z.string()),
       depth: z.number().int(),
+      taskName: z.string().optional(),
+      /** Seconds from its first turn; absent: none of its own. */
+      runTimeoutSeconds: z.number().int().optional(),
+      /** The latest end, where the parent has one. */
+      deadlineAt: timeMs.optional(),
       note: z.string(),
     }),
   }),

@@ -1,5 +1,5 @@
 /** What handlers work with, and the small facts several of them share. */
-import { agentOfSessionKey, ProtocolError, type SessionRow, toSessionKey } from "@portreeve/protocol";
+import { agentOfSessionKey, ProtocolError, type SessionRow, type ThinkingLevel, toSessionKey } from "@portreeve/protocol";
 import type { Bus } from "../bus.ts";
 import type { RunRecord, RunSelection, SessionRecord, Store } from "../store/store.ts";
 import type { SpawnDeps } from "../subagents/spawn.ts";
@@ -11,6 +11,7 @@ export interface AgentFacts {
   readonly modelOf: (agentId: string) => string;
   readonly workspaceOf: (agentId: string) => string;
   readonly problemWithModel: (id: string) => string | undefined;
+  readonly problemWithThinking: (id: string, level: ThinkingLevel) => Promise<string | undefined>;
 }
 
 export interface HandlerDeps {
@@ -22,6 +23,7 @@ export interface HandlerDeps {
   readonly cancelRuns: (select: RunSelection) => Promise<readonly RunRecord[]>;
   readonly connections: () => { readonly accepted: number; readonly open: number };
   readonly spawnLimits: SpawnDeps["limits"];
+  readonly toolNamesOf: SpawnDeps["toolNamesOf"];
 }
 
 /** The canonical key of what a caller wrote, and the agent it belongs to. @throws ProtocolError UNKNOWN_AGENT_ID */

@@ -8,6 +8,7 @@ export function subagentHandlers(deps: HandlerDeps): Pick<Handlers, "subagents.s
   const spawnDeps = {
     store: deps.store,
     limits: deps.spawnLimits,
+    toolNamesOf: deps.toolNamesOf,
     now: deps.now,
     isAgent: (id: string) => deps.agents.ids.includes(id),
     ...deps.agents,

@@ -2,6 +2,7 @@
 import { availableParallelism } from "node:os";
 import { readFile } from "node:fs/promises";
 import JSON5 from "json5";
+import { thinkingLevels } from "@portreeve/protocol";
 import { z } from "zod";
 import { Secret } from "./secret.ts";
 
@@ -78,6 +79,10 @@ const gatewaySchema = z
 const providerSchema = z.strictObject({
   api: z.enum(["anthropic", "openai", "google", "openai-compatible"]).describe("The provider's wire format."),
   baseUrl: z.url().optional().describe("Required for `openai-compatible`."),
+  thinking: z
+    .array(z.enum(thinkingLevels))
+    .optional()
+    .describe("Levels its models think at, for `openai-compatible`: nothing else can know them. Left out, none."),
   apiKey: secret.optional().describe("Else the provider's usual environment variable."),
 });
 
@@ -107,10 +112,29 @@ const subagentSchema = z
       .max(1_000)
       .default(() => Math.min(1_000, 8 * availableParallelism()))
       .describe("Children that run at once in the gateway; beyond it they queue. Default: 8 × cores."),
-    runTimeoutSeconds: z.number().int().nonnegative().default(0).describe("A child's deadline; 0 is none."),
+    runTimeoutSeconds: z.number().int().nonnegative().default(0).describe("A child's deadline when its spawn names none; 0 is none."),
+    runTimeoutMinSeconds: z.number().int().nonnegative().default(0).describe("The shortest deadline a spawn may name."),
+    runTimeoutMaxSeconds: z
+      .number()
+      .int()
+      .nonnegative()
+      .default(0)
+      .describe("The longest deadline a spawn may name; with it, none may be without one. 0 is no bound."),
     archiveAfterMinutes: z.number().int().nonnegative().default(60).describe("When a finished child's session is archived; 0 is never."),
   })
+  .refine(
+    ({ runTimeoutSeconds: seconds, runTimeoutMinSeconds: min, runTimeoutMaxSeconds: max }) =>
+      (seconds === 0 ? max === 0 : seconds >= min) && (max === 0 || seconds <= max),
+    { path: ["runTimeoutSeconds"], message: "must lie within runTimeoutMinSeconds and runTimeoutMaxSeconds" },
+  )
   .prefault({});
+
+const toolName = z.string().min(1);
+
+const toolPolicySchema = z.strictObject({
+  allow: z.array(toolName).optional().describe("The only tools the agent gets; left out, every one."),
+  deny: z.array(toolName).default([]).describe("Tools the agent never gets, whatever `allow` says."),
+});
 
 const agentId = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/, "must be an agent id: a-z, 0-9, _ and -, starting with a letter or digit");
 
@@ -143,16 +167,20 @@ const configSchema = z.strictObject({
           z.strictObject({
             workspace: z.string().min(1).optional().describe("The folder the agent's file tools see."),
             model: z.string().min(1).optional().describe("`provider/name`, instead of the default."),
+            tools: toolPolicySchema.optional(),
           }),
         )
         .default({})
-        .transform(
-          (entries) =>
-            ({ main: {}, ...entries }) as Readonly<Record<string, { workspace?: string | undefined; model?: string | undefined }>>,
-        ),
+        .transform((entries) => ({ main: {}, ...entries }) as Readonly<Record<string, AgentConfig>>),
     })
     .prefault({}),
 });
+
+interface AgentConfig {
+  readonly workspace?: string | undefined;
+  readonly model?: string | undefined;
+  readonly tools?: z.output<typeof toolPolicySchema> | undefined;
+}
 
 export type Config = z.output<typeof configSchema>;
 export type ProviderConfig = z.output<typeof providerSchema>;

@@ -3,7 +3,7 @@
  * events, its failures to ModelErrors. A call is exactly one HTTP exchange; nothing here retries.
  */
 import type { LanguageModelV4, LanguageModelV4CallOptions, LanguageModelV4Prompt, LanguageModelV4StreamPart } from "@ai-sdk/provider";
-import type { Usage } from "@portreeve/protocol";
+import type { ThinkingLevel, Usage } from "@portreeve/protocol";
 import type { Clock } from "../kit/clock.ts";
 import type { Secret } from "../kit/secret.ts";
 import { ModelError, type Model, type ModelEvent, type ModelMessage, type ModelRequest, type ToolCall, type ToolSpec } from "./model.ts";
@@ -24,15 +24,40 @@ export interface KeyedAccess extends ProviderAccess {
   readonly apiKey: Secret;
 }
 
-/** A model of the AI SDK as one of ours. `providerOptions` go with every call. */
+export interface AiSdkOptions {
+  /** Go with every call. */
+  readonly providerOptions?: NonNullable<LanguageModelV4CallOptions["providerOptions"]>;
+  readonly problemWithThinking: (level: ThinkingLevel) => Promise<string | undefined>;
+}
+
+/** A model of the AI SDK as one of ours. */
 export function createAiSdkModel(
   languageModel: LanguageModelV4,
   access: ProviderAccess,
-  providerOptions?: NonNullable<LanguageModelV4CallOptions["providerOptions"]>,
+  { providerOptions, problemWithThinking }: AiSdkOptions,
 ): Model {
   const options = providerOptions === undefined ? {} : { providerOptions };
   const name = languageModel.modelId;
-  return { provider: access.provider, name, stream: (request) => streamCall(languageModel, request, { access, options, name }) };
+  const stream = (request: ModelRequest) => streamCall(languageModel, request, { access, options, name });
+  return { provider: access.provider, name, stream, problemWithThinking };
+}
+
+/**
+ * What a model says to `level`, from its package alone: `dryModel` is the same model over `fetchNothing`. Packages take
+ * the nearest level they know and only warn, so a warning is a no.
+ */
+export async function askAboutThinking(dryModel: LanguageModelV4, level: ThinkingLevel): Promise<string | undefined> {
+  const prompt: LanguageModelV4Prompt = [{ role: "user", content: [{ type: "text", text: "." }] }];
+  const { stream } = await dryModel.doStream({ prompt, reasoning: toReasoning(level) });
+  for await (const part of stream) {
+    if (part.type === "stream-start") return warningAboutThinking(part.warnings);
+  }
+  return undefined;
+}
+
+/** Answers every request with nothing at all, without a network. */
+export function fetchNothing(): Promise<Response> {
+  return Promise.resolve(new Response(": nothing\n\n", { headers: { "content-type": "text/event-stream" } }));
 }
 
 /** `fetch`, except that a redirect is an answer like any other: following it would carry the key to a host nobody configured. */
@@ -59,6 +84,7 @@ async function* streamCall(
       ...options,
       prompt: toPrompt(request),
       ...(request.tools.length === 0 ? {} : { tools: request.tools.map(toFunctionTool) }),
+      ...(request.thinking === undefined ? {} : { reasoning: toReasoning(request.thinking) }),
       abortSignal: AbortSignal.any([request.signal, left.signal]),
     });
     yield* toEvents(stream);
@@ -77,6 +103,7 @@ async function* toEvents(stream: ReadableStream<LanguageModelV4StreamPart>): Asy
   let hasCalls = false;
   try {
     for await (const part of stream) {
+      if (part.type === "stream-start") refuseFallback(part.warnings);
       if (part.type === "text-delta" && part.delta !== "") yield { type: "text", delta: part.delta };
       if (part.type === "tool-call") {
         hasCalls = true;
@@ -90,6 +117,25 @@ async function* toEvents(stream: ReadableStream<LanguageModelV4StreamPart>): Asy
     if (finish === undefined) throw error;
   }
   yield toFinish(finish, hasCalls);
+}
+
+type Warnings = Extract<LanguageModelV4StreamPart, { type: "stream-start" }>["warnings"];
+
+/** A level that was asked for is used or refused: another one would cost, and answer, otherwise than the receipt says. */
+function refuseFallback(warnings: Warnings): void {
+  const problem = warningAboutThinking(warnings);
+  if (problem !== undefined) throw new ModelError("unusable", problem);
+}
+
+function warningAboutThinking(warnings: Warnings): string | undefined {
+  const warning = warnings.find((one) => "feature" in one && one.feature === "reasoning");
+  return warning === undefined
+    ? undefined
+    : (("details" in warning ? warning.details : undefined) ?? "the model does not think at this level");
+}
+
+function toReasoning(level: ThinkingLevel): NonNullable<LanguageModelV4CallOptions["reasoning"]> {
+  return level === "off" ? "none" : level;
 }
 
 function toFinish(part: FinishPart | undefined, hasCalls: boolean): ModelEvent {

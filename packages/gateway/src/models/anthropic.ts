@@ -1,9 +1,14 @@
 /** Anthropic's Messages API. */
 import { createAnthropic } from "@ai-sdk/anthropic";
-import { createAiSdkModel, fetchWithoutRedirects, type KeyedAccess } from "./ai-sdk.ts";
+import { askAboutThinking, createAiSdkModel, fetchNothing, fetchWithoutRedirects, type KeyedAccess } from "./ai-sdk.ts";
 import type { Model } from "./model.ts";
 
 export function openAnthropic(access: KeyedAccess): (name: string) => Model {
-  const provider = createAnthropic({ baseURL: access.baseUrl, apiKey: access.apiKey.reveal(), fetch: fetchWithoutRedirects });
-  return (name) => createAiSdkModel(provider(name), access);
+  const settings = { baseURL: access.baseUrl, apiKey: access.apiKey.reveal() };
+  const provider = createAnthropic({ ...settings, fetch: fetchWithoutRedirects });
+  const dry = createAnthropic({ ...settings, fetch: fetchNothing });
+  return (name) =>
+    createAiSdkModel(provider(name), access, {
+      problemWithThinking: (level) => askAboutThinking(dry(name), level),
+    });
 }

@@ -1,5 +1,5 @@
 /** A language model, at the level of one streamed call. The loop around it (tools, retries, waiting) is ours. */
-import type { ContentBlock, Usage } from "@portreeve/protocol";
+import type { ContentBlock, ThinkingLevel, Usage } from "@portreeve/protocol";
 
 export interface ModelMessage {
   readonly role: "user" | "assistant" | "toolResult";
@@ -17,6 +17,8 @@ export interface ModelRequest {
   readonly system: string;
   readonly messages: readonly ModelMessage[];
   readonly tools: readonly ToolSpec[];
+  /** How hard it thinks; left out, as the model does by itself. A model that cannot must fail as `unusable`, not do otherwise. */
+  readonly thinking?: ThinkingLevel;
   readonly signal: AbortSignal;
 }
 
@@ -38,6 +40,8 @@ export interface Model {
   readonly name: string;
   /** The provider's key in the configuration, or `scripted`. */
   readonly provider: string;
+  /** Why it cannot think at `level`, or undefined. Asks nothing of the network. */
+  problemWithThinking(level: ThinkingLevel): Promise<string | undefined>;
   /**
    * One call. Ends with `finish`, or throws a ModelError: also when the stream is cut, ends without a finish reason, or
    * `signal` aborts (kind `aborted`). Never retries by itself. The caller must consume or return the iterator.
@@ -53,6 +57,8 @@ export interface Models {
   get(id: string): Promise<Model>;
   /** Why `id` cannot be used, or undefined: the check `get` makes, without loading the provider. */
   problemWith(id: string): string | undefined;
+  /** Why the model `id` cannot think at `level`, or undefined. Loads the provider; asks nothing of the network. */
+  problemWithThinking(id: string, level: ThinkingLevel): Promise<string | undefined>;
 }
 
 export type ModelErrorKind =

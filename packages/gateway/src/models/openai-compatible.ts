@@ -1,9 +1,10 @@
 /** Whatever speaks OpenAI's chat completions: Ollama, vLLM, llama.cpp, a proxy. */
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
+import type { ThinkingLevel } from "@portreeve/protocol";
 import { createAiSdkModel, fetchWithoutRedirects, type ProviderAccess } from "./ai-sdk.ts";
 import type { Model } from "./model.ts";
 
-export function openOpenAiCompatible(access: ProviderAccess): (name: string) => Model {
+export function openOpenAiCompatible(access: ProviderAccess, thinking: readonly ThinkingLevel[]): (name: string) => Model {
   const provider = createOpenAICompatible({
     name: access.provider,
     baseURL: access.baseUrl,
@@ -11,5 +12,12 @@ export function openOpenAiCompatible(access: ProviderAccess): (name: string) => 
     includeUsage: true,
     fetch: fetchWithoutRedirects,
   });
-  return (name) => createAiSdkModel(provider.chatModel(name), access);
+  const problemWithThinking = (level: ThinkingLevel): Promise<string | undefined> =>
+    Promise.resolve(thinking.includes(level) ? undefined : problem(access.provider, level, thinking));
+  return (name) => createAiSdkModel(provider.chatModel(name), access, { problemWithThinking });
+}
+
+function problem(provider: string, level: ThinkingLevel, thinking: readonly ThinkingLevel[]): string {
+  const known = thinking.length === 0 ? "names no level" : `names ${thinking.join(", ")}`;
+  return `nobody can know whether its models think at ${level}: models.providers.${provider}.thinking ${known}`;
 }

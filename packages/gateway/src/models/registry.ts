@@ -1,4 +1,5 @@
 /** `provider/name` to a model. A provider's package is loaded with the first model that needs it, and once. */
+import type { ThinkingLevel } from "@portreeve/protocol";
 import { createSystemClock, type Clock } from "../kit/clock.ts";
 import type { Config, ProviderConfig } from "../kit/config.ts";
 import type { Secret } from "../kit/secret.ts";
@@ -30,27 +31,29 @@ export function createModels({ providers, defaultModel, env, clock = createSyste
   const scripted = createScriptedModel();
   const opened = new Map<string, Promise<OpenModel>>();
   const find = (id: string): Found => findModel(normaliseModelId(id), { providers, env, clock });
+  const get = async (id: string): Promise<Model> => {
+    const found = find(id);
+    if (found.kind === "problem") throw new ModelError("unusable", found.problem);
+    if (found.kind === "scripted") return scripted;
+    const open = opened.get(found.target.access.provider) ?? openProvider(found.target);
+    opened.set(found.target.access.provider, open);
+    return (await open)(found.name);
+  };
   return {
     defaultId: resolveDefaultModel(defaultModel, env).id,
     problemWith(id) {
       const found = find(id);
       return found.kind === "problem" ? found.problem : undefined;
     },
-    async get(id) {
-      const found = find(id);
-      if (found.kind === "problem") throw new ModelError("unusable", found.problem);
-      if (found.kind === "scripted") return scripted;
-      const open = opened.get(found.target.access.provider) ?? openProvider(found.target);
-      opened.set(found.target.access.provider, open);
-      return (await open)(found.name);
-    },
+    get,
+    problemWithThinking: async (id, level) => (await get(id)).problemWithThinking(level),
   };
 }
 
 type OpenModel = (name: string) => Model;
 type Target =
   | { readonly api: KeyedApi; readonly access: KeyedAccess }
-  | { readonly api: "openai-compatible"; readonly access: ProviderAccess };
+  | { readonly api: "openai-compatible"; readonly access: ProviderAccess; readonly thinking: readonly ThinkingLevel[] };
 type Found =
   | { readonly kind: "problem"; readonly problem: string }
   | { readonly kind: "scripted" }
@@ -72,16 +75,16 @@ async function openProvider(target: Target): Promise<OpenModel> {
   };
 }
 
-async function openPackage({ api, access }: Target): Promise<OpenModel> {
-  switch (api) {
+async function openPackage(target: Target): Promise<OpenModel> {
+  switch (target.api) {
     case "anthropic":
-      return (await import("./anthropic.ts")).openAnthropic(access);
+      return (await import("./anthropic.ts")).openAnthropic(target.access);
     case "openai":
-      return (await import("./openai.ts")).openOpenAi(access);
+      return (await import("./openai.ts")).openOpenAi(target.access);
     case "google":
-      return (await import("./google.ts")).openGoogle(access);
+      return (await import("./google.ts")).openGoogle(target.access);
     case "openai-compatible":
-      return (await import("./openai-compatible.ts")).openOpenAiCompatible(access);
+      return (await import("./openai-compatible.ts")).openOpenAiCompatible(target.access, target.thinking);
   }
 }
 
@@ -131,7 +134,11 @@ function findCompatible(provider: string, name: string, { config, clock }: { con
       `models.providers.${provider}.baseUrl is missing: an openai-compatible provider needs one, for example http://127.0.0.1:11434/v1`,
     );
   if (apiKey !== undefined && !isHeaderText(apiKey)) return problem(unsendable(keyPlace));
-  return { kind: "found", name, target: { api: "openai-compatible", access: { provider, baseUrl, apiKey, keyPlace, clock } } };
+  return {
+    kind: "found",
+    name,
+    target: { api: "openai-compatible", access: { provider, baseUrl, apiKey, keyPlace, clock }, thinking: config.thinking ?? [] },
+  };
 }
 
 function findKeyed(

@@ -1,10 +1,13 @@
 /** The built-in model: offline and deterministic. It takes the steps of an `@script` line (script.ts) and thinks nothing. */
+import type { ThinkingLevel } from "@portreeve/protocol";
 import { ModelError, type Model, type ModelEvent, type ModelRequest } from "./model.ts";
 import { completionsIn, cut, footer, listCompletions, nextAction, textOf, type Action } from "./script.ts";
 
 /** The model `scripted/scripted`. The same conversation always gets the same reply, call ids and usage included. */
 export function createScriptedModel(): Model {
-  return { provider: "scripted", name: "scripted", stream: streamReply };
+  const problemWithThinking = (level: ThinkingLevel): Promise<string | undefined> =>
+    Promise.resolve(level === "off" ? undefined : "the built-in model does not think");
+  return { provider: "scripted", name: "scripted", stream: streamReply, problemWithThinking };
 }
 
 async function* streamReply(request: ModelRequest): AsyncGenerator<ModelEvent> {

@@ -3,8 +3,8 @@
  * handed on goes through `attenuate`, which can only lose. Each dimension has a word for everything and one for nothing;
  * what an ask leaves out is nothing, never the parent's.
  *
- * Used today: `scopes`, `roles`, `owner` and `depth`, by principals and runs. `tools`, `sandbox`, `budget` and `deadline`
- * are handed on as they are: no run is narrowed in them until it stores them.
+ * `scopes`, `owner` and `depth` are stored with every run; `tools`, `sandbox`, `budget` and `deadline` with a run that is
+ * limited in them (`Limits`).
  */
 import { type CallerRole, coversAll, meet as meetScopes } from "@portreeve/protocol";
 
@@ -39,6 +39,9 @@ export interface Authority {
   readonly deadline: Bound;
 }
 
+/** The dimensions in which a run may be limited, beside what it may ask of the gateway. */
+export type Limits = Pick<Authority, "tools" | "sandbox" | "budget" | "deadline">;
+
 /** The least authority. */
 export const nothing: Authority = {
   scopes: [],
@@ -51,13 +54,13 @@ export const nothing: Authority = {
   deadline: 0,
 };
 
-/** The dimensions in which nobody is limited as long as no limit is stored. */
-export const unlimited = {
+/** No limit in any of those dimensions. */
+export const unlimited: Limits = {
   tools: "all",
   sandbox: "unconfined",
   budget: { tokens: "unlimited", usd: "unlimited", turns: "unlimited", wallMs: "unlimited" },
   deadline: "unlimited",
-} as const satisfies Partial<Authority>;
+};
 
 /** Whether `have` permits all that `need` does. */
 export function covers(have: Authority, need: Authority): boolean {
@@ -65,10 +68,17 @@ export function covers(have: Authority, need: Authority): boolean {
     coversAll(have.scopes, need.scopes) &&
     coversNames(have.roles, need.roles) &&
     (isOwner(have) || !isOwner(need)) &&
+    toDepth(have.depth) <= toDepth(need.depth) &&
+    coversLimits(have, need)
+  );
+}
+
+/** Whether `have` limits no more than `need` does. */
+export function coversLimits(have: Limits, need: Limits): boolean {
+  return (
     coversNames(have.tools, need.tools) &&
     (have.sandbox === "unconfined" || need.sandbox === "confined") &&
     budgetKeys.every((key) => toNumber(have.budget[key]) >= toNumber(need.budget[key])) &&
-    toDepth(have.depth) <= toDepth(need.depth) &&
     toNumber(have.deadline) >= toNumber(need.deadline)
   );
 }
@@ -80,6 +90,14 @@ export function meet(a: Authority, b: Authority): Authority {
     scopes: meetScopes(a.scopes, b.scopes),
     roles: meetNames(a.roles, b.roles),
     owner: isOwner(a) && isOwner(b),
+    depth: depth === Infinity ? "none" : depth,
+    ...meetLimits(a, b),
+  };
+}
+
+/** The most that both limits leave. */
+export function meetLimits(a: Limits, b: Limits): Limits {
+  return {
     tools: meetNames(a.tools, b.tools),
     sandbox: a.sandbox === "unconfined" && b.sandbox === "unconfined" ? "unconfined" : "confined",
     budget: {
@@ -88,7 +106,6 @@ export function meet(a: Authority, b: Authority): Authority {
       turns: meetBounds(a.budget.turns, b.budget.turns),
       wallMs: meetBounds(a.budget.wallMs, b.budget.wallMs),
     },
-    depth: depth === Infinity ? "none" : depth,
     deadline: meetBounds(a.deadline, b.deadline),
   };
 }

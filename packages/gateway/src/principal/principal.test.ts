@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { method, type MethodDefinition } from "@portreeve/protocol";
 import { z } from "zod";
-import { covers } from "./lattice.ts";
+import { covers, nothing } from "./lattice.ts";
 import {
   authorityOf,
   authorityOfChild,
@@ -54,6 +54,8 @@ for (const [name, principal] of Object.entries(principals)) {
   });
 }
 
+const { tools, sandbox, budget, deadline } = nothing;
+const noLimitsLeft = { tools, sandbox, budget, deadline };
 const started: readonly [name: keyof typeof principals, authority: RunAuthority][] = [
   ["a device with admin", { scopes: ["operator.write"], owner: true, depth: 0 }],
   ["a device that may read", { scopes: ["operator.read"], owner: false, depth: 0 }],
@@ -61,7 +63,7 @@ const started: readonly [name: keyof typeof principals, authority: RunAuthority]
   ["a node with a scope, which no node has", { scopes: [], owner: false, depth: 0 }],
   ["the local secret", { scopes: ["operator.write"], owner: true, depth: 0 }],
   ["a child", { scopes: ["operator.write"], owner: false, depth: 2 }],
-  ["a lifecycle capability", { scopes: [], owner: false, depth: 0 }],
+  ["a lifecycle capability", { scopes: [], owner: false, depth: 0, limits: noLimitsLeft }],
 ];
 
 for (const [name, authority] of started) {

@@ -3,7 +3,7 @@
  * Authority only ever shrinks on the way: the lattice's `attenuate` is the one function that derives one from another.
  */
 import { covers, normaliseScopes, type CallerRole, type MethodDefinition } from "@portreeve/protocol";
-import { attenuate, nothing, unlimited, type Authority } from "./lattice.ts";
+import { attenuate, type Authority, coversLimits, type Limits, meetLimits, nothing, unlimited } from "./lattice.ts";
 
 declare const brand: unique symbol;
 type Branded<T> = T & { readonly [brand]: true };
@@ -40,11 +40,18 @@ export type LifecyclePrincipal = Branded<{
 export type Principal = DevicePrincipal | SecretPrincipal | RunPrincipal | LifecyclePrincipal;
 
 /** What a run may do; stored with it, read back after a restart. */
-export interface RunAuthority {
+export interface RunAuthority extends StoredLimits {
   readonly scopes: readonly string[];
   /** Whether a person with `operator.admin` started the run directly: opens owner-only tools. Never true below depth 0. */
   readonly owner: boolean;
   readonly depth: number;
+}
+
+/** What limits a run or a session further; left out where nothing does. */
+export interface StoredLimits {
+  readonly limits?: Limits;
+  /** Agents whose tool policies hold for it beside its own agent's: those of the runs above it. */
+  readonly policyOf?: readonly string[];
 }
 
 /** The least a run needs: its tools call methods of this scope and below, and no more, whoever started it. */
@@ -72,7 +79,7 @@ export function secretPrincipal(scopes: readonly string[]): SecretPrincipal {
 
 /** The principal of an admitted run, from its stored authority. */
 export function runPrincipal(run: { runId: string; sessionKey: string; rootSessionKey: string; authority: RunAuthority }): RunPrincipal {
-  const { scopes, owner, depth } = run.authority;
+  const { scopes, owner, depth, ...limits } = run.authority;
   return seal({
     kind: "run",
     id: `run:${run.runId}`,
@@ -82,6 +89,7 @@ export function runPrincipal(run: { runId: string; sessionKey: string; rootSessi
     scopes,
     owner: owner && depth === 0,
     depth,
+    ...limits,
   });
 }
 
@@ -94,7 +102,10 @@ export function lifecyclePrincipal(sessionKey: string): LifecyclePrincipal {
 export function authorityOf(principal: Principal): Authority {
   if (principal.kind === "lifecycle") return nothing;
   const { scopes } = principal;
-  if (principal.kind === "run") return { ...unlimited, scopes, roles: ["run"], owner: principal.owner, depth: principal.depth };
+  if (principal.kind === "run") {
+    const { owner, depth, limits = unlimited } = principal;
+    return { ...limits, scopes, roles: ["run"], owner, depth };
+  }
   if (roleOf(principal) === "node") return { ...unlimited, scopes, roles: ["node"], owner: false, depth: 0 };
   return { ...unlimited, scopes, roles: ["operator", "run"], owner: covers(scopes, "operator.admin"), depth: 0 };
 }
@@ -102,12 +113,22 @@ export function authorityOf(principal: Principal): Authority {
 /** The authority of a run that `starter` starts: at most `runScopes`, and owner only for a person with admin. */
 export function authorityToStart(starter: Principal): RunAuthority {
   // A run of the owner's acts for them, but is no person: what it starts was not started by one directly.
-  return toRun(attenuate(authorityOf(starter), { ...launch, owner: starter.kind !== "run", depth: depthOf(starter) }));
+  const authority = attenuate(authorityOf(starter), { ...launch, owner: starter.kind !== "run", depth: depthOf(starter) });
+  return toRun(authority, policyOf(starter));
 }
 
-/** The authority of a child of `parent`, one level below: the launch is least privilege, whatever the parent holds. */
-export function authorityOfChild(parent: Principal): RunAuthority {
-  return toRun(attenuate(authorityOf(parent), { ...launch, depth: depthOf(parent) + 1 }));
+/**
+ * The authority of a child of `parent`, one level below: the launch is least privilege, whatever the parent holds. `ask`
+ * narrows it further; what it leaves out is as the parent's. `agents`: whose policies hold beside those of the parent.
+ */
+export function authorityOfChild(parent: Principal, ask: Partial<Limits> = {}, agents: readonly string[] = []): RunAuthority {
+  return toRun(attenuate(authorityOf(parent), { ...launch, ...ask, depth: depthOf(parent) + 1 }), [...policyOf(parent), ...agents]);
+}
+
+/** A run's authority within what its session is limited to: whoever starts it, a session that was narrowed stays so. */
+export function withinSession(run: RunAuthority, session: StoredLimits): RunAuthority {
+  const { limits = unlimited, policyOf: agents = [], ...rest } = run;
+  return { ...rest, ...toStored(meetLimits(limits, session.limits ?? unlimited), [...agents, ...(session.policyOf ?? [])]) };
 }
 
 /** The scopes of `ask` that `principal` can hand on: to a device, an invitation, one call of its own. */
@@ -156,8 +177,19 @@ function roleOf(principal: DevicePrincipal | SecretPrincipal | RunPrincipal): Ca
 const launch = { ...unlimited, scopes: runScopes, roles: ["run"] } as const satisfies Partial<Authority>;
 
 /** Whoever may not act as a run, as a node may not, starts one that holds nothing. */
-function toRun({ scopes, roles, owner, depth }: Authority): RunAuthority {
-  return { scopes: roles.includes("run") ? scopes : [], owner, depth: depth === "none" ? 0 : depth };
+function toRun({ scopes, roles, owner, depth, ...limits }: Authority, agents: readonly string[]): RunAuthority {
+  return { scopes: roles.includes("run") ? scopes : [], owner, depth: depth === "none" ? 0 : depth, ...toStored(limits, agents) };
+}
+
+function toStored(limits: Limits, agents: readonly string[]): StoredLimits {
+  return {
+    ...(coversLimits(limits, unlimited) ? {} : { limits }),
+    ...(agents.length === 0 ? {} : { policyOf: [...new Set(agents)].sort() }),
+  };
+}
+
+function policyOf(principal: Principal): readonly string[] {
+  return (principal.kind === "run" ? principal.policyOf : undefined) ?? [];
 }
 
 function depthOf(principal: Principal): number {

@@ -47,6 +47,8 @@ function watch(firstSeq = 0) {
     label: undefined,
     model: "scripted/scripted",
     authority: { scopes: ["operator.write"], owner: false, depth: 0 },
+    terms: {},
+    timeoutMs: undefined,
     startedBy: "device:a",
     parentRunId: undefined,
     parentSessionKey: undefined,

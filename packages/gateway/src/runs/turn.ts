@@ -9,7 +9,6 @@ import { type CallCost, costOf, type PriceOf } from "../models/price.ts";
 import { type RunPrincipal, runPrincipal } from "../principal/principal.ts";
 import type { JournalEntry } from "../store/journal.ts";
 import type { Claim, Ending, Store, TranscriptMessage } from "../store/store.ts";
-import { toolsFor } from "../tools/policy.ts";
 import type { Tool, ToolResult } from "../tools/tool.ts";
 import { apply, fold, JournalError, type RunState } from "./machine.ts";
 import { next, type Plan, retryAtMs } from "./plan.ts";
@@ -24,8 +23,8 @@ export interface TurnDeps {
   readonly log: Log;
   readonly models: Models;
   readonly priceOf: PriceOf;
-  readonly tools: readonly Tool[];
-  readonly maxSpawnDepth: number;
+  /** What the principal's run of that agent may use, as the policy is now. */
+  readonly toolsOf: (principal: RunPrincipal, agentId: string) => readonly Tool[];
   readonly workspaceOf: (agentId: string) => string;
   readonly callerFor: (principal: RunPrincipal) => Caller;
 }
@@ -135,7 +134,9 @@ export class Turn {
     const tools = this.#tools();
     const mayDelegate = tools.some((tool) => tool.name === "sessions_spawn");
     const system = systemPrompt(run, { workspace: this.#deps.workspaceOf(run.agentId), mayDelegate });
-    return { system, messages: toModelMessages(this.#transcript), tools: tools.map(toSpec), signal: this.#signal };
+    const { thinking } = run.terms;
+    const messages = toModelMessages(this.#transcript);
+    return { system, messages, tools: tools.map(toSpec), ...(thinking === undefined ? {} : { thinking }), signal: this.#signal };
   }
 
   #toEntry(error: ModelError): JournalEntry {
@@ -158,8 +159,7 @@ export class Turn {
 
   /** The tools this run may use, decided anew each time: the policy may have changed since. */
   #tools(): readonly Tool[] {
-    const { owner, depth } = this.#principal;
-    return toolsFor(this.#deps.tools, { owner, depth, isLeaf: depth >= this.#deps.maxSpawnDepth });
+    return this.#deps.toolsOf(this.#principal, this.#claim.run.agentId);
   }
 
   async #runTool(call: ToolCall, hasBegun: boolean): Promise<void> {

@@ -3,7 +3,7 @@
  * survives kill -9 and power loss. Nobody holds a transaction; expected outcomes are named return values.
  * A method rejects with ProtocolError STORE_UNAVAILABLE when the state cannot be written; then nothing was changed.
  */
-import type { Message, RunStatus, Usage } from "@portreeve/protocol";
+import type { Message, RunStatus, ThinkingLevel, Usage } from "@portreeve/protocol";
 import type { RunAuthority } from "../principal/principal.ts";
 import type { AttemptStore } from "./attempt-store.ts";
 import type { AuditStore, RefusalStore } from "./audit-store.ts";
@@ -239,10 +239,14 @@ export interface RunRecord {
   /** `provider/name`, fixed at admission. */
   readonly model: string;
   readonly authority: RunAuthority;
+  /** What it was started with beside its task; empty for most. */
+  readonly terms: RunTerms;
   readonly startedBy: string;
   readonly parentRunId: string | undefined;
   readonly parentSessionKey: string | undefined;
   readonly status: RunStatus;
+  /** Counted from the first turn. */
+  readonly timeoutMs: number | undefined;
   readonly deadlineAtMs: number | undefined;
   readonly createdAtMs: number;
   readonly startedAtMs: number | undefined;
@@ -252,6 +256,13 @@ export interface RunRecord {
   readonly usage: Usage;
   /** Undefined: a call of it has no known price. */
   readonly costMicroUsd: number | undefined;
+}
+
+/** What a run was started with beside its task: the same at every turn, whatever is configured later. */
+export interface RunTerms {
+  /** Unique among the running children of a session. */
+  readonly taskName?: string;
+  readonly thinking?: ThinkingLevel;
 }
 
 export interface RunToAdmit {
@@ -286,7 +297,9 @@ export interface ChildToSpawn {
   readonly label: string | undefined;
   readonly model: string | undefined;
   readonly defaultModel: string;
-  readonly scopes: readonly string[];
+  /** Its depth is the store's to say: the parent may be deeper than the caller. */
+  readonly authority: Omit<RunAuthority, "depth" | "owner">;
+  readonly terms: RunTerms;
   readonly spawnedBy: string;
   readonly timeoutMs: number | undefined;
   readonly cleanup: "keep" | "delete";
@@ -300,6 +313,7 @@ export type SpawnOutcome =
   | { readonly kind: "replayed"; readonly run: RunRecord }
   | { readonly kind: "mismatch" }
   | { readonly kind: "parent-ended" }
+  | { readonly kind: "name-taken"; readonly holder: string }
   | { readonly kind: "too-deep"; readonly depth: number }
   | { readonly kind: "too-many"; readonly active: number; readonly holders: readonly string[] };
 

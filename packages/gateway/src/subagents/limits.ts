@@ -5,6 +5,11 @@ import type { SpawnOutcome } from "../store/store.ts";
 export interface SubagentLimits {
   readonly maxSpawnDepth: number;
   readonly maxChildrenPerAgent: number;
+  /** Of a spawn that names none; 0: none. */
+  readonly runTimeoutSeconds: number;
+  readonly runTimeoutMinSeconds: number;
+  /** 0: no bound. */
+  readonly runTimeoutMaxSeconds: number;
 }
 
 /** What the caller is told when `outcome` is no receipt. */
@@ -16,6 +21,11 @@ export function toRefusal(outcome: Exclude<SpawnOutcome, { kind: "accepted" | "r
       });
     case "parent-ended":
       return new ProtocolError("UNKNOWN_RUN", "the run that wants to spawn has ended");
+    case "name-taken":
+      return new ProtocolError("TASK_NAME_TAKEN", `a running sub-agent of this session has that taskName: ${outcome.holder}`, {
+        details: { holder: outcome.holder },
+        remedy: "use another taskName, or wait until that one has ended",
+      });
     case "too-deep":
       return new ProtocolError(
         "SPAWN_DEPTH",

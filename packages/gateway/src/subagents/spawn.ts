@@ -1,18 +1,31 @@
 /** Spawning a child: decided here, written by one store method. No socket, no pairing row, never the parent's full authority. */
 import { createHash } from "node:crypto";
-import { agentOfSessionKey, mainSessionKey, type Params, ProtocolError, type Result, toSessionKey } from "@portreeve/protocol";
-import { authorityOfChild, type Principal } from "../principal/principal.ts";
+import {
+  agentOfSessionKey,
+  mainSessionKey,
+  type Params,
+  ProtocolError,
+  type Result,
+  type ThinkingLevel,
+  toSessionKey,
+} from "@portreeve/protocol";
+import { unlimited } from "../principal/lattice.ts";
+import { authorityOfChild, type Principal, runPrincipal, type RunAuthority } from "../principal/principal.ts";
 import type { ChildToSpawn, RunRecord, Store } from "../store/store.ts";
+import { assertWithinReach } from "./ask.ts";
 import { type SubagentLimits, toRefusal } from "./limits.ts";
 
 export interface SpawnDeps {
   readonly store: Store;
-  readonly limits: SubagentLimits & { readonly runTimeoutSeconds: number };
+  readonly limits: SubagentLimits;
   readonly defaultAgentId: string;
   readonly isAgent: (agentId: string) => boolean;
   /** The model an agent uses when nothing else says so. */
   readonly modelOf: (agentId: string) => string;
   readonly problemWithModel: (id: string) => string | undefined;
+  readonly problemWithThinking: (id: string, level: ThinkingLevel) => Promise<string | undefined>;
+  /** Names of the tools that a run of that authority and agent has. */
+  readonly toolNamesOf: (authority: RunAuthority, agentId: string) => readonly string[];
   readonly now: () => number;
 }
 
@@ -24,10 +37,11 @@ export async function spawn(
   principal: Principal,
   params: SpawnParams,
 ): Promise<{ readonly receipt: Result<"subagents.spawn">; readonly run: RunRecord; readonly isNew: boolean }> {
+  assertWithinReach(params, deps.limits);
   const child = await decideChild(deps, principal, params);
   const outcome = await deps.store.runs.spawn(child, deps.now());
   if (outcome.kind !== "accepted" && outcome.kind !== "replayed") throw toRefusal(outcome, deps.limits);
-  return { receipt: toReceipt(outcome.run), run: outcome.run, isNew: outcome.kind === "accepted" };
+  return { receipt: toReceipt(deps, outcome.run), run: outcome.run, isNew: outcome.kind === "accepted" };
 }
 
 async function decideChild(deps: SpawnDeps, principal: Principal, params: SpawnParams): Promise<ChildToSpawn> {
@@ -41,8 +55,7 @@ async function decideChild(deps: SpawnDeps, principal: Principal, params: SpawnP
     });
   }
   const inherited = parentRun !== undefined && agentId === parentAgentId ? parentRun.model : deps.modelOf(agentId);
-  const problem = deps.problemWithModel(params.model ?? inherited);
-  if (problem !== undefined) throw new ProtocolError("MODEL_UNUSABLE", problem, { details: { model: params.model ?? inherited } });
+  const { thinking } = await decideModel(deps, params, params.model ?? inherited, agentId === parentAgentId ? parentRun : undefined);
 
   const seconds = params.runTimeoutSeconds ?? deps.limits.runTimeoutSeconds;
   const { idempotencyKey, ...rest } = params;
@@ -55,7 +68,11 @@ async function decideChild(deps: SpawnDeps, principal: Principal, params: SpawnP
     label: params.label,
     model: params.model,
     defaultModel: inherited,
-    scopes: authorityOfChild(principal).scopes,
+    authority: decideAuthority(deps, parentRun === undefined ? principal : toPrincipal(parentRun), params, agentId),
+    terms: {
+      ...(params.taskName === undefined ? {} : { taskName: params.taskName }),
+      ...(thinking === undefined ? {} : { thinking }),
+    },
     spawnedBy: principal.id,
     timeoutMs: seconds === 0 ? undefined : seconds * 1_000,
     cleanup: params.cleanup ?? "keep",
@@ -65,6 +82,52 @@ async function decideChild(deps: SpawnDeps, principal: Principal, params: SpawnP
   };
 }
 
+/** The parent as it is stored now: its deadline counts from its first turn. */
+function toPrincipal(run: RunRecord): Principal {
+  return runPrincipal({ ...run, authority: withDeadline(run) });
+}
+
+function withDeadline({ authority, deadlineAtMs }: RunRecord): RunAuthority {
+  if (deadlineAtMs === undefined) return authority;
+  return { ...authority, limits: { ...(authority.limits ?? unlimited), deadline: deadlineAtMs } };
+}
+
+/** What the child may do. @throws ProtocolError TOOL_UNUSABLE when it could not have a tool that was asked for. */
+function decideAuthority(deps: SpawnDeps, parent: Principal, params: SpawnParams, agentId: string): RunAuthority {
+  const agents = parent.kind === "run" ? [agentOfSessionKey(parent.sessionKey) ?? deps.defaultAgentId, agentId] : [agentId];
+  const most = authorityOfChild(parent, {}, agents);
+  if (params.tools === undefined) return most;
+  const usable = deps.toolNamesOf(most, agentId);
+  const missing = params.tools.filter((name) => !usable.includes(name));
+  if (missing.length > 0) {
+    const listed = usable.length === 0 ? "none" : usable.join(", ");
+    throw new ProtocolError("TOOL_UNUSABLE", `the sub-agent could not have ${missing.join(", ")}; it could have ${listed}`, {
+      details: { missing, usable },
+      remedy: "name only tools of that list, or leave `tools` out for all of them",
+    });
+  }
+  return authorityOfChild(parent, { tools: params.tools }, agents);
+}
+
+/** What was asked for is used or refused; what is inherited is used where it can be. */
+async function decideModel(
+  deps: SpawnDeps,
+  params: SpawnParams,
+  model: string,
+  parentRun: RunRecord | undefined,
+): Promise<{ readonly thinking: ThinkingLevel | undefined }> {
+  const problem = deps.problemWithModel(model);
+  if (problem !== undefined) throw new ProtocolError("MODEL_UNUSABLE", problem, { details: { model } });
+  const thinking = params.thinking ?? (params.model === undefined ? parentRun?.terms.thinking : undefined);
+  if (thinking === undefined) return { thinking };
+  const unusable = await deps.problemWithThinking(model, thinking);
+  if (unusable === undefined) return { thinking };
+  throw new ProtocolError("THINKING_UNUSABLE", `${model} cannot think at ${JSON.stringify(thinking)}: ${unusable}`, {
+    details: { model, thinking },
+    remedy: "leave `thinking` out, or name a level that the model has",
+  });
+}
+
 function findParentKey(deps: SpawnDeps, principal: Principal, params: SpawnParams): string {
   if (principal.kind !== "run")
     return params.sessionKey === undefined ? mainSessionKey(deps.defaultAgentId) : toSessionKey(params.sessionKey, deps.defaultAgentId);
@@ -72,16 +135,23 @@ function findParentKey(deps: SpawnDeps, principal: Principal, params: SpawnParam
   return principal.sessionKey;
 }
 
-function toReceipt(run: RunRecord): Result<"subagents.spawn"> {
+function toReceipt(deps: SpawnDeps, run: RunRecord): Result<"subagents.spawn"> {
+  const { thinking, taskName } = run.terms;
+  const deadline = run.authority.limits?.deadline ?? "unlimited";
   return {
     status: "accepted",
     childSessionKey: run.sessionKey,
     runId: run.wireId,
     mode: "run",
     resolvedModel: run.model,
+    ...(thinking === undefined ? {} : { resolvedThinking: thinking }),
     context: "isolated",
     scopes: [...run.authority.scopes],
+    tools: [...deps.toolNamesOf(run.authority, run.agentId)],
     depth: run.authority.depth,
+    ...(taskName === undefined ? {} : { taskName }),
+    ...(run.timeoutMs === undefined ? {} : { runTimeoutSeconds: run.timeoutMs / 1_000 }),
+    ...(deadline === "unlimited" ? {} : { deadlineAt: deadline }),
     note: "The result comes to you as a message when the sub-agent is done. Do not poll; call sessions_yield to wait for it.",
   };
 }

@@ -13,7 +13,14 @@ export interface FailedCall {
 }
 
 /** Refusals that come from a limit or from what the run may do. */
-const forbiddenCodes: readonly ErrorCode[] = ["SPAWN_DEPTH", "SPAWN_CHILDREN", "MISSING_SCOPE", "WRONG_CALLER", "NOT_ALLOWED"];
+const forbiddenCodes: readonly ErrorCode[] = [
+  "SPAWN_DEPTH",
+  "SPAWN_CHILDREN",
+  "SANDBOX_UNAVAILABLE",
+  "MISSING_SCOPE",
+  "WRONG_CALLER",
+  "NOT_ALLOWED",
+];
 
 /** `value` as JSON for the model, and as it is for whoever watches. */
 export function toToolResult(value: object): ToolResult {

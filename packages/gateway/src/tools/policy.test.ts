@@ -23,7 +23,8 @@ const tools = [
   tool("both", { ownerOnly: true, notForLeaves: true }),
 ];
 
-const table: readonly (readonly [RunStanding, readonly string[]])[] = [
+const free = { limitedTo: "all", policies: [] } as const;
+const table: readonly (readonly [Partial<RunStanding> & Omit<RunStanding, "limitedTo" | "policies">, readonly string[]])[] = [
   [{ owner: true, depth: 0, isLeaf: false }, ["plain", "owner", "parent", "both"]],
   [{ owner: true, depth: 0, isLeaf: true }, ["plain", "owner"]],
   [{ owner: false, depth: 0, isLeaf: false }, ["plain", "parent"]],
@@ -32,20 +33,27 @@ const table: readonly (readonly [RunStanding, readonly string[]])[] = [
   [{ owner: false, depth: 1, isLeaf: true }, ["plain"]],
   [{ owner: true, depth: 1, isLeaf: false }, ["plain", "parent"]],
   [{ owner: true, depth: 5, isLeaf: true }, ["plain"]],
+  [{ owner: true, depth: 0, isLeaf: false, limitedTo: ["plain", "parent", "unheard-of"] }, ["plain", "parent"]],
+  [{ owner: false, depth: 1, isLeaf: true, limitedTo: ["plain", "parent", "owner"] }, ["plain"]],
+  [{ owner: true, depth: 0, isLeaf: false, limitedTo: [] }, []],
+  [{ owner: true, depth: 0, isLeaf: false, policies: [{ deny: ["plain"] }] }, ["owner", "parent", "both"]],
+  [{ owner: true, depth: 0, isLeaf: false, policies: [{ allow: ["plain", "both"], deny: ["both"] }] }, ["plain"]],
+  [{ owner: true, depth: 0, isLeaf: false, policies: [{ allow: ["plain", "both"], deny: [] }, { deny: ["plain"] }] }, ["both"]],
+  [{ owner: true, depth: 0, isLeaf: false, policies: [{ allow: [], deny: [] }] }, []],
 ];
 
 for (const [standing, names] of table) {
   test(`a run with ${JSON.stringify(standing)} has ${names.join(", ")}`, () => {
     assert.deepEqual(
-      toolsFor(tools, standing).map(({ name }) => name),
+      toolsFor(tools, { ...free, ...standing }).map(({ name }) => name),
       names,
     );
   });
 }
 
 test("a leaf has the file tools and no session tool", () => {
-  const leaf = toolsFor(createTools(), { owner: false, depth: 5, isLeaf: true }).map(({ name }) => name);
-  const parent = toolsFor(createTools(), { owner: false, depth: 0, isLeaf: false }).map(({ name }) => name);
+  const leaf = toolsFor(createTools(), { owner: false, depth: 5, isLeaf: true, ...free }).map(({ name }) => name);
+  const parent = toolsFor(createTools(), { owner: false, depth: 0, isLeaf: false, ...free }).map(({ name }) => name);
 
   assert.deepEqual(leaf, ["read", "ls", "grep"]);
   assert.deepEqual(parent, ["read", "ls", "grep", "sessions_spawn", "sessions_yield", "subagents", "sessions_list", "sessions_history"]);

@@ -1,6 +1,14 @@
 /** Which tools a run gets. The same answer decides what a model is shown and what it may call. */
 import type { Tool } from "./tool.ts";
 
+/** What an agent may use, as configured. */
+export interface ToolPolicy {
+  /** The only ones; undefined: every one. */
+  readonly allow?: readonly string[] | undefined;
+  /** Wins over `allow`. */
+  readonly deny: readonly string[];
+}
+
 export interface RunStanding {
   /** Whether a person with `operator.admin` started the run directly. */
   readonly owner: boolean;
@@ -8,10 +16,27 @@ export interface RunStanding {
   readonly depth: number;
   /** Whether the run may have no children. */
   readonly isLeaf: boolean;
+  /** What it was limited to when it was started. */
+  readonly limitedTo: "all" | readonly string[];
+  /** Of its own agent and of those of the runs above it: every one must permit. */
+  readonly policies: readonly ToolPolicy[];
 }
 
 /** The tools of a run; pure, asked again every turn. */
-export function toolsFor(tools: readonly Tool[], { owner, depth, isLeaf }: RunStanding): readonly Tool[] {
+export function toolsFor<T extends Pick<Tool, "name" | "ownerOnly" | "notForLeaves">>(
+  tools: readonly T[],
+  { owner, depth, isLeaf, limitedTo, policies }: RunStanding,
+): readonly T[] {
   const isOwner = owner && depth === 0;
-  return tools.filter((tool) => (!tool.ownerOnly || isOwner) && (!tool.notForLeaves || !isLeaf));
+  return tools.filter(
+    ({ name, ownerOnly, notForLeaves }) =>
+      (!ownerOnly || isOwner) &&
+      (!notForLeaves || !isLeaf) &&
+      (limitedTo === "all" || limitedTo.includes(name)) &&
+      policies.every((policy) => permitsTool(policy, name)),
+  );
+}
+
+function permitsTool({ allow, deny }: ToolPolicy, name: string): boolean {
+  return !deny.includes(name) && (allow === undefined || allow.includes(name));
 }

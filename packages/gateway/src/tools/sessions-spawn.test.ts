@@ -13,6 +13,7 @@ const receipt = {
   resolvedModel: "scripted/scripted",
   context: "isolated",
   scopes: ["operator.write"],
+  tools: ["read"],
   depth: 1,
   note: "The result comes to you.",
 };

@@ -1,22 +1,25 @@
 /** The tool `sessions_spawn`: start a sub-agent that works in a session of its own. */
 import { createHash } from "node:crypto";
-import { methods } from "@portreeve/protocol";
+import { deliveryAddresses, methods } from "@portreeve/protocol";
 import { z } from "zod";
 import { toFailedResult, toToolResult } from "./method-result.ts";
 import { defineTool } from "./tool.ts";
 
-const { task, label, agentId, model, runTimeoutSeconds, cleanup } = methods["subagents.spawn"].params.shape;
-
-/** Where a result goes is the gateway's to say: a child that chose an address could speak where its parent may not. */
-const deliveryAddresses: readonly string[] = ["target", "channel", "to", "threadId", "thread_id", "replyTo", "reply_to", "transport"];
+const { task, label, taskName, agentId, model, thinking, runTimeoutSeconds, mode, sandbox, cleanup, tools } =
+  methods["subagents.spawn"].params.shape;
 
 const parameters = z.strictObject(
   {
     task: task.describe("The whole brief: the sub-agent sees nothing else of this conversation."),
     label: label.describe("A short title for people."),
+    taskName: taskName.describe("A handle for this sub-agent, unique among your running ones."),
     agentId: agentId.describe("The configured agent that does it; this one when left out."),
     model: model.describe("`provider/name`, instead of the agent's model."),
+    thinking: thinking.describe("How hard the model thinks; one that cannot is refused."),
     runTimeoutSeconds: runTimeoutSeconds.describe("The deadline; 0 is none."),
+    mode: mode.describe("`run` is the only one here: it works once and answers."),
+    sandbox: sandbox.describe("`inherit` is the default."),
+    tools: tools.describe("Only these of the tools it would have: narrows, never widens. Empty: none."),
     cleanup: cleanup.describe("`delete` removes the sub-agent's session once its result was read; `keep` is the default."),
   },
   { error: (issue) => (issue.code === "unrecognized_keys" ? describeUnknown(issue.keys) : undefined) },

@@ -1,5 +1,7 @@
 /** How runs come to be: a caller's message, or a spawn. */
 import type { Ids } from "../../kit/ids.ts";
+import { unlimited } from "../../principal/lattice.ts";
+import { withinSession } from "../../principal/principal.ts";
 import type { Admission, ChildToSpawn, RunToAdmit, SpawnOutcome } from "../store.ts";
 import { writeAudit } from "./audit.ts";
 import { findRun, insertRun, toRunRecord } from "./run-rows.ts";
@@ -7,6 +9,7 @@ import type { RunTableRow, SessionTableRow } from "./schema.ts";
 import { findSession, openStatuses } from "./session-rows.ts";
 import { insertSession } from "./sessions.ts";
 import { type Args, type Sql, statement } from "./statement.ts";
+import { readTerms, type StoredTerms, thinkingOf } from "./terms.ts";
 
 export function admitRun(sql: Sql, ids: Ids, run: RunToAdmit, nowMs: number): Admission {
   const known = findByKey(sql, run.startedBy, run.sessionKey, run.wireId);
@@ -32,7 +35,8 @@ export function admitRun(sql: Sql, ids: Ids, run: RunToAdmit, nowMs: number): Ad
     input: run.input,
     label: run.label ?? null,
     model: session.model ?? run.defaultModel,
-    authority: { ...run.authority, depth, owner: run.authority.owner && depth === 0 },
+    authority: withinSession({ ...run.authority, depth, owner: run.authority.owner && depth === 0 }, readTerms(session.terms)),
+    terms: thinkingOf(readTerms(session.terms)),
     started_by: run.startedBy,
     parent_run_id: null,
     parent_session_key: null,
@@ -56,6 +60,8 @@ export function spawnChild(sql: Sql, ids: Ids, child: ChildToSpawn, nowMs: numbe
   const found = findSession(sql, child.parentSessionKey);
   const parentRun = child.parentRunId === undefined ? undefined : findRun(sql, child.parentRunId);
   if (child.parentRunId !== undefined && parentRun?.status !== "running") return { kind: "parent-ended" };
+  const authority = { ...child.authority, owner: false };
+  const { limits } = authority;
   const depth = Math.max(found?.depth ?? 0, parentRun?.depth ?? 0) + 1;
   const refusal = findRefusal(sql, child, depth);
   if (refusal !== undefined) return refusal;
@@ -72,6 +78,7 @@ export function spawnChild(sql: Sql, ids: Ids, child: ChildToSpawn, nowMs: numbe
       model: child.model,
       lineage: { parentKey: parent.session_key, depth, role: depth < child.limits.maxSpawnDepth ? "orchestrator" : "leaf" },
       cleanup: child.cleanup,
+      terms: termsOfSession(child),
     },
     nowMs,
   );
@@ -84,14 +91,16 @@ export function spawnChild(sql: Sql, ids: Ids, child: ChildToSpawn, nowMs: numbe
     input: child.task,
     label: child.label ?? null,
     model: child.model ?? child.defaultModel,
-    authority: { scopes: child.scopes, owner: false, depth },
+    authority: { ...authority, depth },
+    terms: child.terms,
+    deadline_at_ms: limits === undefined || limits.deadline === "unlimited" ? null : limits.deadline,
     started_by: child.spawnedBy,
     parent_run_id: child.parentRunId ?? null,
     parent_session_key: parent.session_key,
     timeout_ms: child.timeoutMs ?? null,
     nowMs,
   });
-  const facts = { childSessionKey: session.session_key, scopes: child.scopes, depth };
+  const facts = { childSessionKey: session.session_key, scopes: authority.scopes, depth, ...(limits === undefined ? {} : { limits }) };
   writeAudit(sql, { kind: "run.spawned", actor: child.spawnedBy, subject: inserted.run_id, facts }, nowMs);
   return { kind: "accepted", run: toRunRecord(inserted) };
 }
@@ -101,8 +110,20 @@ function findRefusal(sql: Sql, child: ChildToSpawn, depth: number): SpawnOutcome
   const { parentSessionKey, limits } = child;
   if (depth > limits.maxSpawnDepth) return { kind: "too-deep", depth: depth - 1 };
   const active = sql.all(openChildren, { parentSessionKey });
+  const namesake = active.find((one) => child.terms.taskName !== undefined && readTerms(one.terms).taskName === child.terms.taskName);
+  if (namesake !== undefined) return { kind: "name-taken", holder: namesake.label ?? namesake.session_key };
   if (active.length < limits.maxChildrenPerAgent) return undefined;
   return { kind: "too-many", active: active.length, holders: active.map((one) => one.label ?? one.session_key) };
+}
+
+/** A later run in the child's session is limited as this one is, except in time and money: those are this run's own. */
+function termsOfSession({ authority: { limits, policyOf }, terms }: ChildToSpawn): StoredTerms {
+  const { tools, sandbox } = limits ?? unlimited;
+  return {
+    ...(tools === "all" && sandbox === "unconfined" ? {} : { limits: { ...unlimited, tools, sandbox } }),
+    ...(policyOf === undefined ? {} : { policyOf }),
+    ...(terms.thinking === undefined ? {} : { thinking: terms.thinking }),
+  };
 }
 
 /** An operator may spawn for a session nobody has spoken in yet. */
@@ -129,7 +150,7 @@ const byIdempotencyKey = statement((db, arg: Args<{ startedBy: string; askedIn: 
 const openChildren = statement((db, arg: Args<{ parentSessionKey: string }>) =>
   db
     .selectFrom("runs")
-    .select(["session_key", "label"])
+    .select(["session_key", "label", "terms"])
     .where("parent_session_key", "=", arg("parentSessionKey"))
     .where("status", "in", openStatuses),
 );

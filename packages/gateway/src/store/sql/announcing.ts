@@ -1,9 +1,12 @@
 /** Results of children that no run waits for get a run of their own. */
 import type { Ids } from "../../kit/ids.ts";
-import { findRun, insertRun, readRun } from "./run-rows.ts";
-import type { InboxRow } from "./schema.ts";
+import { unlimited } from "../../principal/lattice.ts";
+import { type RunAuthority, withinSession } from "../../principal/principal.ts";
+import { findRun, insertRun, readRun, toRunRecord } from "./run-rows.ts";
+import type { InboxRow, RunTableRow, SessionTableRow } from "./schema.ts";
 import { findSession, openStatuses } from "./session-rows.ts";
 import { type Args, type Sql, statement } from "./statement.ts";
+import { readTerms, thinkingOf } from "./terms.ts";
 
 /**
  * Makes the run that reads a session's unread results when no run of it will: those of children whose parent run has
@@ -29,7 +32,8 @@ export function ensureAnnounceRun(sql: Sql, ids: Ids, sessionKey: string, nowMs:
     input: "",
     label: null,
     model: session.model ?? (parentRun ?? child).model,
-    authority: { scopes: JSON.parse((parentRun ?? child).scopes) as string[], owner: false, depth: session.depth },
+    authority: toAuthority(session, child, parentRun),
+    terms: thinkingOf(readTerms(session.terms)),
     started_by: askedBy ?? child.started_by,
     parent_run_id: null,
     parent_session_key: null,
@@ -41,6 +45,15 @@ export function ensureAnnounceRun(sql: Sql, ids: Ids, sessionKey: string, nowMs:
 /** The announcement that waits for its turn in the session. */
 export function findQueuedAnnounce(sql: Sql, sessionKey: string): string | undefined {
   return sql.first(queuedAnnounce, { sessionKey })?.run_id;
+}
+
+/** As the run that asked had it, but for its deadline, which was its own. Where a person asked, the child's limits are not theirs. */
+function toAuthority(session: SessionTableRow, child: RunTableRow, asked: RunTableRow | undefined): RunAuthority {
+  const { scopes, limits, policyOf } = toRunRecord(asked ?? child).authority;
+  const own: RunAuthority = { scopes, owner: false, depth: session.depth };
+  if (asked === undefined) return withinSession(own, readTerms(session.terms));
+  const kept = { ...own, limits: { ...(limits ?? unlimited), deadline: "unlimited" as const }, policyOf: policyOf ?? [] };
+  return withinSession(kept, readTerms(session.terms));
 }
 
 /** Unread results in a session that no run of it is waiting for, oldest first. */

@@ -85,7 +85,7 @@ function claimRun(sql: Sql, ids: Ids, run: RunTableRow, claimer: Claimer, nowMs:
     untilMs: nowMs + claimer.leaseMs,
     epoch,
     startedAtMs: run.started_at_ms ?? nowMs,
-    deadlineAtMs: run.deadline_at_ms ?? (run.timeout_ms === null ? null : nowMs + run.timeout_ms),
+    deadlineAtMs: deadlineOf(run, nowMs),
   });
   const consumed = run.status === "running" ? [] : consumeInbox(sql, run, nowMs);
   const opening = openTurn(sql, run, consumed, claimer);
@@ -94,6 +94,12 @@ function claimRun(sql: Sql, ids: Ids, run: RunTableRow, claimer: Claimer, nowMs:
     appendMessages(sql, run.session_key, [{ role: "user", content: [{ type: "text", text: opening.text }], timestamp: nowMs }], ids, nowMs);
   }
   return { run: toRunRecord(readRun(sql, run.run_id)), epoch, journal: readJournal(sql, run.run_id), consumed };
+}
+
+/** Its own time counts from the first turn; a deadline it was started with is another bound, not a longer one. */
+function deadlineOf(run: RunTableRow, nowMs: number): number | null {
+  if (run.started_at_ms !== null || run.timeout_ms === null) return run.deadline_at_ms;
+  return Math.min(run.deadline_at_ms ?? Infinity, nowMs + run.timeout_ms);
 }
 
 /** What starts or continues the turn, or nothing when the run goes on after a crash. */

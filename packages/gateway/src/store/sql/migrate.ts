@@ -10,6 +10,7 @@ import * as refusals from "./migrations/005-refusals.ts";
 import * as runIndexes from "./migrations/006-run-indexes.ts";
 import * as usage from "./migrations/007-usage.ts";
 import * as deliveries from "./migrations/008-deliveries.ts";
+import * as terms from "./migrations/009-terms.ts";
 
 /** By name, in order; a released migration is never edited. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -21,6 +22,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   "006-run-indexes": runIndexes,
   "007-usage": usage,
   "008-deliveries": deliveries,
+  "009-terms": terms,
 };
 
 /** A newer version has changed the schema in a way this one does not know. */

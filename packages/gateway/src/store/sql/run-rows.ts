@@ -3,12 +3,14 @@ import type { Usage } from "@portreeve/protocol";
 import type { Ids } from "../../kit/ids.ts";
 import type { RunAuthority } from "../../principal/principal.ts";
 import type { JournalEntry } from "../journal.ts";
-import type { Ending, RunRecord } from "../store.ts";
+import type { Ending, RunRecord, RunTerms } from "../store.ts";
 import type { JournalRow, RunTableRow, SessionTableRow } from "./schema.ts";
 import { touchSession } from "./session-rows.ts";
+import { limitsOf, readTerms, writeTerms } from "./terms.ts";
 import { type Args, row, type Sql, statement } from "./statement.ts";
 
 export function toRunRecord(run: RunTableRow): RunRecord {
+  const { limits: _limits, policyOf: _policyOf, ...terms } = readTerms(run.terms);
   return {
     runId: run.run_id,
     wireId: run.wire_id,
@@ -20,11 +22,13 @@ export function toRunRecord(run: RunTableRow): RunRecord {
     input: run.input,
     label: run.label ?? undefined,
     model: run.model,
-    authority: { scopes: JSON.parse(run.scopes) as string[], owner: run.owner === 1, depth: run.depth },
+    authority: { scopes: JSON.parse(run.scopes) as string[], owner: run.owner === 1, depth: run.depth, ...limitsOf(readTerms(run.terms)) },
+    terms,
     startedBy: run.started_by,
     parentRunId: run.parent_run_id ?? undefined,
     parentSessionKey: run.parent_session_key ?? undefined,
     status: run.status,
+    timeoutMs: run.timeout_ms ?? undefined,
     deadlineAtMs: run.deadline_at_ms ?? undefined,
     createdAtMs: run.created_at_ms,
     startedAtMs: run.started_at_ms ?? undefined,
@@ -78,11 +82,11 @@ export type NewRun = Pick<
   | "parent_run_id"
   | "parent_session_key"
   | "timeout_ms"
-> & { wire_id: string | undefined; authority: RunAuthority; nowMs: number };
+> & { wire_id: string | undefined; authority: RunAuthority; terms: RunTerms; deadline_at_ms?: number | null; nowMs: number };
 
 /** Queues a run. `wire_id` undefined: the run's own id. */
 export function insertRun(sql: Sql, ids: Ids, session: SessionTableRow, run: NewRun): RunTableRow {
-  const { authority, nowMs, wire_id, ...columns } = run;
+  const { authority, terms, nowMs, wire_id, ...columns } = run;
   const runId = ids.next("run");
   const inserted: RunTableRow = {
     ...columns,
@@ -99,7 +103,7 @@ export function insertRun(sql: Sql, ids: Ids, session: SessionTableRow, run: New
     lease_owner: null,
     lease_until_ms: null,
     epoch: 0,
-    deadline_at_ms: null,
+    deadline_at_ms: run.deadline_at_ms ?? null,
     created_at_ms: nowMs,
     started_at_ms: null,
     ended_at_ms: null,
@@ -110,6 +114,7 @@ export function insertRun(sql: Sql, ids: Ids, session: SessionTableRow, run: New
     usage_cache_write: 0,
     cost_micro_usd: 0,
     unpriced_calls: 0,
+    terms: writeTerms({ ...limitsOf(authority), ...terms }),
   };
   sql.run(insertRow, inserted);
   touchSession(sql, session.session_key, nowMs, { unarchive: true });
@@ -187,6 +192,7 @@ const insertRow = statement((db, arg: Args<RunTableRow>) =>
       usage_cache_write: true,
       cost_micro_usd: true,
       unpriced_calls: true,
+      terms: true,
     }),
   ),
 );

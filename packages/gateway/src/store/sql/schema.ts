@@ -147,6 +147,8 @@ export interface SessionTableRow {
   depth: number;
   role: "main" | "orchestrator" | "leaf";
   cleanup: "keep" | "delete";
+  /** What every run in it stays limited to, as JSON (terms.ts); null: nothing. */
+  terms: string | null;
 }
 
 export interface MessageRow {
@@ -194,6 +196,8 @@ export interface RunTableRow {
   /** Of the calls whose price is known. */
   cost_micro_usd: number;
   unpriced_calls: number;
+  /** What it was started with, as JSON (terms.ts); null: nothing special. */
+  terms: string | null;
 }
 
 /** `slot_ms`: the quarter of an hour in which the calls ended. Costs are millionths of a dollar. */

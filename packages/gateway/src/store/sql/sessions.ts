@@ -7,6 +7,7 @@ import { listMessages } from "./messages.ts";
 import type { Database, RunTableRow, SessionTableRow } from "./schema.ts";
 import { findSession, openStatuses } from "./session-rows.ts";
 import { type Args, row, type Sql, statement } from "./statement.ts";
+import { type StoredTerms, writeTerms } from "./terms.ts";
 import type { WriteQueue } from "./write-queue.ts";
 
 export function createSessionStore(queue: WriteQueue, ids: Ids): SessionStore {
@@ -49,6 +50,7 @@ export function insertSession(
     model?: string | undefined;
     lineage?: Lineage;
     cleanup?: "keep" | "delete";
+    terms?: StoredTerms;
   },
   nowMs: number,
 ): SessionTableRow {
@@ -66,6 +68,7 @@ export function insertSession(
       ? { root_key: session.key, parent_key: null, depth: 0, role: "main" }
       : toLineageColumns(sql, session.lineage)),
     cleanup: session.cleanup ?? "keep",
+    terms: writeTerms(session.terms ?? {}),
   };
   sql.run(insertRow, inserted);
   return inserted;
@@ -172,6 +175,7 @@ const insertRow = statement((db, arg: Args<SessionTableRow>) =>
       depth: true,
       role: true,
       cleanup: true,
+      terms: true,
     }),
   ),
 );

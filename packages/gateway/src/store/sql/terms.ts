@@ -1,0 +1,33 @@
+/** What a run was started with and what limits it: one JSON column of a run, and of a session that passes it on. */
+import { nothing } from "../../principal/lattice.ts";
+import type { StoredLimits } from "../../principal/principal.ts";
+import type { RunTerms } from "../store.ts";
+
+export interface StoredTerms extends StoredLimits, RunTerms {}
+
+/** Null when there is nothing to keep. */
+export function writeTerms(terms: StoredTerms): string | null {
+  const text = JSON.stringify(terms);
+  return text === "{}" ? null : text;
+}
+
+/** Terms that cannot be read permit nothing. */
+export function readTerms(text: string | null): StoredTerms {
+  if (text === null) return {};
+  try {
+    return JSON.parse(text) as StoredTerms;
+  } catch {
+    const { tools, sandbox, budget, deadline } = nothing;
+    return { limits: { tools, sandbox, budget, deadline } };
+  }
+}
+
+/** What a session hands on to every run in it, beside limits. */
+export function thinkingOf({ thinking }: StoredTerms): RunTerms {
+  return thinking === undefined ? {} : { thinking };
+}
+
+/** The part that is the run's authority. */
+export function limitsOf({ limits, policyOf }: StoredTerms): StoredLimits {
+  return { ...(limits === undefined ? {} : { limits }), ...(policyOf === undefined ? {} : { policyOf }) };
+}

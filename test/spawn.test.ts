@@ -1,0 +1,188 @@
+/** What a spawn may ask for, what its receipt promises, and that a refused one leaves nothing. */
+import assert from "node:assert/strict";
+import test from "node:test";
+import type { ErrorCode, ParamsInput, ProtocolError, Result } from "@portreeve/protocol";
+import { callTools, type ChatBody, say, startFakeOpenAi } from "./support/fake-openai.ts";
+import { script } from "./support/script.ts";
+import { startGateway, type TestGateway } from "./support/start-gateway.ts";
+
+type Ask = Omit<ParamsInput<"subagents.spawn">, "idempotencyKey" | "task"> & { readonly task?: string };
+type Receipt = Result<"subagents.spawn">;
+
+/** Spawns for the main session, as an operator would. */
+function spawn(gw: TestGateway, ask: Ask, key = "k"): Promise<Receipt> {
+  const task = ask.task ?? script("look", { say: "seen" });
+  return gw.callerWith("operator.write").call("subagents.spawn", { ...ask, task, idempotencyKey: key });
+}
+
+/** Rows of sessions and runs: what a refused spawn must not change. */
+async function countRows(gw: TestGateway): Promise<readonly number[]> {
+  const { byStatus } = await gw.gateway.store.runs.counts();
+  return [await gw.gateway.store.sessions.count(), Object.values(byStatus).reduce((sum, n) => sum + n, 0)];
+}
+
+const limited = {
+  agents: {
+    defaults: { subagents: { runTimeoutSeconds: 60, runTimeoutMinSeconds: 10, runTimeoutMaxSeconds: 100 } },
+    entries: { reader: { tools: { allow: ["read", "ls"], deny: ["ls"] } } },
+  },
+};
+
+/** Past the types, as a model or a client would. */
+const bad = (ask: object): Ask => ask as Ask;
+
+const refused: readonly (readonly [what: string, ask: Ask, code: ErrorCode, says: RegExp])[] = [
+  ...["target", "channel", "to", "threadId", "thread_id", "replyTo", "reply_to", "transport"].map(
+    (field) => [`the delivery address ${field}`, bad({ [field]: "" }), "NOT_ALLOWED", new RegExp(`not allowed: ${field}`)] as const,
+  ),
+  ["an agentId that is an error sentence", { agentId: "Error: agent not found" }, "INVALID_PARAMS", /agentId: must be an agent id/],
+  ["an agentId with white space around it", { agentId: " main " }, "INVALID_PARAMS", /agentId: must be an agent id/],
+  ["an agentId in capitals", { agentId: "MAIN" }, "INVALID_PARAMS", /agentId: must be an agent id/],
+  ["an agent that is not configured", { agentId: "ghost" }, "UNKNOWN_AGENT_ID", /unknown agent id "ghost"/],
+  ["a task of 5 MB", { task: "x".repeat(5_000_000) }, "INVALID_PARAMS", /task: must NOT have more than 200000 characters/],
+  ["an empty task", { task: "" }, "INVALID_PARAMS", /task: must NOT have fewer/],
+  ["a taskName in capitals", { taskName: "Look" }, "INVALID_PARAMS", /taskName: must be a task name/],
+  ["the taskName last", { taskName: "last" }, "INVALID_PARAMS", /must not be 'last' or 'all'/],
+  ["the taskName all", { taskName: "all" }, "INVALID_PARAMS", /must not be 'last' or 'all'/],
+  ["mode session without a thread", { mode: "session" }, "MODE_UNAVAILABLE", /requires thread: true/],
+  ["a thread", { thread: true, mode: "session" }, "MODE_UNAVAILABLE", /no channel of this gateway has threads/],
+  ["a sandbox", { sandbox: "require" }, "SANDBOX_UNAVAILABLE", /has no sandbox/],
+  ["a model nobody configured", { model: "nowhere/m" }, "MODEL_UNUSABLE", /there is no provider "nowhere"/],
+  ["a model that does not think, to think", { thinking: "high" }, "THINKING_UNUSABLE", /the built-in model does not think/],
+  ["a level of thinking nobody knows", bad({ thinking: "ultra" }), "INVALID_PARAMS", /thinking: must be equal to one of/],
+  [
+    "a deadline above the operator's",
+    { runTimeoutSeconds: 101 },
+    "SPAWN_TIMEOUT",
+    /at most 100 s \(agents.defaults.subagents.runTimeoutMax/,
+  ],
+  ["no deadline where there must be one", { runTimeoutSeconds: 0 }, "SPAWN_TIMEOUT", /no deadline; the operator allows at most 100 s/],
+  ["a deadline below the operator's", { runTimeoutSeconds: 9 }, "SPAWN_TIMEOUT", /at least 10 s \(agents.defaults.subagents.runTimeoutMin/],
+  ["a tool nobody knows", { tools: ["read", "reed"] }, "TOOL_UNUSABLE", /could not have reed; it could have read/],
+  [
+    "a tool that the agent's policy denies",
+    { agentId: "reader", tools: ["ls"] },
+    "TOOL_UNUSABLE",
+    /could not have ls; it could have read$/,
+  ],
+  ["scopes", bad({ scopes: ["operator.admin"] }), "INVALID_PARAMS", /unexpected property 'scopes'/],
+  ["a provenance of its own", bad({ inputProvenance: { kind: "x" } }), "NOT_ALLOWED", /not allowed: inputProvenance/],
+];
+
+test("a refused spawn says why and makes nothing", async (t) => {
+  await using gw = await startGateway({ config: limited });
+  const before = await countRows(gw);
+
+  for (const [what, ask, code, says] of refused) {
+    await t.test(what, async () => {
+      await assert.rejects(spawn(gw, ask), (error: ProtocolError) => {
+        assert.equal(error.code, code);
+        assert.match(error.message, says);
+        return true;
+      });
+      assert.deepEqual(await countRows(gw), before);
+    });
+  }
+});
+
+test("a receipt says what the child may do: tools, time, model", async () => {
+  await using gw = await startGateway({ config: limited });
+
+  const plain = await spawn(gw, {}, "a");
+  const narrowed = await spawn(gw, { tools: ["grep", "read"], runTimeoutSeconds: 20, taskName: "narrow" }, "b");
+  const bare = await spawn(gw, { tools: [] }, "c");
+  const reader = await spawn(gw, { agentId: "reader" }, "d");
+
+  assert.deepEqual([plain.tools.includes("sessions_spawn"), plain.runTimeoutSeconds, plain.taskName], [true, 60, undefined]);
+  assert.deepEqual([narrowed.tools, narrowed.runTimeoutSeconds, narrowed.taskName], [["read", "grep"], 20, "narrow"]);
+  assert.deepEqual([bare.tools, reader.tools], [[], ["read"]]);
+  assert.equal(plain.resolvedModel, "scripted/scripted");
+});
+
+test("a taskName is one running child's alone, and free again when that has ended", async () => {
+  await using gw = await startGateway();
+  const first = await spawn(gw, { taskName: "look", label: "First", task: script("x", { hang: true }) }, "a");
+  const before = await countRows(gw);
+
+  await assert.rejects(spawn(gw, { taskName: "look" }, "b"), { code: "TASK_NAME_TAKEN", message: /has that taskName: First$/ });
+  assert.deepEqual(await countRows(gw), before);
+
+  await gw.callerWith("operator.write").call("chat.abort", { sessionKey: first.childSessionKey });
+  assert.equal((await spawn(gw, { taskName: "look" }, "b")).taskName, "look");
+});
+
+test("a refusal inside a run reaches its model typed, and the run goes on", async () => {
+  await using gw = await startGateway();
+  const call = (args: object) => ({ tool: "sessions_spawn", args: { task: "x", ...args } });
+  const calls = [call({ sandbox: "require" }), call({ tools: ["exec"] }), call({ thinking: "low" }), call({ mode: "session" })];
+
+  const { result } = await gw.callerWith("operator.write").call("agent", {
+    message: script("go", { call: calls }, { say: "{{result:1}}|{{result:2}}|{{result:3}}|{{result:4}}" }),
+    idempotencyKey: "k",
+  });
+
+  const text = result.payloads[0]?.text ?? "";
+  assert.match(text, /"status":"forbidden","code":"SANDBOX_UNAVAILABLE"/);
+  for (const code of ["TOOL_UNUSABLE", "THINKING_UNUSABLE", "MODE_UNAVAILABLE"])
+    assert.match(text, new RegExp(`"code":"${code}".*?"remedy":`));
+  assert.deepEqual((await countRows(gw))[0], 1);
+});
+
+/** A provider whose main conversation spawns with `args`, and whose children say "done"; answers the children's requests. */
+async function spawnOnce(args: object, config: object = {}): Promise<{ readonly child: ChatBody; readonly receipt: Receipt }> {
+  const isChild = (body: ChatBody): boolean => body.messages?.some(({ role, content }) => role === "user" && content === "CHILD") ?? false;
+  const lastRole = (body: ChatBody): string | undefined => body.messages?.at(-1)?.role;
+  await using provider = await startFakeOpenAi({
+    handler: ({ body }) => {
+      if (isChild(body) || lastRole(body) === "tool") return say("done");
+      return callTools({ id: "1", name: "sessions_spawn", args: { task: "CHILD", ...args } });
+    },
+  });
+  const local = { api: "openai-compatible", baseUrl: provider.baseUrl, thinking: ["low", "high"] };
+  await using gw = await startGateway({
+    config: { models: { providers: { local } }, agents: { defaults: { model: "local/small" }, ...config } },
+  });
+  const ended = new Promise<void>((resolve) => {
+    gw.gateway.bus.subscribe("agent", (event) => {
+      if (event.stream === "lifecycle" && event.data.phase !== "start" && event.spawnedBy !== undefined) resolve();
+    });
+  });
+  await gw.callerWith("operator.write").call("agent", { message: "go", idempotencyKey: "k" });
+  await ended;
+  const { messages } = await gw.callerWith("operator.read").call("chat.history", { sessionKey: "main" });
+  const receipts = messages.flatMap(({ content }) => content.flatMap((block) => (block.type === "toolResult" ? [block.text] : [])));
+  const child = provider.requests.find(({ body }) => isChild(body)) ?? assert.fail("no child asked the provider");
+  return { child: child.body, receipt: JSON.parse(receipts[0] ?? "") as Receipt };
+}
+
+test("the model, the level and the tools of the receipt are those of the child's first request", async () => {
+  const { child, receipt } = await spawnOnce({ model: "local/large", thinking: "high", tools: ["read", "ls"] });
+
+  assert.deepEqual([receipt.resolvedModel, receipt.resolvedThinking, receipt.tools], ["local/large", "high", ["read", "ls"]]);
+  assert.deepEqual([child.model, child["reasoning_effort"]], ["large", "high"]);
+  assert.deepEqual(
+    child.tools?.map((tool) => tool.function.name),
+    receipt.tools,
+  );
+});
+
+test("a child has no tool that its parent's agent lacks, whichever agent it is", async () => {
+  const entries = { main: { tools: { deny: ["grep", "sessions_list"] } }, wide: {} };
+
+  const { child, receipt } = await spawnOnce({ agentId: "wide" }, { entries });
+
+  assert.deepEqual(
+    ["grep", "sessions_list"].filter((name) => receipt.tools.includes(name)),
+    [],
+  );
+  assert.deepEqual(
+    child.tools?.map((tool) => tool.function.name),
+    receipt.tools,
+  );
+});
+
+test("a policy that names an unknown tool does not start", async () => {
+  const config = { agents: { entries: { main: { tools: { deny: ["gerp"] } } } } };
+
+  await assert.rejects(startGateway({ config }), { name: "ConfigError", message: /agents.entries.main.tools: unknown tool gerp/ });
+});
