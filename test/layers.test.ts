@@ -63,6 +63,7 @@ const seams: Readonly<Record<string, readonly string[]>> = {
     "store/nodes.ts",
     "store/run-views.ts",
     "store/setup-codes.ts",
+    "store/spawning.ts",
     "store/usage.ts",
   ],
   machine: ["runs/machine.ts"],

@@ -4,7 +4,8 @@ import test from "node:test";
 import { createIds } from "../../packages/gateway/src/kit/ids.ts";
 import { openStoreFile } from "../../packages/gateway/src/store/sqlite.ts";
 import type { Actor } from "../../packages/gateway/src/store/device-management.ts";
-import type { ChildToSpawn, Claim, Claimer, Ending, RunToAdmit, Store } from "../../packages/gateway/src/store/store.ts";
+import type { ChildToSpawn } from "../../packages/gateway/src/store/spawning.ts";
+import type { Claim, Claimer, Ending, RunToAdmit, Store } from "../../packages/gateway/src/store/store.ts";
 import { pairingAsk } from "../support/pairing-ask.ts";
 
 const drivers: Readonly<Record<string, () => Promise<Store>>> = { sqlite: () => openStoreFile(":memory:", createIds()) };

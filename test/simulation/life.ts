@@ -3,6 +3,7 @@
  * frozen and thawed, and it may die: then nothing after it happens, and what it held in memory is gone.
  */
 import type { Caller } from "@portreeve/protocol";
+import { createToolsOf, type ToolsOf } from "../../packages/gateway/src/tools/agent-tools.ts";
 import { createCaller } from "../../packages/gateway/src/dispatch/caller.ts";
 import { createDispatch } from "../../packages/gateway/src/dispatch/dispatch.ts";
 import type { Dispatch, Handlers } from "../../packages/gateway/src/dispatch/types.ts";
@@ -65,6 +66,8 @@ export interface Surroundings {
   isCalm(): boolean;
 }
 
+type HandlerParts = Pick<HandlerDeps, "store" | "bus"> & Pick<HandlerDeps["agents"], "problemWithModel"> & { readonly toolsOf: ToolsOf };
+
 export class Life {
   readonly limits: Limits;
   readonly clock: ProcessClock;
@@ -90,7 +93,9 @@ export class Life {
     const log = this.#log();
     const models = createSeededModels(surroundings, this);
     const { clock } = this;
-    const handlers = this.#handlers({ store: fenced, bus, problemWithModel: (id) => models.problemWith(id) });
+    const agentTools = { tools: surroundings.tools(this), agents: { main: {}, helper: {} }, maxSpawnDepth: limits.maxSpawnDepth };
+    const toolsOf = createToolsOf({ ...agentTools, source: "simulation" });
+    const handlers = this.#handlers({ store: fenced, bus, toolsOf, problemWithModel: (id) => models.problemWith(id) });
     this.#dispatch = createDispatch({ handlers, log, ids, countRefusal: () => undefined, checkResults: true });
     const callerFor = (principal: Principal): Caller => createCaller(this.#dispatch, principal);
     const turns = {
@@ -100,14 +105,13 @@ export class Life {
       ids,
       log,
       models,
-      tools: surroundings.tools(this),
+      toolsOf,
       workspaceOf: () => "/nowhere",
       callerFor,
       priceOf: () => undefined,
     };
     this.started = this.#start(async () => {
-      const { maxSpawnDepth, maxConcurrent: maxConcurrentChildren } = limits;
-      this.#worker = this.#owned.use(await startWorker({ ...turns, maxSpawnDepth, maxConcurrentChildren }));
+      this.#worker = this.#owned.use(await startWorker({ ...turns, maxConcurrentChildren: limits.maxConcurrent }));
       this.#owned.use(startCleanUp({ sessions: fenced.sessions, bus, clock, log, callerFor, archiveAfterMs: 60 * 60_000 }));
     });
   }
@@ -158,7 +162,7 @@ export class Life {
     }
   }
 
-  #handlers({ store, bus, problemWithModel }: Pick<HandlerDeps, "store" | "bus"> & Pick<HandlerDeps["agents"], "problemWithModel">) {
+  #handlers({ store, bus, toolsOf, problemWithModel }: HandlerParts) {
     const deps: HandlerDeps = {
       store,
       bus,
@@ -170,10 +174,12 @@ export class Life {
         modelOf: () => "seeded/one",
         workspaceOf: () => "/nowhere",
         problemWithModel,
+        problemWithThinking: () => Promise.resolve(undefined),
       },
       cancelRuns: (select) => this.#worker?.cancel(select) ?? Promise.resolve([]),
       connections: () => ({ accepted: 0, open: 0 }),
-      spawnLimits: { ...this.limits, runTimeoutSeconds: 0 },
+      spawnLimits: { ...this.limits, runTimeoutSeconds: 0, runTimeoutMinSeconds: 0, runTimeoutMaxSeconds: 0 },
+      toolNamesOf: (authority, agentId) => toolsOf(authority, agentId).map((tool) => tool.name),
     };
     // The methods of runs and sessions; nobody calls another.
     return { ...agentHandlers(deps), ...chatHandlers(deps), ...sessionHandlers(deps), ...subagentHandlers(deps) } as Handlers;

@@ -68,10 +68,12 @@ const replies: readonly (readonly [number, Reply])[] = [
 const mostCalls = 60;
 
 export function createSeededModels(surroundings: Surroundings, life: Life): Models {
-  const model: Model = { provider: "seeded", name: "one", stream: (request) => stream(surroundings, life, request) };
+  const problemWithThinking = () => Promise.resolve(undefined);
+  const model: Model = { provider: "seeded", name: "one", stream: (request) => stream(surroundings, life, request), problemWithThinking };
   return {
     defaultId: "seeded/one",
     get: () => Promise.resolve(model),
+    problemWithThinking,
     problemWith: (id) => (id === "seeded/one" ? undefined : `there is no model ${id}`),
   };
 }

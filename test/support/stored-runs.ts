@@ -1,5 +1,6 @@
 /** Runs for tests of the store: one that a device starts, and a child of a claimed one. */
-import type { ChildToSpawn, Claim, Claimer, Ending, RunToAdmit } from "../../packages/gateway/src/store/store.ts";
+import type { ChildToSpawn } from "../../packages/gateway/src/store/spawning.ts";
+import type { Claim, Claimer, Ending, RunToAdmit } from "../../packages/gateway/src/store/store.ts";
 
 export const claimer: Claimer = {
   owner: "w1",

@@ -35,7 +35,7 @@ import { openStateKeys, type StateKeys } from "./identity/state-keys.ts";
 import { openTls } from "./identity/tls.ts";
 import { createAuthorityClock } from "./kit/authority-clock.ts";
 import type { SteadyClock } from "./kit/clock.ts";
-import { type Config, ConfigError } from "./kit/config.ts";
+import type { Config } from "./kit/config.ts";
 import { assertMayStart, findWarnings } from "./kit/exposure.ts";
 import { makePrivateFolder, secretFileIn } from "./kit/home.ts";
 import type { Ids } from "./kit/ids.ts";
@@ -43,12 +43,12 @@ import type { Log } from "./kit/log.ts";
 import { createPrices } from "./models/price.ts";
 import { createModels } from "./models/registry.ts";
 import type { Models } from "./models/model.ts";
-import type { Principal, RunAuthority } from "./principal/principal.ts";
+import type { Principal } from "./principal/principal.ts";
 import { startWorker, type Worker } from "./runs/worker.ts";
 import { openStore } from "./store/sqlite.ts";
 import type { RunRecord, RunSelection, Store } from "./store/store.ts";
 import { startCleanUp } from "./subagents/clean-up.ts";
-import { toolsFor } from "./tools/policy.ts";
+import { createToolsOf, type ToolsOf } from "./tools/agent-tools.ts";
 import type { Tool } from "./tools/tool.ts";
 
 export interface ComposeOptions {
@@ -95,7 +95,7 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   const bus = new Bus();
   const models = createModels({ providers: config.models.providers, defaultModel: config.agents.defaults.model, env, clock });
   const agents = agentFacts(options, models);
-  const toolsOf = createToolsOf(options);
+  const toolsOf = openTools(options);
   await makeWorkspaces(config, agents);
 
   const late: LateParts = {};
@@ -114,8 +114,7 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   const callerFor = (principal: Principal): Caller => createCaller(dispatch, principal);
 
   const { maxConcurrent: maxConcurrentChildren, archiveAfterMinutes } = config.agents.defaults.subagents;
-  const { workspaceOf } = agents;
-  const turns = { store, bus, clock, ids, log, models, toolsOf, workspaceOf, callerFor };
+  const turns = { store, bus, clock, ids, log, models, toolsOf, workspaceOf: agents.workspaceOf, callerFor };
   late.worker = resources.use(await startWorker({ ...turns, priceOf: createPrices(config.models.prices), maxConcurrentChildren }));
   resources.use(startCleanUp({ sessions: store.sessions, bus, clock, log, callerFor, archiveAfterMs: toMs(archiveAfterMinutes) }));
 
@@ -278,26 +277,9 @@ async function toQrDataUrl(text: string): Promise<string> {
   return (await import("./kit/qr.ts")).toQrDataUrl(text);
 }
 
-type ToolsOf = (authority: RunAuthority, agentId: string) => readonly Tool[];
-
-/** The one answer to which tools a run has: what a spawn promises, a model is shown and a call is held to. @throws ConfigError */
-function createToolsOf({ config, configFile, tools }: ComposeOptions): ToolsOf {
+function openTools({ config, configFile, tools }: ComposeOptions): ToolsOf {
   const { entries, defaults } = config.agents;
-  for (const [id, { tools: policy }] of Object.entries(entries)) {
-    const unknown = [...(policy?.allow ?? []), ...(policy?.deny ?? [])].filter((name) => !tools.some((tool) => tool.name === name));
-    if (unknown.length > 0) throw new ConfigError(`${configFile}: agents.entries.${id}.tools: unknown tool ${unknown.join(", ")}`);
-  }
-  return ({ owner, depth, limits, policyOf = [] }, agentId) =>
-    toolsFor(tools, {
-      owner,
-      depth,
-      isLeaf: depth >= defaults.subagents.maxSpawnDepth,
-      limitedTo: limits?.tools ?? "all",
-      // An agent that is gone permits nothing: its runs' children must not gain by that.
-      policies: [...policyOf, agentId].map((id) =>
-        entries[id] === undefined ? { allow: [], deny: [] } : (entries[id].tools ?? { deny: [] }),
-      ),
-    });
+  return createToolsOf({ tools, agents: entries, maxSpawnDepth: defaults.subagents.maxSpawnDepth, source: configFile });
 }
 
 function sessionDefaults({ defaultAgentId }: AgentFacts) {

@@ -3,7 +3,7 @@
  * survives kill -9 and power loss. Nobody holds a transaction; expected outcomes are named return values.
  * A method rejects with ProtocolError STORE_UNAVAILABLE when the state cannot be written; then nothing was changed.
  */
-import type { Message, RunStatus, ThinkingLevel, Usage } from "@portreeve/protocol";
+import type { Message, RunStatus, Usage } from "@portreeve/protocol";
 import type { RunAuthority } from "../principal/principal.ts";
 import type { AttemptStore } from "./attempt-store.ts";
 import type { AuditStore, RefusalStore } from "./audit-store.ts";
@@ -13,6 +13,7 @@ import type { Actor, ApprovalOutcome, DeviceManagement, Elevation } from "./devi
 import type { NodeStore } from "./nodes.ts";
 import type { RunViewStore } from "./run-views.ts";
 import type { Completion, JournalEntry, Outcome } from "./journal.ts";
+import type { ChildToSpawn, RunTerms, SpawnOutcome } from "./spawning.ts";
 import type { UsageStore } from "./usage.ts";
 
 export interface Store extends AsyncDisposable {
@@ -258,13 +259,6 @@ export interface RunRecord {
   readonly costMicroUsd: number | undefined;
 }
 
-/** What a run was started with beside its task: the same at every turn, whatever is configured later. */
-export interface RunTerms {
-  /** Unique among the running children of a session. */
-  readonly taskName?: string;
-  readonly thinking?: ThinkingLevel;
-}
-
 export interface RunToAdmit {
   readonly sessionKey: string;
   readonly agentId: string;
@@ -286,36 +280,6 @@ export type Admission =
   /** The same caller used the same key with the same parameters before. */
   | { readonly kind: "replayed"; readonly run: RunRecord }
   | { readonly kind: "mismatch" };
-
-export interface ChildToSpawn {
-  readonly parentSessionKey: string;
-  readonly parentAgentId: string;
-  /** Undefined when an operator spawns without a run: the result then starts a turn of its own. */
-  readonly parentRunId: string | undefined;
-  readonly agentId: string;
-  readonly task: string;
-  readonly label: string | undefined;
-  readonly model: string | undefined;
-  readonly defaultModel: string;
-  /** Its depth is the store's to say: the parent may be deeper than the caller. */
-  readonly authority: Omit<RunAuthority, "depth" | "owner">;
-  readonly terms: RunTerms;
-  readonly spawnedBy: string;
-  readonly timeoutMs: number | undefined;
-  readonly cleanup: "keep" | "delete";
-  readonly idempotencyKey: string;
-  readonly paramsHash: string;
-  readonly limits: { readonly maxSpawnDepth: number; readonly maxChildrenPerAgent: number };
-}
-
-export type SpawnOutcome =
-  | { readonly kind: "accepted"; readonly run: RunRecord }
-  | { readonly kind: "replayed"; readonly run: RunRecord }
-  | { readonly kind: "mismatch" }
-  | { readonly kind: "parent-ended" }
-  | { readonly kind: "name-taken"; readonly holder: string }
-  | { readonly kind: "too-deep"; readonly depth: number }
-  | { readonly kind: "too-many"; readonly active: number; readonly holders: readonly string[] };
 
 export interface Claimer {
   readonly owner: string;

@@ -1,6 +1,6 @@
 /** The refusals of a spawn, worded: which limit, who holds it, what to do next. */
 import { ProtocolError } from "@portreeve/protocol";
-import type { SpawnOutcome } from "../store/store.ts";
+import type { SpawnOutcome } from "../store/spawning.ts";
 
 export interface SubagentLimits {
   readonly maxSpawnDepth: number;

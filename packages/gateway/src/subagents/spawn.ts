@@ -11,7 +11,8 @@ import {
 } from "@portreeve/protocol";
 import { unlimited } from "../principal/lattice.ts";
 import { authorityOfChild, type Principal, runPrincipal, type RunAuthority } from "../principal/principal.ts";
-import type { ChildToSpawn, RunRecord, Store } from "../store/store.ts";
+import type { ChildToSpawn } from "../store/spawning.ts";
+import type { RunRecord, Store } from "../store/store.ts";
 import { assertWithinReach } from "./ask.ts";
 import { type SubagentLimits, toRefusal } from "./limits.ts";
 

@@ -2,7 +2,8 @@
 import type { Ids } from "../../kit/ids.ts";
 import { unlimited } from "../../principal/lattice.ts";
 import { withinSession } from "../../principal/principal.ts";
-import type { Admission, ChildToSpawn, RunToAdmit, SpawnOutcome } from "../store.ts";
+import type { ChildToSpawn, SpawnOutcome } from "../spawning.ts";
+import type { Admission, RunToAdmit } from "../store.ts";
 import { writeAudit } from "./audit.ts";
 import { findRun, insertRun, toRunRecord } from "./run-rows.ts";
 import type { RunTableRow, SessionTableRow } from "./schema.ts";

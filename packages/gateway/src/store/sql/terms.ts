@@ -1,7 +1,7 @@
 /** What a run was started with and what limits it: one JSON column of a run, and of a session that passes it on. */
 import { nothing } from "../../principal/lattice.ts";
 import type { StoredLimits } from "../../principal/principal.ts";
-import type { RunTerms } from "../store.ts";
+import type { RunTerms } from "../spawning.ts";
 
 export interface StoredTerms extends StoredLimits, RunTerms {}
 

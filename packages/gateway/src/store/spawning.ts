@@ -1,0 +1,41 @@
+/** What the store is told of a child, and what becomes of that. */
+import type { ThinkingLevel } from "@portreeve/protocol";
+import type { RunAuthority } from "../principal/principal.ts";
+import type { RunRecord } from "./store.ts";
+
+/** What a run was started with beside its task: the same at every turn, whatever is configured later. */
+export interface RunTerms {
+  /** Unique among the running children of a session. */
+  readonly taskName?: string;
+  readonly thinking?: ThinkingLevel;
+}
+
+export interface ChildToSpawn {
+  readonly parentSessionKey: string;
+  readonly parentAgentId: string;
+  /** Undefined when an operator spawns without a run: the result then starts a turn of its own. */
+  readonly parentRunId: string | undefined;
+  readonly agentId: string;
+  readonly task: string;
+  readonly label: string | undefined;
+  readonly model: string | undefined;
+  readonly defaultModel: string;
+  /** Its depth is the store's to say: the parent may be deeper than the caller. */
+  readonly authority: Omit<RunAuthority, "depth" | "owner">;
+  readonly terms: RunTerms;
+  readonly spawnedBy: string;
+  readonly timeoutMs: number | undefined;
+  readonly cleanup: "keep" | "delete";
+  readonly idempotencyKey: string;
+  readonly paramsHash: string;
+  readonly limits: { readonly maxSpawnDepth: number; readonly maxChildrenPerAgent: number };
+}
+
+export type SpawnOutcome =
+  | { readonly kind: "accepted"; readonly run: RunRecord }
+  | { readonly kind: "replayed"; readonly run: RunRecord }
+  | { readonly kind: "mismatch" }
+  | { readonly kind: "parent-ended" }
+  | { readonly kind: "name-taken"; readonly holder: string }
+  | { readonly kind: "too-deep"; readonly depth: number }
+  | { readonly kind: "too-many"; readonly active: number; readonly holders: readonly string[] };
