@@ -33,7 +33,7 @@ const suites: readonly Suite[] = [
   { name: "integration", files: "test/{*,!(authority|mutants|simulation)/**/*}.test.ts", isolation: "process", budgetSeconds: 120 },
   { name: "authority", files: "test/authority/*.test.ts", isolation: "process", budgetSeconds: 90 },
   { name: "simulation", files: "test/simulation/*.test.ts", isolation: "process", budgetSeconds: 45 },
-  { name: "mutants", files: "test/mutants/*.test.ts", isolation: "process", budgetSeconds: 90 },
+  { name: "mutants", files: "test/mutants/*.test.ts", isolation: "process", budgetSeconds: 120 },
 ];
 
 const longSuites: readonly Suite[] = [

@@ -282,6 +282,60 @@ for (const [driver, open] of Object.entries(drivers)) {
     );
   });
 
+  test(`${driver}: a stopped announce run's results are told to nobody, and later results are`, async () => {
+    await using store = await open();
+    const operatorChild = (key: string): ChildToSpawn => ({
+      ...child(leader),
+      parentRunId: undefined,
+      spawnedBy: "device:a",
+      idempotencyKey: key,
+    });
+    await store.runs.admit(run(), 1);
+    const leader = await claimOne(store, 2);
+    const first = await store.runs.spawn(operatorChild("c1"), 3);
+    const second = await store.runs.spawn(operatorChild("c2"), 3);
+    const claims = await store.runs.claim(claimer, 4);
+    const endOf = async (spawned: typeof first, nowMs: number) => {
+      const claim = claims.find((one) => spawned.kind === "accepted" && one.run.runId === spawned.run.runId);
+      assert.ok(claim !== undefined);
+      assert.equal((await store.runs.end(claim.run.runId, claim.epoch, done, [], nowMs)).kind, "ended");
+      return claim.run;
+    };
+    const { wireId } = await endOf(first, 5);
+    const announce = `announce:v1:${first.kind === "accepted" ? first.run.sessionKey : ""}:${wireId}`;
+
+    const stopped = await store.runs.cancel({ sessionKey: leader.run.sessionKey, wireId: announce }, new Map(), 6);
+    await store.runs.ensureDelivery(7);
+    await endOf(second, 8);
+    await store.runs.end(leader.run.runId, leader.epoch, done, [], 9);
+    const told = await claimOne(store, 10);
+
+    assert.deepEqual(
+      stopped.map((one) => one.wireId),
+      [announce],
+    );
+    assert.equal(told.run.trigger, "announce");
+    assert.equal(told.consumed.length, 1);
+    assert.notEqual(told.run.wireId, announce);
+  });
+
+  test(`${driver}: stopping a session stops what was spawned for it without a run, and starts nothing`, async () => {
+    await using store = await open();
+    const parentSessionKey = "agent:main:quiet";
+    const quiet = {
+      ...child({ run: { sessionKey: parentSessionKey, runId: "" } } as Claim),
+      parentRunId: undefined,
+      spawnedBy: "device:a",
+    };
+    await store.runs.spawn(quiet, 1);
+
+    const stopped = await store.runs.cancel({ sessionKey: parentSessionKey }, new Map(), 2);
+
+    assert.equal(stopped.length, 1);
+    assert.equal((await store.runs.claim(claimer, 3)).length, 0);
+    assert.equal(await store.sessions.delete(parentSessionKey, "device:a", 4), "deleted");
+  });
+
   test(`${driver}: a deadline counts from the first turn, ends what waits and names what runs`, async () => {
     await using store = await open();
     await store.runs.admit(run({ timeoutMs: 100 }), 1);

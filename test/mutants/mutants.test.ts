@@ -9,6 +9,7 @@ import { bearersMutants } from "./bearers.ts";
 import { credentialsMutants } from "./credentials.ts";
 import { deviceMutants } from "./devices.ts";
 import { dispatchMutants } from "./dispatch.ts";
+import { engineMutants } from "./engine.ts";
 import { latticeMutants } from "./lattice.ts";
 import type { Mutant } from "./mutant-list.ts";
 import { pairingMutants } from "./pairing.ts";
@@ -26,6 +27,7 @@ const mutants: readonly Mutant[] = [
   ...deviceMutants,
   ...setupMutants,
   ...credentialsMutants,
+  ...engineMutants,
   ...placesMutants,
   ...backupMutants,
   ...bearersMutants,

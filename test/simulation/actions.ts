@@ -1,8 +1,12 @@
 /** What may happen in a world, by weight: a new kind of action is one line. */
 import type { Command } from "./callers.ts";
+import { writes } from "./faulty-database.ts";
 import type { World } from "./world.ts";
 
 type Act = (world: World) => void | Promise<void>;
+
+/** Writes of a process that carries runs on. */
+const runWrites = /^runs\.(?:append|park|end|claim|renew|spawn|expire)$/;
 
 const rooms = ["agent:main:main", "agent:main:room", "agent:helper:main"] as const;
 
@@ -22,17 +26,50 @@ export const actions: readonly (readonly [number, string, Act])[] = [
   [3, "delete a child", (world) => withChild(world, (key) => deleteSession(world, key))],
   [2, "archive a child", (world) => withChild(world, (key) => world.callers.ask("sessions.patch", { key, archived: true }))],
   [8, "crash", (world) => world.crash()],
-  [14, "crash soon", (world) => world.crashSoon(world.random.int(60), world.random.pick(["before", "after"]))],
+  [8, "crash soon", (world) => crashSoon(world, 60, /./)],
+  [
+    10,
+    "crash at a write",
+    (world) => crashSoon(world, 3, world.random.pick([/inbox/, /into "journal"/, /into "runs"/, /"messages"/, /commit/])),
+  ],
   [5, "restart", restart],
   [4, "restart with other limits", (world) => ((world.limits = world.drawLimits()), restart(world))],
-  [6, "freeze, and start another", freezeAndReplace],
+  [4, "freeze, and start another", freezeAndReplace],
+  [6, "freeze as it writes", (world) => world.interject(runWrites, () => freezeAndReplace(world))],
+  [8, "cancel as it writes", (world) => world.interject(runWrites, ({ args }) => cancel(world, { sessionKey: sessionOf(world, args) }))],
+  [3, "delete as it writes", (world) => world.interject(runWrites, ({ args }) => deleteSession(world, sessionOf(world, args)))],
+  [4, "send as it writes", (world) => world.interject(runWrites, ({ args }) => world.callers.command("chat.send", sessionOf(world, args)))],
   [6, "wake a frozen one", wake],
-  [6, "the disk is full", (world) => world.database.refuseWrites(1 + world.random.int(12), () => world.random.chance(0.5))],
+  [5, "the disk is full", (world) => refuseSome(world, 12)],
+  [5, "the disk is full as it writes", (world) => world.interject(runWrites, () => refuseSome(world, 4))],
+  [3, "the disk is full at a deadline", (world) => world.interject(/^runs\.expire$/, () => refuseSome(world, 2))],
+  [3, "a commit fails", (world) => world.database.refuse(1 + world.random.int(3), /^commit/, () => world.random.chance(0.5))],
   [2, "the clock goes forward", (world) => world.timeline.jump(world.random.int(120_000))],
+  [4, "the machine sleeps", sleepAndSend],
   [2, "the clock goes back", (world) => world.timeline.jump(-world.random.int(120_000))],
   [10, "wait a moment", (world) => world.advance(world.random.int(500))],
   [10, "wait", (world) => world.advance(world.random.int(40_000))],
 ];
+
+function crashSoon(world: World, within: number, matching: RegExp): void {
+  world.crashSoon({ inStatements: world.random.int(within), matching, when: world.random.pick(["before", "after"]) });
+}
+
+function refuseSome({ database, random }: World, most: number): void {
+  database.refuse(1 + random.int(most), writes, () => random.chance(0.5));
+}
+
+/** Leases run out meanwhile; whoever asks first afterwards finds them so. */
+function sleepAndSend(world: World): void {
+  world.timeline.jump(30_000 + world.random.int(60_000));
+  world.callers.command("chat.send", anyRoom(world));
+}
+
+/** Of the run that a store call names, of its parent, or any. */
+function sessionOf(world: World, [runId]: readonly unknown[]): string {
+  const [own, parent] = typeof runId === "string" ? world.judge.sessionsOf(runId) : [];
+  return (world.random.chance(0.4) ? parent : own) ?? own ?? anyRoom(world);
+}
 
 function anyRoom({ random }: World): string {
   return random.pick(rooms);
@@ -65,7 +102,7 @@ function cancel(world: World, params: { readonly sessionKey: string; readonly ru
 }
 
 function deleteSession(world: World, key: string): void {
-  world.callers.ask("sessions.delete", { key }, { onError: (error) => error.code === "SESSION_BUSY" });
+  world.callers.ask("sessions.delete", { key }, { onError: (error) => error.code === "SESSION_BUSY" || error.code === "MAIN_SESSION" });
 }
 
 async function restart(world: World): Promise<void> {

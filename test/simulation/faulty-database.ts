@@ -18,17 +18,23 @@ class DiskFull extends Error {
   readonly errcode = 13;
 }
 
-export type CrashPoint = "before" | "after";
+export interface CrashPoint {
+  /** So many statements more that match. */
+  readonly inStatements: number;
+  readonly matching: RegExp;
+  readonly when: "before" | "after";
+}
 
-const writes = /^\s*(?:insert|update|delete|commit)/i;
+/** What a full disk refuses. */
+export const writes = /^\s*(?:insert|update|delete|commit)/i;
 
 export class FaultyDatabase {
   readonly raw: DatabaseSync;
   readonly #tables: readonly string[];
   readonly #prepared = new Map<string, StatementSync>();
   #generation = 0;
-  #crash: { inStatements: number; readonly point: CrashPoint; readonly onCrash: () => void } | undefined;
-  #refusals: { left: number; readonly rollsBack: () => boolean } | undefined;
+  #crash: { left: number; readonly point: CrashPoint; readonly onCrash: () => void } | undefined;
+  #refusals: { left: number; readonly matching: RegExp; readonly rollsBack: () => boolean } | undefined;
 
   private constructor(raw: DatabaseSync) {
     this.raw = raw;
@@ -55,13 +61,13 @@ export class FaultyDatabase {
     return known;
   }
 
-  crashIn(inStatements: number, point: CrashPoint, onCrash: () => void): void {
-    this.#crash = { inStatements, point, onCrash };
+  crashAt(point: CrashPoint, onCrash: () => void): void {
+    this.#crash = { left: point.inStatements, point, onCrash };
   }
 
-  /** The next `count` writes are refused; `rollsBack` says whether SQLite ends the transaction by itself, as it may. */
-  refuseWrites(count: number, rollsBack: () => boolean): void {
-    this.#refusals = { left: count, rollsBack };
+  /** The next `count` statements that match are refused; `rollsBack`: whether SQLite ends the transaction by itself, as it may. */
+  refuse(count: number, matching: RegExp, rollsBack: () => boolean): void {
+    this.#refusals = { left: count, matching, rollsBack };
   }
 
   heal(): void {
@@ -81,10 +87,10 @@ export class FaultyDatabase {
     const generation = this.#generation;
     const guarded = <T>(text: string, run: () => T): T => {
       this.#assertAlive(generation);
-      this.#countDown("before", generation);
+      this.#countDown("before", text, generation);
       this.#refuse(text);
       const result = run();
-      this.#countDown("after", generation);
+      this.#countDown("after", text, generation);
       return result;
     };
     const prepare = (text: string): StatementSync => {
@@ -107,11 +113,11 @@ export class FaultyDatabase {
     if (generation !== this.#generation) throw new ProcessDied("the process is gone");
   }
 
-  #countDown(point: CrashPoint, generation: number): void {
+  #countDown(when: CrashPoint["when"], text: string, generation: number): void {
     const crash = this.#crash;
-    if (crash === undefined || crash.point !== point) return;
-    if (crash.inStatements > 0) {
-      crash.inStatements -= 1;
+    if (crash?.point.when !== when || !crash.point.matching.test(text)) return;
+    if (crash.left > 0) {
+      crash.left -= 1;
       return;
     }
     crash.onCrash();
@@ -120,7 +126,7 @@ export class FaultyDatabase {
 
   #refuse(text: string): void {
     const refusals = this.#refusals;
-    if (refusals === undefined || !writes.test(text)) return;
+    if (refusals === undefined || !refusals.matching.test(text)) return;
     if ((refusals.left -= 1) <= 0) this.#refusals = undefined;
     if (this.raw.isTransaction && refusals.rollsBack()) this.raw.exec("rollback");
     throw new DiskFull("database or disk is full");

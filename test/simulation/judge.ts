@@ -99,6 +99,13 @@ export class Judge implements BusWatcher {
     return runs;
   }
 
+  /** The run's session and its parent's. */
+  sessionsOf(runId: string): readonly [string | undefined, string | undefined] {
+    const row = this.#world.database.statement("select session_key, parent_session_key from runs where run_id = ?").get(runId);
+    const text = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined);
+    return [text(row?.["session_key"]), text(row?.["parent_session_key"])];
+  }
+
   childSessions(): readonly string[] {
     const rows = this.#world.database.statement("select session_key from runs where trigger = 'spawn' order by run_id").all();
     return rows.map((row) => String(row["session_key"]));

@@ -30,10 +30,13 @@ export interface Limits {
   readonly maxConcurrent: number;
 }
 
-export interface StoreCall {
+export interface StoreAsk {
   /** `runs.append` */
   readonly name: string;
   readonly args: readonly unknown[];
+}
+
+export interface StoreCall extends StoreAsk {
   readonly result: unknown;
 }
 
@@ -61,6 +64,8 @@ export interface Surroundings {
     logged(message: string, facts: object): void;
   };
   readonly words: Words;
+  /** A process is about to make this store call. */
+  readonly calling: (call: StoreAsk) => void;
   /** Nothing hangs any more and models only speak. */
   readonly calm: Promise<void>;
   isCalm(): boolean;
@@ -206,12 +211,14 @@ export class Life {
   }
 
   async #call(name: string, args: readonly unknown[], run: () => Promise<unknown>): Promise<unknown> {
-    const { random, watcher } = this.#surroundings;
+    const { random, watcher, calling } = this.#surroundings;
     await this.#pass();
     this.inFlight += 1;
     try {
       // Who comes first is nobody's to rely on.
       for (let ticks = random.int(8) - 5; ticks > 0; ticks -= 1) await new Promise(setImmediate);
+      await this.#pass();
+      calling({ name, args });
       await this.#pass();
       const result = await run();
       if (!this.isDead) watcher.returned(this, { name, args, result });

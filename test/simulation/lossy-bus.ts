@@ -14,21 +14,25 @@ export class LossyBus extends Bus {
   readonly #random: Random;
   readonly #life: Life;
   readonly #watcher: BusWatcher;
+  /** The part of all hints that is lost in this process. */
+  readonly #loss: number;
 
   constructor(random: Random, life: Life, watcher: BusWatcher) {
     super();
     this.#random = random;
     this.#life = life;
     this.#watcher = watcher;
+    this.#loss = random.pick([0, 0.2, 0.95]);
   }
 
   override publish<T extends keyof BusMessages>(topic: T, message: BusMessages[T]): void {
     this.#watcher.heard(topic, message, this.#life);
     const { clock } = this.#life;
-    const fate = hints.has(topic) ? this.#random.int(10) : 9;
-    if (fate < 2) return;
-    if (fate < 4) clock.schedule(clock.now() + this.#random.int(2_000), () => super.publish(topic, message));
-    if (fate !== 2) super.publish(topic, message);
-    if (fate === 4) super.publish(topic, message);
+    if (!hints.has(topic)) return super.publish(topic, message);
+    if (this.#random.chance(this.#loss)) return;
+    const fate = this.#random.int(8);
+    if (fate < 2) clock.schedule(clock.now() + this.#random.int(2_000), () => super.publish(topic, message));
+    if (fate !== 0) super.publish(topic, message);
+    if (fate === 2) super.publish(topic, message);
   }
 }

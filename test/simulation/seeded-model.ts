@@ -81,7 +81,9 @@ export function createSeededModels(surroundings: Surroundings, life: Life): Mode
 async function* stream(surroundings: Surroundings, life: Life, { signal, tools }: ModelRequest): AsyncIterable<ModelEvent> {
   const { random, words } = surroundings;
   const isTalkative = !surroundings.isCalm() && words.modelCalls++ < mostCalls;
-  const reply = isTalkative ? random.weighted(replies)(random, () => words.next("said")) : [{ say: words.next("said") }];
+  const word = (): string => words.next("said");
+  const drawn = isTalkative ? random.weighted(replies)(random, word) : [{ say: word() }];
+  const reply = random.chance(0.3) ? [{ say: word() }, ...drawn] : drawn;
   const ids = random.chance(0.5) ? "c" : `c${random.int(1_000)}_`;
   const isRude = random.chance(0.1);
   let [calls, reason]: [number, "stop" | "length" | "content-filter" | "tool-calls"] = [0, "stop"];

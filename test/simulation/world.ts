@@ -9,7 +9,7 @@ import { defineTool, type Tool } from "../../packages/gateway/src/tools/tool.ts"
 import { Callers } from "./callers.ts";
 import type { CrashPoint, FaultyDatabase } from "./faulty-database.ts";
 import { Judge } from "./judge.ts";
-import { Life, type Limits, type Surroundings, Words } from "./life.ts";
+import { Life, type Limits, type StoreAsk, type Surroundings, Words } from "./life.ts";
 import { createRandom, type Random } from "./random.ts";
 import { Timeline } from "./timeline.ts";
 
@@ -31,6 +31,7 @@ export class World {
   limits: Limits;
   readonly #surroundings: Surroundings;
   readonly #calm = Promise.withResolvers<void>();
+  readonly #interjections: { readonly name: RegExp; readonly act: (call: StoreAsk) => void }[] = [];
   #isCalm = false;
   #store: Store;
 
@@ -49,6 +50,7 @@ export class World {
       words: new Words(),
       tools: (life) => [...realTools, this.#effectTool("charge", "ask", life), this.#effectTool("look", "safe", life)],
       watcher: this.judge,
+      calling: (call) => this.#calling(call),
       calm: this.#calm.promise,
       isCalm: () => this.#isCalm,
     };
@@ -87,11 +89,24 @@ export class World {
     this.#store = this.#openStore(this.#surroundings.ids);
   }
 
-  crashSoon(inStatements: number, point: CrashPoint): void {
-    this.database.crashIn(inStatements, point, () => {
-      this.tell(`crashed ${point} a statement`);
+  crashSoon(point: CrashPoint): void {
+    this.database.crashAt(point, () => {
+      this.tell(`crashed ${point.when} a statement like ${point.matching.source}`);
       this.crash();
     });
+  }
+
+  /** Does `act` just before a process makes the next store call like that. */
+  interject(name: RegExp, act: (call: StoreAsk) => void): void {
+    this.#interjections.push({ name, act });
+  }
+
+  #calling(call: StoreAsk): void {
+    const at = this.#interjections.findIndex(({ name }) => name.test(call.name));
+    const [found] = at < 0 ? [] : this.#interjections.splice(at, 1);
+    if (found === undefined) return;
+    this.tell(`before ${call.name}:`);
+    found.act(call);
   }
 
   /** SIGTERM; unless something kills it meanwhile it ends by itself. */
@@ -134,6 +149,7 @@ export class World {
   /** No more faults, no more hanging: from here on everything must come to its end. */
   async calmDown(): Promise<void> {
     this.#isCalm = true;
+    this.#interjections.length = 0;
     this.database.heal();
     for (const zombie of this.lives) zombie.thaw();
     this.#calm.resolve();

@@ -66,7 +66,7 @@ async function runTests(folder: string, testFile: string, namePattern: string): 
       PATH: process.env["PATH"],
       PORTREEVE_RUNS: "1000",
       PORTREEVE_STORE_RUNS: "100",
-      PORTREEVE_SIMULATIONS: "400",
+      PORTREEVE_SIMULATIONS: "300",
       // By content: what a mutant changes is compiled anew, all the rest is not.
       NODE_COMPILE_CACHE: join(folder, "compile-cache"),
     },
