@@ -22,6 +22,8 @@ export const tests = {
   policy: "test/authority/policy.test.ts",
   principal: "packages/gateway/src/principal/principal.test.ts",
   simulation: "test/simulation/simulation.test.ts",
+  toolPolicy: "packages/gateway/src/tools/policy.test.ts",
+  subagents: "test/subagents-control.test.ts",
   runViews: "test/contract/run-views.test.ts",
   stored: "test/authority/stored-states.test.ts",
   store: "test/contract/store.test.ts",

@@ -2,6 +2,8 @@ import { type Mutant, tests } from "./mutant-list.ts";
 
 const deliveries = { file: "packages/gateway/src/store/sql/deliveries.ts", testFile: tests.runViews };
 
+const control = { file: "packages/gateway/src/subagents/control.ts", testFile: tests.subagents };
+
 export const runMutants: readonly Mutant[] = [
   {
     what: "a run finds runs of other trees",
@@ -40,5 +42,34 @@ export const runMutants: readonly Mutant[] = [
     to: "",
     testFile: tests.runViews,
     killedBy: "what a cancelled announcement was to read",
+  },
+  {
+    ...control,
+    what: "a run acts on everything in its tree",
+    from: 'deps.store.runViews.listBelow(sessionKey, { depth: "all", limit: reach })',
+    to: "deps.store.runViews.list({ rootKey: treeOf(principal), limit: reach })",
+    killedBy: "a run that would stop or await its sibling, itself",
+  },
+  {
+    ...control,
+    what: "a run acts for a session that it names",
+    from: 'throw new ProtocolError("NOT_ALLOWED", "not allowed: sessionKey (a run acts for its own session)");',
+    to: "return toSessionKey(asked, defaultAgentId);",
+    killedBy: "a run that would stop or await its sibling, itself",
+  },
+  {
+    ...control,
+    what: "a run hears of sessions of other trees",
+    from: "const view = { rootKey: treeOf(principal) };",
+    to: "const view = { rootKey: treeOf(principal) === undefined ? undefined : undefined };",
+    killedBy: "a run that would stop or await its sibling, itself",
+  },
+  {
+    what: "a sub-agent gets tools that are not for sub-agents",
+    file: "packages/gateway/src/tools/policy.ts",
+    from: "(!tool.notForChildren || depth === 0)",
+    to: "(!tool.notForChildren || depth >= 0)",
+    testFile: tests.toolPolicy,
+    killedBy: "a leaf has the file tools",
   },
 ];

@@ -44,6 +44,9 @@ export const nextSteps: Readonly<Record<ErrorCode, string>> = {
   TOOL_UNUSABLE: "Name tools that the agent has; policies are under agents.entries.<id>.tools in config.json5.",
   MODEL_UNUSABLE: "See which model each agent would use: ./portreeve agents. Models are set in config.json5 (docs/reference/config.md).",
   DELIVERY_SETTLED: "See how the run and its result stand: ./portreeve runs",
+  UNKNOWN_SUBAGENT: seeRuns,
+  AMBIGUOUS_SUBAGENT: `Give the whole id. ${seeRuns}`,
+  NOT_DESCENDANT: "To stop any run: ./portreeve runs cancel RUN",
   NO_OPEN_CHILDREN: seeRuns,
 
   RUN_FAILED: "See which model was used: ./portreeve agents. The gateway's log has the provider's answer.",

@@ -51,6 +51,9 @@ export const errorRules = {
   TOOL_UNUSABLE: invalid("There is no such tool, or none that the sub-agent could have."),
   MODEL_UNUSABLE: invalid("The model is not configured or cannot be used."),
   DELIVERY_SETTLED: invalid("The run's result is not one that can be delivered again or dismissed."),
+  UNKNOWN_SUBAGENT: invalid("No sub-agent below the session is called that."),
+  AMBIGUOUS_SUBAGENT: invalid("Several sub-agents below the session are called that."),
+  NOT_DESCENDANT: forbidden("The run is not below the session: only what it delegated is its to stop, to wait for or to steer."),
   NO_OPEN_CHILDREN: invalid("There is no child to wait for."),
 
   RUN_FAILED: unavailable("The run ended without success.", false),

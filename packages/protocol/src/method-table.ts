@@ -220,6 +220,12 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     scopes: ["operator.write", "operator.admin"],
     twoAnswers: false,
   },
+  "sessions.status": {
+    summary: "How one session stands: its model, context, tokens, what works in it, what waits, and what it delegated.",
+    kind: "query",
+    scopes: ["operator.read"],
+    twoAnswers: false,
+  },
   "sessions.subscribe": {
     summary: "Hear `sessions.changed` on this connection until it closes.",
     kind: "query",
@@ -244,10 +250,28 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     scopes: ["operator.read"],
     twoAnswers: false,
   },
+  "subagents.cancel": {
+    summary: "Stop a sub-agent with everything it delegated. Nothing else: neither the caller, nor what is above or beside it.",
+    kind: "command",
+    scopes: ["operator.write"],
+    twoAnswers: false,
+  },
+  "subagents.list": {
+    summary: "The sub-agents of a session, newest first, how each stands, and what became of its result.",
+    kind: "query",
+    scopes: ["operator.read"],
+    twoAnswers: false,
+  },
   "subagents.spawn": {
     summary: "Start a child run in a session of its own; answers when the child is durable, not when it is done.",
     kind: "command",
     scopes: ["operator.write"],
+    twoAnswers: false,
+  },
+  "subagents.wait": {
+    summary: "Wait until all of the named sub-agents have ended, or the time is over. Their results still come by themselves.",
+    kind: "query",
+    scopes: ["operator.read"],
     twoAnswers: false,
   },
   "subagents.yield": {

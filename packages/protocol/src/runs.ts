@@ -31,6 +31,7 @@ export const runRow = z.object({
   rootSessionKey: z.string(),
   agentId: z.string(),
   trigger: z.enum(["message", "spawn", "announce"]),
+  taskName: z.string().optional(),
   label: z.string().optional(),
   /** The beginning of what was asked. */
   task: z.string(),

@@ -1,7 +1,7 @@
 /** Sessions: durable conversations. Every session of an agent's sub-agents is one too. */
 import { z } from "zod";
 import { event, method } from "./define.ts";
-import { agentId, label, nonEmpty, sessionKey, sessionRow, timeMs } from "./shapes.ts";
+import { agentId, label, nonEmpty, runStatus, sessionKey, sessionRow, timeMs, usage } from "./shapes.ts";
 
 const listParams = z.strictObject({
   limit: z.number().int().min(1).max(1_000).optional(),
@@ -83,6 +83,23 @@ export const sessionMethods = {
     ignored: listIgnored,
     unsupported: listUnsupported,
     result: listResult,
+  }),
+  "sessions.status": method({
+    summary: "How one session stands: its model, context, tokens, what works in it, what waits, and what it delegated.",
+    scope: "operator.read",
+    kind: "query",
+    /** Without a key: a run's own session, an operator's main one. */
+    params: z.strictObject({ key: sessionKey.optional(), agentId: agentId.optional() }),
+    result: z.object({
+      session: sessionRow,
+      /** Of all its runs together. */
+      usage,
+      /** What the newest reply had before it and said: the next one has at least as much before it. Absent before the first reply. */
+      contextTokens: z.number().int().optional(),
+      children: z.object({ total: z.number().int(), open: z.number().int() }),
+      /** Runs that have not ended, oldest first. */
+      queue: z.array(z.object({ runId: z.string(), wireId: z.string(), status: runStatus, startedBy: z.string(), createdAt: timeMs })),
+    }),
   }),
   "sessions.subscribe": method({
     summary: "Hear `sessions.changed` on this connection until it closes.",

@@ -1,7 +1,8 @@
 /** Sub-agents: a run delegates work to child runs. Our own methods; the model's tools call nothing else. */
 import { z } from "zod";
 import { method } from "./define.ts";
-import { agentId, idempotencyKey, label, nonEmpty, sessionKey, taskName, thinkingLevels, timeMs } from "./shapes.ts";
+import { runRow } from "./runs.ts";
+import { agentId, idempotencyKey, label, nonEmpty, runStatus, sessionKey, taskName, thinkingLevels, timeMs } from "./shapes.ts";
 
 /** Where a result goes is the gateway's to say: a child that chose an address could speak where its parent may not. */
 export const deliveryAddresses: readonly string[] = [
@@ -14,6 +15,20 @@ export const deliveryAddresses: readonly string[] = [
   "reply_to",
   "transport",
 ];
+
+/** What a sub-agent is called: run id, session key, task name, label, or what only one of these names begins with. */
+const handle = nonEmpty.max(512);
+/** Whose sub-agents: a run's are those of its own session, and it must not name another; an operator names one (default: main). */
+const ofSession = sessionKey.optional();
+/** A sub-agent that is asked about. */
+const asked = z.object({
+  runId: z.string(),
+  childSessionKey: z.string(),
+  taskName: z.string().optional(),
+  label: z.string().optional(),
+  status: runStatus,
+  hasEnded: z.boolean(),
+});
 
 export const subagentMethods = {
   "subagents.spawn": method({
@@ -67,5 +82,35 @@ export const subagentMethods = {
     callers: ["run"],
     params: z.strictObject({ message: z.string().optional() }),
     result: z.object({ status: z.literal("yielded"), openChildren: z.number().int() }),
+  }),
+  "subagents.list": method({
+    summary: "The sub-agents of a session, newest first, how each stands, and what became of its result.",
+    scope: "operator.read",
+    kind: "query",
+    params: z.strictObject({
+      sessionKey: ofSession,
+      /** `all`: also what they delegated in turn. */
+      depth: z.enum(["children", "all"]).optional(),
+      limit: z.number().int().min(1).max(100).optional(),
+    }),
+    result: z.object({ sessionKey: z.string(), subagents: z.array(runRow) }),
+  }),
+  "subagents.wait": method({
+    summary: "Wait until all of the named sub-agents have ended, or the time is over. Their results still come by themselves.",
+    scope: "operator.read",
+    kind: "query",
+    params: z.strictObject({
+      sessionKey: ofSession,
+      subagents: z.array(handle).min(1).max(32),
+      timeoutSeconds: z.number().int().min(0).max(60).optional(),
+    }),
+    result: z.object({ status: z.enum(["ended", "timeout"]), subagents: z.array(asked) }),
+  }),
+  "subagents.cancel": method({
+    summary: "Stop a sub-agent with everything it delegated. Nothing else: neither the caller, nor what is above or beside it.",
+    scope: "operator.write",
+    kind: "command",
+    params: z.strictObject({ sessionKey: ofSession, subagent: handle }),
+    result: z.object({ subagent: asked, cancelledRunIds: z.array(z.string()) }),
   }),
 };

@@ -82,8 +82,9 @@ function cellsOf(run: RunRow, nowMs: number): string[] {
   ];
 }
 
-function tellWhat({ label, task, trigger }: RunRow): string {
-  if (label !== undefined) return label;
+function tellWhat({ label, taskName, task, trigger }: RunRow): string {
+  const name = label ?? taskName;
+  if (name !== undefined) return name;
   return trigger === "announce" ? "(reads results of sub-agents)" : task;
 }
 

@@ -30,6 +30,7 @@ const refusals: ReadonlySet<ErrorCode> = new Set([
   "NOT_ALLOWED",
   "SPAWN_DEPTH",
   "SPAWN_CHILDREN",
+  "NOT_DESCENDANT",
 ]);
 
 export function createDispatch(deps: DispatchDeps): Dispatch {

@@ -100,6 +100,7 @@ export function toRunRow({ run, children, waitsFor, delivery }: RunView, taskCha
     rootSessionKey: run.rootSessionKey,
     agentId: run.agentId,
     trigger: run.trigger,
+    ...(run.terms.taskName === undefined ? {} : { taskName: run.terms.taskName }),
     ...(run.label === undefined ? {} : { label: run.label }),
     task: run.input.slice(0, taskChars),
     model: run.model,

@@ -1,17 +1,21 @@
 /** Sessions: list, watch, change, delete. */
-import { mainKey, type Params, ProtocolError, type Result, toSessionKey } from "@portreeve/protocol";
+import { mainKey, mainSessionKey, type Params, ProtocolError, type Result, toSessionKey } from "@portreeve/protocol";
 import type { Context, Handlers } from "../dispatch/types.ts";
 import { treeOf } from "../principal/principal.ts";
 import type { Lineage } from "../store/store.ts";
 import { type HandlerDeps, resolveSession, splitModel, toSessionRow } from "./deps.ts";
 
 const defaultPage = 200;
+/** The newest reply is among so many messages, or there was none for long. */
+const searchedForReply = 50;
 
-type Methods = "sessions.list" | "sessions.subscribe" | "sessions.unsubscribe" | "sessions.patch" | "sessions.delete";
+type Methods = "sessions.list" | "sessions.status" | "sessions.subscribe" | "sessions.unsubscribe" | "sessions.patch" | "sessions.delete";
 
 export function sessionHandlers(deps: HandlerDeps): Pick<Handlers, Methods> {
   return {
     "sessions.list": (context, params) => list(deps, context, params),
+
+    "sessions.status": (context, params) => tellStatus(deps, context, params),
 
     "sessions.subscribe": async (context, params) => {
       context.connection?.setSessionsSubscription(true);
@@ -90,6 +94,28 @@ async function list(
     hasMore,
     defaults: { modelProvider: model.provider, model: model.name },
     sessions: sessions.map((session) => toSessionRow(deps.agents, session)),
+  };
+}
+
+/** @throws ProtocolError UNKNOWN_SESSION, also for one that the principal may not see. */
+async function tellStatus(
+  deps: HandlerDeps,
+  { principal }: Pick<Context, "principal">,
+  params: Params<"sessions.status">,
+): Promise<Result<"sessions.status">> {
+  const own = principal.kind === "run" ? principal.sessionKey : mainSessionKey(params.agentId ?? deps.agents.defaultAgentId);
+  const key = params.key === undefined ? own : resolveSession(deps.agents, params.key, params.agentId).key;
+  const session = await deps.store.sessions.find(key, treeOf(principal));
+  if (session === undefined) throw new ProtocolError("UNKNOWN_SESSION", `No session found: ${key}`);
+  const { usage, children, open } = await deps.store.runViews.sumUp(key);
+  const { messages } = await deps.store.sessions.listMessages(key, { limit: searchedForReply, offset: 0 });
+  const context = messages.findLast((message) => message.usage !== undefined)?.usage;
+  return {
+    session: toSessionRow(deps.agents, session),
+    usage,
+    ...(context === undefined ? {} : { contextTokens: context.totalTokens }),
+    children,
+    queue: open.map(({ runId, wireId, status, startedBy, createdAtMs }) => ({ runId, wireId, status, startedBy, createdAt: createdAtMs })),
   };
 }
 

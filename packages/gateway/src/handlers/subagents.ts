@@ -1,10 +1,18 @@
-/** Sub-agents: spawn one, wait for one. */
-import { ProtocolError } from "@portreeve/protocol";
-import type { Handlers } from "../dispatch/types.ts";
+/** Sub-agents: spawn one, wait for them, see and stop them. */
+import { ProtocolError, type Result } from "@portreeve/protocol";
+import type { Context, Handlers } from "../dispatch/types.ts";
+import type { RunRecord } from "../store/store.ts";
+import { getSubagent, sessionOf } from "../subagents/control.ts";
 import { spawn } from "../subagents/spawn.ts";
-import type { HandlerDeps } from "./deps.ts";
+import { type HandlerDeps, waitForEnd } from "./deps.ts";
+import { toRunRow } from "./runs.ts";
 
-export function subagentHandlers(deps: HandlerDeps): Pick<Handlers, "subagents.spawn" | "subagents.yield"> {
+type Methods = "subagents.spawn" | "subagents.yield" | "subagents.list" | "subagents.wait" | "subagents.cancel";
+
+const defaultListed = 50;
+const defaultWaitSeconds = 30;
+
+export function subagentHandlers(deps: HandlerDeps): Pick<Handlers, Methods> {
   const spawnDeps = {
     store: deps.store,
     limits: deps.spawnLimits,
@@ -31,5 +39,64 @@ export function subagentHandlers(deps: HandlerDeps): Pick<Handlers, "subagents.s
       }
       return { status: "yielded", openChildren: open };
     },
+
+    ...controlHandlers(deps),
+  };
+}
+
+function controlHandlers(deps: HandlerDeps): Pick<Handlers, "subagents.list" | "subagents.wait" | "subagents.cancel"> {
+  const controlDeps = { store: deps.store, defaultAgentId: deps.agents.defaultAgentId };
+  const actAs = ({ principal }: Pick<Context, "principal">, sessionKey: string | undefined) => ({
+    principal,
+    sessionKey: sessionOf(principal, sessionKey, deps.agents.defaultAgentId),
+  });
+  return {
+    "subagents.list": async (context, { sessionKey, depth = "children", limit = defaultListed }) => {
+      const acting = actAs(context, sessionKey);
+      const views = await deps.store.runViews.listBelow(acting.sessionKey, { depth, limit });
+      return { sessionKey: acting.sessionKey, subagents: views.map((view) => toRunRow(view)) };
+    },
+
+    "subagents.wait": async (context, { sessionKey, subagents, timeoutSeconds = defaultWaitSeconds }) => {
+      const acting = actAs(context, sessionKey);
+      const meant = await Promise.all(subagents.map((handle) => getSubagent(controlDeps, acting, handle)));
+      const budget = AbortSignal.timeout(timeoutSeconds * 1_000);
+      const signal = AbortSignal.any([budget, context.signal]);
+      const runs = await Promise.all(meant.map(({ run }) => endOrLast(deps, run, { signal, budget })));
+      return { status: runs.every(({ endedAtMs }) => endedAtMs !== undefined) ? "ended" : "timeout", subagents: runs.map(toAsked) };
+    },
+
+    "subagents.cancel": async (context, { sessionKey, subagent }) => {
+      const { run } = await getSubagent(controlDeps, actAs(context, sessionKey), subagent);
+      // Its whole session: what else was sent there, or waits to be announced there, is the sub-agent's too.
+      const cancelled = await deps.cancelRuns({ sessionKey: run.sessionKey });
+      const after = await deps.store.runs.find(run.runId);
+      return { subagent: toAsked(after ?? run), cancelledRunIds: cancelled.map(({ runId }) => runId) };
+    },
+  };
+}
+
+/** The run as it ended, or as it stands when the time is over. */
+async function endOrLast(
+  deps: HandlerDeps,
+  run: RunRecord,
+  { signal, budget }: { signal: AbortSignal; budget: AbortSignal },
+): Promise<RunRecord> {
+  try {
+    return await waitForEnd(deps, run.runId, signal);
+  } catch (error) {
+    if (!budget.aborted) throw error;
+    return (await deps.store.runs.find(run.runId)) ?? run;
+  }
+}
+
+function toAsked({ runId, sessionKey, terms: { taskName }, label, status, endedAtMs }: RunRecord): Result<"subagents.cancel">["subagent"] {
+  return {
+    runId,
+    childSessionKey: sessionKey,
+    ...(taskName === undefined ? {} : { taskName }),
+    ...(label === undefined ? {} : { label }),
+    status,
+    hasEnded: endedAtMs !== undefined,
   };
 }

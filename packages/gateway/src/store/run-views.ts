@@ -1,5 +1,5 @@
 /** Runs as a person who operates the gateway sees them, and what they decide about results. */
-import type { RunStatus } from "@portreeve/protocol";
+import type { RunStatus, Usage } from "@portreeve/protocol";
 import type { Delivery, DeliveryHop, DeliveryStatus } from "./deliveries.ts";
 import type { RunRecord } from "./store.ts";
 
@@ -25,6 +25,14 @@ export interface RunDetails extends RunView {
     readonly failures: readonly { readonly atMs: number; readonly errorKind: string; readonly message: string }[];
   };
   readonly deliveries: readonly DeliveryHop[];
+}
+
+export interface SessionSum {
+  readonly usage: Usage;
+  /** Of what was delegated from it. */
+  readonly children: { readonly total: number; readonly open: number };
+  /** Oldest first. */
+  readonly open: readonly RunRecord[];
 }
 
 /** What the asking principal may see; undefined: every run. */
@@ -56,6 +64,13 @@ export interface RunViewStore {
   find(id: string, view: RunVisibility): Promise<RunDetails | undefined>;
   /** The run and its descendants, parents before children; at most `limit`. */
   listTree(runId: string, limit: number): Promise<{ readonly runs: readonly RunView[]; readonly isCut: boolean }>;
+  /** What all runs of a session come to. */
+  sumUp(sessionKey: string): Promise<SessionSum>;
+  /**
+   * Runs of the sessions below `sessionKey`, newest first: its children's and, unless `depth` is "children", theirs. Also of
+   * sessions that have been deleted since.
+   */
+  listBelow(sessionKey: string, options: { readonly depth: "children" | "all"; readonly limit: number }): Promise<readonly RunView[]>;
   /**
    * Sends the result to the parent's session under the next generation, for a turn of its own: whatever carried it before can
    * not be read any more. Audited.

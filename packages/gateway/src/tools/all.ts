@@ -1,7 +1,9 @@
 /** Every tool of the gateway; `policy.ts` says which of them a run gets. */
+import { agentsListTool } from "./agents-list.ts";
 import { grepTool } from "./grep.ts";
 import { lsTool } from "./ls.ts";
 import { readTool } from "./read.ts";
+import { sessionStatusTool } from "./session-status.ts";
 import { sessionsHistoryTool } from "./sessions-history.ts";
 import { sessionsListTool } from "./sessions-list.ts";
 import { sessionsSpawnTool } from "./sessions-spawn.ts";
@@ -10,5 +12,16 @@ import { subagentsTool } from "./subagents.ts";
 import type { Tool } from "./tool.ts";
 
 export function createTools(): readonly Tool[] {
-  return [readTool, lsTool, grepTool, sessionsSpawnTool, sessionsYieldTool, subagentsTool, sessionsListTool, sessionsHistoryTool];
+  return [
+    readTool,
+    lsTool,
+    grepTool,
+    sessionsSpawnTool,
+    sessionsYieldTool,
+    subagentsTool,
+    sessionsListTool,
+    sessionsHistoryTool,
+    sessionStatusTool,
+    agentsListTool,
+  ];
 }

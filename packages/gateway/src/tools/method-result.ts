@@ -20,6 +20,7 @@ const forbiddenCodes: readonly ErrorCode[] = [
   "MISSING_SCOPE",
   "WRONG_CALLER",
   "NOT_ALLOWED",
+  "NOT_DESCENDANT",
 ];
 
 /** `value` as JSON for the model, and as it is for whoever watches. */

@@ -5,7 +5,7 @@ import { createTools } from "./all.ts";
 import { toolsFor, type RunStanding } from "./policy.ts";
 import { defineTool, type Tool } from "./tool.ts";
 
-function tool(name: string, marks: { ownerOnly?: boolean; notForLeaves?: boolean }): Tool {
+function tool(name: string, marks: { ownerOnly?: boolean; notForLeaves?: boolean; notForChildren?: boolean }): Tool {
   return defineTool({
     name,
     description: name,
@@ -20,15 +20,16 @@ const tools = [
   tool("plain", {}),
   tool("owner", { ownerOnly: true }),
   tool("parent", { notForLeaves: true }),
+  tool("top", { notForChildren: true }),
   tool("both", { ownerOnly: true, notForLeaves: true }),
 ];
 
 const free = { limitedTo: "all", policies: [] } as const;
 const table: readonly (readonly [Partial<RunStanding> & Omit<RunStanding, "limitedTo" | "policies">, readonly string[]])[] = [
-  [{ owner: true, depth: 0, isLeaf: false }, ["plain", "owner", "parent", "both"]],
-  [{ owner: true, depth: 0, isLeaf: true }, ["plain", "owner"]],
-  [{ owner: false, depth: 0, isLeaf: false }, ["plain", "parent"]],
-  [{ owner: false, depth: 0, isLeaf: true }, ["plain"]],
+  [{ owner: true, depth: 0, isLeaf: false }, ["plain", "owner", "parent", "top", "both"]],
+  [{ owner: true, depth: 0, isLeaf: true }, ["plain", "owner", "top"]],
+  [{ owner: false, depth: 0, isLeaf: false }, ["plain", "parent", "top"]],
+  [{ owner: false, depth: 0, isLeaf: true }, ["plain", "top"]],
   [{ owner: false, depth: 1, isLeaf: false }, ["plain", "parent"]],
   [{ owner: false, depth: 1, isLeaf: true }, ["plain"]],
   [{ owner: true, depth: 1, isLeaf: false }, ["plain", "parent"]],
@@ -36,7 +37,7 @@ const table: readonly (readonly [Partial<RunStanding> & Omit<RunStanding, "limit
   [{ owner: true, depth: 0, isLeaf: false, limitedTo: ["plain", "parent", "unheard-of"] }, ["plain", "parent"]],
   [{ owner: false, depth: 1, isLeaf: true, limitedTo: ["plain", "parent", "owner"] }, ["plain"]],
   [{ owner: true, depth: 0, isLeaf: false, limitedTo: [] }, []],
-  [{ owner: true, depth: 0, isLeaf: false, policies: [{ deny: ["plain"] }] }, ["owner", "parent", "both"]],
+  [{ owner: true, depth: 0, isLeaf: false, policies: [{ deny: ["plain"] }] }, ["owner", "parent", "top", "both"]],
   [{ owner: true, depth: 0, isLeaf: false, policies: [{ allow: ["plain", "both"], deny: ["both"] }] }, ["plain"]],
   [{ owner: true, depth: 0, isLeaf: false, policies: [{ allow: ["plain", "both"], deny: [] }, { deny: ["plain"] }] }, ["both"]],
   [{ owner: true, depth: 0, isLeaf: false, policies: [{ allow: [], deny: [] }] }, []],
@@ -51,12 +52,14 @@ for (const [standing, names] of table) {
   });
 }
 
-test("a leaf has the file tools and no session tool", () => {
+test("a leaf has the file tools and no session tool, a sub-agent above it those that reach no further than its own", () => {
   const leaf = toolsFor(createTools(), { owner: false, depth: 5, isLeaf: true, ...free }).map(({ name }) => name);
-  const parent = toolsFor(createTools(), { owner: false, depth: 0, isLeaf: false, ...free }).map(({ name }) => name);
+  const middle = toolsFor(createTools(), { owner: false, depth: 1, isLeaf: false, ...free }).map(({ name }) => name);
+  const top = toolsFor(createTools(), { owner: false, depth: 0, isLeaf: false, ...free }).map(({ name }) => name);
 
   assert.deepEqual(leaf, ["read", "ls", "grep"]);
-  assert.deepEqual(parent, ["read", "ls", "grep", "sessions_spawn", "sessions_yield", "subagents", "sessions_list", "sessions_history"]);
+  assert.deepEqual(middle, ["read", "ls", "grep", "sessions_spawn", "sessions_yield", "subagents", "sessions_list", "sessions_history"]);
+  assert.deepEqual(top, [...middle, "session_status", "agents_list"]);
 });
 
 for (const { name, schema } of createTools()) {

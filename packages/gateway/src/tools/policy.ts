@@ -23,15 +23,16 @@ export interface RunStanding {
 }
 
 /** The tools of a run; pure, asked again every turn. */
-export function toolsFor<T extends Pick<Tool, "name" | "ownerOnly" | "notForLeaves">>(
+export function toolsFor<T extends Pick<Tool, "name" | "ownerOnly" | "notForLeaves" | "notForChildren">>(
   tools: readonly T[],
   { owner, depth, isLeaf, limitedTo, policies }: RunStanding,
 ): readonly T[] {
   const isOwner = owner && depth === 0;
   return tools.filter(
-    ({ name, ownerOnly, notForLeaves }) =>
+    ({ name, ownerOnly, notForLeaves, notForChildren }) =>
       (!ownerOnly || isOwner) &&
       (!notForLeaves || !isLeaf) &&
+      (!notForChildren || depth === 0) &&
       (limitedTo === "all" || limitedTo.includes(name)) &&
       policies.every((policy) => permitsTool(policy, name)),
   );

@@ -52,31 +52,85 @@ const shownHistory = z.object({
   messages: z.array(z.strictObject({ role: z.string(), at: z.number(), text: z.string() })),
 });
 
-test("subagents lists the children of this session and no others", async () => {
-  const context = fakeContext({ answer: () => list });
+const childRun = {
+  runId: "run_1",
+  wireId: "run_1",
+  sessionKey: "agent:main:subagent:1",
+  rootSessionKey: "agent:main:main",
+  agentId: "main",
+  trigger: "spawn",
+  label: "Look",
+  task: "look",
+  model: "scripted/scripted",
+  startedBy: "run:run_0",
+  depth: 1,
+  scopes: ["operator.write"],
+  owner: false,
+  status: "succeeded",
+  createdAt: 1,
+  startedAt: 2,
+  endedAt: 5,
+  usage: { input: 1, output: 1, totalTokens: 2 },
+  children: { total: 0, open: 0 },
+  delivery: { status: "pending" },
+};
 
-  const result = await subagentsTool.execute({ action: "list" }, context);
+const asked = { runId: "run_1", childSessionKey: "agent:main:subagent:1", label: "Look", status: "running", hasEnded: false };
 
-  assert.deepEqual(context.calls, [{ name: "sessions.list", params: { spawnedBy: "agent:main:main", limit: 100 }, scopes: undefined }]);
+test("subagents lists the sub-agents of this session: how each stands and what became of its result", async () => {
+  const context = fakeContext({ answer: () => ({ sessionKey: "agent:main:main", subagents: [childRun] }) });
+
+  const result = await subagentsTool.execute({ action: "list", depth: "all" }, context);
+
+  assert.deepEqual(context.calls, [{ name: "subagents.list", params: { depth: "all" }, scopes: undefined }]);
   assert.deepEqual(JSON.parse(result.text), {
-    total: 7,
-    subagents: [{ key: "agent:main:subagent:1", label: "Look", status: "succeeded", startedAt: 2, endedAt: 5 }],
+    subagents: [
+      {
+        runId: "run_1",
+        childSessionKey: "agent:main:subagent:1",
+        label: "Look",
+        status: "succeeded",
+        startedAt: 2,
+        endedAt: 5,
+        result: "pending",
+      },
+    ],
   });
 });
 
-test("subagents knows one action and takes no other session", async () => {
-  const context = fakeContext({ answer: () => list });
+test("subagents waits and cancels by handle, and a wait that was too short leads to sessions_yield", async () => {
+  const waiting = fakeContext({ answer: () => ({ status: "timeout", subagents: [asked] }) });
+  const stopping = fakeContext({ answer: () => ({ subagent: asked, cancelledRunIds: ["run_1"] }) });
 
-  const results = await Promise.all(
-    [{}, { action: "kill" }, { action: "list", spawnedBy: "agent:main:other" }].map((args) => subagentsTool.execute(args, context)),
-  );
+  const waited = await subagentsTool.execute({ action: "wait", subagents: ["Look"], timeoutSeconds: 0 }, waiting);
+  await subagentsTool.execute({ action: "cancel", subagent: "Look" }, stopping);
 
-  assert.deepEqual(
-    results.map(({ isError }) => isError),
-    [true, true, true],
-  );
-  assert.deepEqual(context.calls, []);
+  assert.deepEqual(waiting.calls, [{ name: "subagents.wait", params: { subagents: ["Look"], timeoutSeconds: 0 }, scopes: undefined }]);
+  assert.match(waited.text, /sessions_yield/);
+  assert.deepEqual(stopping.calls, [{ name: "subagents.cancel", params: { subagent: "Look" }, scopes: undefined }]);
 });
+
+for (const [args, said] of [
+  [{}, /action/],
+  [{ action: "kill" }, /action/],
+  [{ action: "list", sessionKey: "agent:main:other" }, /sessionKey/],
+  [{ action: "list", subagent: "Look" }, /subagent does not belong to it/],
+  [{ action: "wait" }, /subagents is missing/],
+  [{ action: "wait", subagents: [] }, /subagents/],
+  [{ action: "wait", subagents: Array.from({ length: 33 }, (_, index) => `run_${index}`) }, /subagents/],
+  [{ action: "wait", subagents: ["Look"], timeoutSeconds: 61 }, /timeoutSeconds/],
+  [{ action: "cancel", subagents: ["Look"] }, /subagent is missing; subagents does not belong to it/],
+] as const) {
+  test(`subagents says what is wrong with ${JSON.stringify(args).slice(0, 60)}, and calls nothing`, async () => {
+    const context = fakeContext();
+
+    const result = await subagentsTool.execute(args, context);
+
+    assert.equal(result.isError, true);
+    assert.match(result.text, said);
+    assert.deepEqual(context.calls, []);
+  });
+}
 
 test("sessions_list shows where each session stands and how to read on", async () => {
   const context = fakeContext({ answer: () => list });

@@ -42,6 +42,8 @@ export interface Tool {
   readonly ownerOnly: boolean;
   /** Not for sub-agents that may not have children themselves. */
   readonly notForLeaves: boolean;
+  /** Not for any sub-agent, whatever it may delegate. */
+  readonly notForChildren: boolean;
   /** Must not throw for what the model did wrong: that is a result with `isError`. */
   execute(args: unknown, context: ToolContext): Promise<ToolResult>;
 }
@@ -53,6 +55,7 @@ interface ToolInput<P extends z.ZodType> {
   readonly repeat: "safe" | "ask";
   readonly ownerOnly?: boolean;
   readonly notForLeaves?: boolean;
+  readonly notForChildren?: boolean;
   readonly execute: (args: z.output<P>, context: ToolContext) => Promise<ToolResult>;
 }
 
@@ -63,6 +66,7 @@ export function defineTool<P extends z.ZodType>(input: ToolInput<P>): Tool {
   return {
     ownerOnly: false,
     notForLeaves: false,
+    notForChildren: false,
     ...rest,
     // Asked for with every model call; made once.
     schema: () => (schema ??= z.toJSONSchema(parameters, { io: "input" })),

@@ -24,6 +24,20 @@ export function createRunViewStore(queue: WriteQueue, ids: Ids): RunViewStore {
         return toDetails(sql, toRunRecord(found));
       }),
     listTree: (runId, limit) => queue.read((sql) => listTree(sql, runId, limit)),
+    sumUp: (sessionKey) =>
+      queue.read((sql) => {
+        const { input, output } = sql.first(sumUsage, { sessionKey }) ?? { input: null, output: null };
+        const children = sql.first(countDelegated, { sessionKey });
+        return {
+          usage: { input: input ?? 0, output: output ?? 0, totalTokens: (input ?? 0) + (output ?? 0) },
+          children: { total: children?.total ?? 0, open: children?.open ?? 0 },
+          open: sql.all(openIn, { sessionKey }).map(toRunRecord),
+        };
+      }),
+    listBelow: (sessionKey, { depth, limit }) =>
+      queue.read((sql) =>
+        sql.all(depth === "all" ? below : childrenFor, { sessionKey, limit }).map((run) => toView(sql, toRunRecord(run))),
+      ),
     retryDelivery: (runId, by, nowMs) => queue.transact((sql) => redeliverResult(sql, ids, { runId, by, nowMs })),
     dismissDelivery: (runId, by, nowMs) => queue.transact((sql) => dismissResult(sql, { runId, by, nowMs })),
   };
@@ -155,6 +169,61 @@ const openChildrenOf = statement((db, arg: Args<{ runId: string }>) =>
 
 const childrenOf = statement((db, arg: Args<{ runId: string }>) =>
   db.selectFrom("runs").selectAll().where("parent_run_id", "=", arg("runId")).orderBy("created_at_ms").orderBy("run_id"),
+);
+
+const sumUsage = statement((db, arg: Args<{ sessionKey: string }>) =>
+  db
+    .selectFrom("runs")
+    .select((build) => [build.fn.sum<number | null>("usage_input").as("input"), build.fn.sum<number | null>("usage_output").as("output")])
+    .where("session_key", "=", arg("sessionKey")),
+);
+
+const countDelegated = statement((db, arg: Args<{ sessionKey: string }>) =>
+  db
+    .selectFrom("runs")
+    .select((build) => [
+      build.fn.countAll<number>().as("total"),
+      build.fn.countAll<number>().filterWhere("status", "in", openStatuses).as("open"),
+    ])
+    .where("parent_session_key", "=", arg("sessionKey")),
+);
+
+const openIn = statement((db, arg: Args<{ sessionKey: string }>) =>
+  db
+    .selectFrom("runs")
+    .selectAll()
+    .where("session_key", "=", arg("sessionKey"))
+    .where("status", "in", openStatuses)
+    .orderBy("created_at_ms")
+    .orderBy("run_id"),
+);
+
+const childrenFor = statement((db, arg: Args<{ sessionKey: string; limit: number }>) =>
+  db
+    .selectFrom("runs")
+    .selectAll()
+    .where("parent_session_key", "=", arg("sessionKey"))
+    .orderBy("created_at_ms", "desc")
+    .orderBy("run_id", "desc")
+    .limit(arg("limit")),
+);
+
+/** Lineage of runs, not of sessions: those of deleted sessions are still somebody's. */
+const below = statement((db, arg: Args<{ sessionKey: string; limit: number }>) =>
+  db
+    .withRecursive("lower(session_key)", (build) =>
+      build
+        .selectFrom("runs")
+        .select("runs.session_key")
+        .where("runs.parent_session_key", "=", arg("sessionKey"))
+        .union(build.selectFrom("runs").innerJoin("lower", "lower.session_key", "runs.parent_session_key").select("runs.session_key")),
+    )
+    .selectFrom("runs")
+    .selectAll("runs")
+    .where("runs.session_key", "in", (build) => build.selectFrom("lower").select("lower.session_key"))
+    .orderBy("runs.created_at_ms", "desc")
+    .orderBy("runs.run_id", "desc")
+    .limit(arg("limit")),
 );
 
 const workingIn = statement((db, arg: Args<{ sessionKey: string }>) =>
