@@ -34,7 +34,7 @@ async function admit(store: Store, wireId: string, nowMs: number, sessionKey = m
   assert.equal(admission.kind, "admitted");
 }
 
-async function spawn(store: Store, parent: Claim, label: string): Promise<string> {
+async function spawn(store: Store, parent: Claim, label: string, cleanup: "keep" | "delete" = "keep"): Promise<string> {
   const outcome = await store.runs.spawn(
     {
       parentSessionKey: parent.run.sessionKey,
@@ -49,7 +49,7 @@ async function spawn(store: Store, parent: Claim, label: string): Promise<string
       terms: {},
       spawnedBy: `run:${parent.run.runId}`,
       timeoutMs: undefined,
-      cleanup: "keep",
+      cleanup,
       idempotencyKey: label,
       paramsHash: "h",
       limits: { maxSpawnDepth: 5, maxChildrenPerAgent: 5 },
@@ -74,10 +74,10 @@ async function get(store: Store, id: string): Promise<RunDetails> {
 }
 
 /** A child that has ended, whose parent was cancelled before it read the result. */
-async function blockedChild(store: Store): Promise<string> {
+async function blockedChild(store: Store, cleanup: "keep" | "delete" = "keep"): Promise<string> {
   await admit(store, "k1", 1);
   const parent = await claimOne(store, 2);
-  const childId = await spawn(store, parent, "c1");
+  const childId = await spawn(store, parent, "c1", cleanup);
   const child = await claimOne(store, 4);
   await store.runs.end(child.run.runId, child.epoch, done, [], 5);
   await store.runs.cancel({ sessionKey: main }, new Map(), 6);
@@ -281,6 +281,30 @@ for (const [driver, open] of Object.entries(drivers)) {
     assert.equal(ended.kind, "ended");
     assert.equal((await get(store, childId)).delivery.status, "blocked");
     assert.deepEqual(await claim(store, 10), []);
+  });
+
+  test(`${driver}: the session of a result that reached nobody is neither archived nor deleted until somebody has decided`, async () => {
+    for (const cleanup of ["keep", "delete"] as const) {
+      await using store = await open();
+      const childId = await blockedChild(store, cleanup);
+      const { sessionKey } = (await get(store, childId)).run;
+      const leaving = async (nowMs: number): Promise<unknown> => [
+        await store.sessions.listToCleanUp(),
+        await store.sessions.archiveChildren(nowMs - 1, nowMs),
+      ];
+
+      const blocked = await leaving(10);
+      await store.runViews.retryDelivery(childId, "device:a", 11);
+      const pending = await leaving(12);
+      const announce = await claimOne(store, 13);
+      await store.runs.end(announce.run.runId, announce.epoch, failed, [], 14);
+      const unconfirmed = await leaving(15);
+      await store.runViews.dismissDelivery(childId, "device:a", 16);
+      const dismissed = await leaving(17);
+
+      assert.deepEqual([blocked, pending, unconfirmed], Array<unknown>(3).fill([[], []]));
+      assert.deepEqual(dismissed, [cleanup === "delete" ? [sessionKey] : [], [sessionKey]]);
+    }
   });
 
   test(`${driver}: a cancel by the run's own id leaves another caller's run of the same name alone`, async () => {

@@ -381,12 +381,14 @@ for (const [driver, open] of Object.entries(drivers)) {
     const quiet = (await store.runs.claim(claimer, 5)).find((claim) => claim.run.label === "quiet");
     assert.ok(quiet !== undefined);
     await store.runs.end(quiet.run.runId, quiet.epoch, done, [], 10);
+    const unread = await store.sessions.archiveChildren(10, 19);
+    await store.runs.claim(claimer, 19);
 
     const early = await store.sessions.archiveChildren(9, 20);
     const due = await store.sessions.archiveChildren(10, 20);
     const again = await store.sessions.archiveChildren(10, 30);
 
-    assert.deepEqual([early, due, again], [[], [quiet.run.sessionKey], []]);
+    assert.deepEqual([unread, early, due, again], [[], [], [quiet.run.sessionKey], []]);
     assert.equal((await store.sessions.find(quiet.run.sessionKey))?.archivedAtMs, 20);
   });
 

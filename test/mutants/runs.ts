@@ -72,4 +72,12 @@ export const runMutants: readonly Mutant[] = [
     testFile: tests.toolPolicy,
     killedBy: "a leaf has the file tools",
   },
+  {
+    what: "the session of a result that nobody has read is archived",
+    file: "packages/gateway/src/store/sql/sessions.ts",
+    from: '.where((build) => build.not(build.exists(unsettledResultsOf(build))))\n    .returning("session_key")',
+    to: '.returning("session_key")',
+    testFile: tests.runViews,
+    killedBy: "the session of a result that reached nobody",
+  },
 ];

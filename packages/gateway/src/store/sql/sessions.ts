@@ -1,7 +1,8 @@
 /** Sessions in SQL. */
 import type { Ids } from "../../kit/ids.ts";
 import type { Lineage, SessionFilter, SessionRecord, SessionStore } from "../store.ts";
-import { sql as raw, type Kysely } from "kysely";
+import { type ExpressionBuilder, sql as raw, type Kysely } from "kysely";
+import { unsureEndings } from "../deliveries.ts";
 import { writeAudit } from "./audit.ts";
 import { listMessages } from "./messages.ts";
 import type { Database, RunTableRow, SessionTableRow } from "./schema.ts";
@@ -223,10 +224,11 @@ const archiveQuietChildren = statement((db, arg: Args<{ beforeMs: number; nowMs:
         ),
       ),
     )
+    .where((build) => build.not(build.exists(unsettledResultsOf(build))))
     .returning("session_key"),
 );
 
-/** A child's session is cleaned up when its result was read and nothing runs in it. */
+/** A child's session is cleaned up when its result was read, or dismissed, and nothing runs in it. */
 const listReadChildren = statement((db, _arg: Args<object>) =>
   db
     .selectFrom("sessions")
@@ -253,8 +255,21 @@ const listReadChildren = statement((db, _arg: Args<object>) =>
             .where("status", "in", openStatuses),
         ),
       ),
-    ),
+    )
+    .where((build) => build.not(build.exists(unsettledResultsOf(build)))),
 );
+
+/** Results of runs of the session that have not safely reached anybody: what may still be asked about stays in sight. */
+function unsettledResultsOf(build: ExpressionBuilder<Database, "sessions">) {
+  return build
+    .selectFrom("runs")
+    .innerJoin("inbox", "inbox.child_run_id", "runs.run_id")
+    .leftJoin("runs as reader", "reader.run_id", "inbox.consumed_by")
+    .select("runs.run_id")
+    .whereRef("runs.session_key", "=", "sessions.session_key")
+    .where("inbox.closed_as", "is", null)
+    .where((row) => row.or([row("inbox.consumed_at_ms", "is", null), row("reader.status", "in", unsureEndings)]));
+}
 
 function select(db: Kysely<Database>, filter: SessionFilter) {
   const pattern = filter.search === undefined || filter.search === "" ? undefined : `%${filter.search.replace(/[%_\\]/g, "\\$&")}%`;
