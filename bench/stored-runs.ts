@@ -43,7 +43,15 @@ function schemaHash(): string {
 
 function admit(runs: RunStore, sessionKey: string, round: number): Promise<unknown> {
   const names = { sessionKey, agentId: "main", wireId: `${sessionKey}-${round}`, label: undefined, defaultModel: model };
-  const run = { ...names, input: `message ${round}`, authority, startedBy: "bench", timeoutMs: undefined, paramsHash: "" };
+  const run = {
+    ...names,
+    input: `message ${round}`,
+    authority,
+    startedBy: "bench",
+    timeoutMs: undefined,
+    paramsHash: "",
+    queueMode: "followup" as const,
+  };
   return runs.admit(run, Date.now());
 }
 
@@ -57,9 +65,9 @@ function spawn(runs: RunStore, parentSessionKey: string, round: number): Promise
 
 /** Every run that can go on says one thing and ends, until there is none. */
 async function endAll(runs: RunStore): Promise<void> {
-  const claimer = { owner: "bench", leaseMs: 600_000, limit: 1_000, maxConcurrentChildren: 1_000, quote: () => "results" };
+  const claimer = { owner: "bench", leaseMs: 600_000, limit: 1_000, maxConcurrentChildren: 1_000, quote: () => "results", maxTakeovers: 3 };
   for (;;) {
-    const claims = await runs.claim(claimer, Date.now());
+    const { claims } = await runs.claim(claimer, Date.now());
     if (claims.length === 0) return;
     await Promise.all(claims.map((claim) => end(runs, claim)));
   }

@@ -56,6 +56,7 @@ const seams: Readonly<Record<string, readonly string[]>> = {
     "store/audit-store.ts",
     "store/bearer-store.ts",
     "store/device-management.ts",
+    "store/device-store.ts",
     "store/grants.ts",
     "store/inspection.ts",
     "store/deliveries.ts",

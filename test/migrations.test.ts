@@ -49,8 +49,8 @@ for (const schema of released) {
     await using state = await stateFolder(schema);
     await using store = await openStore(state.path, createIds());
 
-    const claims = await store.runs.claim(
-      { owner: "w", leaseMs: 1_000, limit: 9, maxConcurrentChildren: 9, quote: () => "results" },
+    const { claims } = await store.runs.claim(
+      { owner: "w", leaseMs: 1_000, limit: 9, maxConcurrentChildren: 9, quote: () => "results", maxTakeovers: 3 },
       fixtureTimeMs + 100,
     );
 

@@ -176,7 +176,10 @@ function createRuns(store: Store, now: () => number): Pick<World, "start" | "spa
   };
   const agents = { defaultAgentId: "main", isAgent: () => true, toolNamesOf: () => [], ...models };
   const begin = async (run: RunRecord): Promise<StartedRun> => {
-    await store.runs.claim({ owner: "w", leaseMs: 1, limit: 100, maxConcurrentChildren: 100, quote: () => "" }, now());
+    await store.runs.claim(
+      { owner: "w", leaseMs: 1, limit: 100, maxConcurrentChildren: 100, quote: () => "", maxTakeovers: Infinity },
+      now(),
+    );
     return { authority: run.authority, principal: runPrincipal(run) };
   };
   return {
@@ -195,6 +198,7 @@ function createRuns(store: Store, now: () => number): Pick<World, "start" | "spa
           startedBy: by.id,
           timeoutMs: undefined,
           paramsHash: "",
+          queueMode: "followup",
         },
         now(),
       );

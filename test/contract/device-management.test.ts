@@ -5,7 +5,8 @@ import { createIds } from "../../packages/gateway/src/kit/ids.ts";
 import type { Actor } from "../../packages/gateway/src/store/device-management.ts";
 import type { NodeDeclaration } from "../../packages/gateway/src/store/nodes.ts";
 import { openStoreFile } from "../../packages/gateway/src/store/sqlite.ts";
-import type { PairingAsk, Store } from "../../packages/gateway/src/store/store.ts";
+import type { PairingAsk } from "../../packages/gateway/src/store/device-store.ts";
+import type { Store } from "../../packages/gateway/src/store/store.ts";
 import { pairingAsk } from "../support/pairing-ask.ts";
 
 const drivers: Readonly<Record<string, () => Promise<Store>>> = { sqlite: () => openStoreFile(":memory:", createIds()) };

@@ -9,7 +9,7 @@ import type { Claim, Ending, Store } from "../../packages/gateway/src/store/stor
 const drivers: Readonly<Record<string, () => Promise<Store>>> = { sqlite: () => openStoreFile(":memory:", createIds()) };
 
 const main = "agent:main:main";
-const claimer = { owner: "w1", leaseMs: 1_000, limit: 50, maxConcurrentChildren: 50, quote: () => "results" };
+const claimer = { owner: "w1", leaseMs: 1_000, limit: 50, maxConcurrentChildren: 50, quote: () => "results", maxTakeovers: 3 };
 const done: Ending = { outcome: "succeeded", text: "result", error: undefined, stopReason: "stop" };
 const failed: Ending = { outcome: "failed", text: "", error: "no model", stopReason: "auth" };
 const everything = { rootKey: undefined };
@@ -28,6 +28,7 @@ async function admit(store: Store, wireId: string, nowMs: number, sessionKey = m
       startedBy: "device:a",
       timeoutMs: undefined,
       paramsHash: "h",
+      queueMode: "followup",
     },
     nowMs,
   );
@@ -59,8 +60,8 @@ async function spawn(store: Store, parent: Claim, label: string, cleanup: "keep"
   return outcome.kind === "accepted" ? outcome.run.runId : assert.fail(outcome.kind);
 }
 
-function claim(store: Store, nowMs: number): Promise<readonly Claim[]> {
-  return store.runs.claim(claimer, nowMs);
+async function claim(store: Store, nowMs: number): Promise<readonly Claim[]> {
+  return (await store.runs.claim(claimer, nowMs)).claims;
 }
 
 async function claimOne(store: Store, nowMs: number): Promise<Claim> {

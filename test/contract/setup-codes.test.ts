@@ -4,7 +4,8 @@ import test from "node:test";
 import { createIds } from "../../packages/gateway/src/kit/ids.ts";
 import type { SetupCodePresentation, SetupCodeToIssue } from "../../packages/gateway/src/store/setup-codes.ts";
 import { openStoreFile } from "../../packages/gateway/src/store/sqlite.ts";
-import type { DeviceFacts, PairingAsk, Store } from "../../packages/gateway/src/store/store.ts";
+import type { DeviceFacts, PairingAsk } from "../../packages/gateway/src/store/device-store.ts";
+import type { Store } from "../../packages/gateway/src/store/store.ts";
 
 const drivers: Readonly<Record<string, () => Promise<Store>>> = { sqlite: () => openStoreFile(":memory:", createIds()) };
 

@@ -16,6 +16,7 @@ const claimer: Claimer = {
   limit: 50,
   maxConcurrentChildren: 50,
   quote: (all, open) => `${all.map((one) => one.text).join("+")}|${open}`,
+  maxTakeovers: 2,
 };
 const done: Ending = { outcome: "succeeded", text: "result", error: undefined, stopReason: "stop" };
 
@@ -31,6 +32,7 @@ function run(over: Partial<RunToAdmit> = {}): RunToAdmit {
     startedBy: "device:a",
     timeoutMs: undefined,
     paramsHash: "h",
+    queueMode: "followup",
     ...over,
   };
 }
@@ -62,7 +64,7 @@ function actor(scopes: readonly string[], over: Partial<Actor> = {}): Actor {
 }
 
 async function claimOne(store: Store, nowMs: number, over: Partial<Claimer> = {}): Promise<Claim> {
-  const [claim, ...rest] = await store.runs.claim({ ...claimer, ...over }, nowMs);
+  const [claim, ...rest] = (await store.runs.claim({ ...claimer, ...over }, nowMs)).claims;
   assert.ok(claim !== undefined, "a run can be claimed");
   assert.equal(rest.length, 0);
   return claim;
@@ -100,7 +102,7 @@ for (const [driver, open] of Object.entries(drivers)) {
     await store.runs.admit(run({ wireId: "k2" }), 2);
 
     const first = await claimOne(store, 3);
-    const meanwhile = await store.runs.claim(claimer, 4);
+    const meanwhile = (await store.runs.claim(claimer, 4)).claims;
     await store.runs.end(first.run.runId, first.epoch, done, [], 5);
     const second = await claimOne(store, 6);
 
@@ -131,7 +133,7 @@ for (const [driver, open] of Object.entries(drivers)) {
     await store.runs.admit(run(), 1);
     await claimOne(store, 2);
 
-    await store.runs.releaseAll();
+    await store.runs.endLeases();
     const again = await claimOne(store, 3);
 
     assert.deepEqual(again.journal, [{ kind: "input", text: "hello" }]);
@@ -188,7 +190,7 @@ for (const [driver, open] of Object.entries(drivers)) {
   test(`${driver}: a parked parent wakes with every result there is, each exactly once`, async () => {
     await using store = await open();
     const parent = await parkedParent(store, 2);
-    const children = await store.runs.claim(claimer, 5);
+    const children = (await store.runs.claim(claimer, 5)).claims;
     for (const one of children) await store.runs.end(one.run.runId, one.epoch, done, [], 6);
 
     const woken = await claimOne(store, 7);
@@ -201,7 +203,7 @@ for (const [driver, open] of Object.entries(drivers)) {
       ["result", "result"],
     );
     assert.deepEqual(counts.children, { accepted: 2, completed: 2, announced: 2, undelivered: 0 });
-    assert.equal((await store.runs.claim(claimer, 9)).length, 0);
+    assert.equal((await store.runs.claim(claimer, 9)).claims.length, 0);
   });
 
   test(`${driver}: a child that ended before the park is seen by the park`, async () => {
@@ -225,7 +227,7 @@ for (const [driver, open] of Object.entries(drivers)) {
     const parent = await claimOne(store, 2);
     for (const key of ["c1", "c2"]) await store.runs.spawn(child(parent, { idempotencyKey: key }), 3);
     await store.runs.end(parent.run.runId, parent.epoch, done, [], 4);
-    const children = await store.runs.claim(claimer, 5);
+    const children = (await store.runs.claim(claimer, 5)).claims;
     for (const one of children) await store.runs.end(one.run.runId, one.epoch, done, [], 6);
 
     const announce = await claimOne(store, 7);
@@ -244,7 +246,7 @@ for (const [driver, open] of Object.entries(drivers)) {
     const one = await claimOne(store, 4);
     await store.runs.end(one.run.runId, one.epoch, done, [], 5);
 
-    assert.equal((await store.runs.claim(claimer, 6)).length, 0);
+    assert.equal((await store.runs.claim(claimer, 6)).claims.length, 0);
     await store.runs.end(parent.run.runId, parent.epoch, done, [], 7);
 
     assert.equal((await claimOne(store, 8)).run.trigger, "announce");
@@ -253,7 +255,7 @@ for (const [driver, open] of Object.entries(drivers)) {
   test(`${driver}: a cancel reaches every descendant, fences their workers and announces nothing`, async () => {
     await using store = await open();
     const parent = await parkedParent(store, 2);
-    const [first] = await store.runs.claim(claimer, 5);
+    const [first] = (await store.runs.claim(claimer, 5)).claims;
     assert.ok(first !== undefined);
     await store.runs.spawn(child(first), 6);
 
@@ -264,9 +266,9 @@ for (const [driver, open] of Object.entries(drivers)) {
     assert.equal(cancelled.length, 4);
     assert.equal(late.kind, "lost");
     assert.deepEqual(messages.messages.at(-1)?.content, [{ type: "text", text: "half" }]);
-    assert.equal((await store.runs.claim(claimer, 9)).length, 0);
+    assert.equal((await store.runs.claim(claimer, 9)).claims.length, 0);
     await store.runs.ensureDelivery(10);
-    assert.equal((await store.runs.claim(claimer, 11)).length, 0);
+    assert.equal((await store.runs.claim(claimer, 11)).claims.length, 0);
   });
 
   test(`${driver}: a cancelled child still wakes the parent that goes on`, async () => {
@@ -294,7 +296,7 @@ for (const [driver, open] of Object.entries(drivers)) {
     const leader = await claimOne(store, 2);
     const first = await store.runs.spawn(operatorChild("c1"), 3);
     const second = await store.runs.spawn(operatorChild("c2"), 3);
-    const claims = await store.runs.claim(claimer, 4);
+    const { claims } = await store.runs.claim(claimer, 4);
     const endOf = async (spawned: typeof first, nowMs: number) => {
       const claim = claims.find((one) => spawned.kind === "accepted" && one.run.runId === spawned.run.runId);
       assert.ok(claim !== undefined);
@@ -332,7 +334,7 @@ for (const [driver, open] of Object.entries(drivers)) {
     const stopped = await store.runs.cancel({ sessionKey: parentSessionKey }, new Map(), 2);
 
     assert.equal(stopped.length, 1);
-    assert.equal((await store.runs.claim(claimer, 3)).length, 0);
+    assert.equal((await store.runs.claim(claimer, 3)).claims.length, 0);
     assert.equal(await store.sessions.delete(parentSessionKey, "device:a", 4), "deleted");
   });
 
@@ -362,7 +364,7 @@ for (const [driver, open] of Object.entries(drivers)) {
     const one = { maxConcurrentChildren: 1 };
 
     const first = await claimOne(store, 5, one);
-    const none = await store.runs.claim({ ...claimer, ...one }, 6);
+    const none = (await store.runs.claim({ ...claimer, ...one }, 6)).claims;
     await store.runs.spawn(child(first), 7);
     await store.runs.park(first.run.runId, first.epoch, 0, 8);
     const second = await claimOne(store, 9, one);
@@ -378,7 +380,7 @@ for (const [driver, open] of Object.entries(drivers)) {
     const parent = await claimOne(store, 2);
     for (const key of ["quiet", "busy"]) await store.runs.spawn(child(parent, { idempotencyKey: key, label: key }), 3);
     await store.runs.end(parent.run.runId, parent.epoch, done, [], 4);
-    const quiet = (await store.runs.claim(claimer, 5)).find((claim) => claim.run.label === "quiet");
+    const quiet = (await store.runs.claim(claimer, 5)).claims.find((claim) => claim.run.label === "quiet");
     assert.ok(quiet !== undefined);
     await store.runs.end(quiet.run.runId, quiet.epoch, done, [], 10);
     const unread = await store.sessions.archiveChildren(10, 19);
@@ -442,7 +444,7 @@ for (const [driver, open] of Object.entries(drivers)) {
     await store.runs.admit(run({ authority: deep }), 1);
     const parent = await claimOne(store, 2);
     const spawned = await store.runs.spawn(child(parent), 3);
-    const [below] = await store.runs.claim(claimer, 4);
+    const [below] = (await store.runs.claim(claimer, 4)).claims;
     const beyond = below === undefined ? undefined : await store.runs.spawn(child(below, { parentSessionKey: "agent:main:main" }), 5);
 
     assert.deepEqual(parent.run.authority, { ...deep, owner: false });

@@ -15,9 +15,9 @@ const all = { fromMs: 0, toMs: Number.MAX_SAFE_INTEGER, offsetMs: 0 };
 async function claimNew(store: Store, sessionKey: string, wireId: string, nowMs: number): Promise<Claim> {
   const authority = { scopes: ["operator.write"], owner: false, depth: 0 };
   const asked = { sessionKey, agentId: "main", wireId, input: "hello", label: undefined, defaultModel: "fake/test", authority };
-  await store.runs.admit({ ...asked, startedBy: "device:a", timeoutMs: undefined, paramsHash: "h" }, nowMs);
+  await store.runs.admit({ ...asked, startedBy: "device:a", timeoutMs: undefined, paramsHash: "h", queueMode: "followup" }, nowMs);
   const limits = { leaseMs: 1_000, limit: 1, maxConcurrentChildren: 1 };
-  const [claim] = await store.runs.claim({ owner: "w", ...limits, quote: () => "" }, nowMs);
+  const [claim] = (await store.runs.claim({ owner: "w", ...limits, quote: () => "", maxTakeovers: 3 }, nowMs)).claims;
   assert.ok(claim);
   return claim;
 }

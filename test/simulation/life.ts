@@ -181,6 +181,7 @@ export class Life {
         problemWithModel,
         problemWithThinking: () => Promise.resolve(undefined),
       },
+      admitRun: (run) => this.#worker?.admit(run) ?? store.runs.admit(run, this.clock.now()),
       cancelRuns: (select) => this.#worker?.cancel(select) ?? Promise.resolve([]),
       connections: () => ({ accepted: 0, open: 0 }),
       spawnLimits: { ...this.limits, runTimeoutSeconds: 0, runTimeoutMinSeconds: 0, runTimeoutMaxSeconds: 0 },

@@ -1,4 +1,4 @@
-import type { PairingAsk } from "../../packages/gateway/src/store/store.ts";
+import type { PairingAsk } from "../../packages/gateway/src/store/device-store.ts";
 
 /** What an operator's device asks, new unless `over` says otherwise. */
 export function pairingAsk(over: Partial<PairingAsk> = {}): PairingAsk {

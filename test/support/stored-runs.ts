@@ -8,6 +8,7 @@ export const claimer: Claimer = {
   limit: 50,
   maxConcurrentChildren: 50,
   quote: (all, open) => `${all.map((one) => one.text).join("+")}|${open}`,
+  maxTakeovers: 2,
 };
 
 export const endedWell: Ending = { outcome: "succeeded", text: "result", error: undefined, stopReason: "stop" };
@@ -24,6 +25,7 @@ export function runToAdmit(over: Partial<RunToAdmit> = {}): RunToAdmit {
     startedBy: "device:a",
     timeoutMs: undefined,
     paramsHash: "h",
+    queueMode: "followup",
     ...over,
   };
 }

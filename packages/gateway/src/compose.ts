@@ -202,6 +202,7 @@ function createHandlerDeps({ config, clock, version }: ComposeOptions, { late, t
     ...parts,
     version,
     now: () => clock.now(),
+    admitRun: (run) => late.worker?.admit(run) ?? parts.store.runs.admit(run, clock.now()),
     cancelRuns: (select) => cancelRuns(late, select),
     connections: () => late.listener?.counts() ?? { accepted: 0, open: 0 },
     spawnLimits: config.agents.defaults.subagents,

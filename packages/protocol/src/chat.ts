@@ -14,7 +14,8 @@ export const chatMethods = {
       agentId: agentId.optional(),
       message: z.string().max(1_000_000),
       timeoutMs: z.number().int().nonnegative().optional(),
-      queueMode: z.literal("followup").optional(),
+      /** What becomes of the message while a run works in the session; absent is `steer`. */
+      queueMode: z.enum(["steer", "followup", "collect", "interrupt"]).optional(),
       idempotencyKey,
     }),
     ignored: ["sessionId", "mentions", "workContext", "suppressCommandInterpretation"],

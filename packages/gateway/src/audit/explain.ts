@@ -4,7 +4,8 @@
  */
 import type { ExplainedStep } from "@portreeve/protocol";
 import type { AuditRow, PairingDecision } from "../store/audit-store.ts";
-import type { DeviceRecord, DeviceState, RunRecord, SessionRecord, Store } from "../store/store.ts";
+import type { DeviceRecord, DeviceState } from "../store/device-store.ts";
+import type { RunRecord, SessionRecord, Store } from "../store/store.ts";
 
 export interface ExplainReads {
   readonly audit: Pick<Store["audit"], "list" | "findRequest">;

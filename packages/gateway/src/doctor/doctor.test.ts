@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import type { DeviceRecord, DeviceState, PairingRecord } from "../store/store.ts";
+import type { DeviceRecord, DeviceState, PairingRecord } from "../store/device-store.ts";
 import { hasTls } from "./config-checks.ts";
 import { diagnose } from "./doctor.ts";
 import type { ConfigFacts, DoctorFacts, FolderFacts, StoreFacts } from "./facts.ts";

@@ -1,7 +1,7 @@
 /** What the doctor knows before it judges. Gathered once; no secret is among it. */
 import type { ChainVerdict } from "../store/audit-store.ts";
 import type { DatabaseFacts } from "../store/inspection.ts";
-import type { DeviceState, PairingRecord } from "../store/store.ts";
+import type { DeviceState, PairingRecord } from "../store/device-store.ts";
 
 export interface DoctorFacts {
   readonly nowMs: number;

@@ -1,6 +1,6 @@
 /** Checks of the database: its integrity, the audit, who is paired, what waits. Pure. */
 import { coversAll } from "@portreeve/protocol";
-import type { PairingRecord } from "../store/store.ts";
+import type { PairingRecord } from "../store/device-store.ts";
 import type { Ceiling, DoctorFacts, StoreFacts } from "./facts.ts";
 import { type Finding, named, orOk } from "./findings.ts";
 import { quote } from "./folder-checks.ts";

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { mainSessionKey, type Params, ProtocolError, type Result } from "@portreeve/protocol";
 import type { Handlers } from "../dispatch/types.ts";
 import { authorityToStart, type Principal, treeOf } from "../principal/principal.ts";
-import type { RunRecord } from "../store/store.ts";
+import type { QueueMode, RunRecord } from "../store/store.ts";
 import { type HandlerDeps, resolveSession, splitModel, toWireStatus, waitForEnd } from "./deps.ts";
 
 const defaultWaitMs = 30_000;
@@ -29,6 +29,8 @@ export function agentHandlers(deps: HandlerDeps): Pick<Handlers, "agents.list" |
         wireId: params.idempotencyKey,
         label: params.label,
         timeoutMs,
+        // Whoever waits for the second answer waits for the answer to this message.
+        queueMode: "followup",
         params,
       });
       context.connection?.followRun(run.wireId);
@@ -63,6 +65,7 @@ export interface RunToStart {
   readonly wireId: string;
   readonly label: string | undefined;
   readonly timeoutMs: number | undefined;
+  readonly queueMode: QueueMode;
   /** What must be the same for the same idempotency key. */
   readonly params: object;
 }
@@ -77,21 +80,19 @@ export async function startRun(
   const defaultModel = deps.agents.modelOf(start.agentId);
   const problem = deps.agents.problemWithModel(session?.model ?? defaultModel);
   if (problem !== undefined) throw new ProtocolError("MODEL_UNUSABLE", problem, { details: { model: session?.model ?? defaultModel } });
-  const admission = await deps.store.runs.admit(
-    {
-      sessionKey: start.key,
-      agentId: start.agentId,
-      wireId: start.wireId,
-      input: start.message,
-      label: start.label,
-      defaultModel,
-      authority: authorityToStart(principal),
-      startedBy: principal.id,
-      timeoutMs: start.timeoutMs,
-      paramsHash: createHash("sha256").update(JSON.stringify(start.params)).digest("hex"),
-    },
-    deps.now(),
-  );
+  const admission = await deps.admitRun({
+    sessionKey: start.key,
+    agentId: start.agentId,
+    wireId: start.wireId,
+    input: start.message,
+    label: start.label,
+    defaultModel,
+    authority: authorityToStart(principal),
+    startedBy: principal.id,
+    timeoutMs: start.timeoutMs,
+    paramsHash: createHash("sha256").update(JSON.stringify(start.params)).digest("hex"),
+    queueMode: start.queueMode,
+  });
   if (admission.kind === "mismatch") {
     throw new ProtocolError("IDEMPOTENCY_MISMATCH", "the idempotency key was used before with other parameters", {
       remedy: "use a new idempotency key for a new message",

@@ -26,6 +26,7 @@ export function chatHandlers(deps: HandlerDeps): Pick<Handlers, "chat.send" | "c
         wireId: params.idempotencyKey,
         label: undefined,
         timeoutMs,
+        queueMode: params.queueMode ?? "steer",
         params,
       });
       context.connection?.followRun(run.wireId);

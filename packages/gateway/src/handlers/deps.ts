@@ -1,7 +1,7 @@
 /** What handlers work with, and the small facts several of them share. */
 import { agentOfSessionKey, ProtocolError, type SessionRow, type ThinkingLevel, toSessionKey } from "@portreeve/protocol";
 import type { Bus } from "../bus.ts";
-import type { RunRecord, RunSelection, SessionRecord, Store } from "../store/store.ts";
+import type { Admission, RunRecord, RunSelection, RunToAdmit, SessionRecord, Store } from "../store/store.ts";
 import type { SpawnDeps } from "../subagents/spawn.ts";
 
 export interface AgentFacts {
@@ -20,6 +20,7 @@ export interface HandlerDeps {
   readonly now: () => number;
   readonly agents: AgentFacts;
   readonly version: string;
+  readonly admitRun: (run: RunToAdmit) => Promise<Admission>;
   readonly cancelRuns: (select: RunSelection) => Promise<readonly RunRecord[]>;
   readonly connections: () => { readonly accepted: number; readonly open: number };
   readonly spawnLimits: SpawnDeps["limits"];

@@ -17,7 +17,7 @@ import {
 } from "../principal/principal.ts";
 import type { BearerStore } from "../store/bearer-store.ts";
 import { liveGrant, timeLeftMs, tokenCeilingOf } from "../store/grants.ts";
-import type { DeviceStore } from "../store/store.ts";
+import type { DeviceStore } from "../store/device-store.ts";
 import { ruleFor, type Attempts } from "./attempts.ts";
 import type { Credentials, DeviceTokenSubject, Match } from "./credentials.ts";
 import { actionDenied, missingScope, toActor } from "./device-management.ts";

@@ -2,7 +2,8 @@
 import type { Clock } from "../kit/clock.ts";
 import type { Log } from "../kit/log.ts";
 import { liveGrant } from "../store/grants.ts";
-import type { DeviceStore, RunStore } from "../store/store.ts";
+import type { DeviceStore } from "../store/device-store.ts";
+import type { RunStore } from "../store/store.ts";
 
 export interface DepartedDeps {
   readonly devices: Pick<DeviceStore, "find">;

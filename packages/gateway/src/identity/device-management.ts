@@ -9,7 +9,8 @@ import type { Log } from "../kit/log.ts";
 import type { Secret } from "../kit/secret.ts";
 import type { Principal } from "../principal/principal.ts";
 import type { Actor, TokenSubject } from "../store/device-management.ts";
-import type { DeviceStore, RunRecord, RunSelection } from "../store/store.ts";
+import type { DeviceStore } from "../store/device-store.ts";
+import type { RunRecord, RunSelection } from "../store/store.ts";
 import type { Credentials } from "./credentials.ts";
 
 /** The request that asked, so that its own connection can still be sent the answer. */

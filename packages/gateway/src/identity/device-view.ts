@@ -1,6 +1,6 @@
 /** Devices and requests as the wire shows them: listed fields only. */
 import type { PairedDevice, PairingRequest } from "@portreeve/protocol";
-import type { DeviceFacts, DeviceRecord, PairingRecord } from "../store/store.ts";
+import type { DeviceFacts, DeviceRecord, PairingRecord } from "../store/device-store.ts";
 
 export function toPairingRequest(record: PairingRecord): PairingRequest {
   return {

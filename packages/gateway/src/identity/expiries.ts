@@ -5,7 +5,7 @@
 import type { Bus } from "../bus.ts";
 import type { Clock } from "../kit/clock.ts";
 import { background, type Log } from "../kit/log.ts";
-import type { DeviceStore } from "../store/store.ts";
+import type { DeviceStore } from "../store/device-store.ts";
 
 /** Between two notes while something waits for its end: as much a clock moved back during a restart can give. */
 const noteEveryMs = 60_000;

@@ -3,7 +3,7 @@
  * agent, display name, Host) is not among the facts, so nothing can follow from it.
  */
 import { coversAll, normaliseScopes, scopeNames } from "@portreeve/protocol";
-import type { PairingReason } from "../store/store.ts";
+import type { PairingReason } from "../store/device-store.ts";
 import type { Match } from "./credentials.ts";
 import { normaliseLabel } from "./device-proof.ts";
 import type { SharedMethod } from "./shared-access.ts";

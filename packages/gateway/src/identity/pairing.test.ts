@@ -12,7 +12,7 @@ import { createIds } from "../kit/ids.ts";
 import { Secret } from "../kit/secret.ts";
 import { secretPrincipal } from "../principal/principal.ts";
 import { openStoreFile } from "../store/sqlite.ts";
-import type { DeviceStore } from "../store/store.ts";
+import type { DeviceStore } from "../store/device-store.ts";
 import { createAttempts } from "./attempts.ts";
 import { createCredentials } from "./credentials.ts";
 import { type Admission, type AdmissionAsk, type AdmissionVerdict, createPairing, type Pairing } from "./pairing.ts";

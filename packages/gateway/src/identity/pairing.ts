@@ -10,7 +10,7 @@ import type { ProxyIdentity } from "../kit/proxy-identity.ts";
 import type { Secret } from "../kit/secret.ts";
 import { devicePrincipal, secretPrincipal, type DevicePrincipal, type Principal, type SecretPrincipal } from "../principal/principal.ts";
 import { liveGrant, timeLeftMs, tokenCeilingOf } from "../store/grants.ts";
-import type { DeviceRecord, DeviceState, DeviceStore, PairingAsk, PairingReason, PairingRecord } from "../store/store.ts";
+import type { DeviceRecord, DeviceState, DeviceStore, PairingAsk, PairingReason, PairingRecord } from "../store/device-store.ts";
 import type { Attempts, AttemptVerdict } from "./attempts.ts";
 import type { Credentials, Match } from "./credentials.ts";
 import { actionDenied, missingScope, roleForATime, toActor, unknownRequest } from "./device-management.ts";

@@ -1,6 +1,6 @@
 /** How a refused connection is told: the texts and codes that clients of both versions parse, each with the next step. */
 import { ProtocolError, type ErrorCode } from "@portreeve/protocol";
-import type { Grant, PairingReason, PairingRecord } from "../store/store.ts";
+import type { Grant, PairingReason, PairingRecord } from "../store/device-store.ts";
 import type { ProofVerdict } from "./device-proof.ts";
 import type { Ask, RefusalCode } from "./grant.ts";
 

@@ -1,7 +1,7 @@
 /** What the gateway knows of a device that proved its key, as facts for the policy. Pure. */
 import type { ConnectParams } from "@portreeve/protocol";
 import { ceilingOf, liveGrant, tokenCeilingOf } from "../store/grants.ts";
-import type { DeviceState, Grant } from "../store/store.ts";
+import type { DeviceState, Grant } from "../store/device-store.ts";
 import { isMetadataChanged, type Standing } from "./grant.ts";
 
 interface ProvedKey {

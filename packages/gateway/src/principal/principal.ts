@@ -3,7 +3,16 @@
  * Authority only ever shrinks on the way: the lattice's `attenuate` is the one function that derives one from another.
  */
 import { covers, normaliseScopes, type CallerRole, type MethodDefinition } from "@portreeve/protocol";
-import { attenuate, type Authority, coversLimits, type Limits, meetLimits, nothing, unlimited } from "./lattice.ts";
+import {
+  attenuate,
+  covers as coversAuthority,
+  type Authority,
+  coversLimits,
+  type Limits,
+  meetLimits,
+  nothing,
+  unlimited,
+} from "./lattice.ts";
 
 declare const brand: unique symbol;
 type Branded<T> = T & { readonly [brand]: true };
@@ -102,10 +111,7 @@ export function lifecyclePrincipal(sessionKey: string): LifecyclePrincipal {
 export function authorityOf(principal: Principal): Authority {
   if (principal.kind === "lifecycle") return nothing;
   const { scopes } = principal;
-  if (principal.kind === "run") {
-    const { owner, depth, limits = unlimited } = principal;
-    return { ...limits, scopes, roles: ["run"], owner, depth };
-  }
+  if (principal.kind === "run") return toAuthority(principal);
   if (roleOf(principal) === "node") return { ...unlimited, scopes, roles: ["node"], owner: false, depth: 0 };
   return { ...unlimited, scopes, roles: ["operator", "run"], owner: covers(scopes, "operator.admin"), depth: 0 };
 }
@@ -129,6 +135,13 @@ export function authorityOfChild(parent: Principal, ask: Partial<Limits> = {}, a
 export function withinSession(run: RunAuthority, session: StoredLimits): RunAuthority {
   const { limits = unlimited, policyOf: agents = [], ...rest } = run;
   return { ...rest, ...toStored(meetLimits(limits, session.limits ?? unlimited), [...agents, ...(session.policyOf ?? [])]) };
+}
+
+/** Whether a run with `have` may do all that one with `need` may: then its message may be taken into that one's turn. */
+export function mayActAs(have: RunAuthority, need: RunAuthority): boolean {
+  // Each policy narrows: whoever is under one that the other is not under may less.
+  const isUnderNoOther = (have.policyOf ?? []).every((agent) => need.policyOf?.includes(agent));
+  return isUnderNoOther && coversAuthority(toAuthority(have), toAuthority(need));
 }
 
 /** The scopes of `ask` that `principal` can hand on: to a device, an invitation, one call of its own. */
@@ -171,6 +184,10 @@ export function treeOf(principal: Principal): string | undefined {
 function roleOf(principal: DevicePrincipal | SecretPrincipal | RunPrincipal): CallerRole {
   if (principal.kind === "run") return "run";
   return principal.kind === "device" ? principal.role : "operator";
+}
+
+function toAuthority({ scopes, owner, depth, limits = unlimited }: RunAuthority): Authority {
+  return { ...limits, scopes, roles: ["run"], owner, depth };
 }
 
 /** What a launch asks for, whoever it is for. */

@@ -50,6 +50,7 @@ const journals = {
 const follows: Record<JournalEntry["kind"], { entry: JournalEntry; in: readonly RunState["phase"][] }> = {
   input: { entry: input, in: ["fresh"] },
   completions: { entry: completions, in: ["fresh", "parked"] },
+  steered: { entry: { kind: "steered", messages: [{ runId: "run_2", from: "device:d", text: "stop" }] }, in: ["thinking", "parked"] },
   reply: { entry: said("x"), in: ["thinking"] },
   "model-error": { entry: failed, in: ["thinking"] },
   "tool-intent": { entry: intent, in: ["working"] },

@@ -24,6 +24,8 @@ export type RunState =
   | { readonly phase: "ended"; readonly outcome: Outcome };
 
 interface Progress {
+  /** The model of the last reply; undefined before the first one. */
+  readonly model: string | undefined;
   /** Model calls that ended, well or not. */
   readonly modelCalls: number;
   /** The last model calls in a row that failed. */
@@ -38,6 +40,8 @@ export interface ModelFailure {
   readonly retryable: boolean;
   readonly retryAtMs: number;
   readonly partial: string;
+  /** Undefined in a journal from before there was more than one. */
+  readonly model?: string;
 }
 
 type Entry<K extends JournalEntry["kind"]> = Extract<JournalEntry, { kind: K }>;
@@ -50,9 +54,13 @@ const steps: { readonly [K in JournalEntry["kind"]]: Step<K> } = {
     if (state.phase === "fresh") return { phase: "thinking", ...start };
     return state.phase === "parked" ? { phase: "thinking", ...progressOf(state) } : undefined;
   },
+  steered: (state) => {
+    if (state.phase === "thinking") return state;
+    return state.phase === "parked" ? { phase: "thinking", ...progressOf(state) } : undefined;
+  },
   reply: (state, entry) => {
     if (state.phase !== "thinking") return undefined;
-    const progress = { ...progressOf(state), modelCalls: state.modelCalls + 1, failures: [] };
+    const progress = { ...progressOf(state), model: entry.model, modelCalls: state.modelCalls + 1, failures: [] };
     const pending = toolCallsOf(entry.content);
     if (pending.length > 0) return { phase: "working", pending, begun: [], parks: false, ...progress };
     return { phase: "answered", text: textOf(entry.content), reason: entry.reason === "tool-calls" ? "stop" : entry.reason, ...progress };
@@ -110,10 +118,10 @@ export function toolCallsOf(content: readonly ContentBlock[]): readonly ToolCall
   return content.flatMap((block) => (block.type === "toolCall" ? [{ id: block.id, name: block.name, arguments: block.arguments }] : []));
 }
 
-const start: Progress = { modelCalls: 0, failures: [], repeated: undefined };
+const start: Progress = { model: undefined, modelCalls: 0, failures: [], repeated: undefined };
 
 function progressOf(state: Progress): Progress {
-  return { modelCalls: state.modelCalls, failures: state.failures, repeated: state.repeated };
+  return { model: state.model, modelCalls: state.modelCalls, failures: state.failures, repeated: state.repeated };
 }
 
 function countRepeated(state: Progress, call: ToolCall, isError: boolean): Progress["repeated"] {

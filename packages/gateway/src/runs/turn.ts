@@ -8,7 +8,7 @@ import { ModelError, type Models, type ToolCall, type ToolSpec } from "../models
 import { type CallCost, costOf, type PriceOf } from "../models/price.ts";
 import { type RunPrincipal, runPrincipal } from "../principal/principal.ts";
 import type { JournalEntry } from "../store/journal.ts";
-import type { Claim, Ending, Store, TranscriptMessage } from "../store/store.ts";
+import type { Claim, Ending, RunRecord, Store, TranscriptMessage } from "../store/store.ts";
 import type { Tool, ToolResult } from "../tools/tool.ts";
 import { apply, fold, JournalError, type RunState } from "./machine.ts";
 import { next, type Plan, retryAtMs } from "./plan.ts";
@@ -29,8 +29,14 @@ export interface TurnDeps {
   readonly callerFor: (principal: RunPrincipal) => Caller;
 }
 
+/** What a turn tells its worker. */
+export interface TurnHost {
+  /** A queued run ended because its message was taken into this turn. */
+  absorbed(run: RunRecord): void;
+}
+
 /** Why a turn is stopped from outside; the reason of its signal. */
-export type Interruption = "shutdown" | "cancelled" | "deadline" | "lost";
+export type Interruption = "shutdown" | "cancelled" | "deadline" | "lost" | "absorbed";
 
 /** The claim is not ours any more: whoever took it has written what matters. */
 class ClaimLost extends Error {
@@ -42,15 +48,17 @@ export class Turn {
   readonly #claim: Claim;
   readonly #events: RunEvents;
   readonly #signal: AbortSignal;
+  readonly #host: TurnHost;
   readonly #principal: RunPrincipal;
   #state: RunState = { phase: "fresh" };
   #transcript: TranscriptMessage[] = [];
 
-  constructor(deps: TurnDeps, claim: Claim, events: RunEvents, signal: AbortSignal) {
+  constructor(deps: TurnDeps, claim: Claim, { events, signal, host }: { events: RunEvents; signal: AbortSignal; host: TurnHost }) {
     this.#deps = deps;
     this.#claim = claim;
     this.#events = events;
     this.#signal = signal;
+    this.#host = host;
     this.#principal = runPrincipal(claim.run);
   }
 
@@ -76,7 +84,8 @@ export class Turn {
     this.#signal.throwIfAborted();
     switch (plan.do) {
       case "call-model":
-        await this.#callModel(plan.notBeforeMs);
+        // What was said meanwhile is read before the model speaks again; then it is asked anew what is next.
+        if (!(await this.#absorb())) await this.#callModel(plan.notBeforeMs);
         return true;
       case "run-tools":
         await Promise.all(plan.calls.map((call) => this.#runTool(call, plan.begun.includes(call.id))));
@@ -89,6 +98,17 @@ export class Turn {
       case "nothing":
         return false;
     }
+  }
+
+  async #absorb(): Promise<boolean> {
+    const { run, epoch } = this.#claim;
+    const taken = await this.#deps.store.runs.absorb({ ...run, epoch }, this.#deps.clock.now());
+    if (taken.kind === "lost") throw new ClaimLost("lost while taking messages in");
+    if (taken.kind !== "absorbed") return false;
+    this.#state = apply(this.#state, taken.entry);
+    this.#transcript.push(...taken.messages);
+    for (const absorbed of taken.runs) this.#host.absorbed(absorbed);
+    return true;
   }
 
   async #callModel(notBeforeMs: number): Promise<void> {

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { background } from "../kit/log.ts";
 import { quoteCompletions } from "../models/completion-text.ts";
 import type { Completion } from "../store/journal.ts";
-import type { Claim, RunRecord, RunSelection } from "../store/store.ts";
+import type { Admission, Claim, RunRecord, RunSelection, RunToAdmit } from "../store/store.ts";
 import { eventSeqOf } from "./machine.ts";
 import { RunEvents } from "./run-events.ts";
 import { type Interruption, Turn, type TurnDeps } from "./turn.ts";
@@ -13,12 +13,15 @@ export interface WorkerDeps extends TurnDeps {
 }
 
 export interface Worker extends AsyncDisposable {
+  /** Admits a run, and stops what it interrupts; resolves when that is durable. */
+  admit(run: RunToAdmit): Promise<Admission>;
   /** Cancels the selected runs with all they spawned; resolves when that is durable. */
   cancel(select: RunSelection): Promise<readonly RunRecord[]>;
 }
 
 const leaseMs = 30_000;
 const claimsAtOnce = 64;
+const maxTakeovers = 3;
 const retryAfterStoreFailureMs = 1_000;
 /** A run past its deadline may be nobody's until its lease runs out: no reason to look without a pause. */
 const expiryPauseMs = 1_000;
@@ -36,7 +39,7 @@ interface Active {
  */
 export async function startWorker(deps: WorkerDeps): Promise<Worker> {
   const nowMs = deps.clock.now();
-  await deps.store.runs.releaseAll();
+  await deps.store.runs.endLeases();
   await deps.store.runs.ensureDelivery(nowMs);
   const worker = new ClaimingWorker(deps);
   worker.start();
@@ -65,9 +68,15 @@ class ClaimingWorker implements Worker {
     this.#watchDeadlines();
   }
 
+  async admit(run: RunToAdmit): Promise<Admission> {
+    const admission = await this.#deps.store.runs.admit(run, this.#deps.clock.now(), this.#partials());
+    if (admission.kind === "admitted") for (const interrupted of admission.interrupted) this.#tellEnded(interrupted, "cancelled");
+    this.#pump();
+    return admission;
+  }
+
   async cancel(select: RunSelection): Promise<readonly RunRecord[]> {
-    const partials = new Map([...this.#active.values()].map((active) => [active.claim.run.runId, active.events.text]));
-    const cancelled = await this.#deps.store.runs.cancel(select, partials, this.#deps.clock.now());
+    const cancelled = await this.#deps.store.runs.cancel(select, this.#partials(), this.#deps.clock.now());
     for (const run of cancelled) this.#tellEnded(run, "cancelled");
     return cancelled;
   }
@@ -80,10 +89,15 @@ class ClaimingWorker implements Worker {
     for (const active of this.#active.values()) active.controller.abort("shutdown" satisfies Interruption);
     await Promise.all([...this.#active.values()].map((active) => active.done));
     try {
-      await this.#deps.store.runs.releaseAll();
+      await this.#deps.store.runs.release(this.#owner);
     } catch (error) {
       this.#deps.log.error({ err: error }, "leases could not be given up; the next start takes them");
     }
+  }
+
+  /** Text so far of the replies that are being streamed, by run id. */
+  #partials(): ReadonlyMap<string, string> {
+    return new Map([...this.#active.values()].map((active) => [active.claim.run.runId, active.events.text]));
   }
 
   /** Claims until there is nothing to claim; a hint that comes meanwhile makes it look again. */
@@ -101,7 +115,8 @@ class ClaimingWorker implements Worker {
     while (this.#wanted && !this.#stopping) {
       this.#wanted = false;
       try {
-        const claims = await this.#deps.store.runs.claim(this.#claimer(), this.#deps.clock.now());
+        const { claims, givenUp } = await this.#deps.store.runs.claim(this.#claimer(), this.#deps.clock.now());
+        for (const run of givenUp) this.#tellGivenUp(run);
         for (const claim of claims) this.#carry(claim);
         if (claims.length === claimsAtOnce) this.#wanted = true;
         if (claims.some((claim) => claim.run.deadlineAtMs !== undefined)) this.#watchDeadlines();
@@ -114,16 +129,27 @@ class ClaimingWorker implements Worker {
   }
 
   #claimer() {
-    return { owner: this.#owner, leaseMs, limit: claimsAtOnce, maxConcurrentChildren: this.#deps.maxConcurrentChildren, quote };
+    const { maxConcurrentChildren } = this.#deps;
+    return { owner: this.#owner, leaseMs, limit: claimsAtOnce, maxConcurrentChildren, quote, maxTakeovers };
+  }
+
+  #tellGivenUp(run: RunRecord): void {
+    this.#deps.log.error({ runId: run.runId, reason: run.ending?.error }, "a run cannot be continued");
+    this.#tellEnded(run, "lost");
   }
 
   #carry(claim: Claim): void {
     const { runId } = claim.run;
     // Its lease ran out under us, as when the machine was suspended: the new claim is the one that may write.
     this.#giveUp(runId);
+    for (const absorbed of claim.absorbed) this.#tellEnded(absorbed, "absorbed");
     const controller = new AbortController();
     const events = new RunEvents(this.#deps.bus, this.#deps.clock, claim.run, eventSeqOf(claim.journal));
-    const done = new Turn(this.#deps, claim, events, controller.signal)
+    const done = new Turn(this.#deps, claim, {
+      events,
+      signal: controller.signal,
+      host: { absorbed: (run) => this.#tellEnded(run, "absorbed") },
+    })
       .carryOn()
       .catch((error: unknown) => {
         // The lease is not renewed any more: the run is claimed again when it has run out.

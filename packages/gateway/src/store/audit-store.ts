@@ -1,5 +1,5 @@
 /** What is written down of grants and refusals, as sentences of the domain. */
-import type { PairingRecord } from "./store.ts";
+import type { PairingRecord } from "./device-store.ts";
 
 export interface AuditRow {
   readonly seq: number;

@@ -1,6 +1,6 @@
 /** Bearers: paired devices that have a token and no key. Listed, narrowed and ended as every device is; part of the store. */
 import type { Actor, Denied } from "./device-management.ts";
-import type { DeviceFacts, DeviceRecord } from "./store.ts";
+import type { DeviceFacts, DeviceRecord } from "./device-store.ts";
 
 export interface BearerToIssue {
   /** Of a key that nobody has. */

@@ -1,5 +1,5 @@
 /** What can be done to a paired device, as atomic sentences of the store; part of `DeviceStore`. */
-import type { DeviceRecord, Grant } from "./store.ts";
+import type { DeviceRecord, Grant } from "./device-store.ts";
 
 /** Scopes beyond the approved ones that end by themselves. */
 export interface Elevation {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { ceilingOf, elevationLeftMs, timeLeftMs, tokenCeilingOf } from "./grants.ts";
-import type { Grant } from "./store.ts";
+import type { Grant } from "./device-store.ts";
 
 const grant: Grant = {
   role: "operator",

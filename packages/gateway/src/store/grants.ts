@@ -1,6 +1,6 @@
 /** What a grant covers at a moment. Pure. */
 import { covers, normaliseScopes } from "@portreeve/protocol";
-import type { DeviceRecord, Grant } from "./store.ts";
+import type { DeviceRecord, Grant } from "./device-store.ts";
 
 /** The grant of a role as long as it is not revoked. */
 export function liveGrant(device: DeviceRecord, role: string): Grant | undefined {

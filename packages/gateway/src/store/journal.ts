@@ -19,11 +19,21 @@ export interface Completion {
   readonly costMicroUsd?: number | undefined;
 }
 
+/** A message that came while the run worked, taken into its turn. */
+export interface SteeredMessage {
+  /** The run that the message would have been. */
+  readonly runId: string;
+  readonly from: string;
+  readonly text: string;
+}
+
 export type JournalEntry =
   /** The turn began with the run's own message. */
   | { readonly kind: "input"; readonly text: string }
   /** The turn began, or went on, with children's results. */
   | { readonly kind: "completions"; readonly completions: readonly Completion[] }
+  /** Messages that came meanwhile were taken in, between two steps or while the run was parked. */
+  | { readonly kind: "steered"; readonly messages: readonly SteeredMessage[] }
   /** One model call ended well. */
   | {
       readonly kind: "reply";
@@ -34,9 +44,10 @@ export type JournalEntry =
       /** Undefined: the model has no known price. */
       readonly cost?: Cost | undefined;
     }
-  /** One model call failed; `partial` is the text that had come. */
+  /** One call of `model` failed; `partial` is the text that had come. Entries from before there was more than one lack it. */
   | {
       readonly kind: "model-error";
+      readonly model?: string;
       readonly errorKind: string;
       readonly message: string;
       readonly retryable: boolean;

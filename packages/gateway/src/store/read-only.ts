@@ -17,7 +17,8 @@ import { createSessionStore } from "./sql/sessions.ts";
 import { createSql } from "./sql/statement.ts";
 import { WriteQueue } from "./sql/write-queue.ts";
 import type { DatabaseFacts } from "./inspection.ts";
-import type { DeviceStore, RunStore, SessionStore } from "./store.ts";
+import type { DeviceStore } from "./device-store.ts";
+import type { RunStore, SessionStore } from "./store.ts";
 
 /** The reading half of the store. */
 export interface ReadOnlyStore extends AsyncDisposable {

@@ -1,6 +1,6 @@
 /** Setup codes as sentences of the domain; what holds for every store holds here. */
 import type { SetupAccess } from "@portreeve/protocol";
-import type { DeviceFacts, DeviceRecord } from "./store.ts";
+import type { DeviceFacts, DeviceRecord } from "./device-store.ts";
 
 export interface SetupCodeToIssue {
   readonly setupId: string;

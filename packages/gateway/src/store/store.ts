@@ -8,8 +8,8 @@ import type { RunAuthority } from "../principal/principal.ts";
 import type { AttemptStore } from "./attempt-store.ts";
 import type { AuditStore, RefusalStore } from "./audit-store.ts";
 import type { BearerStore } from "./bearer-store.ts";
+import type { DeviceStore } from "./device-store.ts";
 import type { SetupCodeStore } from "./setup-codes.ts";
-import type { Actor, ApprovalOutcome, DeviceManagement, Elevation } from "./device-management.ts";
 import type { NodeStore } from "./nodes.ts";
 import type { RunViewStore } from "./run-views.ts";
 import type { Completion, JournalEntry, Outcome } from "./journal.ts";
@@ -28,117 +28,6 @@ export interface Store extends AsyncDisposable {
   readonly runs: RunStore;
   readonly usage: UsageStore;
   readonly runViews: RunViewStore;
-}
-
-// ---- devices
-
-export interface DeviceFacts {
-  readonly deviceId: string;
-  /** Raw 32 bytes, base64url. */
-  readonly publicKey: string;
-  readonly displayName: string | undefined;
-  readonly platform: string | undefined;
-  readonly deviceFamily: string | undefined;
-  readonly clientId: string;
-  readonly clientMode: string;
-  /** Undefined for a direct local peer. */
-  readonly remoteIp: string | undefined;
-}
-
-/** What an approved device may do in one role. The token is derived from `generation`, never stored. */
-export interface Grant {
-  readonly role: string;
-  /** Approved for good. */
-  readonly scopes: readonly string[];
-  /** What of them the current token covers. */
-  readonly tokenScopes: readonly string[];
-  readonly elevation: Elevation | undefined;
-  readonly generation: number;
-  readonly createdAtMs: number;
-  readonly rotatedAtMs: number | undefined;
-  readonly revokedAtMs: number | undefined;
-}
-
-export interface DeviceRecord extends DeviceFacts {
-  /** What an operator named it. */
-  readonly label: string | undefined;
-  /** `bearer`: it has no key, and its token alone is its credential; such a device is never anything else. */
-  readonly approvedVia: "silent" | "owner" | "bootstrap" | "bearer";
-  readonly createdAtMs: number;
-  readonly approvedAtMs: number;
-  readonly lastSeenAtMs: number | undefined;
-  readonly grants: readonly Grant[];
-}
-
-/** Everything stored of one device id. */
-export type DeviceState =
-  | {
-      readonly kind: "unknown";
-      /** An operator rejected, removed or revoked it once: never silent again. */ readonly refused: boolean;
-      readonly pending: PairingRecord | undefined;
-    }
-  | { readonly kind: "paired"; readonly device: DeviceRecord; readonly refused: boolean; readonly pending: PairingRecord | undefined }
-  /** The row cannot be read; it grants nothing and is named in the log. */
-  | { readonly kind: "corrupt" };
-
-export type PairingReason = "not-paired" | "role-upgrade" | "scope-upgrade" | "metadata-upgrade";
-
-export interface PairingAsk extends DeviceFacts {
-  readonly role: string;
-  readonly scopes: readonly string[];
-  readonly reason: PairingReason;
-  readonly isRepair: boolean;
-  /** What both sides show; undefined for a request from before there were any. */
-  readonly words?: string | undefined;
-}
-
-export interface PairingRecord extends PairingAsk {
-  readonly requestId: string;
-  /** Merged requests hold every role and scope that was asked for. */
-  readonly roles: readonly string[];
-  readonly silent: boolean;
-  readonly createdAtMs: number;
-  readonly expiresAtMs: number;
-}
-
-export interface DeviceStore extends DeviceManagement {
-  /** `publicKey`: the key that asks, so that a refusal of it is known. Never throws for a row it cannot read: that is `corrupt`. */
-  find(deviceId: string, publicKey?: string): Promise<DeviceState>;
-  list(nowMs: number): Promise<{ readonly pending: readonly PairingRecord[]; readonly paired: readonly DeviceRecord[] }>;
-  /**
-   * Pairs a device nobody approved by hand, exactly as asked, with its audit row. Refused as `not-new` when in the
-   * meantime the device was paired, refused or has a pending request: the caller decides again.
-   */
-  approveSilently(
-    ask: PairingAsk,
-    nowMs: number,
-  ): Promise<{ readonly kind: "approved"; readonly device: DeviceRecord } | { readonly kind: "not-new" }>;
-  /**
-   * Records one pending request a device: the same or a narrower ask keeps the id, a wider one replaces it with the union.
-   * `dropped` means that the bound on pending requests is reached (16 a peer, 256 in all; the oldest are kept), `covered` that
-   * an approval came first, `rejected` that the request `sawRequestId` was rejected since it was seen: nothing new is recorded.
-   */
-  requestPairing(
-    ask: PairingAsk,
-    nowMs: number,
-    sawRequestId?: string,
-  ): Promise<
-    | { readonly kind: "pending"; readonly request: PairingRecord; readonly created: boolean; readonly superseded: string | undefined }
-    | { readonly kind: "dropped" | "covered" | "rejected" }
-  >;
-  /**
-   * Approves with the authority that `approver` has at this moment: every requested scope must be covered by what it holds
-   * for good, or, with `untilMs`, for at least as long.
-   */
-  approve(requestId: string, approver: Actor, nowMs: number, untilMs?: number): Promise<ApprovalOutcome>;
-  /** Rejects and remembers the key. */
-  reject(
-    requestId: string,
-    rejecter: Actor,
-    nowMs: number,
-  ): Promise<{ readonly kind: "rejected"; readonly deviceId: string } | { readonly kind: "unknown" } | { readonly kind: "denied" }>;
-  markSeen(deviceId: string, nowMs: number): Promise<void>;
-  counts(nowMs: number): Promise<{ readonly requestsCreated: number; readonly pending: number }>;
 }
 
 // ---- sessions
@@ -273,10 +162,24 @@ export interface RunToAdmit {
   readonly timeoutMs: number | undefined;
   /** Everything that makes two calls the same call. */
   readonly paramsHash: string;
+  readonly queueMode: QueueMode;
 }
 
+/**
+ * What becomes of a message for a session in which a run works. `followup`: a turn of its own, afterwards. `steer`: taken into
+ * that run's turn between two of its steps. `collect`: one turn with all others that were collected. `interrupt`: the session's
+ * runs are cancelled, with all they spawned.
+ */
+export type QueueMode = "steer" | "followup" | "collect" | "interrupt";
+
 export type Admission =
-  | { readonly kind: "admitted"; readonly run: RunRecord; readonly createdSession: boolean }
+  | {
+      readonly kind: "admitted";
+      readonly run: RunRecord;
+      readonly createdSession: boolean;
+      /** Runs that were cancelled for it. */
+      readonly interrupted: readonly RunRecord[];
+    }
   /** The same caller used the same key with the same parameters before. */
   | { readonly kind: "replayed"; readonly run: RunRecord }
   | { readonly kind: "mismatch" };
@@ -288,6 +191,14 @@ export interface Claimer {
   readonly maxConcurrentChildren: number;
   /** The user message that carries children's results; `open` children of the run have not ended. */
   readonly quote: (completions: readonly Completion[], open: number) => string;
+  /** A run whose worker died this often without getting anything written is given up. */
+  readonly maxTakeovers: number;
+}
+
+export interface Claimed {
+  readonly claims: readonly Claim[];
+  /** Runs that could not be continued: ended as `interrupted`, delivered like any other end. */
+  readonly givenUp: readonly RunRecord[];
 }
 
 /** A claimed run: the claimer alone may append, until the lease ends or the epoch moves on. */
@@ -297,6 +208,8 @@ export interface Claim {
   readonly journal: readonly JournalEntry[];
   /** Inbox rows this claim consumed, now in the journal too. */
   readonly consumed: readonly Completion[];
+  /** Runs whose messages this claim took in: they have ended. */
+  readonly absorbed: readonly RunRecord[];
 }
 
 /** A message that goes to the transcript with an entry. */
@@ -318,19 +231,38 @@ export type RunSelection =
   | { readonly startedBy: string; readonly by: string };
 
 export interface RunStore {
-  admit(run: RunToAdmit, nowMs: number): Promise<Admission>;
+  /** `partials`: text so far by run id, kept in the transcript of what is interrupted. */
+  admit(run: RunToAdmit, nowMs: number, partials?: ReadonlyMap<string, string>): Promise<Admission>;
   /** Limits, child session, child run, lineage, idempotency and audit row: one transaction, all or nothing. */
   spawn(child: ChildToSpawn, nowMs: number): Promise<SpawnOutcome>;
   /**
-   * Claims runs that can go on, oldest first: queued; waiting with a child's result unread; or left by a dead owner.
-   * At most one run of a session is claimed at a time, and at most `maxConcurrentChildren` child runs in all.
-   * Starting a turn with children's results consumes their inbox rows in the same transaction.
+   * Claims runs that can go on, oldest first: queued; waiting with a child's result unread or a steering message; or left by a
+   * dead owner. At most one run of a session is claimed at a time, and at most `maxConcurrentChildren` child runs in all,
+   * shared fairly by conversations. Starting a turn with children's results or messages consumes them in the same transaction.
    */
-  claim(claimer: Claimer, nowMs: number): Promise<readonly Claim[]>;
+  claim(claimer: Claimer, nowMs: number): Promise<Claimed>;
+  /**
+   * Takes the session's steering messages into the run: their runs end, their texts go to the transcript. Only those whose
+   * sender may do all that the run may.
+   */
+  absorb(
+    run: { readonly runId: string; readonly sessionKey: string; readonly epoch: number },
+    nowMs: number,
+  ): Promise<
+    | {
+        readonly kind: "absorbed";
+        readonly entry: JournalEntry;
+        readonly messages: readonly TranscriptMessage[];
+        readonly runs: readonly RunRecord[];
+      }
+    | { readonly kind: "nothing" | "lost" }
+  >;
   /** Extends the leases of those of `runIds` that `owner` still holds; answers which. */
   renew(owner: string, runIds: readonly string[], leaseMs: number, nowMs: number): Promise<readonly string[]>;
-  /** Gives up every lease: only whoever knows that no other process lives (the lock) may call it. */
-  releaseAll(): Promise<void>;
+  /** Ends every lease: only whoever knows that no other process lives (the lock) may call it. */
+  endLeases(): Promise<void>;
+  /** Gives back what `owner` holds: the next claim continues it and counts no death. */
+  release(owner: string): Promise<void>;
   /** Makes a run for every unread result that no run is waiting for: after a start, whatever happened before it. */
   ensureDelivery(nowMs: number): Promise<void>;
   /** Appends entries and transcript messages. `lost`: the epoch has moved on, nothing was written. */

@@ -5,6 +5,7 @@ import { withinSession } from "../../principal/principal.ts";
 import type { ChildToSpawn, SpawnOutcome } from "../spawning.ts";
 import type { Admission, RunToAdmit } from "../store.ts";
 import { writeAudit } from "./audit.ts";
+import { cancelRuns } from "./cancelling.ts";
 import { findRun, insertRun, toRunRecord } from "./run-rows.ts";
 import type { RunTableRow, SessionTableRow } from "./schema.ts";
 import { findSession, openStatuses } from "./session-rows.ts";
@@ -12,11 +13,12 @@ import { insertSession } from "./sessions.ts";
 import { type Args, type Sql, statement } from "./statement.ts";
 import { readTerms, type StoredTerms, thinkingOf } from "./terms.ts";
 
-export function admitRun(sql: Sql, ids: Ids, run: RunToAdmit, nowMs: number): Admission {
+export function admitRun(sql: Sql, ids: Ids, run: RunToAdmit, partials: ReadonlyMap<string, string>, nowMs: number): Admission {
   const known = findByKey(sql, run.startedBy, run.sessionKey, run.wireId);
   if (known !== undefined)
     return known.params_hash === run.paramsHash ? { kind: "replayed", run: toRunRecord(known) } : { kind: "mismatch" };
 
+  const interrupted = run.queueMode === "interrupt" ? cancelRuns(sql, ids, { sessionKey: run.sessionKey }, partials, nowMs) : [];
   const found = findSession(sql, run.sessionKey);
   const session =
     found ??
@@ -42,6 +44,7 @@ export function admitRun(sql: Sql, ids: Ids, run: RunToAdmit, nowMs: number): Ad
     parent_run_id: null,
     parent_session_key: null,
     timeout_ms: run.timeoutMs ?? null,
+    queue_mode: run.queueMode,
     nowMs,
   });
   if (inserted.owner === 1)
@@ -50,7 +53,7 @@ export function admitRun(sql: Sql, ids: Ids, run: RunToAdmit, nowMs: number): Ad
       { kind: "run.started-as-owner", actor: run.startedBy, subject: inserted.run_id, facts: { sessionKey: run.sessionKey } },
       nowMs,
     );
-  return { kind: "admitted", run: toRunRecord(inserted), createdSession: found === undefined };
+  return { kind: "admitted", run: toRunRecord(inserted), createdSession: found === undefined, interrupted };
 }
 
 export function spawnChild(sql: Sql, ids: Ids, child: ChildToSpawn, nowMs: number): SpawnOutcome {

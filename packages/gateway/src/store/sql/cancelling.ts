@@ -4,7 +4,7 @@ import type { Ending, RunRecord, RunSelection, RunStore, TranscriptMessage } fro
 import { ensureAnnounceRun, listOrphanedInbox } from "./announcing.ts";
 import { writeAudit } from "./audit.ts";
 import { deliver, writeEnding } from "./ending.ts";
-import { readJournal, toRunRecord } from "./run-rows.ts";
+import { readLastEntry, toRunRecord } from "./run-rows.ts";
 import type { RunTableRow } from "./schema.ts";
 import { dropUnreadResultsOf, listOpenRunsOf } from "./starters.ts";
 import { type Args, type Sql, statement } from "./statement.ts";
@@ -54,7 +54,7 @@ function cancelRows(
   const ended: RunRecord[] = [];
   for (const row of rows) {
     // A reply that was written while the cancel was on its way is whole, and in the transcript.
-    const text = readJournal(sql, row.run_id).at(-1)?.kind === "reply" ? "" : (partials.get(row.run_id) ?? "");
+    const text = readLastEntry(sql, row.run_id)?.kind === "reply" ? "" : (partials.get(row.run_id) ?? "");
     const ending: Ending = { outcome: "cancelled", text, error: undefined, stopReason: "aborted" };
     const messages: TranscriptMessage[] =
       text === "" ? [] : [{ role: "assistant", content: [{ type: "text", text }], timestamp: nowMs, stopReason: "aborted" }];

@@ -1,34 +1,39 @@
 /** Claiming: which runs can go on, and the fenced lease under which one worker continues each. */
 import type { Ids } from "../../kit/ids.ts";
 import type { Completion, JournalEntry } from "../journal.ts";
-import type { Claim, Claimer } from "../store.ts";
+import type { Claim, Claimed, Claimer, Ending, RunRecord } from "../store.ts";
+import { endAbsorbed, isAwaited, listAbsorbable, toSteeredEntry, toUserMessage } from "./absorbing.ts";
 import { listOrphanedInbox } from "./announcing.ts";
+import { deliver, writeEnding } from "./ending.ts";
 import { appendMessages } from "./messages.ts";
-import { appendEntries, readJournal, readRun, toRunRecord } from "./run-rows.ts";
+import { appendEntries, CorruptRowError, readJournal, readRun, toRunRecord } from "./run-rows.ts";
 import type { InboxRow, RunTableRow } from "./schema.ts";
 import { openStatuses } from "./session-rows.ts";
 import { type Args, type Sql, statement } from "./statement.ts";
 
-export function claimRuns(sql: Sql, ids: Ids, claimer: Claimer, nowMs: number): readonly Claim[] {
+export function claimRuns(sql: Sql, ids: Ids, claimer: Claimer, nowMs: number): Claimed {
   const claims: Claim[] = [];
+  const givenUp: RunRecord[] = [];
   const slots = countChildren(sql, nowMs);
   const claim = (runId: string): boolean => {
     const found = readRun(sql, runId);
     // The candidates were read before the first of them was claimed: a session may have got its running run since.
-    if (isSessionBusy(sql, found, nowMs)) return false;
-    claims.push(claimRun(sql, ids, found, claimer, nowMs));
-    return true;
+    if (isSessionBusy(sql, found, nowMs) || !canGoOn(sql, found)) return false;
+    const outcome = claimOrGiveUp(sql, ids, found, claimer, nowMs);
+    if ("epoch" in outcome) claims.push(outcome);
+    else givenUp.push(outcome);
+    return "epoch" in outcome;
   };
   for (const { run_id, depth, root_session_key } of sql.all(resumable, { nowMs })) {
-    if (claims.length >= claimer.limit) return claims;
+    if (claims.length >= claimer.limit) return { claims, givenUp };
     if (depth > 0 && slots.running >= claimer.maxConcurrentChildren) continue;
     if (claim(run_id) && depth > 0) slots.add(root_session_key);
   }
   for (const next of fairly(sql, slots)) {
-    if (claims.length >= claimer.limit || slots.running >= claimer.maxConcurrentChildren) return claims;
+    if (claims.length >= claimer.limit || slots.running >= claimer.maxConcurrentChildren) break;
     if (claim(next.run_id)) slots.add(next.root_session_key);
   }
-  return claims;
+  return { claims, givenUp };
 }
 
 interface ChildSlots {
@@ -77,7 +82,40 @@ function isSessionBusy(sql: Sql, run: RunTableRow, nowMs: number): boolean {
   return others.some((other) => other.run_id !== run.run_id || (other.lease_until_ms ?? 0) > nowMs);
 }
 
-function claimRun(sql: Sql, ids: Ids, run: RunTableRow, claimer: Claimer, nowMs: number): Claim {
+/** A steering message waits for the run it is for; a parked run for something to read. */
+function canGoOn(sql: Sql, run: RunTableRow): boolean {
+  if (run.status === "queued") return !isAwaited(sql, run);
+  if (run.status !== "waiting") return true;
+  return sql.first(unreadOf, { runId: run.run_id }) !== undefined || listAbsorbable(sql, run, "steer").length > 0;
+}
+
+function claimOrGiveUp(sql: Sql, ids: Ids, run: RunTableRow, claimer: Claimer, nowMs: number): Claim | RunRecord {
+  // Whoever gave the lease back holds none.
+  const takeovers = run.status === "running" && run.lease_owner !== null ? run.takeovers + 1 : run.takeovers;
+  const giveUp = (error: string, stopReason: string): RunRecord => {
+    const ending: Ending = { outcome: "interrupted", text: "", error, stopReason };
+    const ended = writeEnding(sql, ids, run, ending, [], nowMs);
+    deliver(sql, ids, ended, ending, nowMs);
+    return toRunRecord(ended);
+  };
+  if (takeovers > claimer.maxTakeovers)
+    return giveUp(`the gateway died ${takeovers} times in a row while the run was at the same step`, "takeovers");
+  try {
+    const journal = readJournal(sql, run.run_id);
+    return claimRun(sql, ids, { ...run, takeovers }, journal, { claimer, nowMs });
+  } catch (error) {
+    if (!(error instanceof CorruptRowError)) throw error;
+    return giveUp(error.message, "corrupt");
+  }
+}
+
+function claimRun(
+  sql: Sql,
+  ids: Ids,
+  run: RunTableRow,
+  before: readonly JournalEntry[],
+  { claimer, nowMs }: { claimer: Claimer; nowMs: number },
+): Claim {
   const epoch = run.epoch + 1;
   sql.run(takeLease, {
     runId: run.run_id,
@@ -86,14 +124,29 @@ function claimRun(sql: Sql, ids: Ids, run: RunTableRow, claimer: Claimer, nowMs:
     epoch,
     startedAtMs: run.started_at_ms ?? nowMs,
     deadlineAtMs: deadlineOf(run, nowMs),
+    takeovers: run.takeovers,
   });
   const consumed = run.status === "running" ? [] : consumeInbox(sql, run, nowMs);
-  const opening = openTurn(sql, run, consumed, claimer);
-  if (opening !== undefined) {
-    appendEntries(sql, run.run_id, epoch, [opening.entry], nowMs);
-    appendMessages(sql, run.session_key, [{ role: "user", content: [{ type: "text", text: opening.text }], timestamp: nowMs }], ids, nowMs);
+  const absorbable = listToAbsorb(sql, run);
+  const absorbed = absorbable.map((one) => endAbsorbed(sql, ids, one, run.run_id, nowMs));
+  const openings = openTurn(sql, run, { consumed, absorbable, claimer });
+  for (const { entry, texts } of openings) {
+    appendEntries(sql, run.run_id, epoch, [entry], nowMs);
+    appendMessages(
+      sql,
+      run.session_key,
+      texts.map((text) => toUserMessage(text, nowMs)),
+      ids,
+      nowMs,
+    );
   }
-  return { run: toRunRecord(readRun(sql, run.run_id)), epoch, journal: readJournal(sql, run.run_id), consumed };
+  return {
+    run: toRunRecord(readRun(sql, run.run_id)),
+    epoch,
+    journal: [...before, ...openings.map(({ entry }) => entry)],
+    consumed,
+    absorbed,
+  };
 }
 
 /** Its own time counts from the first turn; a deadline it was started with is another bound, not a longer one. */
@@ -102,19 +155,33 @@ function deadlineOf(run: RunTableRow, nowMs: number): number | null {
   return Math.min(run.deadline_at_ms ?? Infinity, nowMs + run.timeout_ms);
 }
 
-/** What starts or continues the turn, or nothing when the run goes on after a crash. */
+/** Messages that this turn takes in: a parked run those that steer it, one that was collected the others that were. */
+function listToAbsorb(sql: Sql, run: RunTableRow): readonly RunTableRow[] {
+  if (run.status === "waiting") return listAbsorbable(sql, run, "steer");
+  return run.status === "queued" && run.queue_mode === "collect" ? listAbsorbable(sql, run, "collect") : [];
+}
+
+interface Opening {
+  readonly entry: JournalEntry;
+  /** Messages of the transcript. */
+  readonly texts: readonly string[];
+}
+
+/** What starts or continues the turn, in order; nothing when the run goes on after a crash. */
 function openTurn(
   sql: Sql,
   run: RunTableRow,
-  consumed: readonly Completion[],
-  claimer: Claimer,
-): { entry: JournalEntry; text: string } | undefined {
+  { consumed, absorbable, claimer }: { consumed: readonly Completion[]; absorbable: readonly RunTableRow[]; claimer: Claimer },
+): readonly Opening[] {
+  const openings: Opening[] = [];
   if (consumed.length > 0) {
     const open = sql.first(countOpenChildren, { sessionKey: run.session_key })?.n ?? 0;
-    return { entry: { kind: "completions", completions: consumed }, text: claimer.quote(consumed, open) };
+    openings.push({ entry: { kind: "completions", completions: consumed }, texts: [claimer.quote(consumed, open)] });
+  } else if (run.status === "queued" && run.epoch === 0) {
+    openings.push({ entry: { kind: "input", text: run.input }, texts: [run.input] });
   }
-  if (run.status !== "queued" || run.epoch > 0) return undefined;
-  return { entry: { kind: "input", text: run.input }, text: run.input };
+  const texts = absorbable.map((one) => one.input);
+  return texts.length === 0 ? openings : [...openings, { entry: toSteeredEntry(absorbable), texts }];
 }
 
 /** The results a turn of this run reads: its own children's, or, for an announce run, all that nobody waits for. */
@@ -124,7 +191,25 @@ function consumeInbox(sql: Sql, run: RunTableRow, nowMs: number): readonly Compl
       ? listOrphanedInbox(sql, run.session_key)
       : sql.all(unreadOf, { runId: run.run_id });
   for (const one of unread) sql.run(consume, { inboxId: one.inbox_id, runId: run.run_id, nowMs });
-  return unread.map((one) => ({ ...(JSON.parse(one.completion) as Omit<Completion, "inboxId">), inboxId: one.inbox_id }));
+  return unread.map(toCompletion);
+}
+
+/** A result that cannot be read is announced as that. */
+function toCompletion({ inbox_id, child_run_id, completion }: InboxRow): Completion {
+  try {
+    return { ...(JSON.parse(completion) as Omit<Completion, "inboxId">), inboxId: inbox_id };
+  } catch {
+    return {
+      inboxId: inbox_id,
+      childRunId: child_run_id,
+      childSessionKey: "",
+      label: undefined,
+      outcome: "interrupted",
+      text: `The result ${inbox_id} cannot be read.`,
+      runtimeMs: 0,
+      usage: { input: 0, output: 0, totalTokens: 0 },
+    };
+  }
 }
 
 // ---- statements
@@ -149,6 +234,18 @@ const resumable = statement((db, arg: Args<{ nowMs: number }>) =>
               .where("parent_run_id", "is not", null)
               .where("consumed_at_ms", "is", null)
               .$castTo<{ parent_run_id: string }>(),
+          ),
+        ]),
+        build.and([
+          build("status", "=", "waiting"),
+          build(
+            "session_key",
+            "in",
+            build
+              .selectFrom("runs as queued")
+              .select("queued.session_key")
+              .where("queued.status", "=", "queued")
+              .where("queue_mode", "=", "steer"),
           ),
         ]),
       ]),
@@ -191,7 +288,18 @@ const runningInSession = statement((db, arg: Args<{ key: string }>) =>
 );
 
 const takeLease = statement(
-  (db, arg: Args<{ runId: string; owner: string; untilMs: number; epoch: number; startedAtMs: number; deadlineAtMs: number | null }>) =>
+  (
+    db,
+    arg: Args<{
+      runId: string;
+      owner: string;
+      untilMs: number;
+      epoch: number;
+      startedAtMs: number;
+      deadlineAtMs: number | null;
+      takeovers: number;
+    }>,
+  ) =>
     db
       .updateTable("runs")
       .set({
@@ -201,6 +309,7 @@ const takeLease = statement(
         epoch: arg("epoch"),
         started_at_ms: arg("startedAtMs"),
         deadline_at_ms: arg("deadlineAtMs"),
+        takeovers: arg("takeovers"),
       })
       .where("run_id", "=", arg("runId")),
 );

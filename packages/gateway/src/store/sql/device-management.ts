@@ -3,7 +3,7 @@ import { covers, coversAll, meet, normaliseScopes } from "@portreeve/protocol";
 import type { Kysely } from "kysely";
 import type { Actor, Denied, DeviceManagement, TokenSubject } from "../device-management.ts";
 import { ceilingOf, elevationLeftMs, liveGrant } from "../grants.ts";
-import type { DeviceStore } from "../store.ts";
+import type { DeviceStore } from "../device-store.ts";
 import { appendAudit } from "./audit.ts";
 import { newestTimeMs, noteTime } from "./expiries.ts";
 import { findState, refuseKey, resolve, toElevationColumns, toGrant } from "./device-rows.ts";

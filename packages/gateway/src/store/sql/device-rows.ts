@@ -1,7 +1,7 @@
 /** Devices, grants and requests between rows and records. */
 import type { Kysely } from "kysely";
 import type { Elevation } from "../device-management.ts";
-import type { DeviceFacts, DeviceRecord, DeviceState, Grant, PairingReason, PairingRecord } from "../store.ts";
+import type { DeviceFacts, DeviceRecord, DeviceState, Grant, PairingReason, PairingRecord } from "../device-store.ts";
 import type { Database, DeviceRow, GrantRow, PairingRequestRow } from "./schema.ts";
 import { type Args, runAwaited, type Sql, statement } from "./statement.ts";
 

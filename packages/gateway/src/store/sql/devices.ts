@@ -4,7 +4,7 @@ import { covers, coversAll, limits, normaliseScopes } from "@portreeve/protocol"
 import type { Kysely } from "kysely";
 import type { Actor, ApprovalOutcome } from "../device-management.ts";
 import { ceilingOf, liveGrant } from "../grants.ts";
-import type { DeviceFacts, DeviceRecord, DeviceStore, PairingAsk, PairingRecord } from "../store.ts";
+import type { DeviceFacts, DeviceRecord, DeviceStore, PairingAsk, PairingRecord } from "../device-store.ts";
 import { appendAudit } from "./audit.ts";
 import { authorityOf, createDeviceManagement } from "./device-management.ts";
 import {

@@ -37,6 +37,7 @@ export function appendToRun(
   const held = findHeld(sql, at.runId, at.epoch);
   if (held === undefined) return "lost";
   appendEntries(sql, at.runId, at.epoch, entries, at.nowMs);
+  if (held.takeovers > 0) sql.run(forgetTakeovers, { runId: at.runId });
   charge(sql, held, entries, at.nowMs);
   if (messages.length > 0) appendMessages(sql, held.session_key, messages, ids, at.nowMs);
   return "ok";
@@ -143,6 +144,10 @@ const countUnread = statement((db, arg: Args<{ runId: string }>) =>
 
 const release = statement((db, arg: Args<{ runId: string }>) =>
   db.updateTable("runs").set({ status: "waiting", lease_owner: null, lease_until_ms: null }).where("run_id", "=", arg("runId")),
+);
+
+const forgetTakeovers = statement((db, arg: Args<{ runId: string }>) =>
+  db.updateTable("runs").set({ takeovers: 0 }).where("run_id", "=", arg("runId")),
 );
 
 const close = statement(

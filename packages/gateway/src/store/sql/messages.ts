@@ -22,10 +22,17 @@ export function listMessages(
   page: { readonly limit: number; readonly offset: number },
 ): Awaited<ReturnType<SessionStore["listMessages"]>> {
   const rows = sql.all(newestFirst, { key, ...page }).reverse();
-  const messages = rows.map(
-    (one) => ({ ...(JSON.parse(one.body) as TranscriptMessage), __openclaw: { id: one.message_id, seq: one.seq } }) satisfies Message,
-  );
+  const messages = rows.map((one) => ({ ...readBody(one), __openclaw: { id: one.message_id, seq: one.seq } }) satisfies Message);
   return { messages, total: sql.first(countMessages, { key })?.n ?? 0 };
+}
+
+/** A message that cannot be read says so in its place. */
+function readBody({ message_id, body }: MessageRow): TranscriptMessage {
+  try {
+    return JSON.parse(body) as TranscriptMessage;
+  } catch {
+    return { role: "assistant", content: [{ type: "text", text: `(message ${message_id} cannot be read)` }], timestamp: 0 };
+  }
 }
 
 const lastSeq = statement((db, arg: Args<{ key: string }>) =>

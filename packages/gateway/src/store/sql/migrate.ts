@@ -11,6 +11,7 @@ import * as runIndexes from "./migrations/006-run-indexes.ts";
 import * as usage from "./migrations/007-usage.ts";
 import * as deliveries from "./migrations/008-deliveries.ts";
 import * as terms from "./migrations/009-terms.ts";
+import * as queueModes from "./migrations/010-queue-modes.ts";
 
 /** By name, in order; a released migration is never edited. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -23,6 +24,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   "007-usage": usage,
   "008-deliveries": deliveries,
   "009-terms": terms,
+  "010-queue-modes": queueModes,
 };
 
 /** A newer version has changed the schema in a way this one does not know. */

@@ -23,7 +23,7 @@ export function toRunRecord(run: RunTableRow): RunRecord {
     input: run.input,
     label: run.label ?? undefined,
     model: run.model,
-    authority: { scopes: JSON.parse(run.scopes) as string[], owner: run.owner === 1, depth: run.depth, ...limitsOf(readTerms(run.terms)) },
+    authority: { scopes: readScopes(run.scopes), owner: run.owner === 1, depth: run.depth, ...limitsOf(readTerms(run.terms)) },
     terms,
     startedBy: run.started_by,
     parentRunId: run.parent_run_id ?? undefined,
@@ -34,7 +34,7 @@ export function toRunRecord(run: RunTableRow): RunRecord {
     createdAtMs: run.created_at_ms,
     startedAtMs: run.started_at_ms ?? undefined,
     endedAtMs: run.ended_at_ms ?? undefined,
-    ending: run.ending === null ? undefined : toEnding(run.ending),
+    ending: run.ending === null ? undefined : readEnding(run.ending),
     usage: toUsage(run),
     costMicroUsd: run.unpriced_calls === 0 ? run.cost_micro_usd : undefined,
   };
@@ -54,9 +54,22 @@ function toUsage({
   };
 }
 
-function toEnding(text: string): Omit<Ending, "outcome"> {
-  const { text: said, error, stopReason } = JSON.parse(text) as { text: string; error?: string; stopReason: string };
-  return { text: said, error, stopReason };
+/** Scopes that cannot be read are none. */
+export function readScopes(text: string): readonly string[] {
+  try {
+    return JSON.parse(text) as string[];
+  } catch {
+    return [];
+  }
+}
+
+function readEnding(text: string): Omit<Ending, "outcome"> {
+  try {
+    const { text: said, error, stopReason } = JSON.parse(text) as { text: string; error?: string; stopReason: string };
+    return { text: said, error, stopReason };
+  } catch {
+    return { text: "", error: "how the run ended cannot be read", stopReason: "corrupt" };
+  }
 }
 
 export function findRun(sql: Sql, runId: string): RunTableRow | undefined {
@@ -83,7 +96,14 @@ export type NewRun = Pick<
   | "parent_run_id"
   | "parent_session_key"
   | "timeout_ms"
-> & { wire_id: string | undefined; authority: RunAuthority; terms: RunTerms; deadline_at_ms?: number | null; nowMs: number };
+> & {
+  queue_mode?: RunTableRow["queue_mode"];
+  wire_id: string | undefined;
+  authority: RunAuthority;
+  terms: RunTerms;
+  deadline_at_ms?: number | null;
+  nowMs: number;
+};
 
 /** Queues a run. `wire_id` undefined: the run's own id. */
 export function insertRun(sql: Sql, ids: Ids, session: SessionTableRow, run: NewRun): RunTableRow {
@@ -116,14 +136,39 @@ export function insertRun(sql: Sql, ids: Ids, session: SessionTableRow, run: New
     cost_micro_usd: 0,
     unpriced_calls: 0,
     terms: writeTerms({ ...limitsOf(authority), ...terms }),
+    queue_mode: run.queue_mode ?? "followup",
+    absorbed_by: null,
+    takeovers: 0,
   };
   sql.run(insertRow, inserted);
   touchSession(sql, session.session_key, nowMs, { unarchive: true });
   return inserted;
 }
 
+/** A stored row that cannot be read: what depends on it is given up by name, and the rest goes on. */
+export class CorruptRowError extends Error {
+  override readonly name = "CorruptRowError";
+}
+
+/** @throws CorruptRowError */
 export function readJournal(sql: Sql, runId: string): readonly JournalEntry[] {
-  return sql.all(journalOf, { runId }).map((one) => JSON.parse(one.entry) as JournalEntry);
+  return sql.all(journalOf, { runId }).map(({ seq, entry }) => {
+    try {
+      return JSON.parse(entry) as JournalEntry;
+    } catch (error) {
+      throw new CorruptRowError(`entry ${seq} of the journal of ${runId} cannot be read`, { cause: error });
+    }
+  });
+}
+
+/** Undefined also when it cannot be read. */
+export function readLastEntry(sql: Sql, runId: string): JournalEntry | undefined {
+  try {
+    const last = sql.first(lastEntry, { runId });
+    return last === undefined ? undefined : (JSON.parse(last.entry) as JournalEntry);
+  } catch {
+    return undefined;
+  }
 }
 
 export function appendEntries(sql: Sql, runId: string, epoch: number, entries: readonly JournalEntry[], nowMs: number): void {
@@ -144,7 +189,11 @@ export function findHeld(sql: Sql, runId: string, epoch: number): RunTableRow | 
 const byId = statement((db, arg: Args<{ runId: string }>) => db.selectFrom("runs").selectAll().where("run_id", "=", arg("runId")));
 
 const journalOf = statement((db, arg: Args<{ runId: string }>) =>
-  db.selectFrom("journal").select("entry").where("run_id", "=", arg("runId")).orderBy("seq"),
+  db.selectFrom("journal").select(["seq", "entry"]).where("run_id", "=", arg("runId")).orderBy("seq"),
+);
+
+const lastEntry = statement((db, arg: Args<{ runId: string }>) =>
+  db.selectFrom("journal").select("entry").where("run_id", "=", arg("runId")).orderBy("seq", "desc").limit(1),
 );
 
 const lastSeq = statement((db, arg: Args<{ runId: string }>) =>
@@ -194,6 +243,9 @@ const insertRow = statement((db, arg: Args<RunTableRow>) =>
       cost_micro_usd: true,
       unpriced_calls: true,
       terms: true,
+      queue_mode: true,
+      absorbed_by: true,
+      takeovers: true,
     }),
   ),
 );

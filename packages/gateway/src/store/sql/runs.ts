@@ -2,6 +2,7 @@
 import { sql as raw } from "kysely";
 import type { Ids } from "../../kit/ids.ts";
 import type { RunStore } from "../store.ts";
+import { absorbSteering, hasSteering } from "./absorbing.ts";
 import { admitRun, spawnChild } from "./admission.ts";
 import { ensureAnnounceRun } from "./announcing.ts";
 import { cancelRuns, expireRuns } from "./cancelling.ts";
@@ -15,9 +16,13 @@ import type { WriteQueue } from "./write-queue.ts";
 export function createRunStore(queue: WriteQueue, ids: Ids): RunStore {
   return {
     ...createRunReads(queue),
-    admit: (run, nowMs) => queue.transact((sql) => admitRun(sql, ids, run, nowMs)),
+    admit: (run, nowMs, partials = new Map()) => queue.transact((sql) => admitRun(sql, ids, run, partials, nowMs)),
     spawn: (child, nowMs) => queue.transact((sql) => spawnChild(sql, ids, child, nowMs)),
     claim: (claimer, nowMs) => queue.transact((sql) => claimRuns(sql, ids, claimer, nowMs)),
+    async absorb({ runId, sessionKey, epoch }, nowMs) {
+      if (!(await queue.read((sql) => hasSteering(sql, sessionKey)))) return { kind: "nothing" };
+      return await queue.transact((sql) => absorbSteering(sql, ids, { runId, epoch, nowMs }));
+    },
     append: (runId, epoch, entries, messages, nowMs) =>
       queue.transact((sql) => appendToRun(sql, ids, { runId, epoch, nowMs }, entries, messages)),
     park: (runId, epoch, eventSeq, nowMs) => queue.transact((sql) => parkRun(sql, runId, epoch, eventSeq, nowMs)),
@@ -29,7 +34,9 @@ export function createRunStore(queue: WriteQueue, ids: Ids): RunStore {
     renew: (owner, runIds, leaseMs, nowMs) =>
       queue.transact((sql) => runIds.filter((runId) => sql.run(extendLease, { owner, runId, untilMs: nowMs + leaseMs }) > 0)),
 
-    releaseAll: () => queue.transact((sql) => void sql.run(endLeases, {})),
+    endLeases: () => queue.transact((sql) => void sql.run(endAllLeases, {})),
+
+    release: (owner) => queue.transact((sql) => void sql.run(giveBack, { owner })),
 
     ensureDelivery: (nowMs) =>
       queue.transact((sql) => {
@@ -90,8 +97,16 @@ const extendLease = statement((db, arg: Args<{ owner: string; runId: string; unt
     .where("lease_owner", "=", arg("owner")),
 );
 
-const endLeases = statement((db, _arg: Args<object>) =>
-  db.updateTable("runs").set({ lease_owner: null, lease_until_ms: 0 }).where("status", "=", "running"),
+const endAllLeases = statement((db, _arg: Args<object>) =>
+  db.updateTable("runs").set({ lease_until_ms: 0 }).where("status", "=", "running"),
+);
+
+const giveBack = statement((db, arg: Args<{ owner: string }>) =>
+  db
+    .updateTable("runs")
+    .set({ lease_owner: null, lease_until_ms: 0 })
+    .where("status", "=", "running")
+    .where("lease_owner", "=", arg("owner")),
 );
 
 const sessionsWithUnread = statement((db, _arg: Args<object>) =>

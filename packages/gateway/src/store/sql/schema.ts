@@ -1,5 +1,6 @@
 /** The tables, as Kysely sees them. Portable subset: text ids, integer milliseconds, JSON as text, booleans as 0 and 1. */
 import type { RunStatus } from "@portreeve/protocol";
+import type { QueueMode } from "../store.ts";
 
 export interface DeviceRow {
   device_id: string;
@@ -198,6 +199,11 @@ export interface RunTableRow {
   unpriced_calls: number;
   /** What it was started with, as JSON (terms.ts); null: nothing special. */
   terms: string | null;
+  queue_mode: QueueMode;
+  /** The run that took this one's message into its own turn. */
+  absorbed_by: string | null;
+  /** Workers in a row that died with this run before they wrote anything. */
+  takeovers: number;
 }
 
 /** `slot_ms`: the quarter of an hour in which the calls ended. Costs are millionths of a dollar. */

@@ -1,0 +1,284 @@
+/** What every store does with messages for a busy session, and with runs that cannot be continued. */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { DatabaseSync } from "node:sqlite";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import test from "node:test";
+import { createIds } from "../../packages/gateway/src/kit/ids.ts";
+import { openStoreFile } from "../../packages/gateway/src/store/sqlite.ts";
+import type { ChildToSpawn } from "../../packages/gateway/src/store/spawning.ts";
+import type { Claim, Claimed, Claimer, Ending, RunToAdmit, Store } from "../../packages/gateway/src/store/store.ts";
+
+const claimer: Claimer = { owner: "w1", leaseMs: 1_000, limit: 50, maxConcurrentChildren: 2, quote: () => "results", maxTakeovers: 2 };
+const done: Ending = { outcome: "succeeded", text: "result", error: undefined, stopReason: "stop" };
+const key = "agent:main:main";
+const weak = { scopes: [], owner: false, depth: 0 };
+const ordinary = { scopes: ["operator.write"], owner: false, depth: 0 };
+const ownersOwn = { scopes: ["operator.write"], owner: true, depth: 0 };
+
+function message(wireId: string, queueMode: RunToAdmit["queueMode"], over: Partial<RunToAdmit> = {}): RunToAdmit {
+  return {
+    sessionKey: key,
+    agentId: "main",
+    wireId,
+    input: `say ${wireId}`,
+    label: undefined,
+    defaultModel: "scripted/scripted",
+    authority: ordinary,
+    startedBy: "device:a",
+    timeoutMs: undefined,
+    paramsHash: "h",
+    queueMode,
+    ...over,
+  };
+}
+
+function child(over: Partial<ChildToSpawn>): ChildToSpawn {
+  return {
+    parentSessionKey: key,
+    parentAgentId: "main",
+    parentRunId: undefined,
+    agentId: "main",
+    task: "look",
+    label: undefined,
+    model: undefined,
+    defaultModel: "scripted/scripted",
+    authority: { scopes: ["operator.write"] },
+    terms: {},
+    spawnedBy: "device:a",
+    timeoutMs: undefined,
+    cleanup: "keep",
+    idempotencyKey: "c1",
+    paramsHash: "h",
+    limits: { maxSpawnDepth: 2, maxChildrenPerAgent: 100 },
+    ...over,
+  };
+}
+
+async function claimAll(store: Store, nowMs: number, over: Partial<Claimer> = {}): Promise<readonly Claim[]> {
+  return (await store.runs.claim({ ...claimer, ...over }, nowMs)).claims;
+}
+
+async function working(store: Store, over: Partial<RunToAdmit> = {}): Promise<Claim> {
+  await store.runs.admit(message("first", "steer", over), 1);
+  const [claim] = await claimAll(store, 2);
+  assert.ok(claim !== undefined);
+  return claim;
+}
+
+async function texts(store: Store): Promise<readonly string[]> {
+  const { messages } = await store.sessions.listMessages(key, { limit: 100, offset: 0 });
+  return messages.flatMap(({ content }) => content.flatMap((block) => (block.type === "text" ? [block.text] : [])));
+}
+
+function absorb(store: Store, { run, epoch }: Claim, nowMs: number) {
+  return store.runs.absorb({ runId: run.runId, sessionKey: run.sessionKey, epoch }, nowMs);
+}
+
+/** Claims `times` times, each after the worker before it has died. */
+async function claimAfterDeaths(store: Store, times: number, fromMs: number): Promise<readonly Claimed[]> {
+  const claimed: Claimed[] = [];
+  for (let time = 0; time < times; time += 1) {
+    await store.runs.endLeases();
+    claimed.push(await store.runs.claim(claimer, fromMs + time));
+  }
+  return claimed;
+}
+
+const countsOf = (claimed: readonly Claimed[]) => claimed.map(({ claims, givenUp }) => [claims.length, givenUp.length]);
+
+test("a steering message is taken into the run that works: in its journal, in the transcript once, and its own run ends", async () => {
+  await using store = await openStoreFile(":memory:", createIds());
+  const claim = await working(store);
+  await store.runs.admit(message("more", "steer"), 3);
+
+  const taken = await absorb(store, claim, 4);
+  const again = await absorb(store, claim, 5);
+
+  assert.equal(taken.kind, "absorbed");
+  assert.deepEqual(taken.kind === "absorbed" && taken.runs.map((run) => [run.wireId, run.status, run.ending?.stopReason]), [
+    ["more", "succeeded", "steered"],
+  ]);
+  assert.equal(again.kind, "nothing");
+  assert.deepEqual(await texts(store), ["say first", "say more"]);
+  assert.deepEqual(await claimAll(store, 6), []);
+});
+
+test("a steering message that no run took in gets a turn of its own", async () => {
+  await using store = await openStoreFile(":memory:", createIds());
+  const claim = await working(store);
+  await store.runs.admit(message("more", "steer"), 3);
+  await store.runs.end(claim.run.runId, claim.epoch, done, [], 4);
+
+  const [next] = await claimAll(store, 5);
+
+  assert.equal(next?.run.wireId, "more");
+});
+
+test("a worker that lost its claim takes nothing in", async () => {
+  await using store = await openStoreFile(":memory:", createIds());
+  const claim = await working(store);
+  await claimAll(store, 2 + claimer.leaseMs, { owner: "w2" });
+  await store.runs.admit(message("more", "steer"), 3_000);
+
+  assert.equal((await absorb(store, claim, 3_001)).kind, "lost");
+});
+
+test("a message steers no run that may do more than its sender", async () => {
+  await using store = await openStoreFile(":memory:", createIds());
+  const claim = await working(store, { authority: ownersOwn });
+  await store.runs.admit(message("stranger", "steer", { startedBy: "device:b" }), 3);
+  await store.runs.admit(message("reader", "steer", { authority: { ...ownersOwn, scopes: ["operator.read"] } }), 3);
+
+  const before = await absorb(store, claim, 4);
+  await store.runs.admit(message("owner", "steer", { authority: ownersOwn }), 5);
+  const after = await absorb(store, claim, 6);
+
+  assert.equal(before.kind, "nothing");
+  assert.deepEqual(after.kind === "absorbed" && after.runs.map((run) => run.wireId), ["owner"]);
+});
+
+test("a parked run wakes for a steering message and keeps its id; one that it may not take in runs beside it", async () => {
+  await using store = await openStoreFile(":memory:", createIds());
+  const claim = await working(store);
+  await store.runs.spawn(child({ parentRunId: claim.run.runId, spawnedBy: `run:${claim.run.runId}` }), 3);
+  await store.runs.park(claim.run.runId, claim.epoch, 0, 4);
+  await claimAll(store, 5);
+  await store.runs.admit(message("reader", "steer", { authority: weak }), 6);
+  const beside = await claimAll(store, 7);
+  for (const { run, epoch } of beside) await store.runs.end(run.runId, epoch, done, [], 8);
+  await store.runs.admit(message("more", "steer"), 9);
+
+  const [woken, ...others] = await claimAll(store, 10);
+
+  assert.deepEqual(
+    beside.map(({ run }) => run.wireId),
+    ["reader"],
+  );
+  assert.deepEqual([woken?.run.runId, others.length], [claim.run.runId, 0]);
+  assert.deepEqual(
+    woken?.absorbed.map((run) => run.wireId),
+    ["more"],
+  );
+  assert.equal(woken?.journal.at(-1)?.kind, "steered");
+});
+
+test("collected messages are one turn, in their order; what was queued otherwise is not in it", async () => {
+  await using store = await openStoreFile(":memory:", createIds());
+  const claim = await working(store);
+  await store.runs.admit(message("a", "collect"), 3);
+  await store.runs.admit(message("b", "followup"), 4);
+  await store.runs.admit(message("c", "collect"), 5);
+  await store.runs.end(claim.run.runId, claim.epoch, done, [], 6);
+
+  const [turn] = await claimAll(store, 7);
+  assert.ok(turn !== undefined);
+  await store.runs.end(turn.run.runId, turn.epoch, done, [], 8);
+  const [last] = await claimAll(store, 9);
+
+  assert.deepEqual([turn.run.wireId, turn.absorbed.map((run) => [run.wireId, run.ending?.stopReason])], ["a", [["c", "collected"]]]);
+  assert.equal(last?.run.wireId, "b");
+  assert.deepEqual(await texts(store), ["say first", "say a", "say c", "say b"]);
+});
+
+test("an interrupting message cancels what runs and waits, keeps the partial text, and may be repeated", async () => {
+  await using store = await openStoreFile(":memory:", createIds());
+  const claim = await working(store);
+  await store.runs.admit(message("queued", "followup"), 3);
+  const partials = new Map([[claim.run.runId, "half an ans"]]);
+
+  const first = await store.runs.admit(message("now", "interrupt"), 4, partials);
+  const again = await store.runs.admit(message("now", "interrupt"), 5);
+  const [next, ...others] = await claimAll(store, 6);
+
+  assert.deepEqual(first.kind === "admitted" && first.interrupted.map((run) => [run.wireId, run.status]), [
+    ["first", "cancelled"],
+    ["queued", "cancelled"],
+  ]);
+  assert.equal(again.kind, "replayed");
+  assert.deepEqual([next?.run.wireId, others.length], ["now", 0]);
+  assert.deepEqual(await texts(store), ["say first", "half an ans", "say now"]);
+});
+
+test("a run whose workers die again and again at the same step is given up; one that got on is not", async () => {
+  await using store = await openStoreFile(":memory:", createIds());
+  const { run } = await working(store);
+
+  const early = await claimAfterDeaths(store, 2, 10);
+  const heir = early.at(-1)?.claims[0];
+  assert.ok(heir !== undefined);
+  await store.runs.append(run.runId, heir.epoch, [{ kind: "tool-intent", toolCallId: "x", name: "ls", args: {} }], [], 20);
+  const late = await claimAfterDeaths(store, 3, 30);
+
+  assert.deepEqual(countsOf(early), [
+    [1, 0],
+    [1, 0],
+  ]);
+  assert.deepEqual(countsOf(late), [
+    [1, 0],
+    [1, 0],
+    [0, 1],
+  ]);
+  assert.equal((await store.runs.find(run.runId))?.status, "interrupted");
+});
+
+test("a lease that was given back is no death", async () => {
+  await using store = await openStoreFile(":memory:", createIds());
+  await working(store);
+
+  const claims: number[] = [];
+  for (let time = 0; time < 5; time += 1) {
+    await store.runs.release(claimer.owner);
+    claims.push((await claimAll(store, 10 + time)).length);
+  }
+
+  assert.deepEqual(claims, [1, 1, 1, 1, 1]);
+});
+
+test("a run whose journal cannot be read is given up by name; every other one goes on", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "portreeve-test-"));
+  try {
+    const file = join(folder, "portreeve.db");
+    await using store = await openStoreFile(file, createIds());
+    const claim = await working(store);
+    await store.runs.admit(message("other", "followup", { sessionKey: "agent:main:other" }), 3);
+    using raw = new DatabaseSync(file);
+    raw.exec("update journal set entry = '{not json'");
+    await store.runs.endLeases();
+
+    const { claims, givenUp } = await store.runs.claim(claimer, 4);
+
+    assert.deepEqual(
+      claims.map(({ run }) => run.wireId),
+      ["other"],
+    );
+    assert.deepEqual(
+      givenUp.map((run) => [run.runId, run.status]),
+      [[claim.run.runId, "interrupted"]],
+    );
+    assert.match(givenUp[0]?.ending?.error ?? "", /entry 1 of the journal of run_\w+ cannot be read/);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test("a slot for children goes to the conversation that has the fewest", async () => {
+  await using store = await openStoreFile(":memory:", createIds());
+  const spawnFor = async (root: string, count: number, atMs: number): Promise<void> => {
+    for (let index = 0; index < count; index += 1)
+      await store.runs.spawn(
+        child({ parentSessionKey: `agent:main:${root}`, task: root, idempotencyKey: `${root}${index}` }),
+        atMs + index,
+      );
+  };
+  await spawnFor("greedy", 10, 1);
+  await spawnFor("modest", 2, 50);
+
+  const first = await claimAll(store, 100, { maxConcurrentChildren: 4 });
+
+  assert.deepEqual(
+    first.map(({ run }) => run.input),
+    ["greedy", "modest", "greedy", "modest"],
+  );
+});
