@@ -66,9 +66,10 @@ const seams: Readonly<Record<string, readonly string[]>> = {
     "store/setup-codes.ts",
     "store/spawning.ts",
     "store/usage.ts",
+    "store/compactions.ts",
   ],
   machine: ["runs/machine.ts"],
-  model: ["models/model.ts", "models/completion-text.ts", "models/price.ts"],
+  model: ["models/model.ts", "models/completion-text.ts", "models/price.ts", "models/context-window.ts", "models/summary-text.ts"],
   tool: ["tools/tool.ts", "tools/policy.ts"],
 };
 

@@ -6,6 +6,7 @@ import { copyProject, type Copy, stopped } from "../support/mutant.ts";
 import { auditMutants } from "./audit.ts";
 import { backupMutants } from "./backup.ts";
 import { bearersMutants } from "./bearers.ts";
+import { compactionMutants } from "./compaction.ts";
 import { credentialsMutants } from "./credentials.ts";
 import { deviceMutants } from "./devices.ts";
 import { dispatchMutants } from "./dispatch.ts";
@@ -30,6 +31,7 @@ const mutants: readonly Mutant[] = [
   ...engineMutants,
   ...placesMutants,
   ...backupMutants,
+  ...compactionMutants,
   ...bearersMutants,
   ...runMutants,
 ];

@@ -114,6 +114,9 @@ export class Life {
       workspaceOf: () => "/nowhere",
       callerFor,
       priceOf: () => undefined,
+      // No conversation here outgrows it.
+      contextWindowOf: () => 1_000_000,
+      compactAtShare: 0.8,
     };
     this.started = this.#start(async () => {
       this.#worker = this.#owned.use(await startWorker({ ...turns, maxConcurrentChildren: limits.maxConcurrent }));
@@ -183,6 +186,7 @@ export class Life {
       },
       admitRun: (run) => this.#worker?.admit(run) ?? store.runs.admit(run, this.clock.now()),
       cancelRuns: (select) => this.#worker?.cancel(select) ?? Promise.resolve([]),
+      compactSession: (ask) => this.#worker?.compact(ask) ?? Promise.reject(new Error("no worker has started")),
       connections: () => ({ accepted: 0, open: 0 }),
       spawnLimits: { ...this.limits, runTimeoutSeconds: 0, runTimeoutMinSeconds: 0, runTimeoutMaxSeconds: 0 },
       toolNamesOf: (authority, agentId) => toolsOf(authority, agentId).map((tool) => tool.name),

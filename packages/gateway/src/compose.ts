@@ -40,6 +40,7 @@ import { assertMayStart, findWarnings } from "./kit/exposure.ts";
 import { makePrivateFolder, secretFileIn } from "./kit/home.ts";
 import type { Ids } from "./kit/ids.ts";
 import type { Log } from "./kit/log.ts";
+import { createContextWindows } from "./models/context-window.ts";
 import { createPrices } from "./models/price.ts";
 import { createModels } from "./models/registry.ts";
 import type { Models } from "./models/model.ts";
@@ -115,7 +116,7 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
 
   const { maxConcurrent: maxConcurrentChildren, archiveAfterMinutes } = config.agents.defaults.subagents;
   const turns = { store, bus, clock, ids, log, models, toolsOf, workspaceOf: agents.workspaceOf, callerFor };
-  late.worker = resources.use(await startWorker({ ...turns, priceOf: createPrices(config.models.prices), maxConcurrentChildren }));
+  late.worker = resources.use(await startWorker({ ...turns, ...compactingDeps(config), maxConcurrentChildren }));
   resources.use(startCleanUp({ sessions: store.sessions, bus, clock, log, callerFor, archiveAfterMs: toMs(archiveAfterMinutes) }));
 
   late.listener = resources.use(
@@ -204,6 +205,7 @@ function createHandlerDeps({ config, clock, version }: ComposeOptions, { late, t
     now: () => clock.now(),
     admitRun: (run) => late.worker?.admit(run) ?? parts.store.runs.admit(run, clock.now()),
     cancelRuns: (select) => cancelRuns(late, select),
+    compactSession: (ask) => late.worker?.compact(ask) ?? Promise.reject(new Error("no worker has started")),
     connections: () => late.listener?.counts() ?? { accepted: 0, open: 0 },
     spawnLimits: config.agents.defaults.subagents,
     toolNamesOf: (authority, agentId) => toolsOf(authority, agentId).map((tool) => tool.name),
@@ -234,6 +236,15 @@ const noSecret = "none is asked for";
 
 function nameOf({ name }: Extract<SecretSource, { kind: "value" }>, configFile: string): string {
   return name.startsWith("gateway.") ? `${name} in ${configFile}` : name;
+}
+
+/** What models cost and hold, and when a transcript is too long for one. */
+function compactingDeps({ models, agents }: Config) {
+  return {
+    priceOf: createPrices(models.prices),
+    contextWindowOf: createContextWindows(models.contextWindows),
+    compactAtShare: agents.defaults.compaction.share,
+  };
 }
 
 /** 0 is never. */

@@ -139,6 +139,15 @@ export const agentEvents = {
       z.object({
         ...runEnvelope,
         ts: timeMs,
+        stream: z.literal("compaction"),
+        data: z.discriminatedUnion("phase", [
+          z.object({ phase: z.literal("start") }),
+          z.object({ phase: z.literal("end"), compacted: z.boolean() }),
+        ]),
+      }),
+      z.object({
+        ...runEnvelope,
+        ts: timeMs,
         stream: z.literal("subagent"),
         data: z.discriminatedUnion("phase", [
           z.object({

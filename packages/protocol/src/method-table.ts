@@ -207,6 +207,12 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     scopes: ["operator.read"],
     twoAnswers: false,
   },
+  "sessions.compact": {
+    summary: "Let a summary stand for the older part of a session where its model reads it; the history stays as it is.",
+    kind: "command",
+    scopes: ["operator.admin"],
+    twoAnswers: false,
+  },
   "sessions.delete": {
     summary: "Delete a session and its transcript; its running work is cancelled first.",
     kind: "command",

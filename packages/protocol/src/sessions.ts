@@ -173,6 +173,27 @@ export const sessionMethods = {
     ],
     result: z.object({ ok: z.literal(true), path: z.string(), key: z.string(), entry: sessionRow }),
   }),
+  "sessions.compact": method({
+    summary: "Let a summary stand for the older part of a session where its model reads it; the history stays as it is.",
+    scope: "operator.admin",
+    kind: "command",
+    callers: ["operator"],
+    params: z.strictObject({
+      key: sessionKey,
+      agentId: agentId.optional(),
+      /** How many of the newest messages stay as they are; else from the last thing a user said. */
+      maxLines: z.number().int().min(1).optional(),
+    }),
+    result: z.object({
+      ok: z.literal(true),
+      key: z.string(),
+      compacted: z.boolean(),
+      /** Messages that the model reads as they are. */
+      kept: z.number().int(),
+      /** Why nothing was compacted. */
+      reason: z.string().optional(),
+    }),
+  }),
   "sessions.delete": method({
     summary: "Delete a session and its transcript; its running work is cancelled first.",
     scope: "operator.admin",
@@ -193,7 +214,7 @@ export const sessionEvents = {
     payload: z.object({
       sessionKey: z.string(),
       agentId: z.string(),
-      reason: z.enum(["create", "send", "patch", "delete", "agent.run.started", "agent.run.ended"]),
+      reason: z.enum(["create", "send", "patch", "delete", "compact", "agent.run.started", "agent.run.ended"]),
       runId: z.string().optional(),
       ts: timeMs,
       session: sessionRow.optional(),

@@ -22,6 +22,12 @@ export interface HandlerDeps {
   readonly version: string;
   readonly admitRun: (run: RunToAdmit) => Promise<Admission>;
   readonly cancelRuns: (select: RunSelection) => Promise<readonly RunRecord[]>;
+  /** Answers why nothing was compacted, or undefined, and how many messages a model reads as they are. */
+  readonly compactSession: (ask: {
+    readonly sessionKey: string;
+    readonly modelId: string;
+    readonly keepMessages: number | undefined;
+  }) => Promise<{ readonly problem: string | undefined; readonly kept: number }>;
   readonly connections: () => { readonly accepted: number; readonly open: number };
   readonly spawnLimits: SpawnDeps["limits"];
   readonly toolNamesOf: SpawnDeps["toolNamesOf"];

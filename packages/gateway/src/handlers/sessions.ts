@@ -9,7 +9,14 @@ const defaultPage = 200;
 /** The newest reply is among so many messages, or there was none for long. */
 const searchedForReply = 50;
 
-type Methods = "sessions.list" | "sessions.status" | "sessions.subscribe" | "sessions.unsubscribe" | "sessions.patch" | "sessions.delete";
+type Methods =
+  | "sessions.list"
+  | "sessions.status"
+  | "sessions.subscribe"
+  | "sessions.unsubscribe"
+  | "sessions.patch"
+  | "sessions.compact"
+  | "sessions.delete";
 
 export function sessionHandlers(deps: HandlerDeps): Pick<Handlers, Methods> {
   return {
@@ -50,6 +57,8 @@ export function sessionHandlers(deps: HandlerDeps): Pick<Handlers, Methods> {
       return { ok: true, path: "", key, entry: toSessionRow(deps.agents, outcome.session) };
     },
 
+    "sessions.compact": (_context, params) => compact(deps, params),
+
     "sessions.delete": async (context, params) => {
       const { key, agentId } = resolveSession(deps.agents, params.key, params.agentId);
       if (key === toSessionKey(mainKey, agentId)) throw new ProtocolError("MAIN_SESSION", `Cannot delete the main session (${key}).`);
@@ -61,6 +70,16 @@ export function sessionHandlers(deps: HandlerDeps): Pick<Handlers, Methods> {
       return { ok: true, key, deleted: outcome === "deleted", archived: [] };
     },
   };
+}
+
+async function compact(deps: HandlerDeps, params: Params<"sessions.compact">): Promise<Result<"sessions.compact">> {
+  const { key } = resolveSession(deps.agents, params.key, params.agentId);
+  const session = await deps.store.sessions.find(key);
+  if (session === undefined) throw new ProtocolError("UNKNOWN_SESSION", `there is no session ${key}`);
+  const modelId = session.model ?? deps.agents.modelOf(session.agentId);
+  const { problem, kept } = await deps.compactSession({ sessionKey: key, modelId, keepMessages: params.maxLines });
+  if (problem === undefined) deps.bus.publish("sessions.changed", { sessionKey: key, reason: "compact" });
+  return { ok: true, key, compacted: problem === undefined, kept, ...(problem === undefined ? {} : { reason: problem }) };
 }
 
 async function list(

@@ -147,6 +147,10 @@ const configSchema = z.strictObject({
         .record(z.string().regex(/^[^/]+\/.+$/, "must be provider/name"), priceSchema)
         .default({})
         .describe("By `provider/name`. The cost of a model without one is unknown, not zero."),
+      contextWindows: z
+        .record(z.string().regex(/^[^/]+\/.+$/, "must be provider/name"), z.number().int().min(1_000).max(100_000_000))
+        .default({})
+        .describe("Tokens that a model reads at once, by `provider/name`; else what its family is known for, else 128000."),
     })
     .prefault({}),
   agents: z
@@ -159,6 +163,16 @@ const configSchema = z.strictObject({
             .optional()
             .describe("`provider/name`; else the provider whose key is in the environment, else `scripted`."),
           subagents: subagentSchema,
+          compaction: z
+            .strictObject({
+              share: z
+                .number()
+                .min(0.1)
+                .max(0.95)
+                .default(0.8)
+                .describe("Of the model's context window; beyond it the older part of a conversation is summed up."),
+            })
+            .prefault({}),
         })
         .prefault({}),
       entries: z

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { readCompletions, type QuotedCompletion } from "./completion-text.ts";
+import { isQuoted } from "./summary-text.ts";
 import type { ModelErrorKind, ModelMessage, ToolCall } from "./model.ts";
 
 /** The last paragraph of every reply of the built-in model that ends a turn. */
@@ -76,9 +77,9 @@ const stepSchemas = {
 type Step = { [K in keyof typeof stepSchemas]: z.output<(typeof stepSchemas)[K]> }[keyof typeof stepSchemas];
 type Parsed = { readonly kind: "script"; readonly steps: readonly Step[] } | { readonly kind: "bad"; readonly problem: string };
 
-/** Sub-agents' results are data: a line in them is no script. */
+/** Sub-agents' results and summaries are data: a line in them is no script. */
 function scriptIn(message: ModelMessage): string | undefined {
-  if (message.role !== "user" || completionsIn(message).length > 0) return undefined;
+  if (message.role !== "user" || completionsIn(message).length > 0 || isQuoted(textOf(message))) return undefined;
   return /^@script (.*)$/m.exec(textOf(message))?.[1];
 }
 

@@ -1,6 +1,7 @@
 /** The built-in model: offline and deterministic. It takes the steps of an `@script` line (script.ts) and thinks nothing. */
 import type { ThinkingLevel } from "@portreeve/protocol";
 import { ModelError, type Model, type ModelEvent, type ModelRequest } from "./model.ts";
+import { readSummaryRequest } from "./summary-text.ts";
 import { completionsIn, cut, footer, listCompletions, nextAction, textOf, type Action } from "./script.ts";
 
 /** The model `scripted/scripted`. The same conversation always gets the same reply, call ids and usage included. */
@@ -10,11 +11,14 @@ export function createScriptedModel(): Model {
   return { provider: "scripted", name: "scripted", stream: streamReply, problemWithThinking };
 }
 
+const nothing = { role: "user", content: [] } as const;
+
 async function* streamReply(request: ModelRequest): AsyncGenerator<ModelEvent> {
   const action = nextAction(request.messages) ?? { kind: "say", text: replyWithoutScript(request) };
   if (action.kind === "fail")
     throw new ModelError(action.errorKind, `the script asked for a failure of kind ${action.errorKind}`, { retryable: action.retryable });
-  const text = textOfReply(action);
+  const asked = request.messages.length === 1 ? readSummaryRequest(textOf(request.messages[0] ?? nothing)) : undefined;
+  const text = asked === undefined ? textOfReply(action) : `${asked} messages, which the built-in model does not understand.`;
   // By words, so that whoever watches sees it stream.
   for (const delta of text.match(/\s*\S+\s*/g) ?? []) {
     if (request.signal.aborted) throw aborted();

@@ -32,6 +32,13 @@ const failed: JournalEntry = {
   retryAtMs: 5,
   partial: "half",
 };
+const compacted = (enough: boolean): JournalEntry => ({ kind: "compacted", throughSeq: 3, summary: "short", enough, usage });
+const notCompacted = (retryAtMs?: number): JournalEntry => ({
+  kind: "compaction-failed",
+  errorKind: "overloaded",
+  message: "busy",
+  ...(retryAtMs === undefined ? {} : { retryAtMs }),
+});
 const ended: JournalEntry = { kind: "ended", outcome: "succeeded", text: "", error: undefined, stopReason: "stop" };
 const intent: JournalEntry = { kind: "tool-intent", toolCallId: "a", name: "ls", args: {} };
 
@@ -53,6 +60,8 @@ const follows: Record<JournalEntry["kind"], { entry: JournalEntry; in: readonly 
   steered: { entry: { kind: "steered", messages: [{ runId: "run_2", from: "device:d", text: "stop" }] }, in: ["thinking", "parked"] },
   reply: { entry: said("x"), in: ["thinking"] },
   "model-error": { entry: failed, in: ["thinking"] },
+  compacted: { entry: compacted(true), in: ["thinking"] },
+  "compaction-failed": { entry: notCompacted(), in: ["thinking"] },
   "tool-intent": { entry: intent, in: ["working"] },
   "tool-result": { entry: result("a"), in: ["working"] },
   parked: { entry: parked, in: ["parking"] },
@@ -114,4 +123,22 @@ test("failed attempts are counted until a reply succeeds", () => {
 
   assert.equal(state.phase === "thinking" && state.failures.length, 2);
   assert.equal(after.phase === "thinking" && after.failures.length, 0);
+});
+
+test("one reply is preceded by one compaction, and the next one may be again", () => {
+  assert.throws(() => fold([input, compacted(true), compacted(true)]), JournalError);
+  assert.throws(() => fold([input, compacted(true), notCompacted()]), JournalError);
+  assert.equal(fold([input, compacted(true), call("a"), result("a"), compacted(true)]).phase, "thinking");
+});
+
+test("a compaction that was not enough, or failed for good, is the run's last one", () => {
+  for (const last of [compacted(false), notCompacted()])
+    assert.throws(() => fold([input, last, call("a"), result("a"), compacted(true)]), JournalError);
+  assert.equal(fold([input, notCompacted(5), compacted(true)]).phase, "thinking");
+});
+
+test("what failed before a compaction does not count after it, and the compaction counts as a call", () => {
+  const state = fold([input, failed, compacted(true)]);
+
+  assert.deepEqual(state.phase === "thinking" && [state.failures.length, state.modelCalls], [0, 2]);
 });

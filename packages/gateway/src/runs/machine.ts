@@ -32,7 +32,14 @@ interface Progress {
   readonly failures: readonly ModelFailure[];
   /** The last tool calls in a row that were the same and failed. */
   readonly repeated: { readonly call: string; readonly times: number } | undefined;
+  readonly compaction: CompactionState;
 }
+
+/** `done`: since the last reply, so that one reply is preceded by one. `given-up`: another would be of no use to this run. */
+export type CompactionState =
+  | { readonly kind: "possible"; readonly failures: number; readonly notBeforeMs: number }
+  | { readonly kind: "done" }
+  | { readonly kind: "given-up"; readonly why: string };
 
 export interface ModelFailure {
   readonly errorKind: string;
@@ -60,7 +67,8 @@ const steps: { readonly [K in JournalEntry["kind"]]: Step<K> } = {
   },
   reply: (state, entry) => {
     if (state.phase !== "thinking") return undefined;
-    const progress = { ...progressOf(state), model: entry.model, modelCalls: state.modelCalls + 1, failures: [] };
+    const compaction = state.compaction.kind === "given-up" ? state.compaction : possible;
+    const progress = { ...progressOf(state), model: entry.model, modelCalls: state.modelCalls + 1, failures: [], compaction };
     const pending = toolCallsOf(entry.content);
     if (pending.length > 0) return { phase: "working", pending, begun: [], parks: false, ...progress };
     return { phase: "answered", text: textOf(entry.content), reason: entry.reason === "tool-calls" ? "stop" : entry.reason, ...progress };
@@ -68,6 +76,19 @@ const steps: { readonly [K in JournalEntry["kind"]]: Step<K> } = {
   "model-error": (state, entry) => {
     if (state.phase !== "thinking") return undefined;
     return { ...state, modelCalls: state.modelCalls + 1, failures: [...state.failures, entry] };
+  },
+  compacted: (state, { enough }) => {
+    if (state.phase !== "thinking" || state.compaction.kind !== "possible") return undefined;
+    const compaction: CompactionState = enough ? { kind: "done" } : { kind: "given-up", why: "the summary is not short enough" };
+    // What failed for its length is asked again, shorter.
+    return { ...state, modelCalls: state.modelCalls + 1, failures: [], compaction };
+  },
+  "compaction-failed": (state, { message, retryAtMs }) => {
+    if (state.phase !== "thinking" || state.compaction.kind !== "possible") return undefined;
+    const failures = state.compaction.failures + 1;
+    const compaction: CompactionState =
+      retryAtMs === undefined ? { kind: "given-up", why: message } : { kind: "possible", failures, notBeforeMs: retryAtMs };
+    return { ...state, modelCalls: state.modelCalls + 1, compaction };
   },
   "tool-intent": (state, entry) => {
     if (state.phase !== "working" || !state.pending.some((call) => call.id === entry.toolCallId)) return undefined;
@@ -118,10 +139,11 @@ export function toolCallsOf(content: readonly ContentBlock[]): readonly ToolCall
   return content.flatMap((block) => (block.type === "toolCall" ? [{ id: block.id, name: block.name, arguments: block.arguments }] : []));
 }
 
-const start: Progress = { model: undefined, modelCalls: 0, failures: [], repeated: undefined };
+const possible: CompactionState = { kind: "possible", failures: 0, notBeforeMs: 0 };
+const start: Progress = { model: undefined, modelCalls: 0, failures: [], repeated: undefined, compaction: possible };
 
-function progressOf(state: Progress): Progress {
-  return { model: state.model, modelCalls: state.modelCalls, failures: state.failures, repeated: state.repeated };
+function progressOf({ model, modelCalls, failures, repeated, compaction }: Progress): Progress {
+  return { model, modelCalls, failures, repeated, compaction };
 }
 
 function countRepeated(state: Progress, call: ToolCall, isError: boolean): Progress["repeated"] {

@@ -15,13 +15,23 @@ export const runLimits = {
 
 export type Plan =
   | { readonly do: "call-model"; readonly notBeforeMs: number }
+  /** Sum up the older part of the transcript, so that the next call fits. */
+  | { readonly do: "compact"; readonly notBeforeMs: number }
   | { readonly do: "run-tools"; readonly calls: readonly ToolCall[]; readonly begun: readonly string[] }
   | { readonly do: "park" }
   | { readonly do: "end"; readonly ending: Ending }
   /** Nothing: the run is parked or over. */
   | { readonly do: "nothing" };
 
-export function next(state: RunState): Plan {
+/** How large the next model call would be, in tokens. */
+export interface ContextSize {
+  readonly tokens: number;
+  /** Beyond it the transcript is compacted. */
+  readonly limit: number;
+  readonly window: number;
+}
+
+export function next(state: RunState, size: ContextSize): Plan {
   switch (state.phase) {
     case "fresh":
     case "parked":
@@ -34,7 +44,7 @@ export function next(state: RunState): Plan {
     case "answered":
       return { do: "end", ending: toEnding(state.text, state.reason) };
     case "thinking":
-      return planModelCall(state);
+      return planModelCall(state, size);
   }
 }
 
@@ -44,11 +54,16 @@ export function retryAtMs(error: Pick<ModelError, "retryAfterMs">, failuresBefor
   return nowMs + Math.max(backoffMs, error.retryAfterMs ?? 0);
 }
 
-function planModelCall(state: Extract<RunState, { phase: "thinking" }>): Plan {
+function planModelCall(state: Extract<RunState, { phase: "thinking" }>, size: ContextSize): Plan {
   if (state.repeated !== undefined && state.repeated.times >= runLimits.sameFailure) {
     return fail("failed", `the same tool call failed ${state.repeated.times} times in a row`, "tool_loop");
   }
   const last = state.failures.at(-1);
+  const { compaction } = state;
+  const isTooLong = last?.errorKind === "context_length";
+  const mayCompact = compaction.kind === "possible" && state.modelCalls < runLimits.modelCalls;
+  if (mayCompact && (isTooLong || size.tokens > size.limit)) return { do: "compact", notBeforeMs: compaction.notBeforeMs };
+  if (compaction.kind === "given-up" && (isTooLong || size.tokens > size.window)) return failForLength(size, compaction.why);
   if (last !== undefined && (!last.retryable || state.failures.length >= runLimits.attempts)) {
     const tries = state.failures.length === 1 ? "" : ` (${state.failures.length} attempts)`;
     return { do: "end", ending: { outcome: "failed", text: last.partial, error: `${last.message}${tries}`, stopReason: last.errorKind } };
@@ -56,6 +71,20 @@ function planModelCall(state: Extract<RunState, { phase: "thinking" }>): Plan {
   if (state.modelCalls >= runLimits.modelCalls)
     return fail("budget_exceeded", `the run made ${runLimits.modelCalls} model calls`, "model_calls");
   return { do: "call-model", notBeforeMs: last?.retryAtMs ?? 0 };
+}
+
+function failForLength({ tokens, window }: ContextSize, why: string): Plan {
+  const size = `about ${tokens} tokens for a context window of ${window}`;
+  return fail("failed", `the conversation does not fit the model (${size}) and cannot be compacted: ${why}`, "context_length");
+}
+
+/** When a compaction that failed may be tried again; undefined: it may not. */
+export function compactAgainAtMs(
+  error: Pick<ModelError, "retryable" | "retryAfterMs">,
+  failuresBefore: number,
+  nowMs: number,
+): number | undefined {
+  return error.retryable && failuresBefore + 1 < runLimits.attempts ? retryAtMs(error, failuresBefore, nowMs) : undefined;
 }
 
 function toEnding(text: string, reason: "stop" | "length" | "content-filter"): Ending {

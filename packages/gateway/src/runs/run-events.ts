@@ -99,6 +99,15 @@ export class RunEvents implements Disposable {
     });
   }
 
+  compacting(): void {
+    this.#agent("compaction", { phase: "start" });
+  }
+
+  compacted(isCompacted: boolean): void {
+    this.#agent("compaction", { phase: "end", compacted: isCompacted });
+    if (isCompacted) this.#changed("compact");
+  }
+
   /** The run is over, as `run` says; what its turn may still have to tell is not told. */
   ended(run: RunRecord): void {
     this.flushText();
@@ -138,7 +147,7 @@ export class RunEvents implements Disposable {
     this.#bus.publish("chat", { ...this.#envelope(), ...state });
   }
 
-  #changed(reason: "agent.run.started" | "agent.run.ended"): void {
+  #changed(reason: "agent.run.started" | "agent.run.ended" | "compact"): void {
     this.#bus.publish("sessions.changed", { sessionKey: this.#run.sessionKey, reason, runId: this.#run.wireId });
   }
 

@@ -4,25 +4,26 @@ import type { Bus } from "../bus.ts";
 import { type Clock, sleepUntil } from "../kit/clock.ts";
 import type { Ids } from "../kit/ids.ts";
 import type { Log } from "../kit/log.ts";
-import { ModelError, type Models, type ToolCall, type ToolSpec } from "../models/model.ts";
-import { type CallCost, costOf, type PriceOf } from "../models/price.ts";
+import { estimateTokens } from "../models/context-window.ts";
+import { ModelError, type ToolCall, type ToolSpec } from "../models/model.ts";
+import { type CallCost, costOf } from "../models/price.ts";
 import { type RunPrincipal, runPrincipal } from "../principal/principal.ts";
 import type { JournalEntry } from "../store/journal.ts";
 import type { Claim, Ending, RunRecord, Store, TranscriptMessage } from "../store/store.ts";
 import type { Tool, ToolResult } from "../tools/tool.ts";
 import { apply, fold, JournalError, type RunState } from "./machine.ts";
-import { next, type Plan, retryAtMs } from "./plan.ts";
+import { compactAgainAtMs, type ContextSize, next, type Plan, retryAtMs } from "./plan.ts";
+import { type CompactingDeps, keepFor, limitOf, makeCompaction } from "./compacting.ts";
+import { sizeOf, toModelView } from "./compaction.ts";
 import { systemPrompt, toModelMessages } from "./prompt.ts";
 import type { RunEvents } from "./run-events.ts";
 
-export interface TurnDeps {
+export interface TurnDeps extends CompactingDeps {
   readonly store: Store;
   readonly bus: Bus;
   readonly clock: Clock;
   readonly ids: Ids;
   readonly log: Log;
-  readonly models: Models;
-  readonly priceOf: PriceOf;
   /** What the principal's run of that agent may use, as the policy is now. */
   readonly toolsOf: (principal: RunPrincipal, agentId: string) => readonly Tool[];
   readonly workspaceOf: (agentId: string) => string;
@@ -52,6 +53,8 @@ export class Turn {
   readonly #principal: RunPrincipal;
   #state: RunState = { phase: "fresh" };
   #transcript: TranscriptMessage[] = [];
+  /** What a call needs beside the transcript. */
+  #overheadTokens: number | undefined;
 
   constructor(deps: TurnDeps, claim: Claim, { events, signal, host }: { events: RunEvents; signal: AbortSignal; host: TurnHost }) {
     this.#deps = deps;
@@ -69,11 +72,9 @@ export class Turn {
       if (journal.length === 1) this.#events.started();
       for (const completion of consumed) this.#events.announced(completion);
       this.#state = fold(journal);
-      this.#transcript = [
-        ...(await this.#deps.store.sessions.listMessages(run.sessionKey, { limit: Number.MAX_SAFE_INTEGER, offset: 0 })).messages,
-      ];
-      let plan = next(this.#state);
-      while (await this.#perform(plan)) plan = next(this.#state);
+      this.#transcript = [...toModelView(await this.#deps.store.sessions.view(run.sessionKey))];
+      let plan = next(this.#state, this.#size());
+      while (await this.#perform(plan)) plan = next(this.#state, this.#size());
     } catch (error) {
       await this.#stop(error);
     }
@@ -86,6 +87,9 @@ export class Turn {
       case "call-model":
         // What was said meanwhile is read before the model speaks again; then it is asked anew what is next.
         if (!(await this.#absorb())) await this.#callModel(plan.notBeforeMs);
+        return true;
+      case "compact":
+        await this.#compact(plan.notBeforeMs);
         return true;
       case "run-tools":
         await Promise.all(plan.calls.map((call) => this.#runTool(call, plan.begun.includes(call.id))));
@@ -147,6 +151,42 @@ export class Turn {
       if (this.#signal.aborted || !(error instanceof ModelError)) throw error;
       await this.#commit([this.#toEntry(error)], []);
     }
+  }
+
+  /** The summary and its entry are one write: whoever goes on after a crash either has both or asks again. */
+  async #compact(notBeforeMs: number): Promise<void> {
+    const { clock, store } = this.#deps;
+    const { run } = this.#claim;
+    if (notBeforeMs > clock.now()) await sleepUntil(clock, notBeforeMs, this.#signal);
+    this.#events.compacting();
+    const compaction = this.#state.phase === "thinking" ? this.#state.compaction : undefined;
+    const failures = compaction?.kind === "possible" ? compaction.failures : 0;
+    const entry = await makeCompaction(this.#deps, {
+      modelId: run.model,
+      view: await store.sessions.view(run.sessionKey),
+      keep: keepFor(this.#deps, run.model),
+      overhead: this.#overhead(),
+      retryAtMs: (error) => compactAgainAtMs(error, failures, clock.now()),
+      signal: this.#signal,
+    });
+    await this.#commit([entry], []);
+    this.#transcript = [...toModelView(await store.sessions.view(run.sessionKey))];
+    this.#events.compacted(entry.kind === "compacted");
+  }
+
+  #size(): ContextSize {
+    const { contextWindowOf } = this.#deps;
+    const { model } = this.#claim.run;
+    // Only a model call asks for it.
+    const tokens = this.#state.phase === "thinking" ? sizeOf(this.#transcript) + this.#overhead() : 0;
+    return { tokens, limit: limitOf(this.#deps, model), window: contextWindowOf(model) };
+  }
+
+  #overhead(): number {
+    if (this.#overheadTokens !== undefined) return this.#overheadTokens;
+    const { system, tools } = this.#request();
+    this.#overheadTokens = estimateTokens([system, tools]);
+    return this.#overheadTokens;
   }
 
   #request() {

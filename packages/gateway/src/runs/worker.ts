@@ -4,6 +4,7 @@ import { background } from "../kit/log.ts";
 import { quoteCompletions } from "../models/completion-text.ts";
 import type { Completion } from "../store/journal.ts";
 import type { Admission, Claim, RunRecord, RunSelection, RunToAdmit } from "../store/store.ts";
+import { compactByHand, type HandCompaction } from "./hand-compaction.ts";
 import { eventSeqOf } from "./machine.ts";
 import { RunEvents } from "./run-events.ts";
 import { type Interruption, Turn, type TurnDeps } from "./turn.ts";
@@ -17,6 +18,8 @@ export interface Worker extends AsyncDisposable {
   admit(run: RunToAdmit): Promise<Admission>;
   /** Cancels the selected runs with all they spawned; resolves when that is durable. */
   cancel(select: RunSelection): Promise<readonly RunRecord[]>;
+  /** Compacts a session by hand; answers why nothing came of it, or undefined, and how many messages are read as they are. */
+  compact(ask: HandCompaction): Promise<{ readonly problem: string | undefined; readonly kept: number }>;
 }
 
 const leaseMs = 30_000;
@@ -52,6 +55,7 @@ class ClaimingWorker implements Worker {
   readonly #active = new Map<string, Active>();
   readonly #timers = new Map<"renew" | "deadline" | "retry", Disposable>();
   readonly #subscriptions = new DisposableStack();
+  readonly #stopped = new AbortController();
   #stopping = false;
   #wanted = false;
   #pumping: Promise<void> | undefined;
@@ -81,8 +85,13 @@ class ClaimingWorker implements Worker {
     return cancelled;
   }
 
+  compact(ask: HandCompaction): ReturnType<Worker["compact"]> {
+    return compactByHand(this.#deps, ask, this.#stopped.signal);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopping = true;
+    this.#stopped.abort(new Error("the gateway stops"));
     this.#subscriptions.dispose();
     for (const timer of this.#timers.values()) timer[Symbol.dispose]();
     await this.#pumping;

@@ -57,6 +57,28 @@ export type JournalEntry =
       readonly usage?: Usage | undefined;
       readonly cost?: Cost | undefined;
     }
+  /** A summary stands for the older part of the transcript from here on. */
+  | {
+      readonly kind: "compacted";
+      /** The last message it stands for. */
+      readonly throughSeq: number;
+      /** What the user last said, when that is among them: it is read as it is. */
+      readonly pinnedSeq?: number | undefined;
+      readonly summary: string;
+      /** Whether the transcript is below the limit now. */
+      readonly enough: boolean;
+      readonly usage: Usage;
+      readonly cost?: Cost | undefined;
+    }
+  /** No summary came of it; without `retryAtMs` none will. */
+  | {
+      readonly kind: "compaction-failed";
+      readonly errorKind: string;
+      readonly message: string;
+      readonly retryAtMs?: number | undefined;
+      readonly usage?: Usage | undefined;
+      readonly cost?: Cost | undefined;
+    }
   /** A tool that may not run twice is about to run. */
   | { readonly kind: "tool-intent"; readonly toolCallId: string; readonly name: string; readonly args: unknown }
   | {

@@ -6,6 +6,7 @@
 import type { Message, RunStatus, Usage } from "@portreeve/protocol";
 import type { RunAuthority } from "../principal/principal.ts";
 import type { AttemptStore } from "./attempt-store.ts";
+import type { CompactionStore } from "./compactions.ts";
 import type { AuditStore, RefusalStore } from "./audit-store.ts";
 import type { BearerStore } from "./bearer-store.ts";
 import type { DeviceStore } from "./device-store.ts";
@@ -81,7 +82,7 @@ export interface Lineage {
   readonly role: "orchestrator" | "leaf";
 }
 
-export interface SessionStore {
+export interface SessionStore extends CompactionStore {
   /** `rootKey` limits the view: a session of another tree is not found. */
   find(key: string, rootKey?: string): Promise<SessionRecord | undefined>;
   findById(sessionId: string, rootKey?: string): Promise<SessionRecord | undefined>;

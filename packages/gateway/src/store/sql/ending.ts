@@ -4,6 +4,7 @@ import type { Ids } from "../../kit/ids.ts";
 import type { Completion, JournalEntry } from "../journal.ts";
 import type { Ending, RunStore, TranscriptMessage } from "../store.ts";
 import { ensureAnnounceRun } from "./announcing.ts";
+import { recordCompactions } from "./compactions.ts";
 import { appendMessages } from "./messages.ts";
 import { appendEntries, findHeld, readRun, toRunRecord } from "./run-rows.ts";
 import type { InboxRow, RunTableRow } from "./schema.ts";
@@ -39,6 +40,7 @@ export function appendToRun(
   appendEntries(sql, at.runId, at.epoch, entries, at.nowMs);
   if (held.takeovers > 0) sql.run(forgetTakeovers, { runId: at.runId });
   charge(sql, held, entries, at.nowMs);
+  recordCompactions(sql, { sessionKey: held.session_key, runId: at.runId, nowMs: at.nowMs }, entries);
   if (messages.length > 0) appendMessages(sql, held.session_key, messages, ids, at.nowMs);
   return "ok";
 }

@@ -22,8 +22,11 @@ export function listMessages(
   page: { readonly limit: number; readonly offset: number },
 ): Awaited<ReturnType<SessionStore["listMessages"]>> {
   const rows = sql.all(newestFirst, { key, ...page }).reverse();
-  const messages = rows.map((one) => ({ ...readBody(one), __openclaw: { id: one.message_id, seq: one.seq } }) satisfies Message);
-  return { messages, total: sql.first(countMessages, { key })?.n ?? 0 };
+  return { messages: rows.map(toMessage), total: sql.first(countMessages, { key })?.n ?? 0 };
+}
+
+export function toMessage(one: MessageRow): Message {
+  return { ...readBody(one), __openclaw: { id: one.message_id, seq: one.seq } };
 }
 
 /** A message that cannot be read says so in its place. */

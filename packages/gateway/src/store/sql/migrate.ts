@@ -12,6 +12,7 @@ import * as usage from "./migrations/007-usage.ts";
 import * as deliveries from "./migrations/008-deliveries.ts";
 import * as terms from "./migrations/009-terms.ts";
 import * as queueModes from "./migrations/010-queue-modes.ts";
+import * as compactions from "./migrations/011-compactions.ts";
 
 /** By name, in order; a released migration is never edited. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -25,6 +26,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   "008-deliveries": deliveries,
   "009-terms": terms,
   "010-queue-modes": queueModes,
+  "011-compactions": compactions,
 };
 
 /** A newer version has changed the schema in a way this one does not know. */

@@ -159,6 +159,16 @@ export interface MessageRow {
   body: string;
 }
 
+/** `through_seq`: the last message that the summary stands for; `pinned_seq`: one of them that is read as it is. */
+export interface CompactionRow {
+  session_key: string;
+  through_seq: number;
+  pinned_seq: number | null;
+  summary: string;
+  run_id: string | null;
+  at_ms: number;
+}
+
 export interface RunTableRow {
   run_id: string;
   wire_id: string;
@@ -267,6 +277,7 @@ export interface Database {
   messages: MessageRow;
   runs: RunTableRow;
   usage_ledger: UsageRow;
+  compactions: CompactionRow;
   journal: JournalRow;
   inbox: InboxRow;
 }

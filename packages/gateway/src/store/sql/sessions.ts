@@ -4,6 +4,7 @@ import type { Lineage, SessionFilter, SessionRecord, SessionStore } from "../sto
 import { type ExpressionBuilder, sql as raw, type Kysely } from "kysely";
 import { unsureEndings } from "../deliveries.ts";
 import { writeAudit } from "./audit.ts";
+import { compactSession, readView } from "./compactions.ts";
 import { listMessages } from "./messages.ts";
 import type { Database, RunTableRow, SessionTableRow } from "./schema.ts";
 import { findSession, openStatuses } from "./session-rows.ts";
@@ -16,12 +17,13 @@ export function createSessionStore(queue: WriteQueue, ids: Ids): SessionStore {
     ...createSessionReads(queue),
     patch: (key, patch, nowMs) => queue.transact((sql) => patchSession(sql, ids, key, patch, nowMs)),
     delete: (key, by, nowMs) => queue.transact((sql) => deleteSession(sql, key, by, nowMs)),
+    compact: (key, compaction, nowMs) => queue.transact((sql) => compactSession(sql, key, compaction, nowMs)),
     archiveChildren: (beforeMs, nowMs) =>
       queue.transact((sql) => sql.all(archiveQuietChildren, { beforeMs, nowMs }).map((one) => one.session_key)),
   };
 }
 
-function createSessionReads(queue: WriteQueue): Omit<SessionStore, "patch" | "delete" | "archiveChildren"> {
+function createSessionReads(queue: WriteQueue): Omit<SessionStore, "patch" | "delete" | "compact" | "archiveChildren"> {
   return {
     find: (key, rootKey) => queue.read((sql) => toVisible(sql, findSession(sql, key), rootKey)),
     findById: (sessionId, rootKey) => queue.read((sql) => toVisible(sql, sql.first(bySessionId, { sessionId }), rootKey)),
@@ -33,6 +35,7 @@ function createSessionReads(queue: WriteQueue): Omit<SessionStore, "patch" | "de
         );
         return { sessions: rows.map((one) => toSessionRecord(sql, one)), total: counted?.n ?? 0 };
       }),
+    view: (key) => queue.read((sql) => readView(sql, key)),
     listMessages: (key, page) => queue.read((sql) => listMessages(sql, key, page)),
     listToCleanUp: () => queue.read((sql) => sql.all(listReadChildren, {}).map((one) => one.session_key)),
     count: () => queue.read((sql) => sql.first(countSessions, {})?.n ?? 0),

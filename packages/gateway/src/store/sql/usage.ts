@@ -50,12 +50,14 @@ export function createUsageStore(queue: WriteQueue): UsageStore {
   };
 }
 
+/** Who the call was for; a call for no run has no run id. */
+type Charged = Pick<RunTableRow, "run_id" | "session_id" | "session_key" | "agent_id" | "model">;
+
 /** Charges the model calls among `entries` to the run and to the ledger. */
-export function charge(sql: Sql, run: RunTableRow, entries: readonly JournalEntry[], nowMs: number): void {
+export function charge(sql: Sql, run: Charged, entries: readonly JournalEntry[], nowMs: number): void {
   for (const entry of entries) {
-    if (entry.kind !== "reply" && entry.kind !== "model-error") continue;
     // A provider that fails before it reads anything says nothing of usage.
-    if (entry.usage === undefined) continue;
+    if (!("usage" in entry) || entry.usage === undefined) continue;
     const { input, output, cacheRead = 0, cacheWrite = 0 } = entry.usage;
     const cost = entry.cost ?? noCost;
     const unpriced = entry.cost === undefined ? 1 : 0;
