@@ -53,6 +53,7 @@ const seams: Readonly<Record<string, readonly string[]>> = {
   store: [
     "store/store.ts",
     "store/attempt-store.ts",
+    "store/budgets.ts",
     "store/audit-store.ts",
     "store/bearer-store.ts",
     "store/device-management.ts",

@@ -4,6 +4,7 @@ import test from "node:test";
 import type { ErrorCode, ParamsInput, ProtocolError, Result } from "@portreeve/protocol";
 import { callTools, type ChatBody, say, startFakeOpenAi } from "./support/fake-openai.ts";
 import { script } from "./support/script.ts";
+import { createManualClock } from "./support/manual-clock.ts";
 import { startGateway, type TestGateway } from "./support/start-gateway.ts";
 
 type Ask = Omit<ParamsInput<"subagents.spawn">, "idempotencyKey" | "task"> & { readonly task?: string };
@@ -58,6 +59,8 @@ const refused: readonly (readonly [what: string, ask: Ask, code: ErrorCode, says
   ],
   ["no deadline where there must be one", { runTimeoutSeconds: 0 }, "SPAWN_TIMEOUT", /no deadline; the operator allows at most 100 s/],
   ["a deadline below the operator's", { runTimeoutSeconds: 9 }, "SPAWN_TIMEOUT", /at least 10 s \(agents.defaults.subagents.runTimeoutMin/],
+  ["a budget below nothing", { budget: { tokens: -1 } }, "INVALID_PARAMS", /tokens: must be >= 0/],
+  ["a budget of half a token", { budget: { tokens: 0.5 } }, "INVALID_PARAMS", /tokens: must be int/],
   ["a tool nobody knows", { tools: ["read", "reed"] }, "TOOL_UNUSABLE", /could not have reed; it could have read/],
   [
     "a tool that the agent's policy denies",
@@ -128,6 +131,32 @@ test("a refusal inside a run reaches its model typed, and the run goes on", asyn
   assert.deepEqual((await countRows(gw))[0], 1);
 });
 
+/** The transcript of a session once its run has ended. */
+async function ended(gw: TestGateway, sessionKey: string) {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  using _ = gw.gateway.bus.subscribe("agent", (event) => {
+    if (event.sessionKey === sessionKey && event.stream === "lifecycle" && event.data.phase !== "start") resolve();
+  });
+  const session = await gw.gateway.store.sessions.find(sessionKey);
+  if (session?.newestRun?.endedAtMs === undefined) await promise;
+  return gw.callerWith("operator.read").call("chat.history", { sessionKey });
+}
+
+/** Resolves once a run of each session has begun to speak. */
+async function running(gw: TestGateway, ...sessionKeys: readonly string[]): Promise<void> {
+  const waiting = new Set(sessionKeys);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const seen = (key: string): void => {
+    waiting.delete(key);
+    if (waiting.size === 0) resolve();
+  };
+  using _ = gw.gateway.bus.subscribe("agent", (event) => (event.stream === "assistant" ? seen(event.sessionKey) : undefined));
+  for (const key of sessionKeys) {
+    if ((await gw.gateway.store.sessions.find(key))?.newestRun?.status === "running") seen(key);
+  }
+  await promise;
+}
+
 /** A provider whose main conversation spawns with `args`, and whose children say "done"; answers the children's requests. */
 async function spawnOnce(args: object, config: object = {}): Promise<{ readonly child: ChatBody; readonly receipt: Receipt }> {
   const isChild = (body: ChatBody): boolean => body.messages?.some(({ role, content }) => role === "user" && content === "CHILD") ?? false;
@@ -185,4 +214,71 @@ test("a policy that names an unknown tool does not start", async () => {
   const config = { agents: { entries: { main: { tools: { deny: ["gerp"] } } } } };
 
   await assert.rejects(startGateway({ config }), { name: "ConfigError", message: /agents.entries.main.tools: unknown tool gerp/ });
+});
+
+test("a budget bounds the reply on the wire, and a call that does not fit ends the run with what is left", async () => {
+  const small = await spawnOnce({ budget: { tokens: 3_000, turns: 1 }, tools: [] });
+
+  assert.deepEqual(small.receipt.budget, { tokens: 3_000, turns: 1 });
+  assert.ok(Number(small.child["max_tokens"]) > 64 && Number(small.child["max_tokens"]) < 3_000);
+
+  await using gw = await startGateway();
+  const { childSessionKey } = await spawn(gw, {
+    budget: { turns: 1 },
+    task: script("x", { call: [{ tool: "ls", args: {} }] }, { say: "never" }),
+  });
+  const [row] = (await ended(gw, childSessionKey)).messages.slice(-1);
+
+  assert.equal(row?.role, "toolResult");
+  const { sessions } = await gw.callerWith("operator.read").call("sessions.list", {});
+  assert.equal(sessions.find(({ key }) => key === childSessionKey)?.status, "budget_exceeded");
+});
+
+test("a parent reads what its child's budget has left, and why it ended", async () => {
+  await using gw = await startGateway();
+  const child = {
+    tool: "sessions_spawn",
+    args: { budget: { turns: 1 }, task: script("x", { call: [{ tool: "ls", args: {} }] }, { say: "never" }) },
+  };
+
+  const { result } = await gw
+    .callerWith("operator.write")
+    .call("agent", { message: script("go", { call: [child] }, { awaitChildren: true }, { say: "{{children}}" }), idempotencyKey: "k" });
+
+  assert.match(result.payloads[0]?.text ?? "", /the budget is spent: the next model call needs about 1 turns; left are 0 turns/);
+  const { messages } = await gw.callerWith("operator.read").call("chat.history", { sessionKey: "main" });
+  const quoted = messages.flatMap(({ content }) => content.flatMap((block) => (block.type === "text" ? [block.text] : []))).join("");
+  assert.match(quoted, /outcome="budget_exceeded" stats="[^"]*budget left 0 turns"/);
+});
+
+test("a budget in money is refused where the model's price is not known, and held where it is", async () => {
+  const providers = { local: { api: "openai-compatible", baseUrl: "http://127.0.0.1:1/v1" } };
+  await using gw = await startGateway({ config: { models: { providers, prices: { "local/priced": { input: 1, output: 1 } } } } });
+  const before = await countRows(gw);
+
+  await assert.rejects(spawn(gw, { model: "local/free", budget: { usd: 1 } }), {
+    code: "BUDGET_UNPRICED",
+    message: /the price of local\/free/,
+  });
+  assert.deepEqual(await countRows(gw), before);
+  assert.deepEqual((await spawn(gw, { model: "local/priced", budget: { usd: 1 } })).budget, { usd: 1 });
+});
+
+test("time in a budget is a bound of the budget, and the deadline one of the run", async () => {
+  const clock = createManualClock();
+  await using gw = await startGateway({ clock });
+  const hang = script("x", { hang: true });
+  const [budgeted, timed] = [
+    await spawn(gw, { budget: { wallMs: 5_000 }, runTimeoutSeconds: 60, task: hang }, "a"),
+    await spawn(gw, { budget: { wallMs: 50_000 }, runTimeoutSeconds: 5, task: hang }, "b"),
+  ];
+  const both = Promise.all([ended(gw, budgeted.childSessionKey), ended(gw, timed.childSessionKey)]);
+  await running(gw, budgeted.childSessionKey, timed.childSessionKey);
+
+  clock.advance(5_000);
+  await both;
+
+  const { sessions } = await gw.callerWith("operator.read").call("sessions.list", {});
+  const statusOf = ({ childSessionKey }: Receipt) => sessions.find(({ key }) => key === childSessionKey)?.status;
+  assert.deepEqual([statusOf(budgeted), statusOf(timed)], ["budget_exceeded", "timed_out"]);
 });

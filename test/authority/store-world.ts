@@ -172,6 +172,7 @@ function createRuns(store: Store, now: () => number): Pick<World, "start" | "spa
   const models = {
     modelOf: () => "scripted/echo",
     problemWithModel: () => undefined,
+    isPriced: () => true,
     problemWithThinking: () => Promise.resolve(undefined),
   };
   const agents = { defaultAgentId: "main", isAgent: () => true, toolNamesOf: () => [], ...models };

@@ -182,6 +182,7 @@ export class Life {
         modelOf: () => "seeded/one",
         workspaceOf: () => "/nowhere",
         problemWithModel,
+        isPriced: () => true,
         problemWithThinking: () => Promise.resolve(undefined),
       },
       admitRun: (run) => this.#worker?.admit(run) ?? store.runs.admit(run, this.clock.now()),

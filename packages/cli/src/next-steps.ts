@@ -37,6 +37,8 @@ export const nextSteps: Readonly<Record<ErrorCode, string>> = {
   SPAWN_DEPTH: "Raise agents.defaults.subagents.maxSpawnDepth in config.json5, or delegate less deeply.",
   SPAWN_CHILDREN: "Wait for a child to end, or raise agents.defaults.subagents.maxChildrenPerAgent in config.json5.",
   SPAWN_TIMEOUT: "Name a deadline within agents.defaults.subagents.runTimeoutMinSeconds and runTimeoutMaxSeconds of config.json5.",
+  BUDGET_SPENT: "Start it from a run that has something left, or without a budget above it: ./portreeve sessions",
+  BUDGET_UNPRICED: "Say what the model costs in models.prices of config.json5, or limit tokens or turns instead.",
   TASK_NAME_TAKEN: "Give the sub-agent another taskName, or wait until the one that has it is done: ./portreeve sessions",
   MODE_UNAVAILABLE: "Leave `mode` and `thread` out: a sub-agent then runs once and answers.",
   SANDBOX_UNAVAILABLE: "Leave `sandbox` out, or narrow the sub-agent with `tools`.",

@@ -306,6 +306,7 @@ function agentFacts({ config, workspaceDir }: ComposeOptions, models: Models): A
     ids: Object.keys(entries),
     modelOf: (id) => entries[id]?.model ?? models.defaultId,
     workspaceOf: (id) => entries[id]?.workspace ?? (id === defaultAgentId ? workspaceDir : `${workspaceDir}-${id}`),
+    isPriced: (model) => createPrices(config.models.prices)(model) !== undefined,
     problemWithModel: (id) => models.problemWith(id),
     problemWithThinking: (id, level) => models.problemWithThinking(id, level),
   };

@@ -44,6 +44,8 @@ export const errorRules = {
   SPAWN_DEPTH: forbidden("The session is at the deepest level that may have children."),
   SPAWN_CHILDREN: forbidden("The session has as many running children as it may have."),
   SPAWN_TIMEOUT: invalid("The deadline is outside what the operator allows sub-agents."),
+  BUDGET_SPENT: forbidden("The budget above the sub-agent leaves it nothing."),
+  BUDGET_UNPRICED: invalid("A budget in money needs a model with a known price."),
   TASK_NAME_TAKEN: invalid("A running sub-agent of the session has this task name."),
   MODE_UNAVAILABLE: invalid("A sub-agent cannot be started in this mode here."),
   SANDBOX_UNAVAILABLE: forbidden("The gateway has no sandbox to run the sub-agent in."),

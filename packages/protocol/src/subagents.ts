@@ -51,6 +51,15 @@ export const subagentMethods = {
       cleanup: z.enum(["keep", "delete"]).optional(),
       /** Only narrows: each must be a tool that the child would have without this. Empty: none. */
       tools: z.array(nonEmpty).optional(),
+      /** What the child, and all below it, may use at most; never more than its parent has left. `turns` are calls of a model. */
+      budget: z
+        .strictObject({
+          tokens: z.number().int().nonnegative().optional(),
+          usd: z.number().nonnegative().optional(),
+          turns: z.number().int().nonnegative().optional(),
+          wallMs: z.number().int().nonnegative().optional(),
+        })
+        .optional(),
       /** The session to spawn for. A run spawns for its own and must not name another; an operator names one (default: main). */
       sessionKey: sessionKey.optional(),
       idempotencyKey,
@@ -68,6 +77,11 @@ export const subagentMethods = {
       tools: z.array(z.string()),
       depth: z.number().int(),
       taskName: z.string().optional(),
+      /** What it may use: what was asked for, or less where the parent has less left. */
+      budget: z
+        .object({ tokens: z.number().int(), usd: z.number(), turns: z.number().int(), wallMs: z.number().int() })
+        .partial()
+        .optional(),
       /** Seconds from its first turn; absent: none of its own. */
       runTimeoutSeconds: z.number().int().optional(),
       /** The latest end, where the parent has one. */

@@ -10,6 +10,7 @@ export interface AgentFacts {
   /** `provider/name` of the model the agent uses when its session names none. */
   readonly modelOf: (agentId: string) => string;
   readonly workspaceOf: (agentId: string) => string;
+  readonly isPriced: (model: string) => boolean;
   readonly problemWithModel: (id: string) => string | undefined;
   readonly problemWithThinking: (id: string, level: ThinkingLevel) => Promise<string | undefined>;
 }

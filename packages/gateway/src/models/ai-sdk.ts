@@ -84,6 +84,7 @@ async function* streamCall(
       ...options,
       prompt: toPrompt(request),
       ...(request.tools.length === 0 ? {} : { tools: request.tools.map(toFunctionTool) }),
+      ...(request.maxOutputTokens === undefined ? {} : { maxOutputTokens: request.maxOutputTokens }),
       ...(request.thinking === undefined ? {} : { reasoning: toReasoning(request.thinking) }),
       abortSignal: AbortSignal.any([request.signal, left.signal]),
     });

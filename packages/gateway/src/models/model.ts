@@ -19,6 +19,8 @@ export interface ModelRequest {
   readonly tools: readonly ToolSpec[];
   /** How hard it thinks; left out, as the model does by itself. A model that cannot must fail as `unusable`, not do otherwise. */
   readonly thinking?: ThinkingLevel;
+  /** The longest reply; left out, the model's own bound. */
+  readonly maxOutputTokens?: number;
   readonly signal: AbortSignal;
 }
 

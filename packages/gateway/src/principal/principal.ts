@@ -102,6 +102,11 @@ export function runPrincipal(run: { runId: string; sessionKey: string; rootSessi
   });
 }
 
+/** The run behind a principal's id, or undefined when it is no run's. */
+export function runIdOf(principalId: string): string | undefined {
+  return principalId.startsWith("run:") ? principalId.slice("run:".length) : undefined;
+}
+
 /** The capability to delete one finished child's session. */
 export function lifecyclePrincipal(sessionKey: string): LifecyclePrincipal {
   return seal({ kind: "lifecycle", id: `lifecycle:${sessionKey}`, sessionKey, methods: ["sessions.delete"], scopes: [] });

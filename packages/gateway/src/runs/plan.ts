@@ -1,5 +1,6 @@
 /** What a run does next: a pure function of its state. Retry policy and bounds stand here. */
 import type { ModelError, ToolCall } from "../models/model.ts";
+import type { Reservation } from "../store/budgets.ts";
 import type { Ending } from "../store/store.ts";
 import type { RunState } from "./machine.ts";
 
@@ -53,6 +54,20 @@ export function retryAtMs(error: Pick<ModelError, "retryAfterMs">, failuresBefor
   const backoffMs = Math.min(runLimits.longestBackoffMs, runLimits.firstBackoffMs * 2 ** failuresBefore);
   return nowMs + Math.max(backoffMs, error.retryAfterMs ?? 0);
 }
+
+/** How a run ends whose next call does not fit into what is left. */
+export function toBudgetEnding({ dimension, needed, left }: Extract<Reservation, { kind: "exceeded" }>): Ending {
+  const rest = Object.entries(left).map(([name, amount]) => `${amount} ${name}`);
+  const error = `the budget is spent: the next model call needs about ${needed} ${dimension}; left are ${rest.join(", ")}`;
+  return { outcome: "budget_exceeded", text: "", error, stopReason: `budget_${dimension}` };
+}
+
+/** A reply that the budget cut short. */
+export const cutByBudget = {
+  outcome: "budget_exceeded",
+  error: "the budget is spent: the last reply ended where it was cut",
+  stopReason: "budget_tokens",
+} as const;
 
 function planModelCall(state: Extract<RunState, { phase: "thinking" }>, size: ContextSize): Plan {
   if (state.repeated !== undefined && state.repeated.times >= runLimits.sameFailure) {

@@ -5,14 +5,16 @@ import { type Clock, sleepUntil } from "../kit/clock.ts";
 import type { Ids } from "../kit/ids.ts";
 import type { Log } from "../kit/log.ts";
 import { estimateTokens } from "../models/context-window.ts";
-import { ModelError, type ToolCall, type ToolSpec } from "../models/model.ts";
+import { ModelError, type ModelRequest, type ToolCall, type ToolSpec } from "../models/model.ts";
 import { type CallCost, costOf } from "../models/price.ts";
 import { type RunPrincipal, runPrincipal } from "../principal/principal.ts";
 import type { JournalEntry } from "../store/journal.ts";
+import { type Reservation, toDeadlineEnding } from "../store/budgets.ts";
 import type { Claim, Ending, RunRecord, Store, TranscriptMessage } from "../store/store.ts";
 import type { Tool, ToolResult } from "../tools/tool.ts";
-import { apply, fold, JournalError, type RunState } from "./machine.ts";
-import { compactAgainAtMs, type ContextSize, next, type Plan, retryAtMs } from "./plan.ts";
+import { estimateCall } from "./call-estimate.ts";
+import { apply, fold, JournalError, textOf, type RunState } from "./machine.ts";
+import { compactAgainAtMs, type ContextSize, cutByBudget, next, type Plan, retryAtMs, toBudgetEnding } from "./plan.ts";
 import { type CompactingDeps, keepFor, limitOf, makeCompaction } from "./compacting.ts";
 import { sizeOf, toModelView } from "./compaction.ts";
 import { systemPrompt, toModelMessages } from "./prompt.ts";
@@ -86,11 +88,10 @@ export class Turn {
     switch (plan.do) {
       case "call-model":
         // What was said meanwhile is read before the model speaks again; then it is asked anew what is next.
-        if (!(await this.#absorb())) await this.#callModel(plan.notBeforeMs);
-        return true;
+        if (await this.#absorb()) return true;
+        return this.#callModel(plan.notBeforeMs);
       case "compact":
-        await this.#compact(plan.notBeforeMs);
-        return true;
+        return this.#compact(plan.notBeforeMs);
       case "run-tools":
         await Promise.all(plan.calls.map((call) => this.#runTool(call, plan.begun.includes(call.id))));
         return true;
@@ -115,15 +116,23 @@ export class Turn {
     return true;
   }
 
-  async #callModel(notBeforeMs: number): Promise<void> {
+  /** Answers whether the run goes on: a call that its budget does not permit ends it. */
+  async #callModel(notBeforeMs: number): Promise<boolean> {
     const { clock, models } = this.#deps;
     const { run } = this.#claim;
     if (notBeforeMs > clock.now()) await sleepUntil(clock, notBeforeMs, this.#signal);
     this.#events.resetText();
     const content: ContentBlock[] = [];
+    const request = this.#request();
+    const reserved = await this.#reserve(request);
+    if (reserved.kind === "exceeded") {
+      await this.#end(toBudgetEnding(reserved));
+      return false;
+    }
+    let isCut = false;
     try {
       const model = await models.get(run.model);
-      for await (const event of model.stream(this.#request())) {
+      for await (const event of model.stream({ ...request, ...maxOutputOf(reserved) })) {
         this.#signal.throwIfAborted();
         if (event.type === "text") {
           addText(content, event.delta);
@@ -145,19 +154,28 @@ export class Turn {
           // It is in the transcript: whoever stops the run from here on keeps it no second time.
           this.#events.flushText();
           this.#events.resetText();
+          isCut = reason === "length" && reserved.kind === "reserved" && reserved.isAll;
         }
       }
     } catch (error) {
       if (this.#signal.aborted || !(error instanceof ModelError)) throw error;
       await this.#commit([this.#toEntry(error)], []);
     }
+    if (isCut) await this.#end({ ...cutByBudget, text: textOf(content) });
+    return !isCut;
   }
 
   /** The summary and its entry are one write: whoever goes on after a crash either has both or asks again. */
-  async #compact(notBeforeMs: number): Promise<void> {
+  async #compact(notBeforeMs: number): Promise<boolean> {
     const { clock, store } = this.#deps;
     const { run } = this.#claim;
     if (notBeforeMs > clock.now()) await sleepUntil(clock, notBeforeMs, this.#signal);
+    // The summary is made of less than the call that would follow.
+    const reserved = await this.#reserve(this.#request());
+    if (reserved.kind === "exceeded") {
+      await this.#end(toBudgetEnding(reserved));
+      return false;
+    }
     this.#events.compacting();
     const compaction = this.#state.phase === "thinking" ? this.#state.compaction : undefined;
     const failures = compaction?.kind === "possible" ? compaction.failures : 0;
@@ -172,6 +190,7 @@ export class Turn {
     await this.#commit([entry], []);
     this.#transcript = [...toModelView(await store.sessions.view(run.sessionKey))];
     this.#events.compacted(entry.kind === "compacted");
+    return true;
   }
 
   #size(): ContextSize {
@@ -189,7 +208,16 @@ export class Turn {
     return this.#overheadTokens;
   }
 
-  #request() {
+  async #reserve(request: ModelRequest): Promise<Exclude<Reservation, { kind: "lost" }>> {
+    const { run, epoch } = this.#claim;
+    if (run.authority.limits === undefined) return { kind: "unlimited" };
+    const estimate = estimateCall(request, this.#deps.priceOf(run.model));
+    const reserved = await this.#deps.store.budgets.reserve({ runId: run.runId, epoch }, estimate);
+    if (reserved.kind === "lost") throw new ClaimLost("lost while reserving");
+    return reserved;
+  }
+
+  #request(): ModelRequest {
     const { run } = this.#claim;
     const tools = this.#tools();
     const mayDelegate = tools.some((tool) => tool.name === "sessions_spawn");
@@ -300,8 +328,7 @@ export class Turn {
     if (error instanceof ClaimLost) return;
     if (this.#signal.aborted) {
       const reason = this.#signal.reason as Interruption;
-      if (reason === "deadline")
-        await this.#end({ outcome: "timed_out", text: this.#events.text, error: "the deadline passed", stopReason: "timeout" });
+      if (reason === "deadline") await this.#end(toDeadlineEnding(this.#claim.run, this.#events.text));
       return;
     }
     if (isStoreFailure(error)) throw error;
@@ -317,6 +344,10 @@ export class Turn {
     this.#deps.log.error({ err: error, errorId, runId: run.runId }, "run failed unexpectedly");
     await this.#end({ outcome: "failed", text: "", error: `internal error ${errorId}`, stopReason: "internal" });
   }
+}
+
+function maxOutputOf(reserved: Reservation): Pick<ModelRequest, "maxOutputTokens"> {
+  return reserved.kind === "reserved" && reserved.maxOutput !== undefined ? { maxOutputTokens: reserved.maxOutput } : {};
 }
 
 /** Consecutive text becomes one block. */

@@ -237,8 +237,10 @@ function quote(completions: readonly Completion[], open: number): string {
   return quoteCompletions(quoted, open);
 }
 
-function toStats({ runtimeMs, usage: { totalTokens, output }, costMicroUsd, childSessionKey }: Completion): string {
+function toStats({ runtimeMs, usage: { totalTokens, output }, costMicroUsd, childSessionKey, budgetLeft }: Completion): string {
   const cost = costMicroUsd === undefined ? "unknown" : `$${(costMicroUsd / 1_000_000).toFixed(4)}`;
   const tokens = `tokens ${totalTokens - output} in and ${output} out`;
-  return `runtime ${(runtimeMs / 1_000).toFixed(1)} s, ${tokens}, cost ${cost}, session ${childSessionKey}`;
+  const left = Object.entries(budgetLeft ?? {}).map(([name, amount]) => `${amount} ${name}`);
+  const budget = left.length === 0 ? "" : `, budget left ${left.join(" and ")}`;
+  return `runtime ${(runtimeMs / 1_000).toFixed(1)} s, ${tokens}, cost ${cost}, session ${childSessionKey}${budget}`;
 }

@@ -1,5 +1,6 @@
 /** The journal: what happened in a run, one durable fact an entry. Folding it gives the run's state (`runs/machine.ts`). */
 import type { ContentBlock, Usage } from "@portreeve/protocol";
+import type { BudgetLeft } from "./budgets.ts";
 import type { Cost } from "./usage.ts";
 
 /** How a run ends. From runtime facts, never from what a model said. */
@@ -17,6 +18,8 @@ export interface Completion {
   readonly usage: Usage;
   /** Undefined: a call of it has no known price. */
   readonly costMicroUsd?: number | undefined;
+  /** Of its own budget and all above it; undefined: none of them limits it. */
+  readonly budgetLeft?: BudgetLeft | undefined;
 }
 
 /** A message that came while the run worked, taken into its turn. */

@@ -36,6 +36,7 @@ export type SpawnOutcome =
   | { readonly kind: "replayed"; readonly run: RunRecord }
   | { readonly kind: "mismatch" }
   | { readonly kind: "parent-ended" }
+  | { readonly kind: "budget-spent"; readonly dimension: string }
   | { readonly kind: "name-taken"; readonly holder: string }
   | { readonly kind: "too-deep"; readonly depth: number }
   | { readonly kind: "too-many"; readonly active: number; readonly holders: readonly string[] };

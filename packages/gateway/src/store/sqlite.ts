@@ -13,6 +13,7 @@ import { createDialect, openDatabase } from "./sql/dialect.ts";
 import { migrate } from "./sql/migrate.ts";
 import { createRefusalStore } from "./sql/refusals.ts";
 import { createNodeStore } from "./sql/nodes.ts";
+import { createBudgetStore } from "./sql/budgets.ts";
 import { createRunStore } from "./sql/runs.ts";
 import { createRunViewStore } from "./sql/run-views.ts";
 import type { Database } from "./sql/schema.ts";
@@ -76,6 +77,7 @@ export function createStore(raw: DatabaseSync, ids: Ids, { onClose, elapsedMs }:
     refusals: createRefusalStore(db, queue),
     sessions: createSessionStore(queue, ids),
     runs: createRunStore(queue, ids),
+    budgets: createBudgetStore(queue),
     usage: createUsageStore(queue),
     runViews: createRunViewStore(queue, ids),
     async [Symbol.asyncDispose]() {

@@ -14,6 +14,7 @@ import type { SetupCodeStore } from "./setup-codes.ts";
 import type { NodeStore } from "./nodes.ts";
 import type { RunViewStore } from "./run-views.ts";
 import type { Completion, JournalEntry, Outcome } from "./journal.ts";
+import type { BudgetStore } from "./budgets.ts";
 import type { ChildToSpawn, RunTerms, SpawnOutcome } from "./spawning.ts";
 import type { UsageStore } from "./usage.ts";
 
@@ -27,6 +28,7 @@ export interface Store extends AsyncDisposable {
   readonly refusals: RefusalStore;
   readonly sessions: SessionStore;
   readonly runs: RunStore;
+  readonly budgets: BudgetStore;
   readonly usage: UsageStore;
   readonly runViews: RunViewStore;
 }

@@ -21,6 +21,11 @@ export function toRefusal(outcome: Exclude<SpawnOutcome, { kind: "accepted" | "r
       });
     case "parent-ended":
       return new ProtocolError("UNKNOWN_RUN", "the run that wants to spawn has ended");
+    case "budget-spent":
+      return new ProtocolError("BUDGET_SPENT", `the budget of this run has no ${outcome.dimension} left to give`, {
+        details: { dimension: outcome.dimension },
+        remedy: "finish with what you have; a sub-agent could not make one call",
+      });
     case "name-taken":
       return new ProtocolError("TASK_NAME_TAKEN", `a running sub-agent of this session has that taskName: ${outcome.holder}`, {
         details: { holder: outcome.holder },

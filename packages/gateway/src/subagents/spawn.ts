@@ -9,7 +9,7 @@ import {
   type ThinkingLevel,
   toSessionKey,
 } from "@portreeve/protocol";
-import { unlimited } from "../principal/lattice.ts";
+import { type Limits, unlimited } from "../principal/lattice.ts";
 import { authorityOfChild, type Principal, runPrincipal, type RunAuthority } from "../principal/principal.ts";
 import type { ChildToSpawn } from "../store/spawning.ts";
 import type { RunRecord, Store } from "../store/store.ts";
@@ -23,6 +23,8 @@ export interface SpawnDeps {
   readonly isAgent: (agentId: string) => boolean;
   /** The model an agent uses when nothing else says so. */
   readonly modelOf: (agentId: string) => string;
+  /** Whether the cost of its calls is known. */
+  readonly isPriced: (model: string) => boolean;
   readonly problemWithModel: (id: string) => string | undefined;
   readonly problemWithThinking: (id: string, level: ThinkingLevel) => Promise<string | undefined>;
   /** Names of the tools that a run of that authority and agent has. */
@@ -31,13 +33,14 @@ export interface SpawnDeps {
 }
 
 type SpawnParams = Params<"subagents.spawn">;
+type Receipt = Result<"subagents.spawn">;
 
 /** Starts a child of `principal`'s session. @throws ProtocolError for every refusal; then nothing was made. */
 export async function spawn(
   deps: SpawnDeps,
   principal: Principal,
   params: SpawnParams,
-): Promise<{ readonly receipt: Result<"subagents.spawn">; readonly run: RunRecord; readonly isNew: boolean }> {
+): Promise<{ readonly receipt: Receipt; readonly run: RunRecord; readonly isNew: boolean }> {
   assertWithinReach(params, deps.limits);
   const child = await decideChild(deps, principal, params);
   const outcome = await deps.store.runs.spawn(child, deps.now());
@@ -58,6 +61,8 @@ async function decideChild(deps: SpawnDeps, principal: Principal, params: SpawnP
   const inherited = parentRun !== undefined && agentId === parentAgentId ? parentRun.model : deps.modelOf(agentId);
   const { thinking } = await decideModel(deps, params, params.model ?? inherited, agentId === parentAgentId ? parentRun : undefined);
 
+  const authority = decideAuthority(deps, parentRun === undefined ? principal : toPrincipal(parentRun), params, agentId);
+  assertPriced(deps, authority, params.model ?? inherited);
   const seconds = params.runTimeoutSeconds ?? deps.limits.runTimeoutSeconds;
   const { idempotencyKey, ...rest } = params;
   return {
@@ -69,7 +74,7 @@ async function decideChild(deps: SpawnDeps, principal: Principal, params: SpawnP
     label: params.label,
     model: params.model,
     defaultModel: inherited,
-    authority: decideAuthority(deps, parentRun === undefined ? principal : toPrincipal(parentRun), params, agentId),
+    authority,
     terms: {
       ...(params.taskName === undefined ? {} : { taskName: params.taskName }),
       ...(thinking === undefined ? {} : { thinking }),
@@ -96,7 +101,9 @@ function withDeadline({ authority, deadlineAtMs }: RunRecord): RunAuthority {
 /** What the child may do. @throws ProtocolError TOOL_UNUSABLE when it could not have a tool that was asked for. */
 function decideAuthority(deps: SpawnDeps, parent: Principal, params: SpawnParams, agentId: string): RunAuthority {
   const agents = parent.kind === "run" ? [agentOfSessionKey(parent.sessionKey) ?? deps.defaultAgentId, agentId] : [agentId];
-  const most = authorityOfChild(parent, {}, agents);
+  const { tokens = "unlimited", usd = "unlimited", turns = "unlimited", wallMs = "unlimited" } = params.budget ?? {};
+  const ask: Partial<Limits> = { budget: { tokens, usd, turns, wallMs } };
+  const most = authorityOfChild(parent, ask, agents);
   if (params.tools === undefined) return most;
   const usable = deps.toolNamesOf(most, agentId);
   const missing = params.tools.filter((name) => !usable.includes(name));
@@ -107,7 +114,16 @@ function decideAuthority(deps: SpawnDeps, parent: Principal, params: SpawnParams
       remedy: "name only tools of that list, or leave `tools` out for all of them",
     });
   }
-  return authorityOfChild(parent, { tools: params.tools }, agents);
+  return authorityOfChild(parent, { ...ask, tools: params.tools }, agents);
+}
+
+/** Money can only be counted where it is known: a cap that nobody can hold is refused, also one from further up. */
+function assertPriced(deps: SpawnDeps, { limits }: RunAuthority, model: string): void {
+  if (limits === undefined || limits.budget.usd === "unlimited" || deps.isPriced(model)) return;
+  throw new ProtocolError("BUDGET_UNPRICED", `a budget in usd needs the price of ${model}, and models.prices has none`, {
+    details: { model },
+    remedy: "use a model with a price, or limit tokens or turns instead of usd",
+  });
 }
 
 /** What was asked for is used or refused; what is inherited is used where it can be. */
@@ -136,7 +152,7 @@ function findParentKey(deps: SpawnDeps, principal: Principal, params: SpawnParam
   return principal.sessionKey;
 }
 
-function toReceipt(deps: SpawnDeps, run: RunRecord): Result<"subagents.spawn"> {
+function toReceipt(deps: SpawnDeps, run: RunRecord): Receipt {
   const { thinking, taskName } = run.terms;
   const deadline = run.authority.limits?.deadline ?? "unlimited";
   return {
@@ -151,8 +167,20 @@ function toReceipt(deps: SpawnDeps, run: RunRecord): Result<"subagents.spawn"> {
     tools: [...deps.toolNamesOf(run.authority, run.agentId)],
     depth: run.authority.depth,
     ...(taskName === undefined ? {} : { taskName }),
+    ...toBudgetReceipt(run.authority),
     ...(run.timeoutMs === undefined ? {} : { runTimeoutSeconds: run.timeoutMs / 1_000 }),
     ...(deadline === "unlimited" ? {} : { deadlineAt: deadline }),
     note: "The result comes to you as a message when the sub-agent is done. Do not poll; call sessions_yield to wait for it.",
   };
+}
+
+function toBudgetReceipt({ limits }: RunAuthority): Pick<Receipt, "budget"> {
+  const { tokens, usd, turns, wallMs } = limits?.budget ?? unlimited.budget;
+  const budget = {
+    ...(tokens === "unlimited" ? {} : { tokens }),
+    ...(usd === "unlimited" ? {} : { usd }),
+    ...(turns === "unlimited" ? {} : { turns }),
+    ...(wallMs === "unlimited" ? {} : { wallMs }),
+  };
+  return Object.keys(budget).length === 0 ? {} : { budget };
 }

@@ -17,6 +17,7 @@ const forbiddenCodes: readonly ErrorCode[] = [
   "SPAWN_DEPTH",
   "SPAWN_CHILDREN",
   "SANDBOX_UNAVAILABLE",
+  "BUDGET_SPENT",
   "MISSING_SCOPE",
   "WRONG_CALLER",
   "NOT_ALLOWED",

@@ -5,7 +5,7 @@ import { z } from "zod";
 import { toFailedResult, toToolResult } from "./method-result.ts";
 import { defineTool } from "./tool.ts";
 
-const { task, label, taskName, agentId, model, thinking, runTimeoutSeconds, mode, sandbox, cleanup, tools } =
+const { task, label, taskName, agentId, model, thinking, runTimeoutSeconds, mode, sandbox, cleanup, tools, budget } =
   methods["subagents.spawn"].params.shape;
 
 const parameters = z.strictObject(
@@ -20,6 +20,7 @@ const parameters = z.strictObject(
     mode: mode.describe("`run` is the only one here: it works once and answers."),
     sandbox: sandbox.describe("`inherit` is the default."),
     tools: tools.describe("Only these of the tools it would have: narrows, never widens. Empty: none."),
+    budget: budget.describe("The most that it and its own sub-agents may use; `turns` are model calls."),
     cleanup: cleanup.describe("`delete` removes the sub-agent's session once its result was read; `keep` is the default."),
   },
   { error: (issue) => (issue.code === "unrecognized_keys" ? describeUnknown(issue.keys) : undefined) },

@@ -1,9 +1,10 @@
 /** How runs come to be: a caller's message, or a spawn. */
 import type { Ids } from "../../kit/ids.ts";
-import { unlimited } from "../../principal/lattice.ts";
-import { withinSession } from "../../principal/principal.ts";
+import { meetLimits, unlimited } from "../../principal/lattice.ts";
+import { runIdOf, withinSession } from "../../principal/principal.ts";
 import type { ChildToSpawn, SpawnOutcome } from "../spawning.ts";
 import type { Admission, RunToAdmit } from "../store.ts";
+import { budgetLeftOf, insertBudget } from "./budgets.ts";
 import { writeAudit } from "./audit.ts";
 import { cancelRuns } from "./cancelling.ts";
 import { findRun, insertRun, toRunRecord } from "./run-rows.ts";
@@ -11,7 +12,7 @@ import type { RunTableRow, SessionTableRow } from "./schema.ts";
 import { findSession, openStatuses } from "./session-rows.ts";
 import { insertSession } from "./sessions.ts";
 import { type Args, type Sql, statement } from "./statement.ts";
-import { readTerms, type StoredTerms, thinkingOf } from "./terms.ts";
+import { budgetOf, readTerms, type StoredTerms, thinkingOf } from "./terms.ts";
 
 export function admitRun(sql: Sql, ids: Ids, run: RunToAdmit, partials: ReadonlyMap<string, string>, nowMs: number): Admission {
   const known = findByKey(sql, run.startedBy, run.sessionKey, run.wireId);
@@ -39,7 +40,7 @@ export function admitRun(sql: Sql, ids: Ids, run: RunToAdmit, partials: Readonly
     label: run.label ?? null,
     model: session.model ?? run.defaultModel,
     authority: withinSession({ ...run.authority, depth, owner: run.authority.owner && depth === 0 }, readTerms(session.terms)),
-    terms: thinkingOf(readTerms(session.terms)),
+    terms: { ...thinkingOf(readTerms(session.terms)), ...budgetOf(starterOf(sql, run.startedBy)) },
     started_by: run.startedBy,
     parent_run_id: null,
     parent_session_key: null,
@@ -64,12 +65,15 @@ export function spawnChild(sql: Sql, ids: Ids, child: ChildToSpawn, nowMs: numbe
   const found = findSession(sql, child.parentSessionKey);
   const parentRun = child.parentRunId === undefined ? undefined : findRun(sql, child.parentRunId);
   if (child.parentRunId !== undefined && parentRun?.status !== "running") return { kind: "parent-ended" };
-  const authority = { ...child.authority, owner: false };
-  const { limits } = authority;
   const depth = Math.max(found?.depth ?? 0, parentRun?.depth ?? 0) + 1;
   const refusal = findRefusal(sql, child, depth);
   if (refusal !== undefined) return refusal;
 
+  const narrowed = narrowBudget(sql, child, parentRun);
+  if ("kind" in narrowed) return narrowed;
+  const { authority, parentBudgetId } = narrowed;
+  const { limits } = authority;
+  const budgetId = limits === undefined ? parentBudgetId : insertBudget(sql, ids, limits.budget, parentBudgetId);
   const parent = found ?? insertParent(sql, ids, child, nowMs);
   const session = insertSession(
     sql,
@@ -95,8 +99,8 @@ export function spawnChild(sql: Sql, ids: Ids, child: ChildToSpawn, nowMs: numbe
     input: child.task,
     label: child.label ?? null,
     model: child.model ?? child.defaultModel,
-    authority: { ...authority, depth },
-    terms: child.terms,
+    authority: { ...authority, owner: false, depth },
+    terms: { ...child.terms, ...(budgetId === undefined ? {} : { budgetId }) },
     deadline_at_ms: limits === undefined || limits.deadline === "unlimited" ? null : limits.deadline,
     started_by: child.spawnedBy,
     parent_run_id: child.parentRunId ?? null,
@@ -118,6 +122,28 @@ function findRefusal(sql: Sql, child: ChildToSpawn, depth: number): SpawnOutcome
   if (namesake !== undefined) return { kind: "name-taken", holder: namesake.label ?? namesake.session_key };
   if (active.length < limits.maxChildrenPerAgent) return undefined;
   return { kind: "too-many", active: active.length, holders: active.map((one) => one.label ?? one.session_key) };
+}
+
+interface Narrowed {
+  readonly authority: ChildToSpawn["authority"];
+  readonly parentBudgetId: string | undefined;
+}
+
+/** What is left of the parent's budget now is the most that a child can be given. */
+function narrowBudget(sql: Sql, { authority }: ChildToSpawn, parentRun: RunTableRow | undefined): Narrowed | SpawnOutcome {
+  const { budgetId: parentBudgetId } = budgetOf(parentRun);
+  const left = parentRun === undefined ? undefined : budgetLeftOf(sql, parentRun.run_id);
+  if (left === undefined) return { authority, parentBudgetId };
+  const { tokens = "unlimited", usd = "unlimited", turns = "unlimited" } = left;
+  const limits = meetLimits(authority.limits ?? unlimited, { ...unlimited, budget: { ...unlimited.budget, tokens, usd, turns } });
+  const spent = (["tokens", "usd", "turns"] as const).find((dimension) => limits.budget[dimension] === 0);
+  return spent === undefined ? { authority: { ...authority, limits }, parentBudgetId } : { kind: "budget-spent", dimension: spent };
+}
+
+/** The run that starts another by a message: what it starts spends from its budget. */
+function starterOf(sql: Sql, startedBy: string): RunTableRow | undefined {
+  const runId = runIdOf(startedBy);
+  return runId === undefined ? undefined : findRun(sql, runId);
 }
 
 /** A later run in the child's session is limited as this one is, except in time and money: those are this run's own. */

@@ -1,5 +1,6 @@
 /** Runs that are ended from outside: cancelled with all they spawned, or past their deadline. */
 import type { Ids } from "../../kit/ids.ts";
+import { toDeadlineEnding } from "../budgets.ts";
 import type { Ending, RunRecord, RunSelection, RunStore, TranscriptMessage } from "../store.ts";
 import { ensureAnnounceRun, listOrphanedInbox } from "./announcing.ts";
 import { writeAudit } from "./audit.ts";
@@ -69,7 +70,7 @@ export function expireRuns(sql: Sql, ids: Ids, nowMs: number): Awaited<ReturnTyp
   const due = sql.all(dueRuns, { nowMs });
   const ended: RunRecord[] = [];
   for (const row of due.filter((one) => one.status !== "running")) {
-    const ending: Ending = { outcome: "timed_out", text: "", error: "the deadline passed", stopReason: "timeout" };
+    const ending = toDeadlineEnding(toRunRecord(row), "");
     const run = writeEnding(sql, ids, row, ending, [], nowMs);
     deliver(sql, ids, run, ending, nowMs);
     ended.push(toRunRecord(run));

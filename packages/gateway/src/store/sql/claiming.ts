@@ -4,12 +4,14 @@ import type { Completion, JournalEntry } from "../journal.ts";
 import type { Claim, Claimed, Claimer, Ending, RunRecord } from "../store.ts";
 import { endAbsorbed, isAwaited, listAbsorbable, toSteeredEntry, toUserMessage } from "./absorbing.ts";
 import { listOrphanedInbox } from "./announcing.ts";
+import { settle } from "./budgets.ts";
 import { deliver, writeEnding } from "./ending.ts";
 import { appendMessages } from "./messages.ts";
 import { appendEntries, CorruptRowError, readJournal, readRun, toRunRecord } from "./run-rows.ts";
 import type { InboxRow, RunTableRow } from "./schema.ts";
 import { openStatuses } from "./session-rows.ts";
 import { type Args, type Sql, statement } from "./statement.ts";
+import { readTerms } from "./terms.ts";
 
 export function claimRuns(sql: Sql, ids: Ids, claimer: Claimer, nowMs: number): Claimed {
   const claims: Claim[] = [];
@@ -126,6 +128,8 @@ function claimRun(
     deadlineAtMs: deadlineOf(run, nowMs),
     takeovers: run.takeovers,
   });
+  // Its last worker's call, if there was one, will not be answered to anybody.
+  settle(sql, run.run_id);
   const consumed = run.status === "running" ? [] : consumeInbox(sql, run, nowMs);
   const absorbable = listToAbsorb(sql, run);
   const absorbed = absorbable.map((one) => endAbsorbed(sql, ids, one, run.run_id, nowMs));
@@ -151,8 +155,11 @@ function claimRun(
 
 /** Its own time counts from the first turn; a deadline it was started with is another bound, not a longer one. */
 function deadlineOf(run: RunTableRow, nowMs: number): number | null {
-  if (run.started_at_ms !== null || run.timeout_ms === null) return run.deadline_at_ms;
-  return Math.min(run.deadline_at_ms ?? Infinity, nowMs + run.timeout_ms);
+  if (run.started_at_ms !== null) return run.deadline_at_ms;
+  const { wallMs = "unlimited" } = readTerms(run.terms).limits?.budget ?? {};
+  const own = Math.min(run.timeout_ms ?? Infinity, wallMs === "unlimited" ? Infinity : wallMs);
+  const atMs = Math.min(run.deadline_at_ms ?? Infinity, nowMs + own);
+  return atMs === Infinity ? null : atMs;
 }
 
 /** Messages that this turn takes in: a parked run those that steer it, one that was collected the others that were. */

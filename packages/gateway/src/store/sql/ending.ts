@@ -4,6 +4,7 @@ import type { Ids } from "../../kit/ids.ts";
 import type { Completion, JournalEntry } from "../journal.ts";
 import type { Ending, RunStore, TranscriptMessage } from "../store.ts";
 import { ensureAnnounceRun } from "./announcing.ts";
+import { budgetLeftOf, endsCall, settle } from "./budgets.ts";
 import { recordCompactions } from "./compactions.ts";
 import { appendMessages } from "./messages.ts";
 import { appendEntries, findHeld, readRun, toRunRecord } from "./run-rows.ts";
@@ -41,6 +42,7 @@ export function appendToRun(
   if (held.takeovers > 0) sql.run(forgetTakeovers, { runId: at.runId });
   charge(sql, held, entries, at.nowMs);
   recordCompactions(sql, { sessionKey: held.session_key, runId: at.runId, nowMs: at.nowMs }, entries);
+  if (entries.some(endsCall)) settle(sql, held.run_id, entries);
   if (messages.length > 0) appendMessages(sql, held.session_key, messages, ids, at.nowMs);
   return "ok";
 }
@@ -88,6 +90,7 @@ export function writeEnding(
     lease_until_ms: null,
   };
   sql.run(close, { run_id: run.run_id, ...changed });
+  settle(sql, run.run_id);
   return { ...readRun(sql, run.run_id), ...changed };
 }
 
@@ -107,6 +110,7 @@ export function deliver(sql: Sql, ids: Ids, run: RunTableRow, ending: Ending, no
       runtimeMs: nowMs - (run.started_at_ms ?? nowMs),
       usage,
       costMicroUsd,
+      budgetLeft: budgetLeftOf(sql, run.run_id),
     };
     sql.run(insertResult, {
       inbox_id: ids.next("inbox"),

@@ -13,6 +13,7 @@ import * as deliveries from "./migrations/008-deliveries.ts";
 import * as terms from "./migrations/009-terms.ts";
 import * as queueModes from "./migrations/010-queue-modes.ts";
 import * as compactions from "./migrations/011-compactions.ts";
+import * as budgets from "./migrations/012-budgets.ts";
 
 /** By name, in order; a released migration is never edited. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -27,6 +28,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   "009-terms": terms,
   "010-queue-modes": queueModes,
   "011-compactions": compactions,
+  "012-budgets": budgets,
 };
 
 /** A newer version has changed the schema in a way this one does not know. */

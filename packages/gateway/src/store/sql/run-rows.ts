@@ -7,11 +7,11 @@ import type { RunTerms } from "../spawning.ts";
 import type { Ending, RunRecord } from "../store.ts";
 import type { JournalRow, RunTableRow, SessionTableRow } from "./schema.ts";
 import { touchSession } from "./session-rows.ts";
-import { limitsOf, readTerms, writeTerms } from "./terms.ts";
+import { limitsOf, readTerms, type StoredTerms, writeTerms } from "./terms.ts";
 import { type Args, row, type Sql, statement } from "./statement.ts";
 
 export function toRunRecord(run: RunTableRow): RunRecord {
-  const { limits: _limits, policyOf: _policyOf, ...terms } = readTerms(run.terms);
+  const { limits: _limits, policyOf: _policyOf, budgetId: _budgetId, ...terms } = readTerms(run.terms);
   return {
     runId: run.run_id,
     wireId: run.wire_id,
@@ -100,7 +100,7 @@ export type NewRun = Pick<
   queue_mode?: RunTableRow["queue_mode"];
   wire_id: string | undefined;
   authority: RunAuthority;
-  terms: RunTerms;
+  terms: RunTerms & Pick<StoredTerms, "budgetId">;
   deadline_at_ms?: number | null;
   nowMs: number;
 };

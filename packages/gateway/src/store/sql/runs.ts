@@ -5,6 +5,7 @@ import type { RunStore } from "../store.ts";
 import { absorbSteering, hasSteering } from "./absorbing.ts";
 import { admitRun, spawnChild } from "./admission.ts";
 import { ensureAnnounceRun } from "./announcing.ts";
+import { releaseReservations } from "./budgets.ts";
 import { cancelRuns, expireRuns } from "./cancelling.ts";
 import { claimRuns } from "./claiming.ts";
 import { appendToRun, endRun, openChildrenOf, parkRun } from "./ending.ts";
@@ -34,7 +35,11 @@ export function createRunStore(queue: WriteQueue, ids: Ids): RunStore {
     renew: (owner, runIds, leaseMs, nowMs) =>
       queue.transact((sql) => runIds.filter((runId) => sql.run(extendLease, { owner, runId, untilMs: nowMs + leaseMs }) > 0)),
 
-    endLeases: () => queue.transact((sql) => void sql.run(endAllLeases, {})),
+    endLeases: () =>
+      queue.transact((sql) => {
+        sql.run(endAllLeases, {});
+        releaseReservations(sql);
+      }),
 
     release: (owner) => queue.transact((sql) => void sql.run(giveBack, { owner })),
 

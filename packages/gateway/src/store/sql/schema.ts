@@ -235,6 +235,31 @@ export interface UsageRow {
   cache_write_cost: number;
 }
 
+/** Null: not limited. `held`: reserved by calls under way. */
+export interface BudgetRow {
+  budget_id: string;
+  parent_id: string | null;
+  max_tokens: number | null;
+  max_micro_usd: number | null;
+  max_turns: number | null;
+  spent_tokens: number;
+  spent_micro_usd: number;
+  spent_turns: number;
+  held_tokens: number;
+  held_micro_usd: number;
+  held_turns: number;
+}
+
+/** At most one a run: the call it is making. */
+export interface ReservationRow {
+  run_id: string;
+  /** The nearest budget; those above it hold the same. */
+  budget_id: string;
+  tokens: number;
+  micro_usd: number;
+  turns: number;
+}
+
 export interface JournalRow {
   run_id: string;
   seq: number;
@@ -278,6 +303,8 @@ export interface Database {
   runs: RunTableRow;
   usage_ledger: UsageRow;
   compactions: CompactionRow;
+  budgets: BudgetRow;
+  reservations: ReservationRow;
   journal: JournalRow;
   inbox: InboxRow;
 }

@@ -2,8 +2,12 @@
 import { nothing } from "../../principal/lattice.ts";
 import type { StoredLimits } from "../../principal/principal.ts";
 import type { RunTerms } from "../spawning.ts";
+import type { RunTableRow } from "./schema.ts";
 
-export interface StoredTerms extends StoredLimits, RunTerms {}
+export interface StoredTerms extends StoredLimits, RunTerms {
+  /** The nearest budget above the run. */
+  readonly budgetId?: string;
+}
 
 /** Null when there is nothing to keep. */
 export function writeTerms(terms: StoredTerms): string | null {
@@ -25,6 +29,12 @@ export function readTerms(text: string | null): StoredTerms {
 /** What a session hands on to every run in it, beside limits. */
 export function thinkingOf({ thinking }: StoredTerms): RunTerms {
   return thinking === undefined ? {} : { thinking };
+}
+
+/** What is done for `run` spends from its budget. */
+export function budgetOf(run: Pick<RunTableRow, "terms"> | undefined): Pick<StoredTerms, "budgetId"> {
+  const { budgetId } = readTerms(run?.terms ?? null);
+  return budgetId === undefined ? {} : { budgetId };
 }
 
 /** The part that is the run's authority. */
