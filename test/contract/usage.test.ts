@@ -22,7 +22,7 @@ async function claimNew(store: Store, sessionKey: string, wireId: string, nowMs:
   return claim;
 }
 
-function reply(input: number, cost: Cost | undefined, cacheRead = 0): JournalEntry {
+function reply(input: number, cost: Cost | undefined, cacheRead = 0): Extract<JournalEntry, { kind: "reply" }> {
   const usage = { input, output: 1, cacheRead, cacheWrite: 0, totalTokens: input + 1 + cacheRead };
   return { kind: "reply", content: [], model: "fake/test", reason: "stop", usage, cost };
 }
@@ -58,6 +58,22 @@ for (const [driver, open] of Object.entries(drivers)) {
     assert.deepEqual(
       sums.map(({ calls, input, output, unpricedCalls, cost }) => [calls, input, output, unpricedCalls, microOf(cost)]),
       [[2, 12, 1, 0, 123]],
+    );
+  });
+
+  test(`${driver}: a call is charged to the model that answered, whichever the run began with`, async () => {
+    await using store = await open();
+    const { run, epoch } = await claimNew(store, "agent:main:main", "k", 1);
+
+    await store.runs.append(run.runId, epoch, [{ ...reply(7, undefined), model: "fake/other" }, failure], [], 2);
+    const sums = await store.usage.list(all);
+
+    assert.deepEqual(
+      sums.map(({ model, input }) => [model, input]),
+      [
+        ["fake/other", 7],
+        ["fake/test", 5],
+      ],
     );
   });
 
