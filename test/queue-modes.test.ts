@@ -1,32 +1,11 @@
 /** Messages for a session in which a run works, through the public door. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { z } from "zod";
-import { defineTool, type Tool } from "../packages/gateway/src/tools/tool.ts";
+import { gate } from "./support/gate-tool.ts";
 import { script } from "./support/script.ts";
 import { startGateway, type TestGateway } from "./support/start-gateway.ts";
 
 const sessionKey = "agent:main:main";
-
-/** A tool that tells when it runs and ends when it is let go. */
-function gate(): { readonly tool: Tool; readonly entered: Promise<void>; readonly open: () => void } {
-  const entered = Promise.withResolvers<void>();
-  const opened = Promise.withResolvers<void>();
-  const tool = defineTool({
-    name: "gate",
-    description: "Waits.",
-    parameters: z.strictObject({}),
-    repeat: "safe",
-    async execute(_args, { signal }) {
-      entered.resolve();
-      const { promise: stopped, reject } = Promise.withResolvers<never>();
-      signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-      await Promise.race([opened.promise, stopped]);
-      return { text: "open" };
-    },
-  });
-  return { tool, entered: entered.promise, open: opened.resolve };
-}
 
 async function transcript(gw: TestGateway): Promise<readonly string[]> {
   const { messages } = await gw.callerWith("operator.read").call("chat.history", { sessionKey });

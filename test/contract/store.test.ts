@@ -399,13 +399,13 @@ for (const [driver, open] of Object.entries(drivers)) {
     await store.runs.admit(run(), 1);
     await store.runs.admit(run({ sessionKey: "agent:main:other", wireId: "k2" }), 1);
 
-    const seen = await store.sessions.list({ limit: 10, offset: 0, rootKey: "agent:main:main", archived: false });
+    const seen = await store.sessions.list({ limit: 10, offset: 0, view: { rootKey: "agent:main:main" }, archived: false });
 
     assert.deepEqual(
       seen.sessions.map((session) => session.key),
       ["agent:main:main"],
     );
-    assert.equal(await store.sessions.find("agent:main:other", "agent:main:main"), undefined);
+    assert.equal(await store.sessions.find("agent:main:other", { rootKey: "agent:main:main" }), undefined);
   });
 
   test(`${driver}: search takes its text literally`, async () => {

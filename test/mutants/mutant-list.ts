@@ -23,6 +23,7 @@ export const tests = {
   principal: "packages/gateway/src/principal/principal.test.ts",
   simulation: "test/simulation/simulation.test.ts",
   toolPolicy: "packages/gateway/src/tools/policy.test.ts",
+  sessionMessages: "test/session-messages.test.ts",
   subagents: "test/subagents-control.test.ts",
   runViews: "test/contract/run-views.test.ts",
   stored: "test/authority/stored-states.test.ts",

@@ -4,6 +4,8 @@ const deliveries = { file: "packages/gateway/src/store/sql/deliveries.ts", testF
 
 const control = { file: "packages/gateway/src/subagents/control.ts", testFile: tests.subagents };
 
+const messages = { testFile: tests.sessionMessages };
+
 export const runMutants: readonly Mutant[] = [
   {
     what: "a run finds runs of other trees",
@@ -79,5 +81,37 @@ export const runMutants: readonly Mutant[] = [
     to: '.returning("session_key")',
     testFile: tests.runViews,
     killedBy: "the session of a result that reached nobody",
+  },
+  {
+    ...messages,
+    what: "sessions answer each other for ever",
+    file: "packages/gateway/src/subagents/session-messages.ts",
+    from: "if (hops < maxHops) continue;",
+    to: "if (hops <= maxHops * 100) continue;",
+    killedBy: "with visibility all a run speaks beyond its tree",
+  },
+  {
+    ...messages,
+    what: "a run speaks to every session",
+    file: "packages/gateway/src/handlers/messages.ts",
+    from: "deps.store.sessions.find(key, sessionViewOf(principal, deps.sessionRules.visibility))",
+    to: "deps.store.sessions.find(key)",
+    killedBy: "a run speaks to a session of its tree",
+  },
+  {
+    ...messages,
+    what: "what a run says to another session reads as a person's",
+    file: "packages/gateway/src/handlers/messages.ts",
+    from: 'principal.kind === "run" ? quoteMessage',
+    to: "Boolean(0) ? quoteMessage",
+    killedBy: "a run speaks to a session of its tree",
+  },
+  {
+    ...messages,
+    what: "a run that sees its own session sees its tree",
+    file: "packages/gateway/src/principal/principal.ts",
+    from: "self: { key },",
+    to: "self: { rootKey },",
+    killedBy: "with visibility self",
   },
 ];

@@ -49,6 +49,8 @@ export const nextSteps: Readonly<Record<ErrorCode, string>> = {
   UNKNOWN_SUBAGENT: seeRuns,
   AMBIGUOUS_SUBAGENT: `Give the whole id. ${seeRuns}`,
   NOT_DESCENDANT: "To stop any run: ./portreeve runs cancel RUN",
+  MESSAGE_HOPS:
+    "Raise agents.defaults.sessions.maxHops in config.json5, or speak to the session yourself: ./portreeve agent --session KEY MESSAGE",
   NO_OPEN_CHILDREN: seeRuns,
 
   RUN_FAILED: "See which model was used: ./portreeve agents. The gateway's log has the provider's answer.",

@@ -14,6 +14,7 @@ import { connectHandlers } from "./handlers/connect.ts";
 import { type AgentFacts, type HandlerDeps, readSessionRow } from "./handlers/deps.ts";
 import { type DeviceHandlerDeps, deviceHandlers } from "./handlers/devices.ts";
 import { healthHandlers, readHealth } from "./handlers/health.ts";
+import { messageHandlers } from "./handlers/messages.ts";
 import { nodeHandlers } from "./handlers/nodes.ts";
 import { runHandlers } from "./handlers/runs.ts";
 import { sessionHandlers } from "./handlers/sessions.ts";
@@ -208,6 +209,7 @@ function createHandlerDeps({ config, clock, version }: ComposeOptions, { late, t
     compactSession: (ask) => late.worker?.compact(ask) ?? Promise.reject(new Error("no worker has started")),
     connections: () => late.listener?.counts() ?? { accepted: 0, open: 0 },
     spawnLimits: config.agents.defaults.subagents,
+    sessionRules: config.agents.defaults.sessions,
     toolNamesOf: (authority, agentId) => toolsOf(authority, agentId).map((tool) => tool.name),
   };
 }
@@ -274,6 +276,7 @@ function createHandlers({ shared, devices, setup, audit }: HandlerParts): Handle
     ...agentHandlers(shared),
     ...sessionHandlers(shared),
     ...chatHandlers(shared),
+    ...messageHandlers(shared),
     ...subagentHandlers(shared),
     ...runHandlers(shared),
     ...deviceHandlers(devices),

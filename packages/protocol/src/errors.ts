@@ -56,6 +56,7 @@ export const errorRules = {
   UNKNOWN_SUBAGENT: invalid("No sub-agent below the session is called that."),
   AMBIGUOUS_SUBAGENT: invalid("Several sub-agents below the session are called that."),
   NOT_DESCENDANT: forbidden("The run is not below the session: only what it delegated is its to stop, to wait for or to steer."),
+  MESSAGE_HOPS: forbidden("The message answers messages between sessions that already go back and forth as often as they may."),
   NO_OPEN_CHILDREN: invalid("There is no child to wait for."),
 
   RUN_FAILED: unavailable("The run ended without success.", false),

@@ -207,6 +207,12 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     scopes: ["operator.read"],
     twoAnswers: false,
   },
+  "sessions.abort": {
+    summary: "Stop what works and waits in a session, or one run, with everything it delegated.",
+    kind: "command",
+    scopes: ["operator.write"],
+    twoAnswers: false,
+  },
   "sessions.compact": {
     summary: "Let a summary stand for the older part of a session where its model reads it; the history stays as it is.",
     kind: "command",
@@ -226,10 +232,22 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     scopes: ["operator.write", "operator.admin"],
     twoAnswers: false,
   },
+  "sessions.send": {
+    summary: "Send a message to a session that exists; it gets a turn of its own, after what works there.",
+    kind: "command",
+    scopes: ["operator.write"],
+    twoAnswers: false,
+  },
   "sessions.status": {
     summary: "How one session stands: its model, context, tokens, what works in it, what waits, and what it delegated.",
     kind: "query",
     scopes: ["operator.read"],
+    twoAnswers: false,
+  },
+  "sessions.steer": {
+    summary: "Send a message into the turn that works in a session, between two of its steps; if none works, it is an ordinary one.",
+    kind: "command",
+    scopes: ["operator.write"],
     twoAnswers: false,
   },
   "sessions.subscribe": {
@@ -270,6 +288,12 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
   },
   "subagents.spawn": {
     summary: "Start a child run in a session of its own; answers when the child is durable, not when it is done.",
+    kind: "command",
+    scopes: ["operator.write"],
+    twoAnswers: false,
+  },
+  "subagents.steer": {
+    summary: "Say something to a sub-agent that works: it reads it between two of its steps. One that has ended takes it up as a new turn.",
     kind: "command",
     scopes: ["operator.write"],
     twoAnswers: false,

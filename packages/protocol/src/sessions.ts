@@ -1,7 +1,7 @@
 /** Sessions: durable conversations. Every session of an agent's sub-agents is one too. */
 import { z } from "zod";
 import { event, method } from "./define.ts";
-import { agentId, label, nonEmpty, runStatus, sessionKey, sessionRow, timeMs, usage } from "./shapes.ts";
+import { agentId, idempotencyKey, label, nonEmpty, runStatus, sessionKey, sessionRow, timeMs, usage } from "./shapes.ts";
 
 const listParams = z.strictObject({
   limit: z.number().int().min(1).max(1_000).optional(),
@@ -68,6 +68,18 @@ const patchParams = z.strictObject({
   subagentRole: z.enum(["orchestrator", "leaf"]).nullable().optional(),
   subagentControlScope: z.enum(["children", "none"]).nullable().optional(),
 });
+
+/** What `sessions.send` and `sessions.steer` share. */
+const sendParams = {
+  key: sessionKey,
+  agentId: agentId.optional(),
+  /** The run's deadline; 0 is none. */
+  timeoutMs: z.number().int().nonnegative().optional(),
+  idempotencyKey: idempotencyKey.optional(),
+};
+const sendIgnored = ["mentions"];
+const sendUnsupported = ["thinking", "attachments"];
+const sendStatus = z.enum(["started", "in_flight", "ok", "error", "timeout"]);
 
 type PatchParams = z.infer<typeof patchParams>;
 
@@ -172,6 +184,58 @@ export const sessionMethods = {
       "groupActivation",
     ],
     result: z.object({ ok: z.literal(true), path: z.string(), key: z.string(), entry: sessionRow }),
+  }),
+  "sessions.send": method({
+    summary: "Send a message to a session that exists; it gets a turn of its own, after what works there.",
+    scope: "operator.write",
+    kind: "command",
+    params: z.strictObject({
+      ...sendParams,
+      message: nonEmpty.max(200_000),
+      /** `resume`: only when nothing works or waits in the session. */
+      mode: z.enum(["followup", "resume"]).optional(),
+      /** How long to wait for the reply; 0, the default, is not at all. */
+      waitSeconds: z.number().int().min(0).max(60).optional(),
+    }),
+    ignored: sendIgnored,
+    unsupported: sendUnsupported,
+    result: z.object({
+      runId: z.string(),
+      status: sendStatus,
+      /** With `waitSeconds`: what came of it so far. That it was admitted does not say that it was answered. */
+      delivery: z.enum(["pending", "replied", "no_reply", "failed"]).optional(),
+      reply: z.string().optional(),
+      replyCut: z.literal(true).optional(),
+    }),
+  }),
+  "sessions.steer": method({
+    summary: "Send a message into the turn that works in a session, between two of its steps; if none works, it is an ordinary one.",
+    scope: "operator.write",
+    kind: "command",
+    callers: ["operator"],
+    params: z.strictObject({ ...sendParams, message: nonEmpty.max(200_000) }),
+    ignored: sendIgnored,
+    unsupported: sendUnsupported,
+    result: z.object({ runId: z.string(), status: sendStatus }),
+  }),
+  "sessions.abort": method({
+    summary: "Stop what works and waits in a session, or one run, with everything it delegated.",
+    scope: "operator.write",
+    kind: "command",
+    callers: ["operator"],
+    params: z.strictObject({
+      key: sessionKey.optional(),
+      agentId: agentId.optional(),
+      runId: nonEmpty.optional(),
+      /** `false`: what has not begun stays. */
+      clearQueued: z.boolean().optional(),
+    }),
+    result: z.object({
+      ok: z.literal(true),
+      abortedRunId: z.string().nullable(),
+      status: z.enum(["aborted", "no-active-run"]),
+      runIds: z.array(z.string()),
+    }),
   }),
   "sessions.compact": method({
     summary: "Let a summary stand for the older part of a session where its model reads it; the history stays as it is.",

@@ -127,4 +127,15 @@ export const subagentMethods = {
     params: z.strictObject({ sessionKey: ofSession, subagent: handle }),
     result: z.object({ subagent: asked, cancelledRunIds: z.array(z.string()) }),
   }),
+  "subagents.steer": method({
+    summary: "Say something to a sub-agent that works: it reads it between two of its steps. One that has ended takes it up as a new turn.",
+    scope: "operator.write",
+    kind: "command",
+    params: z.strictObject({ sessionKey: ofSession, subagent: handle, message: nonEmpty.max(4_000), idempotencyKey }),
+    result: z.object({
+      subagent: asked,
+      /** The message as a run of its own: it ends when the sub-agent has read it, or with its answer when it gets a turn. */
+      runId: z.string(),
+    }),
+  }),
 };

@@ -31,6 +31,7 @@ const refusals: ReadonlySet<ErrorCode> = new Set([
   "SPAWN_DEPTH",
   "SPAWN_CHILDREN",
   "NOT_DESCENDANT",
+  "MESSAGE_HOPS",
 ]);
 
 export function createDispatch(deps: DispatchDeps): Dispatch {

@@ -1,7 +1,7 @@
 /** Chat: send, read back, stop. */
 import { type Message, ProtocolError } from "@portreeve/protocol";
 import type { Handlers } from "../dispatch/types.ts";
-import { treeOf } from "../principal/principal.ts";
+import { sessionViewOf } from "../principal/principal.ts";
 import { startRun } from "./agents.ts";
 import { type HandlerDeps, resolveSession, toWireStatus } from "./deps.ts";
 
@@ -35,7 +35,7 @@ export function chatHandlers(deps: HandlerDeps): Pick<Handlers, "chat.send" | "c
 
     "chat.history": async (context, params) => {
       const { key } = resolveSession(deps.agents, params.sessionKey, params.agentId);
-      const session = await deps.store.sessions.find(key, treeOf(context.principal));
+      const session = await deps.store.sessions.find(key, sessionViewOf(context.principal, deps.sessionRules.visibility));
       if (session === undefined) return { sessionKey: key, sessionId: "", messages: [], hasMore: false, totalMessages: 0 };
       const page = { limit: params.limit ?? defaultHistory, offset: params.offset ?? 0 };
       const { messages, total } = await deps.store.sessions.listMessages(key, page);

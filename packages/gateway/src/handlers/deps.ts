@@ -2,6 +2,7 @@
 import { agentOfSessionKey, ProtocolError, type SessionRow, type ThinkingLevel, toSessionKey } from "@portreeve/protocol";
 import type { Bus } from "../bus.ts";
 import type { Admission, RunRecord, RunSelection, RunToAdmit, SessionRecord, Store } from "../store/store.ts";
+import type { SessionRules } from "../subagents/session-messages.ts";
 import type { SpawnDeps } from "../subagents/spawn.ts";
 
 export interface AgentFacts {
@@ -31,6 +32,7 @@ export interface HandlerDeps {
   }) => Promise<{ readonly problem: string | undefined; readonly kept: number }>;
   readonly connections: () => { readonly accepted: number; readonly open: number };
   readonly spawnLimits: SpawnDeps["limits"];
+  readonly sessionRules: SessionRules;
   readonly toolNamesOf: SpawnDeps["toolNamesOf"];
 }
 

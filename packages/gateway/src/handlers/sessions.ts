@@ -1,7 +1,7 @@
 /** Sessions: list, watch, change, delete. */
 import { mainKey, mainSessionKey, type Params, ProtocolError, type Result, toSessionKey } from "@portreeve/protocol";
 import type { Context, Handlers } from "../dispatch/types.ts";
-import { treeOf } from "../principal/principal.ts";
+import { sessionViewOf } from "../principal/principal.ts";
 import type { Lineage } from "../store/store.ts";
 import { type HandlerDeps, resolveSession, splitModel, toSessionRow } from "./deps.ts";
 
@@ -92,7 +92,7 @@ async function list(
   const { sessions, total } = await deps.store.sessions.list({
     limit,
     offset,
-    rootKey: treeOf(principal),
+    view: sessionViewOf(principal, deps.sessionRules.visibility),
     parentKey: params.spawnedBy === undefined ? undefined : toSessionKey(params.spawnedBy, deps.agents.defaultAgentId),
     agentId: params.agentId,
     label: params.label,
@@ -124,7 +124,7 @@ async function tellStatus(
 ): Promise<Result<"sessions.status">> {
   const own = principal.kind === "run" ? principal.sessionKey : mainSessionKey(params.agentId ?? deps.agents.defaultAgentId);
   const key = params.key === undefined ? own : resolveSession(deps.agents, params.key, params.agentId).key;
-  const session = await deps.store.sessions.find(key, treeOf(principal));
+  const session = await deps.store.sessions.find(key, sessionViewOf(principal, deps.sessionRules.visibility));
   if (session === undefined) throw new ProtocolError("UNKNOWN_SESSION", `No session found: ${key}`);
   const { usage, children, open } = await deps.store.runViews.sumUp(key);
   const { messages } = await deps.store.sessions.listMessages(key, { limit: searchedForReply, offset: 0 });

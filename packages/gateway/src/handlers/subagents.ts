@@ -5,9 +5,10 @@ import type { RunRecord } from "../store/store.ts";
 import { getSubagent, sessionOf } from "../subagents/control.ts";
 import { spawn } from "../subagents/spawn.ts";
 import { type HandlerDeps, waitForEnd } from "./deps.ts";
+import { send } from "./messages.ts";
 import { toRunRow } from "./runs.ts";
 
-type Methods = "subagents.spawn" | "subagents.yield" | "subagents.list" | "subagents.wait" | "subagents.cancel";
+type Methods = "subagents.spawn" | "subagents.yield" | "subagents.list" | "subagents.wait" | "subagents.cancel" | "subagents.steer";
 
 const defaultListed = 50;
 const defaultWaitSeconds = 30;
@@ -44,7 +45,7 @@ export function subagentHandlers(deps: HandlerDeps): Pick<Handlers, Methods> {
   };
 }
 
-function controlHandlers(deps: HandlerDeps): Pick<Handlers, "subagents.list" | "subagents.wait" | "subagents.cancel"> {
+function controlHandlers(deps: HandlerDeps): Pick<Handlers, "subagents.list" | "subagents.wait" | "subagents.cancel" | "subagents.steer"> {
   const controlDeps = { store: deps.store, defaultAgentId: deps.agents.defaultAgentId };
   const actAs = ({ principal }: Pick<Context, "principal">, sessionKey: string | undefined) => ({
     principal,
@@ -72,6 +73,20 @@ function controlHandlers(deps: HandlerDeps): Pick<Handlers, "subagents.list" | "
       const cancelled = await deps.cancelRuns({ sessionKey: run.sessionKey });
       const after = await deps.store.runs.find(run.runId);
       return { subagent: toAsked(after ?? run), cancelledRunIds: cancelled.map(({ runId }) => runId) };
+    },
+
+    "subagents.steer": async (context, { sessionKey, subagent, ...params }) => {
+      const { run } = await getSubagent(controlDeps, actAs(context, sessionKey), subagent);
+      const session = { key: run.sessionKey, agentId: run.agentId };
+      if ((await deps.store.sessions.find(run.sessionKey)) === undefined)
+        throw new ProtocolError("UNKNOWN_SESSION", `the session of the sub-agent is gone: ${run.sessionKey}`);
+      const sent = await send(deps, context, {
+        session,
+        params: { ...params, timeoutMs: undefined },
+        queueMode: "steer",
+        isController: true,
+      });
+      return { subagent: toAsked(run), runId: sent.run.runId };
     },
   };
 }

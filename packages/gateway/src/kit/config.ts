@@ -163,6 +163,21 @@ const configSchema = z.strictObject({
             .optional()
             .describe("`provider/name`; else the provider whose key is in the environment, else `scripted`."),
           subagents: subagentSchema,
+          sessions: z
+            .strictObject({
+              visibility: z
+                .enum(["self", "tree", "agent", "all"])
+                .default("tree")
+                .describe("Which sessions an agent's tools see and speak to: its own, its conversation's tree, its agent's, or all."),
+              maxHops: z
+                .number()
+                .int()
+                .min(1)
+                .max(20)
+                .default(5)
+                .describe("How often sessions may answer each other's messages before a person has to speak."),
+            })
+            .prefault({}),
           compaction: z
             .strictObject({
               share: z

@@ -2,7 +2,7 @@
  * Who acts, and with what. The only module that can make a Principal: every other one receives it.
  * Authority only ever shrinks on the way: the lattice's `attenuate` is the one function that derives one from another.
  */
-import { covers, normaliseScopes, type CallerRole, type MethodDefinition } from "@portreeve/protocol";
+import { agentOfSessionKey, covers, normaliseScopes, type CallerRole, type MethodDefinition } from "@portreeve/protocol";
 import {
   attenuate,
   covers as coversAuthority,
@@ -184,6 +184,28 @@ export function permits(principal: Principal, name: string, definition: MethodDe
 /** The session tree a principal's view is limited to; undefined: it sees every session. */
 export function treeOf(principal: Principal): string | undefined {
   return principal.kind === "run" ? principal.rootSessionKey : undefined;
+}
+
+/** Which sessions agents see: their own, their conversation's tree, their agent's, or every one. */
+export type Visibility = "self" | "tree" | "agent" | "all";
+
+/** The sessions that `principal` may see: every field that is set must fit. Operators see all. */
+export interface SessionView {
+  readonly key?: string | undefined;
+  readonly rootKey?: string | undefined;
+  readonly agentId?: string | undefined;
+}
+
+export function sessionViewOf(principal: Principal, visibility: Visibility): SessionView {
+  if (principal.kind !== "run") return {};
+  const { sessionKey: key, rootSessionKey: rootKey } = principal;
+  const views: Readonly<Record<Visibility, SessionView>> = {
+    self: { key },
+    tree: { rootKey },
+    agent: { agentId: agentOfSessionKey(key) ?? key },
+    all: {},
+  };
+  return views[visibility];
 }
 
 function roleOf(principal: DevicePrincipal | SecretPrincipal | RunPrincipal): CallerRole {

@@ -4,7 +4,7 @@
  * A method rejects with ProtocolError STORE_UNAVAILABLE when the state cannot be written; then nothing was changed.
  */
 import type { Message, RunStatus, Usage } from "@portreeve/protocol";
-import type { RunAuthority } from "../principal/principal.ts";
+import type { RunAuthority, SessionView } from "../principal/principal.ts";
 import type { AttemptStore } from "./attempt-store.ts";
 import type { CompactionStore } from "./compactions.ts";
 import type { AuditStore, RefusalStore } from "./audit-store.ts";
@@ -67,8 +67,8 @@ export interface SessionRecord {
 export interface SessionFilter {
   readonly limit: number;
   readonly offset: number;
-  /** Only sessions of this tree. */
-  readonly rootKey?: string | undefined;
+  /** Only sessions that whoever asks may see. */
+  readonly view?: SessionView;
   readonly parentKey?: string | undefined;
   readonly agentId?: string | undefined;
   readonly label?: string | undefined;
@@ -85,9 +85,9 @@ export interface Lineage {
 }
 
 export interface SessionStore extends CompactionStore {
-  /** `rootKey` limits the view: a session of another tree is not found. */
-  find(key: string, rootKey?: string): Promise<SessionRecord | undefined>;
-  findById(sessionId: string, rootKey?: string): Promise<SessionRecord | undefined>;
+  /** A session outside of `view` is not found. */
+  find(key: string, view?: SessionView): Promise<SessionRecord | undefined>;
+  findById(sessionId: string, view?: SessionView): Promise<SessionRecord | undefined>;
   list(filter: SessionFilter): Promise<{ readonly sessions: readonly SessionRecord[]; readonly total: number }>;
   /** Makes the session when it is missing. Lineage is written only where there is none. */
   patch(

@@ -49,7 +49,7 @@ async function toRefusal(
 ): Promise<ProtocolError> {
   const view = { rootKey: treeOf(principal) };
   const run = await deps.store.runViews.find(handle, view);
-  const session = await deps.store.sessions.find(run?.run.sessionKey ?? handle, view.rootKey);
+  const session = await deps.store.sessions.find(run?.run.sessionKey ?? handle, view);
   const key = run?.run.sessionKey ?? session?.key;
   if (key === undefined) {
     return new ProtocolError("UNKNOWN_SUBAGENT", `no sub-agent of ${sessionKey} is called ${JSON.stringify(handle)}`, {

@@ -6,6 +6,7 @@ import { readTool } from "./read.ts";
 import { sessionStatusTool } from "./session-status.ts";
 import { sessionsHistoryTool } from "./sessions-history.ts";
 import { sessionsListTool } from "./sessions-list.ts";
+import { sessionsSendTool } from "./sessions-send.ts";
 import { sessionsSpawnTool } from "./sessions-spawn.ts";
 import { sessionsYieldTool } from "./sessions-yield.ts";
 import { subagentsTool } from "./subagents.ts";
@@ -23,5 +24,6 @@ export function createTools(): readonly Tool[] {
     sessionsHistoryTool,
     sessionStatusTool,
     agentsListTool,
+    sessionsSendTool,
   ];
 }

@@ -1,6 +1,7 @@
 /** What a method's answer, and its refusal, look like to a model. */
+import { createHash } from "node:crypto";
 import { errorRules, ProtocolError, type ErrorCode } from "@portreeve/protocol";
-import type { ToolResult } from "./tool.ts";
+import type { ToolContext, ToolResult } from "./tool.ts";
 
 /** A failed call, as a model reads it. `forbidden`: no other arguments help; `error`: others, or a later call, may. */
 export interface FailedCall {
@@ -22,7 +23,13 @@ const forbiddenCodes: readonly ErrorCode[] = [
   "WRONG_CALLER",
   "NOT_ALLOWED",
   "NOT_DESCENDANT",
+  "MESSAGE_HOPS",
 ];
+
+/** Hashed: a call key holds a session key and a provider's id, which may be longer than an idempotency key. */
+export function toIdempotencyKey(what: string, { callKey }: Pick<ToolContext, "callKey">): string {
+  return `${what}:${createHash("sha256").update(callKey).digest("base64url")}`;
+}
 
 /** `value` as JSON for the model, and as it is for whoever watches. */
 export function toToolResult(value: object): ToolResult {

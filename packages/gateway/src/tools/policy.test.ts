@@ -59,7 +59,7 @@ test("a leaf has the file tools and no session tool, a sub-agent above it those 
 
   assert.deepEqual(leaf, ["read", "ls", "grep"]);
   assert.deepEqual(middle, ["read", "ls", "grep", "sessions_spawn", "sessions_yield", "subagents", "sessions_list", "sessions_history"]);
-  assert.deepEqual(top, [...middle, "session_status", "agents_list"]);
+  assert.deepEqual(top, [...middle, "session_status", "agents_list", "sessions_send"]);
 });
 
 for (const { name, schema } of createTools()) {

@@ -1,8 +1,7 @@
 /** The tool `sessions_spawn`: start a sub-agent that works in a session of its own. */
-import { createHash } from "node:crypto";
 import { deliveryAddresses, methods } from "@portreeve/protocol";
 import { z } from "zod";
-import { toFailedResult, toToolResult } from "./method-result.ts";
+import { toFailedResult, toIdempotencyKey, toToolResult } from "./method-result.ts";
 import { defineTool } from "./tool.ts";
 
 const { task, label, taskName, agentId, model, thinking, runTimeoutSeconds, mode, sandbox, cleanup, tools, budget } =
@@ -36,7 +35,7 @@ export const sessionsSpawnTool = defineTool({
   notForLeaves: true,
   async execute(params, context) {
     try {
-      const ask = { ...params, idempotencyKey: toIdempotencyKey(context.callKey) };
+      const ask = { ...params, idempotencyKey: toIdempotencyKey("spawn", context) };
       const receipt = await context.caller.call("subagents.spawn", ask, { signal: context.signal });
       const { childSessionKey, runId: childRunId, scopes } = receipt;
       return { ...toToolResult(receipt), spawned: { childSessionKey, childRunId, label: params.label, scopes } };
@@ -45,11 +44,6 @@ export const sessionsSpawnTool = defineTool({
     }
   },
 });
-
-/** Hashed: a call key holds a session key and a provider's id, which may be longer than an idempotency key. */
-function toIdempotencyKey(callKey: string): string {
-  return `spawn:${createHash("sha256").update(callKey).digest("base64url")}`;
-}
 
 function describeUnknown(keys: readonly string[]): string {
   const addresses = keys.filter((key) => deliveryAddresses.includes(key));

@@ -1,20 +1,22 @@
 /** The tool `subagents`: see, wait for and stop what this session delegated. */
 import { methods, type Result, type RunRow } from "@portreeve/protocol";
 import { z } from "zod";
-import { toFailedResult, toToolResult } from "./method-result.ts";
+import { toFailedResult, toIdempotencyKey, toToolResult } from "./method-result.ts";
 import { defineTool, type ToolContext, type ToolResult } from "./tool.ts";
 
 const { depth } = methods["subagents.list"].params.shape;
 const { subagents, timeoutSeconds } = methods["subagents.wait"].params.shape;
 const { subagent } = methods["subagents.cancel"].params.shape;
+const { message } = methods["subagents.steer"].params.shape;
 
 /** One flat object: providers take no unions at the top of a schema. */
 const parameters = z.strictObject({
-  action: z.enum(["list", "wait", "cancel"]),
+  action: z.enum(["list", "wait", "cancel", "steer"]),
   depth: depth.describe("list: `all` shows also what your sub-agents delegated."),
   subagents: subagents.optional().describe("wait: run ids, session keys, task names or labels, 1 to 32."),
   timeoutSeconds: timeoutSeconds.describe("wait: 0 to 60, 30 when left out."),
-  subagent: subagent.optional().describe("cancel: a run id, session key, task name or label."),
+  message: message.optional().describe("steer: what it reads before its next step; at most 4,000 characters."),
+  subagent: subagent.optional().describe("cancel, steer: a run id, session key, task name or label."),
 });
 type Args = z.output<typeof parameters>;
 
@@ -23,13 +25,14 @@ const takes: Readonly<Record<Args["action"], readonly [may: readonly (keyof Args
   list: [["depth"], []],
   wait: [["timeoutSeconds"], ["subagents"]],
   cancel: [[], ["subagent"]],
+  steer: [[], ["subagent", "message"]],
 };
 
 export const subagentsTool = defineTool({
   name: "subagents",
   description:
-    "See, wait for or stop the sub-agents of this session and what they delegated. Their results come to you by themselves: do not " +
-    "poll; `wait` only waits and takes no result away. `cancel` stops one with everything below it.",
+    "See, wait for, stop or steer the sub-agents of this session and what they delegated. Their results come to you by themselves: do not " +
+    "poll; `wait` only waits and takes no result away. `cancel` stops one with everything below it; `steer` tells one something while it works.",
   parameters,
   repeat: "safe",
   notForLeaves: true,
@@ -44,7 +47,8 @@ export const subagentsTool = defineTool({
   },
 });
 
-async function act(args: Args, { caller, signal }: ToolContext): Promise<ToolResult> {
+async function act(args: Args, context: ToolContext): Promise<ToolResult> {
+  const { caller, signal } = context;
   switch (args.action) {
     case "list": {
       const result = await caller.call("subagents.list", args.depth === undefined ? {} : { depth: args.depth }, { signal });
@@ -56,6 +60,11 @@ async function act(args: Args, { caller, signal }: ToolContext): Promise<ToolRes
         ...(args.timeoutSeconds === undefined ? {} : { timeoutSeconds: args.timeoutSeconds }),
       };
       return toToolResult(withNote(await caller.call("subagents.wait", ask, { signal })));
+    }
+    case "steer": {
+      const { subagent: to = "", message: text = "" } = args;
+      const ask = { subagent: to, message: text, idempotencyKey: toIdempotencyKey("steer", context) };
+      return toToolResult(await caller.call("subagents.steer", ask, { signal }));
     }
     case "cancel":
       return toToolResult(await caller.call("subagents.cancel", { subagent: args.subagent ?? "" }, { signal }));

@@ -1,5 +1,6 @@
 /** Sessions in SQL. */
 import type { Ids } from "../../kit/ids.ts";
+import type { SessionView } from "../../principal/principal.ts";
 import type { Lineage, SessionFilter, SessionRecord, SessionStore } from "../store.ts";
 import { type ExpressionBuilder, sql as raw, type Kysely } from "kysely";
 import { unsureEndings } from "../deliveries.ts";
@@ -25,8 +26,8 @@ export function createSessionStore(queue: WriteQueue, ids: Ids): SessionStore {
 
 function createSessionReads(queue: WriteQueue): Omit<SessionStore, "patch" | "delete" | "compact" | "archiveChildren"> {
   return {
-    find: (key, rootKey) => queue.read((sql) => toVisible(sql, findSession(sql, key), rootKey)),
-    findById: (sessionId, rootKey) => queue.read((sql) => toVisible(sql, sql.first(bySessionId, { sessionId }), rootKey)),
+    find: (key, view) => queue.read((sql) => toVisible(sql, findSession(sql, key), view)),
+    findById: (sessionId, view) => queue.read((sql) => toVisible(sql, sql.first(bySessionId, { sessionId }), view)),
     list: (filter) =>
       queue.read((sql) => {
         const [counted] = sql.query((db) => select(db, filter).select((build) => build.fn.countAll<number>().as("n")));
@@ -112,10 +113,18 @@ function toNewestRun(
   };
 }
 
-/** A session of another tree is not there for whoever sees only one. */
-function toVisible(sql: Sql, found: SessionTableRow | undefined, rootKey: string | undefined): SessionRecord | undefined {
-  if (found === undefined || (rootKey !== undefined && found.root_key !== rootKey)) return undefined;
+/** A session that whoever asks may not see is not there. */
+function toVisible(sql: Sql, found: SessionTableRow | undefined, view: SessionView = {}): SessionRecord | undefined {
+  if (found === undefined || !isInView(found, view)) return undefined;
   return toSessionRecord(sql, found);
+}
+
+function isInView(session: SessionTableRow, { key, rootKey, agentId }: SessionView): boolean {
+  return (
+    (key ?? session.session_key) === session.session_key &&
+    (rootKey ?? session.root_key) === session.root_key &&
+    (agentId ?? session.agent_id) === session.agent_id
+  );
 }
 
 function patchSession(
@@ -274,11 +283,13 @@ function unsettledResultsOf(build: ExpressionBuilder<Database, "sessions">) {
     .where((row) => row.or([row("inbox.consumed_at_ms", "is", null), row("reader.status", "in", unsureEndings)]));
 }
 
-function select(db: Kysely<Database>, filter: SessionFilter) {
+function select(db: Kysely<Database>, { view = {}, ...filter }: SessionFilter) {
   const pattern = filter.search === undefined || filter.search === "" ? undefined : `%${filter.search.replace(/[%_\\]/g, "\\$&")}%`;
   return db
     .selectFrom("sessions")
-    .$if(filter.rootKey !== undefined, (query) => query.where("root_key", "=", filter.rootKey ?? ""))
+    .$if(view.key !== undefined, (query) => query.where("session_key", "=", view.key ?? ""))
+    .$if(view.rootKey !== undefined, (query) => query.where("root_key", "=", view.rootKey ?? ""))
+    .$if(view.agentId !== undefined, (query) => query.where("agent_id", "=", view.agentId ?? ""))
     .$if(filter.parentKey !== undefined, (query) => query.where("parent_key", "=", filter.parentKey ?? ""))
     .$if(filter.agentId !== undefined, (query) => query.where("agent_id", "=", filter.agentId ?? ""))
     .$if(filter.label !== undefined, (query) => query.where("label", "=", filter.label ?? ""))
