@@ -1,35 +1,17 @@
 /** A state folder of every released schema opens, and what was going on in it goes on. */
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { DatabaseSync } from "node:sqlite";
 import test from "node:test";
 import { createIds } from "../packages/gateway/src/kit/ids.ts";
 import { migrations } from "../packages/gateway/src/store/sql/migrate.ts";
 import { openStore, StateFolderError } from "../packages/gateway/src/store/sqlite.ts";
+import { createOldState, releasedSchemas } from "./support/stored-schema.ts";
 
-/** The schemas that a release has written; add one, with its fixture, when a release is made. */
-const released = ["001"];
 const fixtureTimeMs = 1_760_000_000_000;
 
-/** A state folder that holds the fixture of one schema; `change` runs on it before it is opened. */
-async function stateFolder(
-  schema: string,
-  change: (db: DatabaseSync) => void = () => undefined,
-): Promise<AsyncDisposable & { path: string }> {
-  const path = await mkdtemp(join(tmpdir(), "portreeve-migrate-"));
-  const db = new DatabaseSync(join(path, "portreeve.db"));
-  db.exec(await readFile(join(import.meta.dirname, "fixtures", `schema-${schema}.sql`), "utf8"));
-  change(db);
-  db.close();
-  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
-}
-
-for (const schema of released) {
+for (const schema of releasedSchemas) {
   test(`schema ${schema}: devices, requests, sessions and the audit chain are there`, async () => {
-    await using state = await stateFolder(schema);
-    await using store = await openStore(state.path, createIds());
+    await using state = await createOldState(schema);
+    await using store = await openStore(state.stateDir, createIds());
 
     const { pending, paired } = await store.devices.list(fixtureTimeMs);
 
@@ -46,8 +28,8 @@ for (const schema of released) {
   });
 
   test(`schema ${schema}: a parked parent reads the result that was unread, and the queued child runs`, async () => {
-    await using state = await stateFolder(schema);
-    await using store = await openStore(state.path, createIds());
+    await using state = await createOldState(schema);
+    await using store = await openStore(state.stateDir, createIds());
 
     const { claims } = await store.runs.claim(
       { owner: "w", leaseMs: 1_000, limit: 9, maxConcurrentChildren: 9, quote: () => "results", maxTakeovers: 3 },
@@ -68,27 +50,27 @@ test("the schemas of every release are still the first ones, in order", () => {
   const numbers = Object.keys(migrations).map((name) => name.slice(0, 3));
 
   assert.deepEqual(numbers, numbers.toSorted());
-  assert.deepEqual(numbers.slice(0, released.length), released);
+  assert.deepEqual(numbers.slice(0, releasedSchemas.length), releasedSchemas);
 });
 
 test("a database that a newer version wrote is refused by name and left as it is", async () => {
-  await using state = await stateFolder("001", (db) =>
+  await using state = await createOldState("001", (db) =>
     db.exec("insert into kysely_migration (name, timestamp) values ('999-future', '2999-01-01')"),
   );
 
   await assert.rejects(
-    openStore(state.path, createIds()),
+    openStore(state.stateDir, createIds()),
     (error: unknown) => error instanceof StateFolderError && /999-future/.test(error.message) && /newer version/.test(error.message),
   );
 });
 
 test("a second store on the same folder is refused, and the lock is free again afterwards", async () => {
-  await using state = await stateFolder("001");
-  const first = await openStore(state.path, createIds());
+  await using state = await createOldState("001");
+  const first = await openStore(state.stateDir, createIds());
 
-  await assert.rejects(openStore(state.path, createIds()), /another gateway is using the state folder/);
+  await assert.rejects(openStore(state.stateDir, createIds()), /another gateway is using the state folder/);
   await first[Symbol.asyncDispose]();
-  await using second = await openStore(state.path, createIds());
+  await using second = await openStore(state.stateDir, createIds());
 
   assert.equal(await second.sessions.count(), 3);
 });

@@ -6,19 +6,13 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import test, { describe } from "node:test";
+import { splitInTwo } from "../support/delegation.ts";
 import { startGatewayProcess } from "../support/gateway-process.ts";
-import { script, spawnStep } from "../support/script.ts";
 import { startGateway } from "../support/start-gateway.ts";
 import { dumpPairing, storedStates, storeDevice } from "../support/stored-pairing.ts";
 import { type ConnectInput, connectWire, createWireKey, type Wire } from "../support/wire-client.ts";
 import { choosePairwise, pairsIn } from "./pairwise.ts";
 
-const splitInTwo = script(
-  "split",
-  { call: [spawnStep("left", { say: "L" }), spawnStep("right", { say: "R" })] },
-  { awaitChildren: true },
-  { say: "{{children}}" },
-);
 const password = "correct horse battery staple";
 const forwarded = { "x-forwarded-for": "192.0.2.9", host: "gateway.example", "x-user": "ada" };
 
@@ -80,7 +74,7 @@ describe("killed", { concurrency: 2 }, () => {
 });
 
 function nameOf({ state, bind, authMode, life }: Setting): string {
-  return `stored ${state}, reached by ${bind}, mode ${authMode}, ${life}: a spawn inside is accepted and pairing is untouched`;
+  return `${life === "fresh" ? "2." : "23."} stored ${state}, reached by ${bind}, mode ${authMode}, ${life}: a spawn inside is accepted and pairing is untouched`;
 }
 
 async function spawnInside({ state, bind, authMode, life }: Setting): Promise<void> {

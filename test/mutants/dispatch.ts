@@ -36,7 +36,7 @@ export const dispatchMutants: readonly Mutant[] = [
     file: "packages/gateway/src/dispatch/caller.ts",
     from: "options.scopes === undefined ? principal : narrowed(principal, options.scopes)",
     to: "principal",
-    testFile: tests.invariants,
+    testFile: tests.requests,
     killedBy: "^9\\.",
   },
   {
@@ -44,7 +44,7 @@ export const dispatchMutants: readonly Mutant[] = [
     file: "packages/gateway/src/runs/turn.ts",
     from: "const tool = this.#tools().find((one) => one.name === call.name);",
     to: "const tool = this.#deps.tools.find((one) => one.name === call.name);",
-    testFile: tests.invariants,
+    testFile: tests.spawning,
     killedBy: "^7\\. an owner-only",
   },
   {
@@ -52,7 +52,7 @@ export const dispatchMutants: readonly Mutant[] = [
     file: "packages/gateway/src/subagents/spawn.ts",
     from: 'if (outcome.kind !== "accepted" && outcome.kind !== "replayed") throw toRefusal(outcome, deps.limits);',
     to: 'if (outcome.kind !== "replayed") throw toRefusal({ kind: "parent-ended" }, deps.limits);',
-    testFile: tests.invariants,
+    testFile: tests.spawning,
     killedBy: "^3\\.",
   },
   {
@@ -60,7 +60,7 @@ export const dispatchMutants: readonly Mutant[] = [
     file: "packages/gateway/src/store/sql/admission.ts",
     from: 'parentRun?.status !== "running"',
     to: "parentRun === undefined",
-    testFile: tests.invariants,
+    testFile: tests.requests,
     killedBy: "^11\\. a run that has ended",
   },
   {
@@ -85,7 +85,7 @@ export const dispatchMutants: readonly Mutant[] = [
     from: "const parent = found ?? insertParent",
     to: 'sql.query((db) => db.insertInto("counters").values({ name: ids.uuid(), value: 1 }).returning("name"));\n  const parent = found ?? insertParent',
     testFile: tests.stored,
-    killedBy: "stored read, reached by proxy, mode trusted-proxy, fresh",
+    killedBy: "^2\\. stored read, reached by proxy, mode trusted-proxy, fresh",
   },
   {
     what: "a path that no route has is served",

@@ -8,7 +8,7 @@ export const principalMutants: readonly Mutant[] = [
     file,
     from: "return toRun(attenuate(authorityOf(parent), { ...launch, ...ask, depth: depthOf(parent) + 1 }), ",
     to: 'return toRun({ ...authorityOf(parent), scopes: ["operator.admin"], owner: true, depth: depthOf(parent) + 1 }, ',
-    testFile: tests.invariants,
+    testFile: tests.spawning,
     killedBy: "^6\\.",
   },
   {
@@ -16,7 +16,7 @@ export const principalMutants: readonly Mutant[] = [
     file,
     from: "owner: owner && depth === 0,",
     to: "owner: true,",
-    testFile: tests.invariants,
+    testFile: tests.spawning,
     killedBy: "^7\\.",
   },
   {
@@ -24,7 +24,7 @@ export const principalMutants: readonly Mutant[] = [
     file,
     from: 'if (principal.kind === "lifecycle") {\n    const isItsOwn',
     to: 'if (principal.kind === "lifecycle" && Boolean(0)) {\n    const isItsOwn',
-    testFile: tests.invariants,
+    testFile: tests.spawning,
     killedBy: "^8\\.",
   },
   {
@@ -32,7 +32,7 @@ export const principalMutants: readonly Mutant[] = [
     file,
     from: "params.key === key;",
     to: 'key !== "";',
-    testFile: tests.invariants,
+    testFile: tests.spawning,
     killedBy: "^8\\.",
   },
   {
@@ -56,7 +56,7 @@ export const principalMutants: readonly Mutant[] = [
     file,
     from: 'return principal.kind === "lifecycle" ? principal',
     to: 'return principal.kind === "lifecycle" || scopes.length === 0 ? principal',
-    testFile: tests.invariants,
+    testFile: tests.requests,
     killedBy: "^9\\.",
   },
   {
@@ -72,7 +72,7 @@ export const principalMutants: readonly Mutant[] = [
     file,
     from: 'return covers(principal.scopes, needed) ? { kind: "permitted" }',
     to: 'return covers(principal.scopes, needed) || true ? { kind: "permitted" }',
-    testFile: tests.invariants,
+    testFile: tests.requests,
     killedBy: "^10\\.",
   },
   {
@@ -104,7 +104,7 @@ export const principalMutants: readonly Mutant[] = [
     file,
     from: "const launch = { ...unlimited, scopes: runScopes,",
     to: 'const launch = { ...unlimited, scopes: ["operator.admin"],',
-    testFile: tests.invariants,
+    testFile: tests.requests,
     killedBy: "^11\\. a run inherits",
   },
   {

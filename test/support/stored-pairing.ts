@@ -14,6 +14,13 @@ export function dumpPairing(stateDir: string): string {
   return tables.map((table) => `${table}: ${JSON.stringify(db.prepare(`select * from ${table} order by 1, 2`).all())}`).join("\n");
 }
 
+/** Who is granted what, in the words of the first schema: a database of any schema can be asked. */
+export function dumpGrants(stateDir: string): string {
+  using db = new DatabaseSync(join(stateDir, "portreeve.db"), { readOnly: true });
+  const grants = "select device_id, role, scopes, generation, revoked_at_ms from device_grants order by 1, 2";
+  return JSON.stringify([db.prepare(grants).all(), db.prepare("select device_id, public_key from devices order by 1").all()]);
+}
+
 /** Stores a device in the given state; answers its key. The gateway must have made the tables. */
 export function storeDevice(stateDir: string, state: Exclude<StoredState, "none">): WireKey {
   const key = createWireKey();
