@@ -1,5 +1,6 @@
 /** Agents and their runs: start one, wait for one, watch one. */
 import { z } from "zod";
+import { silences } from "./silence.ts";
 import { event, method } from "./define.ts";
 import { agentId, idempotencyKey, label, nonEmpty, runEnvelope, sessionKey, timeMs, usage } from "./shapes.ts";
 
@@ -164,6 +165,8 @@ export const agentEvents = {
             label: z.string().optional(),
             status: z.string(),
             result: z.string(),
+            /** The child said that there is nothing to tell, and nothing else. */
+            silence: z.enum(silences).optional(),
           }),
         ]),
       }),

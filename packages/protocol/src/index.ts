@@ -104,4 +104,5 @@ export { thinkingLevels } from "./shapes.ts";
 export type { ContentBlock, Message, RunStatus, SessionRow, ThinkingLevel, Usage } from "./shapes.ts";
 export * from "./session-key.ts";
 export * from "./setup-code.ts";
+export * from "./silence.ts";
 export { authenticationWords, wordList, type WordFacts } from "./words.ts";

@@ -1,5 +1,6 @@
 /** Schemas that more than one noun uses. */
 import { z } from "zod";
+import { silences } from "./silence.ts";
 
 export const nonEmpty = z.string().min(1);
 export const sessionKey = z.string().min(1).max(512);
@@ -62,6 +63,8 @@ export const message = z.object({
   content: z.array(contentBlock),
   timestamp: timeMs,
   stopReason: z.string().optional(),
+  /** The reply was this and nothing else: it is shown to nobody. */
+  silence: z.enum(silences).optional(),
   provider: z.string().optional(),
   model: z.string().optional(),
   usage: usage.optional(),

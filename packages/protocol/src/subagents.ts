@@ -49,6 +49,8 @@ export const subagentMethods = {
       mode: z.enum(["run", "session"]).optional(),
       sandbox: z.enum(["inherit", "require"]).optional(),
       cleanup: z.enum(["keep", "delete"]).optional(),
+      /** False: nobody waits for the result, and it is delivered to nobody. */
+      expectsCompletionMessage: z.boolean().optional(),
       /** Only narrows: each must be a tool that the child would have without this. Empty: none. */
       tools: z.array(nonEmpty).optional(),
       /** What the child, and all below it, may use at most; never more than its parent has left. `turns` are calls of a model. */
@@ -86,6 +88,8 @@ export const subagentMethods = {
       runTimeoutSeconds: z.number().int().optional(),
       /** The latest end, where the parent has one. */
       deadlineAt: timeMs.optional(),
+      /** `not_required`: the result stays in the child's session. */
+      delivery: z.enum(["pending", "not_required"]),
       note: z.string(),
     }),
   }),

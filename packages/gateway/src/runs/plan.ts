@@ -1,4 +1,5 @@
 /** What a run does next: a pure function of its state. Retry policy and bounds stand here. */
+import { silenceOf } from "@portreeve/protocol";
 import type { ModelError, ToolCall } from "../models/model.ts";
 import type { Reservation } from "../store/budgets.ts";
 import type { Ending } from "../store/store.ts";
@@ -105,6 +106,8 @@ export function compactAgainAtMs(
 function toEnding(text: string, reason: "stop" | "length" | "content-filter"): Ending {
   if (reason === "content-filter")
     return { outcome: "failed", text, error: "the provider's content filter stopped the reply", stopReason: "refusal" };
+  const silence = silenceOf(text);
+  if (silence !== undefined) return { outcome: "succeeded", text: "", silence, error: undefined, stopReason: reason };
   return { outcome: "succeeded", text, error: undefined, stopReason: reason };
 }
 

@@ -48,6 +48,7 @@ function watch(firstSeq = 0) {
     model: "scripted/scripted",
     authority: { scopes: ["operator.write"], owner: false, depth: 0 },
     terms: {},
+    expectsCompletion: true,
     timeoutMs: undefined,
     startedBy: "device:a",
     parentRunId: undefined,

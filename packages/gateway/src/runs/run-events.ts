@@ -1,5 +1,5 @@
 /** The live events of one run: numbered, text throttled. They are for watching; what counts is in the store. */
-import type { AgentEvent, ChatEvent } from "@portreeve/protocol";
+import { type AgentEvent, type ChatEvent, mayBeSilence } from "@portreeve/protocol";
 import type { Bus } from "../bus.ts";
 import type { Clock } from "../kit/clock.ts";
 import type { Completion } from "../store/journal.ts";
@@ -64,7 +64,8 @@ export class RunEvents implements Disposable {
   flushText(): void {
     this.#cancelPending();
     // An empty text is a reply that has not begun to speak: what is shown stays until there is something in its place.
-    if (this.#text === "" || this.#text === this.#sent) return;
+    // The beginning of a silence is held back until it is one, or is not.
+    if (this.#text === "" || this.#text === this.#sent || mayBeSilence(this.#text)) return;
     const isExtension = this.#text.startsWith(this.#sent);
     const delta = isExtension ? this.#text.slice(this.#sent.length) : this.#text;
     this.#sent = this.#text;
@@ -88,7 +89,7 @@ export class RunEvents implements Disposable {
   }
 
   announced(completion: Completion): void {
-    const { childSessionKey, childRunId, label, outcome, text } = completion;
+    const { childSessionKey, childRunId, label, outcome, text, silence } = completion;
     this.#agent("subagent", {
       phase: "announced",
       childSessionKey,
@@ -96,6 +97,7 @@ export class RunEvents implements Disposable {
       ...(label === undefined ? {} : { label }),
       status: outcome,
       result: text,
+      ...(silence === undefined ? {} : { silence }),
     });
   }
 

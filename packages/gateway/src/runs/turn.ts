@@ -1,5 +1,5 @@
 /** Carries one claimed run on: asks `plan.ts` what is next, does it, writes it down, until the run parks or ends. */
-import type { Caller, ContentBlock, Usage } from "@portreeve/protocol";
+import { type Caller, type ContentBlock, silenceOf, type Usage } from "@portreeve/protocol";
 import type { Bus } from "../bus.ts";
 import { type Clock, sleepUntil } from "../kit/clock.ts";
 import type { Ids } from "../kit/ids.ts";
@@ -143,7 +143,7 @@ export class Turn {
           const { reason, usage } = event;
           const message = {
             role: "assistant" as const,
-            content,
+            ...toSaid(content),
             timestamp: clock.now(),
             stopReason: reason,
             provider: model.provider,
@@ -348,6 +348,12 @@ export class Turn {
 
 function maxOutputOf(reserved: Reservation): Pick<ModelRequest, "maxOutputTokens"> {
   return reserved.kind === "reserved" && reserved.maxOutput !== undefined ? { maxOutputTokens: reserved.maxOutput } : {};
+}
+
+/** What the transcript keeps of a reply: a silence is a fact about it, not text that anybody could be shown. */
+function toSaid(content: readonly ContentBlock[]): Pick<TranscriptMessage, "content" | "silence"> {
+  const silence = content.every(({ type }) => type === "text") ? silenceOf(textOf(content)) : undefined;
+  return silence === undefined ? { content: [...content] } : { content: [], silence };
 }
 
 /** Consecutive text becomes one block. */

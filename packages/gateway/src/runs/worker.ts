@@ -233,8 +233,17 @@ function quote(completions: readonly Completion[], open: number): string {
   const quoted = completions.map((one) => ({
     ...one,
     stats: toStats(one),
+    note: toNote(one),
   }));
   return quoteCompletions(quoted, open);
+}
+
+function toNote({ outcome, text, textChars, silence, childSessionKey }: Completion): string | undefined {
+  if (silence === "ANNOUNCE_SKIP") return "it asked for its result to be told to nobody";
+  if (silence === "NO_REPLY" || (outcome === "succeeded" && text.trim() === ""))
+    return "it ended without saying anything: the result is missing";
+  if (textChars === undefined) return undefined;
+  return `the first ${text.length} of ${textChars} characters; sessions_history of ${childSessionKey} has the rest`;
 }
 
 function toStats({ runtimeMs, usage: { totalTokens, output }, costMicroUsd, childSessionKey, budgetLeft }: Completion): string {

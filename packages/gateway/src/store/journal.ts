@@ -1,5 +1,5 @@
 /** The journal: what happened in a run, one durable fact an entry. Folding it gives the run's state (`runs/machine.ts`). */
-import type { ContentBlock, Usage } from "@portreeve/protocol";
+import type { ContentBlock, Silence, Usage } from "@portreeve/protocol";
 import type { BudgetLeft } from "./budgets.ts";
 import type { Cost } from "./usage.ts";
 
@@ -13,7 +13,11 @@ export interface Completion {
   readonly childSessionKey: string;
   readonly label: string | undefined;
   readonly outcome: Outcome;
+  /** At most the first part of a long result; empty for a silence. */
   readonly text: string;
+  /** How long the whole result is, where `text` is not all of it. */
+  readonly textChars?: number | undefined;
+  readonly silence?: Silence | undefined;
   readonly runtimeMs: number;
   readonly usage: Usage;
   /** Undefined: a call of it has no known price. */

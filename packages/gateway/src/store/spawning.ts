@@ -26,6 +26,8 @@ export interface ChildToSpawn {
   readonly spawnedBy: string;
   readonly timeoutMs: number | undefined;
   readonly cleanup: "keep" | "delete";
+  /** Left out: yes. */
+  readonly expectsCompletion?: boolean | undefined;
   readonly idempotencyKey: string;
   readonly paramsHash: string;
   readonly limits: { readonly maxSpawnDepth: number; readonly maxChildrenPerAgent: number };

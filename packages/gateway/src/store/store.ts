@@ -3,7 +3,7 @@
  * survives kill -9 and power loss. Nobody holds a transaction; expected outcomes are named return values.
  * A method rejects with ProtocolError STORE_UNAVAILABLE when the state cannot be written; then nothing was changed.
  */
-import type { Message, RunStatus, Usage } from "@portreeve/protocol";
+import type { Message, RunStatus, Silence, Usage } from "@portreeve/protocol";
 import type { RunAuthority, SessionView } from "../principal/principal.ts";
 import type { AttemptStore } from "./attempt-store.ts";
 import type { CompactionStore } from "./compactions.ts";
@@ -137,6 +137,8 @@ export interface RunRecord {
   readonly startedBy: string;
   readonly parentRunId: string | undefined;
   readonly parentSessionKey: string | undefined;
+  /** Whether its result is delivered to the parent. */
+  readonly expectsCompletion: boolean;
   readonly status: RunStatus;
   /** Counted from the first turn. */
   readonly timeoutMs: number | undefined;
@@ -220,7 +222,9 @@ export type TranscriptMessage = Omit<Message, "__openclaw">;
 
 export interface Ending {
   readonly outcome: Outcome;
+  /** Empty where there was a silence. */
   readonly text: string;
+  readonly silence?: Silence | undefined;
   readonly error: string | undefined;
   readonly stopReason: string;
 }

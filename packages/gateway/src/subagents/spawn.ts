@@ -82,6 +82,7 @@ async function decideChild(deps: SpawnDeps, principal: Principal, params: SpawnP
     spawnedBy: principal.id,
     timeoutMs: seconds === 0 ? undefined : seconds * 1_000,
     cleanup: params.cleanup ?? "keep",
+    expectsCompletion: params.expectsCompletionMessage,
     idempotencyKey,
     paramsHash: createHash("sha256").update(JSON.stringify(rest)).digest("hex"),
     limits: deps.limits,
@@ -170,9 +171,12 @@ function toReceipt(deps: SpawnDeps, run: RunRecord): Receipt {
     ...toBudgetReceipt(run.authority),
     ...(run.timeoutMs === undefined ? {} : { runTimeoutSeconds: run.timeoutMs / 1_000 }),
     ...(deadline === "unlimited" ? {} : { deadlineAt: deadline }),
-    note: "The result comes to you as a message when the sub-agent is done. Do not poll; call sessions_yield to wait for it.",
+    delivery: run.expectsCompletion ? "pending" : "not_required",
+    note: run.expectsCompletion ? comingNote : "Nobody is told of the result: it stays in the sub-agent's session.",
   };
 }
+
+const comingNote = "The result comes to you as a message when the sub-agent is done. Do not poll; call sessions_yield to wait for it.";
 
 function toBudgetReceipt({ limits }: RunAuthority): Pick<Receipt, "budget"> {
   const { tokens, usd, turns, wallMs } = limits?.budget ?? unlimited.budget;

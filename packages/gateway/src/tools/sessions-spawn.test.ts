@@ -15,6 +15,7 @@ const receipt = {
   scopes: ["operator.write"],
   tools: ["read"],
   depth: 1,
+  delivery: "pending",
   note: "The result comes to you.",
 };
 

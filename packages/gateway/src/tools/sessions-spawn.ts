@@ -4,8 +4,21 @@ import { z } from "zod";
 import { toFailedResult, toIdempotencyKey, toToolResult } from "./method-result.ts";
 import { defineTool } from "./tool.ts";
 
-const { task, label, taskName, agentId, model, thinking, runTimeoutSeconds, mode, sandbox, cleanup, tools, budget } =
-  methods["subagents.spawn"].params.shape;
+const {
+  task,
+  label,
+  taskName,
+  agentId,
+  model,
+  thinking,
+  runTimeoutSeconds,
+  mode,
+  sandbox,
+  cleanup,
+  tools,
+  budget,
+  expectsCompletionMessage,
+} = methods["subagents.spawn"].params.shape;
 
 const parameters = z.strictObject(
   {
@@ -19,6 +32,7 @@ const parameters = z.strictObject(
     mode: mode.describe("`run` is the only one here: it works once and answers."),
     sandbox: sandbox.describe("`inherit` is the default."),
     tools: tools.describe("Only these of the tools it would have: narrows, never widens. Empty: none."),
+    expectsCompletionMessage: expectsCompletionMessage.describe("False: you do not want to be told the result."),
     budget: budget.describe("The most that it and its own sub-agents may use; `turns` are model calls."),
     cleanup: cleanup.describe("`delete` removes the sub-agent's session once its result was read; `keep` is the default."),
   },

@@ -106,6 +106,7 @@ export function spawnChild(sql: Sql, ids: Ids, child: ChildToSpawn, nowMs: numbe
     parent_run_id: child.parentRunId ?? null,
     parent_session_key: parent.session_key,
     timeout_ms: child.timeoutMs ?? null,
+    expects_completion: (child.expectsCompletion ?? true) ? 1 : 0,
     nowMs,
   });
   const facts = { childSessionKey: session.session_key, scopes: authority.scopes, depth, ...(limits === undefined ? {} : { limits }) };

@@ -2,6 +2,7 @@
 import type { Ids } from "../../kit/ids.ts";
 import { unlimited } from "../../principal/lattice.ts";
 import { type RunAuthority, withinSession } from "../../principal/principal.ts";
+import type { Completion } from "../journal.ts";
 import { findRun, insertRun, readRun, toRunRecord } from "./run-rows.ts";
 import type { InboxRow, RunTableRow, SessionTableRow } from "./schema.ts";
 import { findSession, openStatuses } from "./session-rows.ts";
@@ -14,7 +15,7 @@ import { budgetOf, readTerms, thinkingOf } from "./terms.ts";
  * whoever asked for it who starts it, else whoever started the oldest child.
  */
 export function ensureAnnounceRun(sql: Sql, ids: Ids, sessionKey: string, nowMs: number, askedBy?: string): void {
-  const oldest = sql.first(orphanedInbox, { sessionKey });
+  const [oldest] = sql.all(orphanedInbox, { sessionKey }).filter((row) => !dropSkipped(sql, row, nowMs));
   if (oldest === undefined || findQueuedAnnounce(sql, sessionKey) !== undefined) return;
   const session = findSession(sql, sessionKey);
   if (session === undefined) return;
@@ -42,6 +43,20 @@ export function ensureAnnounceRun(sql: Sql, ids: Ids, sessionKey: string, nowMs:
   });
 }
 
+/** A child that asked for its result to be told to nobody starts no turn; a run that waits for it reads that it did. */
+function dropSkipped(sql: Sql, row: InboxRow, nowMs: number): boolean {
+  return silenceIn(row) === "ANNOUNCE_SKIP" && sql.run(dismiss, { inboxId: row.inbox_id, nowMs }) > 0;
+}
+
+/** A result that cannot be read is no silence. */
+function silenceIn({ completion }: InboxRow): Completion["silence"] {
+  try {
+    return (JSON.parse(completion) as Pick<Completion, "silence">).silence;
+  } catch {
+    return undefined;
+  }
+}
+
 /** The announcement that waits for its turn in the session. */
 export function findQueuedAnnounce(sql: Sql, sessionKey: string): string | undefined {
   return sql.first(queuedAnnounce, { sessionKey })?.run_id;
@@ -62,6 +77,13 @@ export function listOrphanedInbox(sql: Sql, sessionKey: string): InboxRow[] {
 }
 
 // ---- statements
+
+const dismiss = statement((db, arg: Args<{ inboxId: string; nowMs: number }>) =>
+  db
+    .updateTable("inbox")
+    .set({ consumed_at_ms: arg("nowMs"), closed_as: "dismissed", closed_by: "ANNOUNCE_SKIP" })
+    .where("inbox_id", "=", arg("inboxId")),
+);
 
 const queuedAnnounce = statement((db, arg: Args<{ sessionKey: string }>) =>
   db

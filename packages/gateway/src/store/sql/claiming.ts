@@ -326,6 +326,7 @@ const countOpenChildren = statement((db, arg: Args<{ sessionKey: string }>) =>
     .selectFrom("runs")
     .select((build) => build.fn.countAll<number>().as("n"))
     .where("parent_session_key", "=", arg("sessionKey"))
+    .where("expects_completion", "=", 1)
     .where("status", "in", openStatuses),
 );
 

@@ -24,11 +24,11 @@ export function listHops(sql: Sql, childRunId: string): readonly DeliveryHop[] {
 }
 
 /** What became of the run's result. */
-export function deliveryOf(sql: Sql, run: Pick<RunRecord, "runId" | "parentSessionKey" | "endedAtMs">): Delivery {
+export function deliveryOf(sql: Sql, run: Pick<RunRecord, "runId" | "parentSessionKey" | "expectsCompletion" | "endedAtMs">): Delivery {
   const newest = sql.all(rowsOf, { childRunId: run.runId }).at(-1);
   const hop = newest === undefined ? undefined : toHop(newest);
   return toDelivery({
-    hasParent: run.parentSessionKey !== undefined,
+    hasParent: run.parentSessionKey !== undefined && run.expectsCompletion,
     hasEnded: run.endedAtMs !== undefined,
     newest: hop,
     readerStatus: hop?.readBy === undefined ? undefined : findRun(sql, hop.readBy)?.status,

@@ -96,29 +96,14 @@ export function writeEnding(
 
 /** The result goes to the parent's inbox; and whatever no run waits for, here or there, gets a run that reads it. */
 export function deliver(sql: Sql, ids: Ids, run: RunTableRow, ending: Ending, nowMs: number): void {
-  if (run.parent_session_key !== null) {
-    const { usage, costMicroUsd } = toRunRecord(run);
-    const completion: Omit<Completion, "inboxId"> = {
-      childRunId: run.wire_id,
-      childSessionKey: run.session_key,
-      label: run.label ?? undefined,
-      outcome: ending.outcome,
-      text:
-        ending.outcome === "succeeded"
-          ? ending.text
-          : [ending.text, ending.error].filter((part) => part !== undefined && part !== "").join("\n\n"),
-      runtimeMs: nowMs - (run.started_at_ms ?? nowMs),
-      usage,
-      costMicroUsd,
-      budgetLeft: budgetLeftOf(sql, run.run_id),
-    };
+  if (run.parent_session_key !== null && run.expects_completion === 1) {
     sql.run(insertResult, {
       inbox_id: ids.next("inbox"),
       session_key: run.parent_session_key,
       parent_run_id: run.parent_run_id,
       child_run_id: run.run_id,
       generation: 1,
-      completion: JSON.stringify(completion),
+      completion: JSON.stringify(toCompletion(sql, run, ending, nowMs)),
       created_at_ms: nowMs,
       consumed_by: null,
       consumed_at_ms: null,
@@ -130,6 +115,31 @@ export function deliver(sql: Sql, ids: Ids, run: RunTableRow, ending: Ending, no
   ensureAnnounceRun(sql, ids, run.session_key, nowMs);
 }
 
+/** A result beyond this would fill the reader's context; the whole of it stays in the child's session. */
+const mostResultChars = 100_000;
+
+function toCompletion(sql: Sql, run: RunTableRow, ending: Ending, nowMs: number): Omit<Completion, "inboxId"> {
+  const { usage, costMicroUsd } = toRunRecord(run);
+  const whole =
+    ending.outcome === "succeeded"
+      ? ending.text
+      : [ending.text, ending.error].filter((part) => part !== undefined && part !== "").join("\n\n");
+  const isCut = whole.length > mostResultChars;
+  return {
+    childRunId: run.wire_id,
+    childSessionKey: run.session_key,
+    label: run.label ?? undefined,
+    outcome: ending.outcome,
+    text: isCut ? whole.slice(0, mostResultChars).toWellFormed() : whole,
+    ...(isCut ? { textChars: whole.length } : {}),
+    ...(ending.silence === undefined ? {} : { silence: ending.silence }),
+    runtimeMs: nowMs - (run.started_at_ms ?? nowMs),
+    usage,
+    costMicroUsd,
+    budgetLeft: budgetLeftOf(sql, run.run_id),
+  };
+}
+
 // ---- statements
 
 const countOpen = statement((db, arg: Args<{ runId: string }>) =>
@@ -137,6 +147,7 @@ const countOpen = statement((db, arg: Args<{ runId: string }>) =>
     .selectFrom("runs")
     .select((build) => build.fn.countAll<number>().as("n"))
     .where("parent_run_id", "=", arg("runId"))
+    .where("expects_completion", "=", 1)
     .where("status", "in", openStatuses),
 );
 

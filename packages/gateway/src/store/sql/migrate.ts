@@ -14,6 +14,7 @@ import * as terms from "./migrations/009-terms.ts";
 import * as queueModes from "./migrations/010-queue-modes.ts";
 import * as compactions from "./migrations/011-compactions.ts";
 import * as budgets from "./migrations/012-budgets.ts";
+import * as expectedResults from "./migrations/013-expected-results.ts";
 
 /** By name, in order; a released migration is never edited. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -29,6 +30,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   "010-queue-modes": queueModes,
   "011-compactions": compactions,
   "012-budgets": budgets,
+  "013-expected-results": expectedResults,
 };
 
 /** A newer version has changed the schema in a way this one does not know. */

@@ -28,6 +28,7 @@ export function toRunRecord(run: RunTableRow): RunRecord {
     startedBy: run.started_by,
     parentRunId: run.parent_run_id ?? undefined,
     parentSessionKey: run.parent_session_key ?? undefined,
+    expectsCompletion: run.expects_completion === 1,
     status: run.status,
     timeoutMs: run.timeout_ms ?? undefined,
     deadlineAtMs: run.deadline_at_ms ?? undefined,
@@ -102,6 +103,7 @@ export type NewRun = Pick<
   authority: RunAuthority;
   terms: RunTerms & Pick<StoredTerms, "budgetId">;
   deadline_at_ms?: number | null;
+  expects_completion?: number;
   nowMs: number;
 };
 
@@ -135,6 +137,7 @@ export function insertRun(sql: Sql, ids: Ids, session: SessionTableRow, run: New
     usage_cache_write: 0,
     cost_micro_usd: 0,
     unpriced_calls: 0,
+    expects_completion: run.expects_completion ?? 1,
     terms: writeTerms({ ...limitsOf(authority), ...terms }),
     queue_mode: run.queue_mode ?? "followup",
     absorbed_by: null,
@@ -242,6 +245,7 @@ const insertRow = statement((db, arg: Args<RunTableRow>) =>
       usage_cache_write: true,
       cost_micro_usd: true,
       unpriced_calls: true,
+      expects_completion: true,
       terms: true,
       queue_mode: true,
       absorbed_by: true,

@@ -161,6 +161,7 @@ const openChildrenOf = statement((db, arg: Args<{ runId: string }>) =>
     .selectFrom("runs")
     .select("run_id")
     .where("parent_run_id", "=", arg("runId"))
+    .where("expects_completion", "=", 1)
     .where("status", "in", openStatuses)
     .orderBy("created_at_ms", "desc")
     .orderBy("run_id", "desc")

@@ -207,6 +207,8 @@ export interface RunTableRow {
   /** Of the calls whose price is known. */
   cost_micro_usd: number;
   unpriced_calls: number;
+  /** 0: its result is delivered to nobody. */
+  expects_completion: number;
   /** What it was started with, as JSON (terms.ts); null: nothing special. */
   terms: string | null;
   queue_mode: QueueMode;

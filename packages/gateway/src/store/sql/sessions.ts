@@ -240,7 +240,7 @@ const archiveQuietChildren = statement((db, arg: Args<{ beforeMs: number; nowMs:
     .returning("session_key"),
 );
 
-/** A child's session is cleaned up when its result was read, or dismissed, and nothing runs in it. */
+/** A child's session is cleaned up when it has ended, nothing runs in it, and its result has not still to reach anybody. */
 const listReadChildren = statement((db, _arg: Args<object>) =>
   db
     .selectFrom("sessions")
@@ -251,10 +251,10 @@ const listReadChildren = statement((db, _arg: Args<object>) =>
       build.exists(
         build
           .selectFrom("runs")
-          .innerJoin("inbox", "inbox.child_run_id", "runs.run_id")
           .select("run_id")
           .whereRef("runs.session_key", "=", "sessions.session_key")
-          .where("consumed_at_ms", "is not", null),
+          .where("trigger", "=", "spawn")
+          .where("ended_at_ms", "is not", null),
       ),
     )
     .where((build) =>
