@@ -30,9 +30,10 @@ interface Outcome {
 
 const suites: readonly Suite[] = [
   { name: "unit", files: "packages/**/*.test.ts", isolation: "none", budgetSeconds: 30 },
-  { name: "integration", files: "test/{*,!(authority|mutants|simulation)/**/*}.test.ts", isolation: "process", budgetSeconds: 120 },
+  { name: "integration", files: "test/{*,!(authority|mutants|simulation|chaos)/**/*}.test.ts", isolation: "process", budgetSeconds: 120 },
   { name: "authority", files: "test/authority/*.test.ts", isolation: "process", budgetSeconds: 90 },
   { name: "simulation", files: "test/simulation/*.test.ts", isolation: "process", budgetSeconds: 45 },
+  { name: "chaos", files: "test/chaos/*.test.ts", isolation: "process", budgetSeconds: 75 },
   { name: "mutants", files: "test/mutants/*.test.ts", isolation: "process", budgetSeconds: 120 },
 ];
 
@@ -58,6 +59,7 @@ const longSuites: readonly Suite[] = [
     budgetSeconds: 2_400,
     env: { PORTREEVE_SIMULATIONS: "100000" },
   },
+  { name: "chaos", files: "test/chaos/*.test.ts", isolation: "process", budgetSeconds: 900, env: { PORTREEVE_LONG: "1" } },
   { name: "mutants", files: "test/mutants/*.test.ts", isolation: "process", budgetSeconds: 300, env: { PORTREEVE_LONG: "1" } },
 ];
 

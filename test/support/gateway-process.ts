@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
-const entry = join(import.meta.dirname, "../../packages/cli/src/main.ts");
+const commandLine = join(import.meta.dirname, "../../packages/cli/src/main.ts");
 
 export interface GatewayProcess extends AsyncDisposable {
   readonly home: string;
@@ -16,8 +16,8 @@ export interface GatewayProcess extends AsyncDisposable {
   readonly pid: number;
   /** SIGKILL; resolves when the process is gone. */
   kill(): Promise<void>;
-  /** Starts it again on the same home. */
-  start(): Promise<void>;
+  /** Starts it again on the same home, for this time under another limit of files. */
+  start(over?: Pick<ProcessOptions, "fileLimitKiB">): Promise<void>;
   /** Sends a signal and resolves with the exit code. */
   stop(signal: "SIGTERM" | "SIGINT"): Promise<number | null>;
 }
@@ -26,6 +26,8 @@ export interface ProcessOptions {
   readonly config?: object;
   /** Runs the process under `ulimit -f` with this many blocks of 1 KiB: no file may grow beyond it. */
   readonly fileLimitKiB?: number;
+  /** Instead of the command line's `gateway run`: a script that says its URL as that does. */
+  readonly entry?: string;
   /** The folder the process starts in; the test's own when left out. */
   readonly cwd?: string;
 }
@@ -44,8 +46,8 @@ export async function startGatewayProcess(options: ProcessOptions = {}): Promise
   let url = "";
   let token = "";
 
-  const start = async (): Promise<void> => {
-    const started = launch(home, options);
+  const start = async (over: Pick<ProcessOptions, "fileLimitKiB"> = {}): Promise<void> => {
+    const started = launch(home, { ...options, ...over });
     child = started;
     url = await readUrl(started);
     token = await readSecret(stateDir);
@@ -80,12 +82,14 @@ export async function startGatewayProcess(options: ProcessOptions = {}): Promise
   };
 }
 
-function launch(home: string, { fileLimitKiB, cwd }: ProcessOptions): ChildProcess {
+function launch(home: string, { fileLimitKiB, cwd, entry = commandLine }: ProcessOptions): ChildProcess {
   const args = [entry, "gateway", "run", "--json", "--port", "0"];
   const stdio: ["ignore", "pipe", "pipe"] = ["ignore", "pipe", "pipe"];
-  if (fileLimitKiB === undefined) return spawn(process.execPath, args, { env: bareEnv(home), stdio, cwd });
+  // Started over and over on one home, it compiles once.
+  const env = { ...bareEnv(home), ...(entry === commandLine ? {} : { NODE_COMPILE_CACHE: join(home, "compile-cache") }) };
+  if (fileLimitKiB === undefined) return spawn(process.execPath, args, { env, stdio, cwd });
   // `exec` keeps the process id, so that signals reach the gateway and not the shell.
-  return spawn("bash", ["-c", `ulimit -f ${fileLimitKiB}; exec "$0" "$@"`, process.execPath, ...args], { env: bareEnv(home), stdio, cwd });
+  return spawn("bash", ["-c", `ulimit -f ${fileLimitKiB}; exec "$0" "$@"`, process.execPath, ...args], { env, stdio, cwd });
 }
 
 /** The URL of the start line; rejects with what the process said when it ends first. */

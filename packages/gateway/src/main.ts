@@ -10,6 +10,7 @@ import { createIds } from "./kit/ids.ts";
 import { createLog, type LogLevel } from "./kit/log.ts";
 import { resolveDefaultModel } from "./models/defaults.ts";
 import { createTools } from "./tools/all.ts";
+import type { Tool } from "./tools/tool.ts";
 
 export interface GatewayOptions {
   readonly configFile: string;
@@ -19,6 +20,8 @@ export interface GatewayOptions {
   readonly port?: number | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly logLevel?: LogLevel | undefined;
+  /** Beside the gateway's own. */
+  readonly tools?: readonly Tool[];
 }
 
 export interface RunningGateway extends AsyncDisposable {
@@ -51,7 +54,7 @@ export async function runGateway(options: GatewayOptions): Promise<RunningGatewa
     log: createLog(options.logLevel ?? "info"),
     clock: createSystemClock(),
     ids: createIds(),
-    tools: createTools(),
+    tools: [...createTools(), ...(options.tools ?? [])],
     checkResults: env["PORTREEVE_CHECK_RESULTS"] === "1",
   });
   const { tlsFingerprint, listener } = gateway;

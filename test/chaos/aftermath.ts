@@ -1,0 +1,53 @@
+/** What is left when all is over, read from the files themselves: nothing lost, nothing twice. */
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import type { Family } from "./family.ts";
+
+/** The gateway must have stopped. */
+export async function assertExactlyOnce(
+  { home, stateDir }: { home: string; stateDir: string },
+  families: readonly Family[],
+): Promise<void> {
+  using database = new DatabaseSync(join(stateDir, "portreeve.db"), { readOnly: true });
+  const all = (sql: string): Record<string, unknown>[] => database.prepare(sql).all();
+  assert.deepEqual(all("select run_id, status from runs where status <> 'succeeded'"), []);
+  for (const { key, isAcknowledged } of families) {
+    assert.ok(isAcknowledged, `${key} was never acknowledged`);
+    assert.equal(
+      all("select run_id from runs").length > 0 && countOf(database, "select count(*) as n from runs where wire_id = ?", key),
+      1,
+      key,
+    );
+  }
+
+  const texts = all("select session_key, body from messages").map((row) => [String(row["session_key"]), String(row["body"])] as const);
+  const children = all("select run_id, session_key, parent_session_key from runs where trigger = 'spawn'");
+  for (const { run_id, session_key, parent_session_key } of children) {
+    const mark = JSON.stringify(`<subagent_result session="${String(session_key)}"`).slice(1, -1);
+    const told = texts.flatMap(([key, body]) => Array.from({ length: body.split(mark).length - 1 }, () => key));
+    assert.deepEqual(told, [parent_session_key], `the result of ${String(run_id)}`);
+    assert.equal(countOf(database, "select count(*) as n from inbox where child_run_id = ? and consumed_at_ms is not null", run_id), 1);
+  }
+
+  const effects = (await readFile(join(home, "effects.log"), "utf8")).trimEnd().split("\n");
+  const seen = new Set(effects);
+  assert.equal(seen.size, effects.length, "a tool that may not run twice did");
+  const uncertain = new Set(
+    all("select entry from journal where entry like '%Whether it had its effect is unknown%'").flatMap(({ entry }) =>
+      tokensIn(String(entry)),
+    ),
+  );
+  for (const token of families.flatMap(({ message }) => tokensIn(message)))
+    assert.ok(seen.has(`charge ${token}`) || uncertain.has(token), `the effect ${token} never was, and nobody was told`);
+}
+
+function countOf(database: DatabaseSync, sql: string, value: unknown): number {
+  return Number(database.prepare(sql).get(String(value))?.["n"]);
+}
+
+/** However deep the quotes are. */
+function tokensIn(text: string): readonly string[] {
+  return [...text.matchAll(/token\\*":\\*"([\w.-]+)/g)].map((match) => match[1] ?? "");
+}

@@ -1,0 +1,117 @@
+/** The real process killed, stopped, starved and damaged: what was acknowledged comes to its end, exactly once. */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { statSync } from "node:fs";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { setTimeout as sleep } from "node:timers/promises";
+import test from "node:test";
+import { createRandom } from "../simulation/random.ts";
+import { bareEnv } from "../support/gateway-process.ts";
+import { assertExactlyOnce } from "./aftermath.ts";
+import { createFamily, familySize, script, spawn } from "./family.ts";
+import { connect, finish, harass, send, startWithTools } from "./lane.ts";
+
+const seed = Number(process.env["PORTREEVE_SEED"] ?? Date.now() % 2_147_483_647);
+const isLong = process.env["PORTREEVE_LONG"] === "1";
+const lanes = 2;
+const families = isLong ? 1_000 : 31;
+const kills = isLong ? 300 : 31;
+
+test("killed at random instants, every child is told of once and no effect happens twice", async (t) => {
+  t.diagnostic(`PORTREEVE_SEED=${seed}: ${lanes * kills} kills, ${lanes * families * familySize} runs`);
+
+  await Promise.all(
+    Array.from({ length: lanes }, async (_, lane) => {
+      await using gateway = await startWithTools();
+      const sent = await harass(gateway, createRandom(seed + lane), { name: `lane${lane}`, families, kills });
+      await finish(gateway, sent);
+      await gateway.stop("SIGTERM");
+
+      assert.equal(sent.length, families);
+      await assertExactlyOnce(gateway, sent);
+    }),
+  );
+});
+
+test("a stopped gateway keeps its folder; woken, it writes nothing twice", async () => {
+  await using gateway = await startWithTools();
+  const family = createFamily("frozen");
+  await using wire = await connect(gateway);
+  await send(wire, family);
+  await wire.frame((frame) => frame.event === "chat" || frame.event === "agent");
+  process.kill(gateway.pid, "SIGSTOP");
+
+  const entry = join(import.meta.dirname, "../support/gateway-with-tools.ts");
+  const second = spawnSync(process.execPath, [entry], { env: bareEnv(gateway.home), encoding: "utf8" });
+  // Longer than a lease.
+  if (isLong) await sleep(31_000);
+  process.kill(gateway.pid, "SIGCONT");
+  await finish(gateway, [family]);
+  await gateway.stop("SIGTERM");
+
+  assert.notEqual(second.status, 0);
+  assert.match(second.stderr, /another gateway is using the state folder/);
+  await assertExactlyOnce(gateway, [family]);
+});
+
+test("a full disk refuses what it cannot keep, and what was acknowledged goes on when there is room", async () => {
+  await using gateway = await startWithTools();
+  const first = createFamily("first");
+  await finish(gateway, [first]);
+  await gateway.stop("SIGTERM");
+  const sizeKiB = Math.ceil(statSync(join(gateway.stateDir, "portreeve.db")).size / 1_024);
+  const sent = [first];
+
+  await gateway.start({ fileLimitKiB: sizeKiB + 200 });
+  const refusals = new Set<string | undefined>();
+  await using wire = await connect(gateway);
+  while (!refusals.has("STORE_UNAVAILABLE")) {
+    assert.ok(sent.length < 200, "the disk never was full");
+    const family = createFamily(`full-${sent.length}`);
+    sent.push(family);
+    refusals.add(await send(wire, family));
+  }
+  const health = await wire.request("health", {});
+  await gateway.kill();
+  await gateway.start();
+  await finish(gateway, sent);
+  await gateway.stop("SIGTERM");
+
+  assert.equal(health.ok, true);
+  assert.deepEqual([...refusals], [undefined, "STORE_UNAVAILABLE"]);
+  await assertExactlyOnce(gateway, sent);
+});
+
+test("a journal that cannot be read ends its own run, by name, and the rest goes on", async () => {
+  await using gateway = await startWithTools();
+  const hanging = script([], { hang: true });
+  const parent = { ...createFamily("parent"), message: script([spawn(hanging)], { awaitChildren: true }, { say: "{{children}}" }) };
+  const alone = { ...createFamily("alone"), message: hanging };
+  {
+    await using wire = await connect(gateway);
+    await send(wire, parent);
+    await send(wire, alone);
+    await wire.frame((frame) => frame.event === "agent" && /subagent/.test(String(frame.payload?.["sessionKey"])));
+    await wire.frame((frame) => frame.event === "agent" && frame.payload?.["runId"] === "alone");
+  }
+  await gateway.stop("SIGTERM");
+  {
+    using database = new DatabaseSync(join(gateway.stateDir, "portreeve.db"));
+    const damaged = database
+      .prepare('update journal set entry = \'{"kind": "inp\' where seq = 1 and run_id in (select run_id from runs where input = ?)')
+      .run(hanging);
+    assert.equal(damaged.changes, 2);
+  }
+
+  await gateway.start();
+  const healthy = createFamily("healthy");
+  await finish(gateway, [healthy, parent]);
+  await using wire = await connect(gateway);
+  const end = await wire.request("agent.wait", { runId: "alone" });
+  const history = await wire.request("chat.history", { sessionKey: parent.sessionKey });
+
+  assert.equal(end.payload?.["status"], "error");
+  assert.match(String(end.payload?.["error"]), /journal cannot be continued: entry 1 cannot be read/);
+  assert.match(JSON.stringify(history.payload?.["messages"]), /outcome=\\"interrupted\\"/);
+});

@@ -1,0 +1,59 @@
+/** One real gateway under attack, and the client that never gives up. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { type GatewayProcess, startGatewayProcess } from "../support/gateway-process.ts";
+import { connectWire, type Wire } from "../support/wire-client.ts";
+import type { Random } from "../simulation/random.ts";
+import { createFamily, type Family } from "./family.ts";
+
+export function startWithTools(): Promise<GatewayProcess> {
+  return startGatewayProcess({ entry: join(import.meta.dirname, "../support/gateway-with-tools.ts") });
+}
+
+/** Kills the process `kills` times, each after a number of frames that the seed says, while families come in between. */
+export async function harass(
+  gateway: GatewayProcess,
+  random: Random,
+  plan: { name: string; families: number; kills: number },
+): Promise<Family[]> {
+  const families: Family[] = [];
+  for (let killed = 0; killed < plan.kills; killed += 1) {
+    const due = Math.ceil(((killed + 1) * plan.families) / plan.kills);
+    while (families.length < due) families.push(createFamily(`${plan.name}-${families.length}`));
+    await live(gateway, families, 1 + random.int(80));
+    await gateway.kill();
+    await gateway.start();
+  }
+  return families;
+}
+
+/** Sends what is not acknowledged, and returns after so many frames. */
+async function live(gateway: GatewayProcess, families: readonly Family[], frames: number): Promise<void> {
+  await using wire = await connect(gateway);
+  await wire.request("sessions.subscribe", {});
+  for (const family of families.filter((one) => !one.isAcknowledged)) send(wire, family).catch(ignore);
+  const seen = wire.frames.length + frames;
+  // Something is always said, also when all work is done.
+  while (wire.frames.length < seen) await wire.request("health", {});
+}
+
+/** Lets everything come to its end; answers how each family ended. */
+export async function finish(gateway: GatewayProcess, families: readonly Family[]): Promise<void> {
+  await using wire = await connect(gateway);
+  await Promise.all(families.filter((one) => !one.isAcknowledged).map((family) => send(wire, family)));
+  const ends = await Promise.all(families.map(({ key }) => wire.request("agent.wait", { runId: key, timeoutMs: 120_000 })));
+  assert.deepEqual([...new Set(ends.map((end) => end.payload?.["status"]))], ["ok"]);
+}
+
+export async function send(wire: Wire, family: Family): Promise<string | undefined> {
+  const { sessionKey, message, key: idempotencyKey } = family;
+  const answer = await wire.request("chat.send", { sessionKey, message, idempotencyKey });
+  if (answer.ok === true) family.isAcknowledged = true;
+  return answer.error?.details?.["code"] as string | undefined;
+}
+
+export function connect(gateway: GatewayProcess): Promise<Wire> {
+  return connectWire(gateway.url, { token: gateway.token, scopes: ["operator.write"] });
+}
+
+function ignore(): void {}
