@@ -112,6 +112,6 @@ test("a journal that cannot be read ends its own run, by name, and the rest goes
   const history = await wire.request("chat.history", { sessionKey: parent.sessionKey });
 
   assert.equal(end.payload?.["status"], "error");
-  assert.match(String(end.payload?.["error"]), /journal cannot be continued: entry 1 cannot be read/);
+  assert.match(String(end.payload?.["error"]), /entry 1 of the journal of run_\w+ cannot be read/);
   assert.match(JSON.stringify(history.payload?.["messages"]), /outcome=\\"interrupted\\"/);
 });

@@ -11,7 +11,11 @@ const runWrites = /^runs\.(?:append|park|end|claim|renew|spawn|expire)$/;
 const rooms = ["agent:main:main", "agent:main:room", "agent:helper:main"] as const;
 
 export const actions: readonly (readonly [number, string, Act])[] = [
-  [16, "send", (world) => world.callers.command("chat.send", anyRoom(world))],
+  [6, "send", (world) => world.callers.command("chat.send", anyRoom(world))],
+  [5, "steer", (world) => world.callers.command("chat.send", anyRoom(world), { queueMode: "steer" })],
+  [4, "send to follow", (world) => world.callers.command("chat.send", anyRoom(world), { queueMode: "followup" })],
+  [4, "send to collect", (world) => world.callers.command("chat.send", anyRoom(world), { queueMode: "collect" })],
+  [3, "interrupt", (world) => world.callers.command("chat.send", anyRoom(world), { queueMode: "interrupt" })],
   [8, "run an agent", (world) => world.callers.command("agent", anyRoom(world))],
   [4, "send with a deadline", (world) => world.callers.command("chat.send", anyRoom(world), { timeoutMs: 1 + world.random.int(60_000) })],
   [4, "spawn from outside", (world) => world.callers.command("subagents.spawn", anyRoom(world), drawCleanup(world))],

@@ -3,6 +3,7 @@
  * what tools did. It knows nothing of how the engine decides.
  */
 import type { BusMessages } from "../../packages/gateway/src/bus.ts";
+import type { Claimed } from "../../packages/gateway/src/store/store.ts";
 import type { BusWatcher } from "./lossy-bus.ts";
 import { Journals } from "./journals.ts";
 import type { Life, StoreCall } from "./life.ts";
@@ -113,13 +114,21 @@ export class Judge implements BusWatcher {
 
   // ---- what is heard
 
-  returned(life: Life, { name, args, result }: StoreCall): void {
+  returned(life: Life, call: StoreCall): void {
     this.#isChanged = true;
+    try {
+      this.#judgeCall(life, call);
+    } catch (error) {
+      // It must not reach the engine, which takes it for its own.
+      this.found(`the judge does not understand ${call.name}: ${String(error)}`);
+    }
+  }
+
+  #judgeCall(life: Life, { name, args, result }: StoreCall): void {
     if (name === "runs.append" || name === "runs.park" || name === "runs.end")
       this.#checkWriter(life, String(args[0]), Number(args[1]), result);
     if (name === "runs.spawn" && kindOf(result) === "accepted") this.#checkChildren(args[0] as { parentSessionKey: string });
-    if (name === "runs.claim" && (result as { run: { authority: { depth: number } } }[]).some(({ run }) => run.authority.depth > 0))
-      this.#checkSlots();
+    if (name === "runs.claim" && (result as Claimed).claims.some(({ run }) => run.authority.depth > 0)) this.#checkSlots();
     if (name === "sessions.delete" && result === "deleted") this.#deleted.add(String(args[0]));
   }
 
@@ -156,6 +165,12 @@ export class Judge implements BusWatcher {
 
   // ---- in the end
 
+  /** How many runs ended how. */
+  outcomes(): ReadonlyMap<string, number> {
+    const rows = this.#world.database.statement("select status, count(*) as n from runs group by status").all();
+    return new Map(rows.map((row) => [`ended: ${String(row["status"])}`, Number(row["n"])]));
+  }
+
   hasOpenWork(): boolean {
     return (
       this.#world.database.statement("select 1 from runs where status in ('queued', 'running', 'waiting') limit 1").get() !== undefined
@@ -178,7 +193,11 @@ export class Judge implements BusWatcher {
       if (command.runId === undefined) continue;
       const [run] = made;
       if (run?.wire_id !== command.runId) this.found(`${command.key} was acknowledged and is lost`);
-      else if (run.started_at_ms !== null && !this.#deleted.has(run.session_key) && this.#transcripts.timesAsked(command.text) !== 1)
+      else if (
+        (run.started_at_ms !== null || run.status === "succeeded") &&
+        !this.#deleted.has(run.session_key) &&
+        this.#transcripts.timesAsked(command.text) !== 1
+      )
         this.found(`${command.text} stands ${this.#transcripts.timesAsked(command.text)} times in the transcript`);
     }
     const left = this.#world.database

@@ -8,7 +8,7 @@ const calmMs = 15 * 60_000;
 
 export interface Simulated {
   readonly story: readonly string[];
-  /** How often each kind of action was taken. */
+  /** How often each kind of action was taken, and each end of a run came to pass. */
   readonly taken: ReadonlyMap<string, number>;
 }
 
@@ -19,6 +19,7 @@ export async function simulate(seed: number, database: FaultyDatabase): Promise<
   try {
     await takeSteps(world, taken);
     await comeToRest(world);
+    for (const [what, times] of world.judge.outcomes()) taken.set(what, times);
   } catch (error) {
     throw new SimulationError(seed, world.story, error);
   } finally {

@@ -2,6 +2,9 @@
 import type { TranscriptMessage } from "../../packages/gateway/src/store/store.ts";
 import type { FaultyDatabase } from "./faulty-database.ts";
 
+const asked = /asked\d+\./g;
+/** A child is given a word that its parent said. */
+const askedOrTask = /(?:asked|said)\d+\./g;
 const said = /said\d+\./g;
 const quoted = /<subagent_result session="([^"]+)"/g;
 
@@ -55,9 +58,11 @@ export class Transcripts {
       this.#quoted.set(child, this.timesQuoted(child) + 1);
       if (this.timesQuoted(child) > 1) this.#found(`the result of ${child} came twice`);
     }
-    if (children.length > 0) return;
-    this.#asked.set(text, this.timesAsked(text) + 1);
-    if (this.timesAsked(text) > 1) this.#found(`${text} was put to ${key} twice`);
+    const words = children.length > 0 ? asked : askedOrTask;
+    for (const [word] of text.matchAll(words)) {
+      this.#asked.set(word, this.timesAsked(word) + 1);
+      if (this.timesAsked(word) > 1) this.#found(`${word} was put to ${key} twice`);
+    }
   }
 
   #takeSaid(key: string, word: string): void {
