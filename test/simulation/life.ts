@@ -86,6 +86,7 @@ export class Life {
   readonly #dispatch: Dispatch;
   readonly #owned = new AsyncDisposableStack();
   #worker: Worker | undefined;
+  #lastStarted = Promise.resolve();
   #frozen: PromiseWithResolvers<void> | undefined;
 
   constructor(surroundings: Surroundings, store: Store, limits: Limits) {
@@ -222,12 +223,14 @@ export class Life {
     await this.#pass();
     this.inFlight += 1;
     try {
-      // Who comes first is nobody's to rely on.
-      for (let ticks = random.int(8) - 5; ticks > 0; ticks -= 1) await new Promise(setImmediate);
-      await this.#pass();
-      calling({ name, args });
-      await this.#pass();
-      const result = await run();
+      const result = await this.#inOrder(async () => {
+        // How much time passes before is nobody's to rely on.
+        for (let ticks = random.int(8) - 5; ticks > 0; ticks -= 1) await new Promise(setImmediate);
+        await this.#pass();
+        calling({ name, args });
+        await this.#pass();
+        return { work: run() };
+      });
       if (!this.isDead) watcher.returned(this, { name, args, result });
       await this.#pass();
       return result;
@@ -236,6 +239,21 @@ export class Life {
       throw error;
     } finally {
       if (!this.isDead) this.inFlight -= 1;
+    }
+  }
+
+  /** Calls of one process reach the store in the order in which they were made, as its queue has it. */
+  async #inOrder(start: () => Promise<{ readonly work: Promise<unknown> }>): Promise<unknown> {
+    const before = this.#lastStarted;
+    const started = Promise.withResolvers<void>();
+    this.#lastStarted = started.promise;
+    await before;
+    try {
+      const { work } = await start();
+      started.resolve();
+      return await work;
+    } finally {
+      started.resolve();
     }
   }
 
