@@ -33,8 +33,8 @@ export const engineMutants: readonly Mutant[] = [
   {
     ...store("claiming"),
     what: "one child more than may run at once",
-    from: "if (claims.length >= claimer.limit || slots.running >= claimer.maxConcurrentChildren) return claims;",
-    to: "if (claims.length >= claimer.limit || slots.running > claimer.maxConcurrentChildren) return claims;",
+    from: "if (claims.length >= claimer.limit || slots.running >= claimer.maxConcurrentChildren) break;",
+    to: "if (claims.length >= claimer.limit || slots.running > claimer.maxConcurrentChildren) break;",
   },
   {
     ...store("admission"),
@@ -59,7 +59,7 @@ export const engineMutants: readonly Mutant[] = [
   {
     ...store("cancelling"),
     what: "a reply that is whole is kept a second time by a cancel",
-    from: 'readJournal(sql, row.run_id).at(-1)?.kind === "reply" ? "" : (partials.get(row.run_id) ?? "")',
+    from: 'readLastEntry(sql, row.run_id)?.kind === "reply" ? "" : (partials.get(row.run_id) ?? "")',
     to: 'partials.get(row.run_id) ?? ""',
   },
   {
@@ -83,8 +83,8 @@ export const engineMutants: readonly Mutant[] = [
   {
     ...runs("worker"),
     what: "a process carries a run on twice",
-    from: "    this.#giveUp(runId);\n    const controller",
-    to: "    const controller",
+    from: "    this.#giveUp(runId);\n    for (const absorbed",
+    to: "    for (const absorbed",
   },
   {
     ...runs("worker"),
