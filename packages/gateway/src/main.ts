@@ -1,7 +1,7 @@
 /** A gateway as a process runs it: configuration, composition, a file that says where it is, and the end. */
 import { rm, writeFile } from "node:fs/promises";
 import packageJson from "../package.json" with { type: "json" };
-import { compose } from "./compose.ts";
+import { compose, type ComposeOptions } from "./compose.ts";
 import { createSystemClock } from "./kit/clock.ts";
 import { readConfig } from "./kit/config.ts";
 import { findWarnings } from "./kit/exposure.ts";
@@ -10,7 +10,6 @@ import { createIds } from "./kit/ids.ts";
 import { createLog, type LogLevel } from "./kit/log.ts";
 import { resolveDefaultModel } from "./models/defaults.ts";
 import { createTools } from "./tools/all.ts";
-import type { Tool } from "./tools/tool.ts";
 
 export interface GatewayOptions {
   readonly configFile: string;
@@ -21,7 +20,7 @@ export interface GatewayOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly logLevel?: LogLevel | undefined;
   /** Beside the gateway's own. */
-  readonly tools?: readonly Tool[];
+  readonly tools?: ComposeOptions["tools"];
 }
 
 export interface RunningGateway extends AsyncDisposable {
