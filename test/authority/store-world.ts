@@ -2,6 +2,7 @@
 import { createSecretKey } from "node:crypto";
 import { connectProofText, createDeviceKey } from "@portreeve/client";
 import { methods, parseSetupCode, ProtocolError } from "@portreeve/protocol";
+import { Kysely } from "kysely";
 import { Bus } from "../../packages/gateway/src/bus.ts";
 import { createAttempts } from "../../packages/gateway/src/identity/attempts.ts";
 import { createCredentials } from "../../packages/gateway/src/identity/credentials.ts";
@@ -18,7 +19,10 @@ import {
   type Principal,
   runPrincipal,
 } from "../../packages/gateway/src/principal/principal.ts";
-import { openStoreFile } from "../../packages/gateway/src/store/sqlite.ts";
+import { createDialect, openDatabase } from "../../packages/gateway/src/store/sql/dialect.ts";
+import { migrate } from "../../packages/gateway/src/store/sql/migrate.ts";
+import { createStore } from "../../packages/gateway/src/store/sqlite.ts";
+import type { Database } from "../../packages/gateway/src/store/sql/schema.ts";
 import type { RunRecord, Store } from "../../packages/gateway/src/store/store.ts";
 import { spawn } from "../../packages/gateway/src/subagents/spawn.ts";
 import { type ConnectAsk, deviceCount, type Role } from "./actions.ts";
@@ -43,9 +47,21 @@ export interface StoreWorld extends World, AsyncDisposable {
   findAuditBreak(): Promise<number | undefined>;
 }
 
+/** An empty database of the newest schema, which every world begins with a copy of: to migrate takes longer than a life. */
+export async function createEmptyDatabase(): Promise<Uint8Array> {
+  const raw = openDatabase(":memory:");
+  const db = new Kysely<Database>({ dialect: createDialect(raw) });
+  await migrate(db);
+  const empty = raw.serialize();
+  await db.destroy();
+  return empty;
+}
+
 /** A world on a store in memory, which outlives its restarts. */
-export async function openStoreWorld(): Promise<StoreWorld> {
-  const store = await openStoreFile(":memory:", createIds());
+export function openStoreWorld(empty: Uint8Array): StoreWorld {
+  const raw = openDatabase(":memory:");
+  raw.deserialize(empty);
+  const store = createStore(raw, createIds());
   const keys = Array.from({ length: deviceCount }, () => createDeviceKey());
   const tokens = new Map<string, string>();
   const runs = createRuns(store, () => nowMs);

@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { createModelWorld } from "./model-world.ts";
 import { happenings } from "./happenings.ts";
 import { play, type Tally } from "./play.ts";
-import { openStoreWorld } from "./store-world.ts";
+import { createEmptyDatabase, openStoreWorld } from "./store-world.ts";
 
 const seed = Number(process.env["PORTREEVE_SEED"] ?? Date.now() % 2_147_483_647);
 /** After an opening of up to four steps. */
@@ -15,10 +15,11 @@ const numRuns = Number(process.env["PORTREEVE_STORE_RUNS"] ?? 2_000);
 test("through the real store no sequence amplifies authority, all goes as in the model, and the audit chain holds", async (t) => {
   t.diagnostic(`PORTREEVE_SEED=${seed}, ${numRuns} sequences`);
   const tally: Tally = new Map();
+  const empty = await createEmptyDatabase();
 
   await fc.assert(
     fc.asyncProperty(fc.array(fc.nat(), { minLength: 1, maxLength, size: "max" }), async (codes) => {
-      await using world = await openStoreWorld();
+      await using world = openStoreWorld(empty);
 
       const story = await play(world, codes, tally);
 
