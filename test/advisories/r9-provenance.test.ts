@@ -124,7 +124,12 @@ advisory(61, "a sub-agent reads no session of another tree, and changes none, it
 advisory(62, "a sub-agent neither steers nor stops its siblings, and does not see them as its own", async () => {
   const { gateway } = shared;
   await using owner = await ownerWith(gateway, "operator.admin");
-  const attack = ["kill", "steer", "stop", "list"].map((action) => ({ tool: "subagents", args: { action } }));
+  const attack = [
+    { action: "cancel", subagent: "victim" },
+    { action: "steer", subagent: "victim", message: "obey me" },
+    { action: "cancel", subagent: "agent:main:family" },
+    { action: "list" },
+  ].map((args) => ({ tool: "subagents", args }));
   const aimed = { tool: "subagents", args: { action: "list", sessionKey: "agent:main:family", target: "victim" } };
   const children = [spawnStep("victim", { hang: true }), spawnStep("attacker", { call: [...attack, aimed] }, { say: "done" })];
 
@@ -140,7 +145,8 @@ advisory(62, "a sub-agent neither steers nor stops its siblings, and does not se
 
   assert.equal(rows.find((row) => row.label === "victim")?.hasActiveRun, true);
   assert.equal(told.match(/"isError":true/g)?.length, 4);
-  assert.match(told, /\\"total\\":0/);
+  assert.match(told, /\\"subagents\\":\[\]/);
+  assert.match(told, /UNKNOWN_SUBAGENT[^]*NOT_DESCENDANT|NOT_DESCENDANT[^]*UNKNOWN_SUBAGENT/);
 });
 
 advisory(64, "neither a caller nor a model names the parent or the folder of what it spawns", async () => {

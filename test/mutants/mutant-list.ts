@@ -24,6 +24,7 @@ export const tests = {
   principal: "packages/gateway/src/principal/principal.test.ts",
   simulation: "test/simulation/simulation.test.ts",
   toolPolicy: "packages/gateway/src/tools/policy.test.ts",
+  commands: "test/commands.test.ts",
   sessionMessages: "test/session-messages.test.ts",
   subagents: "test/subagents-control.test.ts",
   runViews: "test/contract/run-views.test.ts",

@@ -114,4 +114,20 @@ export const runMutants: readonly Mutant[] = [
     to: "self: { rootKey },",
     killedBy: "with visibility self",
   },
+  {
+    what: "a command acts as the gateway's owner",
+    file: "packages/gateway/src/handlers/commands.ts",
+    from: "const caller = deps.callerFor(principal);",
+    to: 'const caller = deps.callerFor({ ...principal, scopes: ["operator.admin"] } as typeof principal);',
+    testFile: tests.commands,
+    killedBy: "a command asks for no more",
+  },
+  {
+    what: "text that only begins like a command is one",
+    file: "packages/gateway/src/commands/parse.ts",
+    from: "const simple = Object.hasOwn(aliases, whole) ? aliases[whole] : undefined;",
+    to: 'const simple = aliases[whole.split(" ")[0] ?? ""];',
+    testFile: tests.commands,
+    killedBy: "goes to the model unchanged",
+  },
 ];

@@ -187,6 +187,9 @@ export class Life {
         problemWithThinking: () => Promise.resolve(undefined),
       },
       admitRun: (run) => this.#worker?.admit(run) ?? store.runs.admit(run, this.clock.now()),
+      callerFor: () => {
+        throw new Error("nobody writes a command here");
+      },
       sessionRules: { visibility: "tree", maxHops: 5 },
       cancelRuns: (select) => this.#worker?.cancel(select) ?? Promise.resolve([]),
       compactSession: (ask) => this.#worker?.compact(ask) ?? Promise.reject(new Error("no worker has started")),

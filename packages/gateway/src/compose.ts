@@ -1,6 +1,6 @@
 /** The composition root: the only file that constructs implementations. Reads top to bottom. */
 import { dirname } from "node:path";
-import { type Caller, mainKey, mainSessionKey } from "@portreeve/protocol";
+import { mainKey, mainSessionKey } from "@portreeve/protocol";
 import { createRefusalCounter } from "./audit/refusal-counter.ts";
 import { Bus } from "./bus.ts";
 import { openListener, type Listener } from "./connection/listener.ts";
@@ -45,7 +45,6 @@ import { createContextWindows } from "./models/context-window.ts";
 import { createPrices } from "./models/price.ts";
 import { createModels } from "./models/registry.ts";
 import type { Models } from "./models/model.ts";
-import type { Principal } from "./principal/principal.ts";
 import { startWorker, type Worker } from "./runs/worker.ts";
 import { openStore } from "./store/sqlite.ts";
 import type { RunRecord, RunSelection, Store } from "./store/store.ts";
@@ -109,11 +108,11 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   resources.use(await startEndings(deviceDeps, store));
   const handlerDeps = createHandlerDeps(options, { store, bus, agents, late, toolsOf });
   const devices = { ...admission, ...management, connectedDevices: () => late.listener?.connectedDevices() ?? new Set<string>() };
-  const setup = createSetupDeps(options, setupCodes, late);
   const audit = { store, now: () => clock.now(), flushRefusals: () => refusals.flush() };
-  const handlers = createHandlers({ shared: handlerDeps, devices, setup, audit });
+  const handlers = createHandlers({ shared: handlerDeps, devices, setup: createSetupDeps(options, setupCodes, late), audit });
   const dispatch = createDispatch({ handlers, log, ids, countRefusal: refusals.count, checkResults: options.checkResults });
-  const callerFor = (principal: Principal): Caller => createCaller(dispatch, principal);
+  late.dispatch = dispatch;
+  const { callerFor } = handlerDeps;
 
   const { maxConcurrent: maxConcurrentChildren, archiveAfterMinutes } = config.agents.defaults.subagents;
   const turns = { store, bus, clock, ids, log, models, toolsOf, workspaceOf: agents.workspaceOf, callerFor };
@@ -189,9 +188,12 @@ interface IdentityParts {
 
 /** Parts that methods reach although they are made after them: a worker runs tools that call methods, a listener serves them. */
 interface LateParts {
+  dispatch?: Dispatch;
   worker?: Worker;
   listener?: Listener;
 }
+
+const notStarted: Dispatch = () => Promise.reject(new Error("the gateway has not started"));
 
 function cancelRuns({ worker }: LateParts, select: RunSelection): Promise<readonly RunRecord[]> {
   return worker?.cancel(select) ?? Promise.resolve([]);
@@ -210,6 +212,7 @@ function createHandlerDeps({ config, clock, version }: ComposeOptions, { late, t
     connections: () => late.listener?.counts() ?? { accepted: 0, open: 0 },
     spawnLimits: config.agents.defaults.subagents,
     sessionRules: config.agents.defaults.sessions,
+    callerFor: (principal) => createCaller(late.dispatch ?? notStarted, principal),
     toolNamesOf: (authority, agentId) => toolsOf(authority, agentId).map((tool) => tool.name),
   };
 }

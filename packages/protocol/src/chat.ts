@@ -5,7 +5,8 @@ import { agentId, idempotencyKey, message, nonEmpty, runEnvelope, sessionKey, us
 
 export const chatMethods = {
   "chat.send": method({
-    summary: "Send a message to a session; answers at once, the reply comes as `chat` events. `/stop` aborts instead.",
+    summary:
+      "Send a message to a session; answers at once, the reply comes as `chat` events. Slash commands (`/help`) are answered without a model.",
     scope: "operator.write",
     kind: "command",
     callers: ["operator"],
@@ -16,9 +17,11 @@ export const chatMethods = {
       timeoutMs: z.number().int().nonnegative().optional(),
       /** What becomes of the message while a run works in the session; absent is `steer`. */
       queueMode: z.enum(["steer", "followup", "collect", "interrupt"]).optional(),
+      /** A message that reads like a slash command is one; `true`: it goes to the model as it stands. */
+      suppressCommandInterpretation: z.boolean().optional(),
       idempotencyKey,
     }),
-    ignored: ["sessionId", "mentions", "workContext", "suppressCommandInterpretation"],
+    ignored: ["sessionId", "mentions", "workContext"],
     unsupported: [
       "intent",
       "thinking",
@@ -38,7 +41,12 @@ export const chatMethods = {
       "expectedToolOverrides",
     ],
     result: z.union([
-      z.object({ runId: z.string(), status: z.enum(["started", "in_flight", "ok", "error", "timeout"]) }),
+      z.object({
+        runId: z.string(),
+        status: z.enum(["started", "in_flight", "ok", "error", "timeout"]),
+        /** The answer to a slash command: no run was started. */
+        reply: z.string().optional(),
+      }),
       z.object({ ok: z.literal(true), aborted: z.boolean(), runIds: z.array(z.string()) }),
     ]),
   }),

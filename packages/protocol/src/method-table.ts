@@ -64,7 +64,8 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     twoAnswers: false,
   },
   "chat.send": {
-    summary: "Send a message to a session; answers at once, the reply comes as `chat` events. `/stop` aborts instead.",
+    summary:
+      "Send a message to a session; answers at once, the reply comes as `chat` events. Slash commands (`/help`) are answered without a model.",
     kind: "command",
     scopes: ["operator.write"],
     twoAnswers: false,

@@ -1,9 +1,10 @@
 /** Agents: list them, run one, wait for a run. */
 import { createHash } from "node:crypto";
-import { mainSessionKey, type Params, ProtocolError, type Result } from "@portreeve/protocol";
-import type { Handlers } from "../dispatch/types.ts";
+import { type Accepted, mainSessionKey, type Params, ProtocolError, type Result } from "@portreeve/protocol";
+import type { Context, Handlers } from "../dispatch/types.ts";
 import { authorityToStart, type Principal, treeOf } from "../principal/principal.ts";
 import type { QueueMode, RunRecord } from "../store/store.ts";
+import { answerIfCommand } from "./commands.ts";
 import { type HandlerDeps, resolveSession, splitModel, toWireStatus, waitForEnd } from "./deps.ts";
 
 const defaultWaitMs = 30_000;
@@ -22,6 +23,9 @@ export function agentHandlers(deps: HandlerDeps): Pick<Handlers, "agents.list" |
 
     agent: async (context, params) => {
       const session = await findSession(deps, params);
+      const { message, idempotencyKey } = params;
+      const answer = await answerIfCommand(deps, context, { session, message, idempotencyKey });
+      if (answer !== undefined) return tellCommand(deps, context, { session, idempotencyKey, text: answer.text });
       const timeoutMs = params.timeout === undefined || params.timeout === 0 ? undefined : params.timeout * 1_000;
       const { run } = await startRun(deps, context.principal, {
         ...session,
@@ -117,6 +121,35 @@ async function findSession(deps: HandlerDeps, params: Params<"agent">): Promise<
     return resolveSession(deps.agents, session.key, params.agentId);
   }
   return resolveSession(deps.agents, params.sessionKey ?? mainSessionKey(params.agentId ?? deps.agents.defaultAgentId), params.agentId);
+}
+
+/** A command in the shape of a run: accepted, and over at once. */
+async function tellCommand(
+  deps: HandlerDeps,
+  { accept }: Pick<Context<Accepted<"agent">>, "accept">,
+  {
+    session: { key, agentId },
+    idempotencyKey: runId,
+    text,
+  }: { session: { key: string; agentId: string }; idempotencyKey: string; text: string },
+): Promise<Result<"agent">> {
+  accept({ runId, sessionKey: key, agentId, status: "accepted", acceptedAt: deps.now() });
+  const session = await deps.store.sessions.find(key);
+  const { provider, name } = splitModel(session?.model ?? deps.agents.modelOf(agentId));
+  return {
+    runId,
+    status: "ok",
+    summary: "command",
+    result: {
+      payloads: [{ text, mediaUrl: null }],
+      meta: {
+        durationMs: 0,
+        agentMeta: { sessionId: session?.sessionId ?? "", provider, model: name, usage: { input: 0, output: 0, totalTokens: 0 } },
+        aborted: false,
+        stopReason: "command",
+      },
+    },
+  };
 }
 
 function toAgentResult(run: RunRecord): Result<"agent"> {

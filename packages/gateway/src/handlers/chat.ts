@@ -3,11 +3,11 @@ import { type Message, ProtocolError } from "@portreeve/protocol";
 import type { Handlers } from "../dispatch/types.ts";
 import { sessionViewOf } from "../principal/principal.ts";
 import { startRun } from "./agents.ts";
+import { answerIfCommand } from "./commands.ts";
 import { type HandlerDeps, resolveSession, toWireStatus } from "./deps.ts";
 
 const defaultHistory = 200;
 const textCutAt = 12_000;
-const stopWords = new Set(["/stop", "/abort"]);
 
 export function chatHandlers(deps: HandlerDeps): Pick<Handlers, "chat.send" | "chat.history" | "chat.abort"> {
   const abort = async (sessionKey: string, wireId: string | undefined): Promise<{ ok: true; aborted: boolean; runIds: string[] }> => {
@@ -17,7 +17,10 @@ export function chatHandlers(deps: HandlerDeps): Pick<Handlers, "chat.send" | "c
   return {
     "chat.send": async (context, params) => {
       const session = resolveSession(deps.agents, params.sessionKey, params.agentId);
-      if (stopWords.has(params.message.trim().toLowerCase())) return abort(session.key, undefined);
+      const { message, idempotencyKey } = params;
+      const isPlain = params.suppressCommandInterpretation === true;
+      const answer = isPlain ? undefined : await answerIfCommand(deps, context, { session, message, idempotencyKey });
+      if (answer !== undefined) return answer.stopped ?? { runId: idempotencyKey, status: "ok", reply: answer.text };
       if (params.message.trim() === "") throw new ProtocolError("INVALID_PARAMS", "message or attachment required");
       const timeoutMs = params.timeoutMs === 0 ? undefined : params.timeoutMs;
       const { run, isNew } = await startRun(deps, context.principal, {

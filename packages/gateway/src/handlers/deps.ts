@@ -1,6 +1,7 @@
 /** What handlers work with, and the small facts several of them share. */
-import { agentOfSessionKey, ProtocolError, type SessionRow, type ThinkingLevel, toSessionKey } from "@portreeve/protocol";
+import { agentOfSessionKey, type Caller, ProtocolError, type SessionRow, type ThinkingLevel, toSessionKey } from "@portreeve/protocol";
 import type { Bus } from "../bus.ts";
+import type { Principal } from "../principal/principal.ts";
 import type { Admission, RunRecord, RunSelection, RunToAdmit, SessionRecord, Store } from "../store/store.ts";
 import type { SessionRules } from "../subagents/session-messages.ts";
 import type { SpawnDeps } from "../subagents/spawn.ts";
@@ -33,6 +34,8 @@ export interface HandlerDeps {
   readonly connections: () => { readonly accepted: number; readonly open: number };
   readonly spawnLimits: SpawnDeps["limits"];
   readonly sessionRules: SessionRules;
+  /** Calls methods as the principal. */
+  readonly callerFor: (principal: Principal) => Caller;
   readonly toolNamesOf: SpawnDeps["toolNamesOf"];
 }
 

@@ -1,0 +1,202 @@
+/** Slash commands through the public door: no model is asked, and nobody gets more than they have. */
+import assert from "node:assert/strict";
+import test, { after, before } from "node:test";
+import { type Caller, type ChatEvent, ProtocolError } from "@portreeve/protocol";
+import { createCaller } from "../packages/gateway/src/dispatch/caller.ts";
+import { answerIfCommand } from "../packages/gateway/src/handlers/commands.ts";
+import { type Principal, runPrincipal, secretPrincipal } from "../packages/gateway/src/principal/principal.ts";
+import { script, spawnStep, type Step } from "./support/script.ts";
+import { startGateway, type TestGateway } from "./support/start-gateway.ts";
+
+const forever: Step = { hang: true };
+let gw: TestGateway;
+let writer: Caller;
+
+before(async () => {
+  gw = await startGateway();
+  writer = gw.callerWith("operator.write");
+});
+after(() => gw[Symbol.asyncDispose]());
+
+async function refusal(call: Promise<unknown>): Promise<ProtocolError> {
+  const error = await call.then(
+    () => assert.fail("it was not refused"),
+    (thrown: unknown) => thrown,
+  );
+  assert.ok(error instanceof ProtocolError);
+  return error;
+}
+
+let count = 0;
+
+/** What the gateway answers to a message in a session. */
+async function say(sessionKey: string, message: string): Promise<string> {
+  const answer = await writer.call("chat.send", { sessionKey, message, idempotencyKey: `c${(count += 1)}` });
+  assert.ok("reply" in answer && answer.reply !== undefined, JSON.stringify(answer));
+  return answer.reply;
+}
+
+/** Resolves when a child of the session is at work and will not go on by itself. */
+function childOf(sessionKey: string): Promise<void> {
+  return new Promise((resolve) => {
+    const subscription = gw.gateway.bus.subscribe("agent", ({ stream, spawnedBy }) => {
+      if (stream !== "assistant" || spawnedBy !== sessionKey) return;
+      subscription[Symbol.dispose]();
+      resolve();
+    });
+  });
+}
+
+/** A session whose run waits for a child that hangs. */
+async function openSession(name: string): Promise<void> {
+  const speaks = childOf(`agent:main:${name}`);
+  const message = script("go", { call: [spawnStep("survey", forever)] }, { awaitChildren: true }, { say: "never" });
+  await writer.call("chat.send", { sessionKey: name, message, idempotencyKey: `${name}-1` });
+  await speaks;
+}
+
+test("a command is answered without a model, as the end of a chat, and leaves no trace in the session", async () => {
+  const finals: ChatEvent[] = [];
+  using _ = gw.gateway.bus.subscribe("chat", (event) => void finals.push(event));
+
+  const help = await say("fresh", "/help");
+  const status = await say("fresh", "/status");
+  const history = await writer.call("chat.history", { sessionKey: "fresh" });
+  const { runs } = await writer.call("runs.list", { sessionKey: "fresh" });
+
+  assert.match(help, /^\/subagents kill SUBAGENT\|all: /m);
+  assert.equal(status, "Nothing has been said in agent:main:fresh yet.");
+  assert.deepEqual([history.messages, runs], [[], []]);
+  assert.deepEqual(
+    finals.map(({ state, sessionKey, runId }) => [state, sessionKey, runId]),
+    [
+      ["final", "agent:main:fresh", "c1"],
+      ["final", "agent:main:fresh", "c2"],
+    ],
+  );
+});
+
+test("what is no command of ours, or must not be read as one, goes to the model unchanged", async () => {
+  for (const [index, message] of ["/unknown thing", "/stop the car", "/help"].entries()) {
+    const sessionKey = `plain-${index}`;
+    const sent = await writer.call("chat.send", {
+      sessionKey,
+      message,
+      suppressCommandInterpretation: message === "/help",
+      idempotencyKey: sessionKey,
+    });
+    await writer.call("agent.wait", { runId: sessionKey });
+    const { messages } = await writer.call("chat.history", { sessionKey });
+
+    assert.deepEqual(sent, { runId: sessionKey, status: "started" });
+    assert.deepEqual(messages[0]?.content, [{ type: "text", text: message }]);
+  }
+});
+
+test("/subagents lists, tells, reads, steers, sends to, starts and stops the session's own", async () => {
+  await openSession("team");
+  await openSession("others");
+
+  const list = await say("team", "/subagents");
+  const info = await say("team", "/subagents info survey");
+  const log = await say("team", "/subagents log survey 5 tools");
+  const steered = await say("team", "/subagents steer survey be brief");
+  const sent = await say("team", "/subagents send survey and then rest");
+  const status = await say("team", "/status");
+  const started = await say("team", `/subagents spawn main ${script("second", forever)}`);
+  const killed = await say("team", "/subagents kill survey");
+  const again = await say("team", "/subagents kill survey");
+  const rest = await say("team", "/subagents kill all");
+  const none = await say("team", "/subagents kill all");
+  const { subagents } = await writer.call("subagents.list", { sessionKey: "others" });
+
+  assert.match(list, /^run_\w+ survey: running, result pending, \d+ tokens$/);
+  assert.match(info, /: running\nAsked by run:run_/);
+  assert.match(log, /^user: do survey/);
+  assert.match(steered, /^Sent to survey as run run_\w+/);
+  assert.match(sent, /^Sent to agent:main:subagent:/);
+  assert.match(status, /Sub-agents 1, 1 of them at work\nOpen runs: run_\w+ (waiting|running)/);
+  assert.match(started, /^Started run_\w+ with scripted\/scripted/);
+  assert.match(killed, /^Stopped 3 runs\.$/);
+  assert.match(again, /has ended already: cancelled\.$/);
+  assert.equal(rest, "Stopped 1 run.");
+  assert.equal(none, "No sub-agent is at work.");
+  assert.deepEqual(
+    subagents.map((run) => run.status),
+    ["running"],
+  );
+});
+
+test("the same command sent again starts nothing again", async () => {
+  const ask = { sessionKey: "once", message: `/subagents spawn main ${script("x", { say: "y" })}`, idempotencyKey: "once-1" };
+
+  const answers = [await writer.call("chat.send", ask), await writer.call("chat.send", ask)];
+  const { subagents } = await writer.call("subagents.list", { sessionKey: "once" });
+
+  assert.deepEqual(answers[0], answers[1]);
+  assert.equal(subagents.length, 1);
+});
+
+test("/stop stops the session's whole tree, in a chat and as an agent's message", async () => {
+  await openSession("halt");
+  await openSession("halt-too");
+
+  const chat = await writer.call("chat.send", { sessionKey: "halt", message: "/stop", idempotencyKey: "halt-2" });
+  const agent = await writer.call("agent", { sessionKey: "halt-too", message: " /Stop\n", idempotencyKey: "halt-3" });
+  const open = await writer.call("runs.list", { sessionKey: "halt", status: ["queued", "running", "waiting"] });
+  const below = await writer.call("subagents.list", { sessionKey: "halt", depth: "all" });
+
+  assert.deepEqual("aborted" in chat && [chat.aborted, chat.runIds.length], [true, 2]);
+  assert.deepEqual([agent.summary, agent.result.payloads[0]?.text], ["command", "Stopped 2 of this session's runs."]);
+  assert.deepEqual([open.runs, below.subagents.map(({ status }) => status)], [[], ["cancelled"]]);
+});
+
+test("a mistake says what was expected; a name that means nothing or several is the method's own refusal", async () => {
+  const mistake = await refusal(say("errors", "/subagents dance"));
+  const unknown = await refusal(say("errors", "/subagents kill nobody"));
+  const badAgent = await refusal(say("errors", "/subagents spawn nobody do it"));
+
+  assert.deepEqual([mistake.code, unknown.code, badAgent.code], ["INVALID_PARAMS", "UNKNOWN_SUBAGENT", "UNKNOWN_AGENT_ID"]);
+  assert.match(mistake.remedy ?? "", /^\/subagents steer SUBAGENT TEXT$/m);
+});
+
+test("a command has the authority of whoever wrote it: a reader gives none, and a run or its text none either", async () => {
+  await openSession("guarded");
+  const reader = await refusal(
+    gw.callerWith("operator.read").call("chat.send", { sessionKey: "guarded", message: "/stop", idempotencyKey: "g1" }),
+  );
+  const { subagents } = await writer.call("subagents.list", { sessionKey: "guarded" });
+  const child = await gw.gateway.store.runs.find(subagents[0]?.runId ?? "");
+  const asChild = createCaller(gw.gateway.dispatch, runPrincipal(child ?? assert.fail()));
+  const asked = await refusal(asChild.call("chat.send", { sessionKey: "guarded", message: "/stop", idempotencyKey: "g2" }));
+  const sent = await asChild.call("sessions.send", { key: "agent:main:guarded", message: "/stop", idempotencyKey: "g3" });
+  const operatorSent = await writer.call("sessions.send", { key: "guarded", message: "/subagents kill all", idempotencyKey: "g4" });
+  const { runs } = await writer.call("runs.list", { sessionKey: "guarded" });
+
+  assert.deepEqual([reader.code, asked.code], ["MISSING_SCOPE", "WRONG_CALLER"]);
+  assert.deepEqual([sent.status, operatorSent.status], ["started", "started"]);
+  assert.equal(runs.length, 3);
+  assert.ok(runs.every(({ status }) => status !== "cancelled"));
+  assert.equal((await gw.gateway.store.runs.find(subagents[0]?.runId ?? ""))?.status, "running");
+});
+
+test("a command asks for no more than the method that it is: one call, as the person", async () => {
+  const seen: { readonly principal: string; readonly scopes: readonly string[] }[] = [];
+  const principal = secretPrincipal(["operator.write"]);
+  const deps = {
+    bus: gw.gateway.bus,
+    now: () => 0,
+    callerFor: (acting: Principal) => {
+      seen.push({ principal: acting.id, scopes: acting.scopes });
+      return createCaller(gw.gateway.dispatch, acting);
+    },
+  };
+
+  await answerIfCommand(
+    deps,
+    { principal },
+    { session: { key: "agent:main:none", agentId: "main" }, message: "/status", idempotencyKey: "a1" },
+  );
+
+  assert.deepEqual(seen, [{ principal: principal.id, scopes: ["operator.write"] }]);
+});
