@@ -71,7 +71,14 @@ const seams: Readonly<Record<string, readonly string[]>> = {
     "store/compactions.ts",
   ],
   machine: ["runs/machine.ts"],
-  model: ["models/model.ts", "models/completion-text.ts", "models/price.ts", "models/context-window.ts", "models/summary-text.ts"],
+  model: [
+    "models/model.ts",
+    "models/completion-text.ts",
+    "models/fork-text.ts",
+    "models/price.ts",
+    "models/context-window.ts",
+    "models/summary-text.ts",
+  ],
   tool: ["tools/tool.ts", "tools/policy.ts"],
 };
 

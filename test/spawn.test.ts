@@ -61,6 +61,7 @@ const refused: readonly (readonly [what: string, ask: Ask, code: ErrorCode, says
   ["a deadline below the operator's", { runTimeoutSeconds: 9 }, "SPAWN_TIMEOUT", /at least 10 s \(agents.defaults.subagents.runTimeoutMin/],
   ["a budget below nothing", { budget: { tokens: -1 } }, "INVALID_PARAMS", /tokens: must be >= 0/],
   ["a budget of half a token", { budget: { tokens: 0.5 } }, "INVALID_PARAMS", /tokens: must be int/],
+  ["another agent's conversation", { agentId: "reader", context: "fork" }, "FORK_OTHER_AGENT", /reader is another agent than main/],
   ["a tool nobody knows", { tools: ["read", "reed"] }, "TOOL_UNUSABLE", /could not have reed; it could have read/],
   [
     "a tool that the agent's policy denies",
@@ -159,7 +160,8 @@ async function running(gw: TestGateway, ...sessionKeys: readonly string[]): Prom
 
 /** A provider whose main conversation spawns with `args`, and whose children say "done"; answers the children's requests. */
 async function spawnOnce(args: object, config: object = {}): Promise<{ readonly child: ChatBody; readonly receipt: Receipt }> {
-  const isChild = (body: ChatBody): boolean => body.messages?.some(({ role, content }) => role === "user" && content === "CHILD") ?? false;
+  const isChild = (body: ChatBody): boolean =>
+    body.messages?.some(({ role, content }) => role === "user" && /^CHILD$|FORKED$/.test(content ?? "")) ?? false;
   const lastRole = (body: ChatBody): string | undefined => body.messages?.at(-1)?.role;
   await using provider = await startFakeOpenAi({
     handler: ({ body }) => {
@@ -281,4 +283,41 @@ test("time in a budget is a bound of the budget, and the deadline one of the run
   const { sessions } = await gw.callerWith("operator.read").call("sessions.list", {});
   const statusOf = ({ childSessionKey }: Receipt) => sessions.find(({ key }) => key === childSessionKey)?.status;
   assert.deepEqual([statusOf(budgeted), statusOf(timed)], ["budget_exceeded", "timed_out"]);
+});
+
+test("a fork begins with the parent's conversation, the running turn's finished parts too, and its task comes last, marked", async () => {
+  const { child, receipt } = await spawnOnce({ task: "FORKED", context: "fork" });
+
+  const said = child.messages?.slice(1).map(({ role, content, tool_calls: calls }) => [role, content ?? "", calls?.length ?? 0]);
+  assert.equal(receipt.context, "fork");
+  assert.deepEqual(said?.slice(0, 3), [
+    ["user", "go", 0],
+    ["assistant", "", 1],
+    ["tool", "(This call had no result yet when the sub-agent was started from here.)", 0],
+  ]);
+  assert.match(String(said?.[3]?.[1]), /^You are a sub-agent from here on\..*background for you\..*\n\nYour task:\n\nFORKED$/s);
+  assert.equal(said?.length, 4);
+});
+
+test("the built-in model does not take its parent's steps again in a fork", async () => {
+  await using gw = await startGateway();
+  const child = { tool: "sessions_spawn", args: { context: "fork", label: "fork", task: script("now", { say: "mine" }) } };
+
+  const { result } = await gw
+    .callerWith("operator.write")
+    .call("agent", { message: script("go", { call: [child] }, { awaitChildren: true }, { say: "{{children}}" }), idempotencyKey: "k" });
+
+  assert.match(result.payloads[0]?.text ?? "", /^fork: mine/);
+});
+
+test("a conversation that is too large is not copied, and the receipt says so", async () => {
+  await using gw = await startGateway({ config: { agents: { defaults: { subagents: { forkMaxBytes: 100 } } } } });
+  await gw.callerWith("operator.write").call("agent", { message: `long ${"x".repeat(100)}`, idempotencyKey: "first" });
+
+  const receipt = await spawn(gw, { context: "fork" });
+  const { messages } = await ended(gw, receipt.childSessionKey);
+
+  assert.equal(receipt.context, "isolated");
+  assert.match(receipt.warnings?.[0] ?? "", /^the conversation has \d+ bytes, and agents.defaults.subagents.forkMaxBytes is 100: /);
+  assert.deepEqual([messages.length, messages[0]?.content], [2, [{ type: "text", text: script("look", { say: "seen" }) }]]);
 });

@@ -183,7 +183,7 @@ function openIdentity(store: Store, options: { readonly clock: Clock; readonly a
 /** Runs as the handlers admit them, at once claimed, so that they may spawn. */
 function createRuns(store: Store, now: () => number): Pick<World, "start" | "spawn" | "abort"> {
   let made = 0;
-  const times = { runTimeoutSeconds: 0, runTimeoutMinSeconds: 0, runTimeoutMaxSeconds: 0 };
+  const times = { runTimeoutSeconds: 0, runTimeoutMinSeconds: 0, forkMaxBytes: 0, runTimeoutMaxSeconds: 0 };
   const limits = { maxSpawnDepth: maxDepth, maxChildrenPerAgent: 100, ...times };
   const models = {
     modelOf: () => "scripted/echo",

@@ -194,7 +194,7 @@ export class Life {
       cancelRuns: (select) => this.#worker?.cancel(select) ?? Promise.resolve([]),
       compactSession: (ask) => this.#worker?.compact(ask) ?? Promise.reject(new Error("no worker has started")),
       connections: () => ({ accepted: 0, open: 0 }),
-      spawnLimits: { ...this.limits, runTimeoutSeconds: 0, runTimeoutMinSeconds: 0, runTimeoutMaxSeconds: 0 },
+      spawnLimits: { ...this.limits, runTimeoutSeconds: 0, runTimeoutMinSeconds: 0, forkMaxBytes: 0, runTimeoutMaxSeconds: 0 },
       toolNamesOf: (authority, agentId) => toolsOf(authority, agentId).map((tool) => tool.name),
     };
     // The methods of runs and sessions; nobody calls another.

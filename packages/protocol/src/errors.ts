@@ -46,6 +46,7 @@ export const errorRules = {
   SPAWN_TIMEOUT: invalid("The deadline is outside what the operator allows sub-agents."),
   BUDGET_SPENT: forbidden("The budget above the sub-agent leaves it nothing."),
   BUDGET_UNPRICED: invalid("A budget in money needs a model with a known price."),
+  FORK_OTHER_AGENT: invalid("Only a sub-agent of the same agent can begin with its conversation."),
   TASK_NAME_TAKEN: invalid("A running sub-agent of the session has this task name."),
   MODE_UNAVAILABLE: invalid("A sub-agent cannot be started in this mode here."),
   SANDBOX_UNAVAILABLE: forbidden("The gateway has no sandbox to run the sub-agent in."),

@@ -47,6 +47,8 @@ export const subagentMethods = {
       runTimeoutSeconds: z.number().int().nonnegative().optional(),
       thread: z.boolean().optional(),
       mode: z.enum(["run", "session"]).optional(),
+      /** `fork`: begins with a copy of the parent's conversation, up to where it stands; only for the same agent. */
+      context: z.enum(["isolated", "fork"]).optional(),
       sandbox: z.enum(["inherit", "require"]).optional(),
       cleanup: z.enum(["keep", "delete"]).optional(),
       /** False: nobody waits for the result, and it is delivered to nobody. */
@@ -73,7 +75,9 @@ export const subagentMethods = {
       mode: z.literal("run"),
       resolvedModel: z.string(),
       resolvedThinking: z.enum(thinkingLevels).optional(),
-      context: z.literal("isolated"),
+      /** The one that was used: a conversation beyond the configured size is not copied. */
+      context: z.enum(["isolated", "fork"]),
+      warnings: z.array(z.string()).optional(),
       scopes: z.array(z.string()),
       /** What the child may use in its first turn; a policy that changes later counts at once. */
       tools: z.array(z.string()),

@@ -120,6 +120,12 @@ const subagentSchema = z
       .nonnegative()
       .default(0)
       .describe("The longest deadline a spawn may name; with it, none may be without one. 0 is no bound."),
+    forkMaxBytes: z
+      .number()
+      .int()
+      .nonnegative()
+      .default(500_000)
+      .describe("The largest conversation that a child may begin with; beyond it the child begins with its task alone, and is said to."),
     archiveAfterMinutes: z.number().int().nonnegative().default(60).describe("When a finished child's session is archived; 0 is never."),
   })
   .refine(

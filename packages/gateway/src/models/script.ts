@@ -5,6 +5,7 @@
 import { z } from "zod";
 import { readCompletions, type QuotedCompletion } from "./completion-text.ts";
 import { isQuoted } from "./summary-text.ts";
+import { isMarkedTask } from "./fork-text.ts";
 import type { ModelErrorKind, ModelMessage, ToolCall } from "./model.ts";
 
 /** The last paragraph of every reply of the built-in model that ends a turn. */
@@ -21,13 +22,19 @@ export type Action =
   | { readonly kind: "fail"; readonly errorKind: ModelErrorKind; readonly retryable: boolean };
 
 /** The next reply of the conversation's script, or undefined when no user message has one. */
-export function nextAction(messages: readonly ModelMessage[]): Action | undefined {
+export function nextAction(conversation: readonly ModelMessage[]): Action | undefined {
+  // What a sub-agent inherited is background: the scripts in it are its parent's.
+  const messages = conversation.slice(Math.max(0, conversation.findLastIndex(isTaskAfterFork)));
   const at = messages.findLastIndex((message) => scriptIn(message) !== undefined);
   const script = messages[at] === undefined ? undefined : scriptIn(messages[at]);
   if (script === undefined) return undefined;
   const parsed = parseScript(script);
   if (parsed.kind === "bad") return { kind: "say", text: `The @script line cannot be used: ${parsed.problem}` };
   return actionAt(parsed.steps, readSince(messages.slice(at + 1)), nextCallNumber(messages));
+}
+
+function isTaskAfterFork(message: ModelMessage): boolean {
+  return message.role === "user" && isMarkedTask(textOf(message));
 }
 
 /** The results of sub-agents that a message carries, or none. */

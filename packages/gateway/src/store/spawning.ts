@@ -8,6 +8,8 @@ export interface RunTerms {
   /** Unique among the running children of a session. */
   readonly taskName?: string;
   readonly thinking?: ThinkingLevel;
+  /** It was asked for: whether it begins with its parent's conversation, and how large that was. */
+  readonly fork?: { readonly isForked: boolean; readonly bytes: number };
 }
 
 export interface ChildToSpawn {
@@ -17,6 +19,8 @@ export interface ChildToSpawn {
   readonly parentRunId: string | undefined;
   readonly agentId: string;
   readonly task: string;
+  /** The child begins with a copy of the parent's conversation, unless that is larger; its message is then `task` of this. */
+  readonly fork?: { readonly maxBytes: number; readonly task: string } | undefined;
   readonly label: string | undefined;
   readonly model: string | undefined;
   readonly defaultModel: string;

@@ -7,6 +7,7 @@ export interface SubagentLimits {
   readonly maxChildrenPerAgent: number;
   /** Of a spawn that names none; 0: none. */
   readonly runTimeoutSeconds: number;
+  readonly forkMaxBytes: number;
   readonly runTimeoutMinSeconds: number;
   /** 0: no bound. */
   readonly runTimeoutMaxSeconds: number;

@@ -10,6 +10,7 @@ import {
   toSessionKey,
 } from "@portreeve/protocol";
 import { type Limits, unlimited } from "../principal/lattice.ts";
+import { markTask } from "../models/fork-text.ts";
 import { authorityOfChild, type Principal, runPrincipal, type RunAuthority } from "../principal/principal.ts";
 import type { ChildToSpawn } from "../store/spawning.ts";
 import type { RunRecord, Store } from "../store/store.ts";
@@ -58,6 +59,15 @@ async function decideChild(deps: SpawnDeps, principal: Principal, params: SpawnP
       remedy: "use an agent of `agents.list`, or configure it under agents.entries",
     });
   }
+  if (params.context === "fork" && agentId !== parentAgentId) {
+    throw new ProtocolError(
+      "FORK_OTHER_AGENT",
+      `context "fork": ${agentId} is another agent than ${parentAgentId}, and must not see its conversation`,
+      {
+        remedy: 'use context "isolated", and put what it needs into the task',
+      },
+    );
+  }
   const inherited = parentRun !== undefined && agentId === parentAgentId ? parentRun.model : deps.modelOf(agentId);
   const { thinking } = await decideModel(deps, params, params.model ?? inherited, agentId === parentAgentId ? parentRun : undefined);
 
@@ -71,6 +81,7 @@ async function decideChild(deps: SpawnDeps, principal: Principal, params: SpawnP
     parentRunId: principal.kind === "run" ? principal.runId : undefined,
     agentId,
     task: params.task,
+    fork: params.context === "fork" ? { maxBytes: deps.limits.forkMaxBytes, task: markTask(params.task) } : undefined,
     label: params.label,
     model: params.model,
     defaultModel: inherited,
@@ -154,7 +165,7 @@ function findParentKey(deps: SpawnDeps, principal: Principal, params: SpawnParam
 }
 
 function toReceipt(deps: SpawnDeps, run: RunRecord): Receipt {
-  const { thinking, taskName } = run.terms;
+  const { thinking, taskName, fork } = run.terms;
   const deadline = run.authority.limits?.deadline ?? "unlimited";
   return {
     status: "accepted",
@@ -163,7 +174,8 @@ function toReceipt(deps: SpawnDeps, run: RunRecord): Receipt {
     mode: "run",
     resolvedModel: run.model,
     ...(thinking === undefined ? {} : { resolvedThinking: thinking }),
-    context: "isolated",
+    context: fork?.isForked === true ? "fork" : "isolated",
+    ...(fork?.isForked === false ? { warnings: [toForkWarning(fork.bytes, deps.limits.forkMaxBytes)] } : {}),
     scopes: [...run.authority.scopes],
     tools: [...deps.toolNamesOf(run.authority, run.agentId)],
     depth: run.authority.depth,
@@ -174,6 +186,10 @@ function toReceipt(deps: SpawnDeps, run: RunRecord): Receipt {
     delivery: run.expectsCompletion ? "pending" : "not_required",
     note: run.expectsCompletion ? comingNote : "Nobody is told of the result: it stays in the sub-agent's session.",
   };
+}
+
+function toForkWarning(bytes: number, maxBytes: number): string {
+  return `the conversation has ${bytes} bytes, and agents.defaults.subagents.forkMaxBytes is ${maxBytes}: the sub-agent sees the task alone`;
 }
 
 const comingNote = "The result comes to you as a message when the sub-agent is done. Do not poll; call sessions_yield to wait for it.";

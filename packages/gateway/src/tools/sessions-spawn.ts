@@ -13,6 +13,7 @@ const {
   thinking,
   runTimeoutSeconds,
   mode,
+  context,
   sandbox,
   cleanup,
   tools,
@@ -22,7 +23,7 @@ const {
 
 const parameters = z.strictObject(
   {
-    task: task.describe("The whole brief: the sub-agent sees nothing else of this conversation."),
+    task: task.describe("The whole brief: unless context is fork, the sub-agent sees nothing else of this conversation."),
     label: label.describe("A short title for people."),
     taskName: taskName.describe("A handle for this sub-agent, unique among your running ones."),
     agentId: agentId.describe("The configured agent that does it; this one when left out."),
@@ -30,6 +31,7 @@ const parameters = z.strictObject(
     thinking: thinking.describe("How hard the model thinks; one that cannot is refused."),
     runTimeoutSeconds: runTimeoutSeconds.describe("The deadline; 0 is none."),
     mode: mode.describe("`run` is the only one here: it works once and answers."),
+    context: context.describe("`fork`: it begins with a copy of this conversation. `isolated` is the default: it sees the task alone."),
     sandbox: sandbox.describe("`inherit` is the default."),
     tools: tools.describe("Only these of the tools it would have: narrows, never widens. Empty: none."),
     expectsCompletionMessage: expectsCompletionMessage.describe("False: you do not want to be told the result."),
@@ -47,14 +49,14 @@ export const sessionsSpawnTool = defineTool({
   parameters,
   repeat: "safe",
   notForLeaves: true,
-  async execute(params, context) {
+  async execute(params, run) {
     try {
-      const ask = { ...params, idempotencyKey: toIdempotencyKey("spawn", context) };
-      const receipt = await context.caller.call("subagents.spawn", ask, { signal: context.signal });
+      const ask = { ...params, idempotencyKey: toIdempotencyKey("spawn", run) };
+      const receipt = await run.caller.call("subagents.spawn", ask, { signal: run.signal });
       const { childSessionKey, runId: childRunId, scopes } = receipt;
       return { ...toToolResult(receipt), spawned: { childSessionKey, childRunId, label: params.label, scopes } };
     } catch (error) {
-      return toFailedResult(error, context.signal);
+      return toFailedResult(error, run.signal);
     }
   },
 });

@@ -7,6 +7,7 @@ import type { Admission, RunToAdmit } from "../store.ts";
 import { budgetLeftOf, insertBudget } from "./budgets.ts";
 import { writeAudit } from "./audit.ts";
 import { cancelRuns } from "./cancelling.ts";
+import { forkTranscript } from "./forking.ts";
 import { findRun, insertRun, toRunRecord } from "./run-rows.ts";
 import type { RunTableRow, SessionTableRow } from "./schema.ts";
 import { findSession, openStatuses } from "./session-rows.ts";
@@ -90,17 +91,18 @@ export function spawnChild(sql: Sql, ids: Ids, child: ChildToSpawn, nowMs: numbe
     },
     nowMs,
   );
+  const fork = child.fork && forkTranscript(sql, ids, { ...child.fork, fromKey: parent.session_key, toKey: session.session_key }, nowMs);
   const inserted = insertRun(sql, ids, session, {
     wire_id: undefined,
     idempotency_key: child.idempotencyKey,
     asked_in: child.parentSessionKey,
     params_hash: child.paramsHash,
     trigger: "spawn",
-    input: child.task,
+    input: fork?.isForked === true && child.fork !== undefined ? child.fork.task : child.task,
     label: child.label ?? null,
     model: child.model ?? child.defaultModel,
     authority: { ...authority, owner: false, depth },
-    terms: { ...child.terms, ...(budgetId === undefined ? {} : { budgetId }) },
+    terms: { ...child.terms, ...(fork === undefined ? {} : { fork }), ...(budgetId === undefined ? {} : { budgetId }) },
     deadline_at_ms: limits === undefined || limits.deadline === "unlimited" ? null : limits.deadline,
     started_by: child.spawnedBy,
     parent_run_id: child.parentRunId ?? null,
