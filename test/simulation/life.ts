@@ -15,6 +15,7 @@ import { subagentHandlers } from "../../packages/gateway/src/handlers/subagents.
 import type { Ids } from "../../packages/gateway/src/kit/ids.ts";
 import type { Log } from "../../packages/gateway/src/kit/log.ts";
 import type { Principal } from "../../packages/gateway/src/principal/principal.ts";
+import { createCooldowns } from "../../packages/gateway/src/runs/cooldowns.ts";
 import { startWorker, type Worker } from "../../packages/gateway/src/runs/worker.ts";
 import type { Store } from "../../packages/gateway/src/store/store.ts";
 import { startCleanUp } from "../../packages/gateway/src/subagents/clean-up.ts";
@@ -118,6 +119,10 @@ export class Life {
       // No conversation here outgrows it.
       contextWindowOf: () => 1_000_000,
       compactAtShare: 0.8,
+      fallbacksOf: () => [],
+      cooldowns: createCooldowns(),
+      stallMs: undefined,
+      drainMs: 1_000,
     };
     this.started = this.#start(async () => {
       this.#worker = this.#owned.use(await startWorker({ ...turns, maxConcurrentChildren: limits.maxConcurrent }));
@@ -181,6 +186,8 @@ export class Life {
         defaultAgentId: "main",
         ids: ["main", "helper"],
         modelOf: () => "seeded/one",
+        modelToStart: () => "seeded/one",
+        fallbacksOf: () => [],
         workspaceOf: () => "/nowhere",
         problemWithModel,
         isPriced: () => true,

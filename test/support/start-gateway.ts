@@ -93,9 +93,14 @@ export function writeWorkspaceFile(gateway: TestGateway, name: string, text: str
   return writeFile(join(gateway.workspaceDir, name), text);
 }
 
+/** A test stops its gateway where it stands, unless it says otherwise. */
+function hasDrain(config: object): boolean {
+  return "gateway" in config && typeof config.gateway === "object" && config.gateway !== null && "drainSeconds" in config.gateway;
+}
+
 function withPort(config: object) {
   const parsed = parseConfig(JSON.stringify(config), "test config");
-  return { ...parsed, gateway: { ...parsed.gateway, port: 0 } };
+  return { ...parsed, gateway: { ...parsed.gateway, port: 0, drainSeconds: hasDrain(config) ? parsed.gateway.drainSeconds : 0 } };
 }
 
 function recordLog(lines: LogLine[]): Log {

@@ -45,6 +45,7 @@ import { createContextWindows } from "./models/context-window.ts";
 import { createPrices } from "./models/price.ts";
 import { createModels } from "./models/registry.ts";
 import type { Models } from "./models/model.ts";
+import { type Cooldowns, createCooldowns, firstReady } from "./runs/cooldowns.ts";
 import { startWorker, type Worker } from "./runs/worker.ts";
 import { openStore } from "./store/sqlite.ts";
 import type { RunRecord, RunSelection, Store } from "./store/store.ts";
@@ -95,7 +96,8 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   const refusals = resources.use(createRefusalCounter({ store: store.refusals, clock, log }));
   const bus = new Bus();
   const models = createModels({ providers: config.models.providers, defaultModel: config.agents.defaults.model, env, clock });
-  const agents = agentFacts(options, models);
+  const cooldowns = createCooldowns();
+  const agents = agentFacts(options, models, cooldowns);
   const toolsOf = openTools(options);
   await makeWorkspaces(config, agents);
 
@@ -114,10 +116,11 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   late.dispatch = dispatch;
   const { callerFor } = handlerDeps;
 
-  const { maxConcurrent: maxConcurrentChildren, archiveAfterMinutes } = config.agents.defaults.subagents;
-  const turns = { store, bus, clock, ids, log, models, toolsOf, workspaceOf: agents.workspaceOf, callerFor };
-  late.worker = resources.use(await startWorker({ ...turns, ...compactingDeps(config), maxConcurrentChildren }));
-  resources.use(startCleanUp({ sessions: store.sessions, bus, clock, log, callerFor, archiveAfterMs: toMs(archiveAfterMinutes) }));
+  const { workspaceOf, fallbacksOf } = agents;
+  const turns = { store, bus, clock, ids, log, models, toolsOf, workspaceOf, callerFor, cooldowns, fallbacksOf };
+  late.worker = resources.use(await startWorker({ ...turns, ...runSettings(config) }));
+  const archiveAfterMs = toMs(config.agents.defaults.subagents.archiveAfterMinutes * 60);
+  resources.use(startCleanUp({ sessions: store.sessions, bus, clock, log, callerFor, archiveAfterMs }));
 
   late.listener = resources.use(
     await openListener({
@@ -243,18 +246,22 @@ function nameOf({ name }: Extract<SecretSource, { kind: "value" }>, configFile: 
   return name.startsWith("gateway.") ? `${name} in ${configFile}` : name;
 }
 
-/** What models cost and hold, and when a transcript is too long for one. */
-function compactingDeps({ models, agents }: Config) {
+/** What runs are held to: prices and sizes of models, how long a transcript may be, and how long nothing may happen. */
+function runSettings({ gateway, models, agents }: Config) {
+  const { subagents, compaction, stallSeconds } = agents.defaults;
   return {
     priceOf: createPrices(models.prices),
     contextWindowOf: createContextWindows(models.contextWindows),
-    compactAtShare: agents.defaults.compaction.share,
+    compactAtShare: compaction.share,
+    maxConcurrentChildren: subagents.maxConcurrent,
+    stallMs: toMs(stallSeconds),
+    drainMs: gateway.drainSeconds * 1_000,
   };
 }
 
 /** 0 is never. */
-function toMs(minutes: number): number | undefined {
-  return minutes === 0 ? undefined : minutes * 60_000;
+function toMs(seconds: number): number | undefined {
+  return seconds === 0 ? undefined : seconds * 1_000;
 }
 
 /** Folders the configuration does not name are ours to make. */
@@ -304,13 +311,17 @@ function sessionDefaults({ defaultAgentId }: AgentFacts) {
   return { defaultAgentId, mainKey, mainSessionKey: mainSessionKey(defaultAgentId), scope: "per-sender", modelConfigured: true };
 }
 
-function agentFacts({ config, workspaceDir }: ComposeOptions, models: Models): AgentFacts {
+function agentFacts({ config, clock, workspaceDir }: ComposeOptions, models: Models, cooldowns: Cooldowns): AgentFacts {
   const defaultAgentId = "main";
   const { entries } = config.agents;
+  const modelOf = (id: string): string => entries[id]?.model ?? models.defaultId;
+  const fallbacksOf = (id: string): readonly string[] => entries[id]?.fallbacks ?? config.agents.defaults.fallbacks;
   return {
     defaultAgentId,
     ids: Object.keys(entries),
-    modelOf: (id) => entries[id]?.model ?? models.defaultId,
+    modelOf,
+    fallbacksOf,
+    modelToStart: (id) => firstReady([modelOf(id), ...fallbacksOf(id)], cooldowns.cooling(clock.now())),
     workspaceOf: (id) => entries[id]?.workspace ?? (id === defaultAgentId ? workspaceDir : `${workspaceDir}-${id}`),
     isPriced: (model) => createPrices(config.models.prices)(model) !== undefined,
     problemWithModel: (id) => models.problemWith(id),

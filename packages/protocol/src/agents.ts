@@ -116,6 +116,7 @@ export const agentEvents = {
         stream: z.literal("lifecycle"),
         data: z.discriminatedUnion("phase", [
           z.object({ phase: z.literal("start"), startedAt: timeMs }),
+          z.object({ phase: z.literal("warning"), reason: z.enum(["stall", "deadline"]), limitAt: timeMs }),
           z.object({
             phase: z.literal("end"),
             startedAt: timeMs,

@@ -81,7 +81,7 @@ export async function startRun(
   start: RunToStart,
 ): Promise<{ readonly run: RunRecord; readonly isNew: boolean }> {
   const session = await deps.store.sessions.find(start.key);
-  const defaultModel = deps.agents.modelOf(start.agentId);
+  const defaultModel = deps.agents.modelToStart(start.agentId);
   const problem = deps.agents.problemWithModel(session?.model ?? defaultModel);
   if (problem !== undefined) throw new ProtocolError("MODEL_UNUSABLE", problem, { details: { model: session?.model ?? defaultModel } });
   const admission = await deps.admitRun({

@@ -11,6 +11,9 @@ export interface AgentFacts {
   readonly ids: readonly string[];
   /** `provider/name` of the model the agent uses when its session names none. */
   readonly modelOf: (agentId: string) => string;
+  /** The one a new run of the agent gets: another of its models, while that one is left out. */
+  readonly modelToStart: (agentId: string) => string;
+  readonly fallbacksOf: (agentId: string) => readonly string[];
   readonly workspaceOf: (agentId: string) => string;
   readonly isPriced: (model: string) => boolean;
   readonly problemWithModel: (id: string) => string | undefined;

@@ -21,6 +21,7 @@ export function subagentHandlers(deps: HandlerDeps): Pick<Handlers, Methods> {
     now: deps.now,
     isAgent: (id: string) => deps.agents.ids.includes(id),
     ...deps.agents,
+    modelOf: deps.agents.modelToStart,
   };
   return {
     "subagents.spawn": async (context, params) => {

@@ -68,6 +68,12 @@ const gatewaySchema = z
         autoApproveLocal: z.boolean().default(true).describe("Pair a new device on this machine silently when it has the shared secret."),
       })
       .prefault({}),
+    drainSeconds: z
+      .number()
+      .min(0)
+      .max(300)
+      .default(5)
+      .describe("How long a stop waits for runs to finish the step they are at; the next start carries them on either way."),
     http: z
       .strictObject({
         chatCompletions: z.literal(false).default(false).describe("The OpenAI-compatible endpoint (not available in this version)."),
@@ -142,6 +148,11 @@ const toolPolicySchema = z.strictObject({
   deny: z.array(toolName).default([]).describe("Tools the agent never gets, whatever `allow` says."),
 });
 
+const fallbacks = z
+  .array(z.string().min(1))
+  .max(8)
+  .describe("Models (`provider/name`) that stand in, in this order, when the model or its provider fails.");
+
 const agentId = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/, "must be an agent id: a-z, 0-9, _ and -, starting with a letter or digit");
 
 const configSchema = z.strictObject({
@@ -168,6 +179,13 @@ const configSchema = z.strictObject({
             .min(1)
             .optional()
             .describe("`provider/name`; else the provider whose key is in the environment, else `scripted`."),
+          fallbacks: fallbacks.default([]),
+          stallSeconds: z
+            .number()
+            .int()
+            .nonnegative()
+            .default(600)
+            .describe("A run of which nothing comes for so long, no token and no sign of a tool, ends as `stalled`; 0 is never."),
           subagents: subagentSchema,
           sessions: z
             .strictObject({
@@ -202,6 +220,7 @@ const configSchema = z.strictObject({
           z.strictObject({
             workspace: z.string().min(1).optional().describe("The folder the agent's file tools see."),
             model: z.string().min(1).optional().describe("`provider/name`, instead of the default."),
+            fallbacks: fallbacks.optional(),
             tools: toolPolicySchema.optional(),
           }),
         )
@@ -214,6 +233,7 @@ const configSchema = z.strictObject({
 interface AgentConfig {
   readonly workspace?: string | undefined;
   readonly model?: string | undefined;
+  readonly fallbacks?: readonly string[] | undefined;
   readonly tools?: z.output<typeof toolPolicySchema> | undefined;
 }
 

@@ -110,6 +110,7 @@ async function* toEvents(stream: ReadableStream<LanguageModelV4StreamPart>): Asy
         hasCalls = true;
         yield { type: "tool-call", call: toToolCall(part) };
       }
+      if (signsOfLife.has(part.type)) yield { type: "progress" };
       if (part.type === "error") throw part.error;
       if (part.type === "finish") finish = part;
     }
@@ -138,6 +139,14 @@ function warningAboutThinking(warnings: Warnings): string | undefined {
 function toReasoning(level: ThinkingLevel): NonNullable<LanguageModelV4CallOptions["reasoning"]> {
   return level === "off" ? "none" : level;
 }
+
+/** Parts that say that the model is at work, and nothing else that anybody waits for. */
+const signsOfLife: ReadonlySet<LanguageModelV4StreamPart["type"]> = new Set([
+  "reasoning-start",
+  "reasoning-delta",
+  "tool-input-start",
+  "tool-input-delta",
+]);
 
 function toFinish(part: FinishPart | undefined, hasCalls: boolean): ModelEvent {
   const reason = part?.finishReason.unified ?? "interrupted";

@@ -32,7 +32,8 @@ export function userSays(text: string): ModelMessage {
 }
 
 export async function readAll(stream: AsyncIterable<ModelEvent>): Promise<readonly ModelEvent[]> {
-  return await Array.fromAsync(stream);
+  // How often a model shows that it is at work is its own affair.
+  return (await Array.fromAsync(stream)).filter((event) => event.type !== "progress");
 }
 
 export function joinText(events: readonly ModelEvent[]): string {

@@ -34,6 +34,8 @@ export interface ToolCall {
 export type ModelEvent =
   | { readonly type: "text"; readonly delta: string }
   | { readonly type: "tool-call"; readonly call: ToolCall }
+  /** A part of something that comes later or is not shown: thought, the arguments of a call. */
+  | { readonly type: "progress" }
   /** Always the last event of a stream that ended well. */
   | { readonly type: "finish"; readonly reason: "stop" | "tool-calls" | "length" | "content-filter"; readonly usage: Usage };
 

@@ -5,7 +5,10 @@ import { fold, type RunState } from "./machine.ts";
 import { compactAgainAtMs, type ContextSize, next as nextOf, type Plan, retryAtMs, runLimits } from "./plan.ts";
 
 const roomy: ContextSize = { tokens: 10, limit: 80, window: 100 };
-const next = (state: RunState, size: ContextSize = roomy): Plan => nextOf(state, size);
+const next = (state: RunState, size: ContextSize = roomy): Plan => nextOf(state, { chain: ["m"], cooling: new Set() }, () => size);
+const plan = (state: RunState, chain: readonly string[] = [], cooling: readonly string[] = []): Plan =>
+  nextOf(state, { chain: ["m", ...chain], cooling: new Set(cooling) }, () => roomy);
+
 const usage = { input: 1, output: 1, totalTokens: 2 };
 const input: JournalEntry = { kind: "input", text: "go" };
 const call: JournalEntry = {
@@ -33,17 +36,17 @@ const failure = (retryable: boolean): JournalEntry => ({
 });
 
 test("a failed call is repeated when its time has come", () => {
-  assert.deepEqual(next(fold([input, failure(true)])), { do: "call-model", notBeforeMs: 700 });
+  assert.deepEqual(plan(fold([input, failure(true)])), { do: "call-model", model: "m", notBeforeMs: 700 });
 });
 
 test("a failure that may not be repeated ends the run and keeps the partial text", () => {
-  const plan = next(fold([input, failure(false)]));
+  const planned = plan(fold([input, failure(false)]));
 
-  assert.deepEqual(plan, { do: "end", ending: { outcome: "failed", text: "half", error: "busy", stopReason: "overloaded" } });
+  assert.deepEqual(planned, { do: "end", ending: { outcome: "failed", text: "half", error: "busy", stopReason: "overloaded" } });
 });
 
 test("the attempt budget is exact", () => {
-  const attempts = (count: number): string => next(fold([input, ...Array.from({ length: count }, () => failure(true))])).do;
+  const attempts = (count: number): string => plan(fold([input, ...Array.from({ length: count }, () => failure(true))])).do;
 
   assert.equal(attempts(runLimits.attempts - 1), "call-model");
   assert.equal(attempts(runLimits.attempts), "end");
@@ -52,9 +55,9 @@ test("the attempt budget is exact", () => {
 test("the same failing tool call three times in a row ends the run", () => {
   const rounds = (count: number, errors: boolean): JournalEntry[] => Array.from({ length: count }, () => [call, result(errors)]).flat();
 
-  assert.equal(next(fold([input, ...rounds(2, true)])).do, "call-model");
-  assert.equal(next(fold([input, ...rounds(3, false)])).do, "call-model");
-  assert.deepEqual(next(fold([input, ...rounds(3, true)])), {
+  assert.equal(plan(fold([input, ...rounds(2, true)])).do, "call-model");
+  assert.equal(plan(fold([input, ...rounds(3, false)])).do, "call-model");
+  assert.deepEqual(plan(fold([input, ...rounds(3, true)])), {
     do: "end",
     ending: { outcome: "failed", text: "", error: "the same tool call failed 3 times in a row", stopReason: "tool_loop" },
   });
@@ -63,17 +66,17 @@ test("the same failing tool call three times in a row ends the run", () => {
 test("a run ends after its last allowed model call", () => {
   const rounds = Array.from({ length: runLimits.modelCalls }, () => [call, result(false)]).flat();
 
-  const plan = next(fold([input, ...rounds]));
+  const planned = plan(fold([input, ...rounds]));
 
-  assert.equal(plan.do === "end" && plan.ending.outcome, "budget_exceeded");
+  assert.equal(planned.do === "end" && planned.ending.outcome, "budget_exceeded");
 });
 
 test("a reply that the content filter stopped is no success", () => {
   const filtered: JournalEntry = { kind: "reply", content: [], model: "m", reason: "content-filter", usage };
 
-  const plan = next(fold([input, filtered]));
+  const planned = plan(fold([input, filtered]));
 
-  assert.equal(plan.do === "end" && plan.ending.outcome, "failed");
+  assert.equal(planned.do === "end" && planned.ending.outcome, "failed");
 });
 
 test("waiting before a retry doubles, is bounded, and never undercuts what the provider asked for", () => {
@@ -85,29 +88,29 @@ test("waiting before a retry doubles, is bounded, and never undercuts what the p
 
 const full: ContextSize = { ...roomy, tokens: 81 };
 const overfull: ContextSize = { ...roomy, tokens: 101 };
-const tooLong: JournalEntry = { ...failureOf("context_length"), retryable: false };
+const tooLong: JournalEntry = { ...failed("context_length"), retryable: false };
 const compacted = (enough: boolean): JournalEntry => ({ kind: "compacted", throughSeq: 3, summary: "short", enough, usage });
 const notCompacted: JournalEntry = { kind: "compaction-failed", errorKind: "auth", message: "no key" };
 
-function failureOf(errorKind: string): Extract<JournalEntry, { kind: "model-error" }> {
+function failed(errorKind: string): Extract<JournalEntry, { kind: "model-error" }> {
   return { kind: "model-error", errorKind, message: "too long", retryable: true, retryAtMs: 0, partial: "" };
 }
 
 test("a call beyond the limit, or one that the provider found too long, is preceded by a compaction", () => {
-  assert.deepEqual(next(fold([input]), { ...full, tokens: full.limit }), { do: "call-model", notBeforeMs: 0 });
-  assert.deepEqual(next(fold([input]), full), { do: "compact", notBeforeMs: 0 });
-  assert.deepEqual(next(fold([input, tooLong])), { do: "compact", notBeforeMs: 0 });
+  assert.deepEqual(next(fold([input]), { ...full, tokens: full.limit }), { do: "call-model", model: "m", notBeforeMs: 0 });
+  assert.deepEqual(next(fold([input]), full), { do: "compact", model: "m", notBeforeMs: 0 });
+  assert.deepEqual(next(fold([input, tooLong])), { do: "compact", model: "m", notBeforeMs: 0 });
   assert.equal(next(fold([input, compacted(true)])).do, "call-model");
 });
 
 test("a compaction that failed is tried again when its time has come", () => {
-  assert.deepEqual(next(fold([input, { ...notCompacted, retryAtMs: 700 }]), full), { do: "compact", notBeforeMs: 700 });
+  assert.deepEqual(next(fold([input, { ...notCompacted, retryAtMs: 700 }]), full), { do: "compact", model: "m", notBeforeMs: 700 });
 });
 
 test("what is still found too long after a compaction ends the run, and is not compacted again", () => {
-  const plan = next(fold([input, tooLong, compacted(true), tooLong]));
+  const planned = next(fold([input, tooLong, compacted(true), tooLong]));
 
-  assert.equal(plan.do === "end" && plan.ending.stopReason, "context_length");
+  assert.equal(planned.do === "end" && planned.ending.stopReason, "context_length");
 });
 
 test("without a compaction the call is made as long as it fits, and is a typed end when it does not", () => {
@@ -116,7 +119,7 @@ test("without a compaction the call is made as long as it fits, and is a typed e
 
     assert.equal(next(fold([input, last]), full).do, "call-model");
     assert.deepEqual(
-      ends.map((plan) => plan.do === "end" && [plan.ending.outcome, plan.ending.stopReason]),
+      ends.map((one) => one.do === "end" && [one.ending.outcome, one.ending.stopReason]),
       [
         ["failed", "context_length"],
         ["failed", "context_length"],
@@ -131,4 +134,49 @@ test("a compaction has as many attempts as a reply, and none for what does not p
   assert.equal(compactAgainAtMs(busy, 0, 1_000), 1_500);
   assert.equal(compactAgainAtMs(busy, runLimits.attempts - 1, 1_000), undefined);
   assert.equal(compactAgainAtMs({ ...busy, retryable: false }, 0, 1_000), undefined);
+});
+
+const failureOf = (model: string, over: Partial<Extract<JournalEntry, { kind: "model-error" }>> = {}): JournalEntry => ({
+  kind: "model-error",
+  model,
+  errorKind: "overloaded",
+  message: "busy",
+  retryable: true,
+  retryAtMs: 700,
+  partial: "half",
+  ...over,
+});
+const times = (count: number, entry: JournalEntry): readonly JournalEntry[] => Array.from({ length: count }, () => entry);
+
+const failovers: Readonly<Record<string, { entries: readonly JournalEntry[]; cooling?: readonly string[]; plan: string }>> = {
+  "a model that may be asked again is": { entries: [failureOf("m")], plan: "m" },
+  "a model that was asked often enough is stood in for": { entries: times(runLimits.attempts, failureOf("m")), plan: "n" },
+  "a model without its key is stood in for at once": { entries: [failureOf("m", { errorKind: "auth", retryable: false })], plan: "n" },
+  "the stand-in has attempts of its own": { entries: [...times(runLimits.attempts, failureOf("m")), failureOf("n")], plan: "n" },
+  "a stand-in that is left out is passed over": { entries: times(runLimits.attempts, failureOf("m")), cooling: ["n"], plan: "o" },
+  "when every model has failed the run ends": {
+    entries: ["m", "n", "o"].map((model) => failureOf(model, { errorKind: "auth", retryable: false })),
+    plan: "end",
+  },
+  "a refusal is nobody's to stand in for": { entries: [failureOf("m", { errorKind: "refused", retryable: false })], plan: "end" },
+  "a failure from before there was more than one model is the run's own": {
+    entries: [{ kind: "model-error", errorKind: "auth", message: "no key", retryable: false, retryAtMs: 0, partial: "" }],
+    plan: "n",
+  },
+};
+
+for (const [name, { entries, cooling, plan: expected }] of Object.entries(failovers)) {
+  test(name, () => {
+    const planned = plan(fold([input, ...entries]), ["n", "o"], cooling);
+
+    assert.equal(planned.do === "call-model" ? planned.model : planned.do, expected);
+  });
+}
+
+test("the model that answered last is asked again", () => {
+  const answeredByN: JournalEntry = { ...(call as Extract<JournalEntry, { kind: "reply" }>), model: "n" };
+
+  const planned = plan(fold([input, failureOf("m", { errorKind: "auth", retryable: false }), answeredByN, result(false)]), ["n"]);
+
+  assert.equal(planned.do === "call-model" && planned.model, "n");
 });

@@ -1,9 +1,9 @@
 /** What a run does next: a pure function of its state. Retry policy and bounds stand here. */
 import { silenceOf } from "@portreeve/protocol";
-import type { ModelError, ToolCall } from "../models/model.ts";
+import type { ModelError, ModelErrorKind, ToolCall } from "../models/model.ts";
 import type { Reservation } from "../store/budgets.ts";
 import type { Ending } from "../store/store.ts";
-import type { RunState } from "./machine.ts";
+import type { ModelFailure, RunState } from "./machine.ts";
 
 export const runLimits = {
   modelCalls: 100,
@@ -16,9 +16,9 @@ export const runLimits = {
 } as const;
 
 export type Plan =
-  | { readonly do: "call-model"; readonly notBeforeMs: number }
+  | { readonly do: "call-model"; readonly model: string; readonly notBeforeMs: number }
   /** Sum up the older part of the transcript, so that the next call fits. */
-  | { readonly do: "compact"; readonly notBeforeMs: number }
+  | { readonly do: "compact"; readonly model: string; readonly notBeforeMs: number }
   | { readonly do: "run-tools"; readonly calls: readonly ToolCall[]; readonly begun: readonly string[] }
   | { readonly do: "park" }
   | { readonly do: "end"; readonly ending: Ending }
@@ -33,7 +33,15 @@ export interface ContextSize {
   readonly window: number;
 }
 
-export function next(state: RunState, size: ContextSize): Plan {
+/** Which models a run may use. */
+export interface ModelChoice {
+  /** Its own first, then those that stand in for it. */
+  readonly chain: readonly [string, ...string[]];
+  /** Models that stand in for nobody now. */
+  readonly cooling: ReadonlySet<string>;
+}
+
+export function next(state: RunState, models: ModelChoice, sizeFor: (model: string) => ContextSize): Plan {
   switch (state.phase) {
     case "fresh":
     case "parked":
@@ -46,8 +54,13 @@ export function next(state: RunState, size: ContextSize): Plan {
     case "answered":
       return { do: "end", ending: toEnding(state.text, state.reason) };
     case "thinking":
-      return planModelCall(state, size);
+      return planModelCall(state, models, sizeFor);
   }
+}
+
+/** Failures in a row of the model that failed last. */
+export function failuresOf(failures: readonly ModelFailure[], model: string): number {
+  return failures.length - 1 - failures.findLastIndex((failure) => (failure.model ?? model) !== model);
 }
 
 /** When the failed call may be repeated: what the provider asked for, or doubling from half a second. */
@@ -70,23 +83,48 @@ export const cutByBudget = {
   stopReason: "budget_tokens",
 } as const;
 
-function planModelCall(state: Extract<RunState, { phase: "thinking" }>, size: ContextSize): Plan {
+/** Failures that are the model's own or its provider's: another one may do. */
+const othersMayDo: ReadonlySet<string> = new Set<ModelErrorKind>([
+  "unusable",
+  "auth",
+  "rate_limit",
+  "overloaded",
+  "network",
+  "incomplete",
+  "unknown",
+]);
+
+function planModelCall(
+  state: Extract<RunState, { phase: "thinking" }>,
+  models: ModelChoice,
+  sizeFor: (model: string) => ContextSize,
+): Plan {
   if (state.repeated !== undefined && state.repeated.times >= runLimits.sameFailure) {
     return fail("failed", `the same tool call failed ${state.repeated.times} times in a row`, "tool_loop");
   }
   const last = state.failures.at(-1);
+  const current = last?.model ?? state.model ?? models.chain[0];
+  const size = sizeFor(current);
   const { compaction } = state;
   const isTooLong = last?.errorKind === "context_length";
   const mayCompact = compaction.kind === "possible" && state.modelCalls < runLimits.modelCalls;
-  if (mayCompact && (isTooLong || size.tokens > size.limit)) return { do: "compact", notBeforeMs: compaction.notBeforeMs };
+  if (mayCompact && (isTooLong || size.tokens > size.limit)) return { do: "compact", model: current, notBeforeMs: compaction.notBeforeMs };
   if (compaction.kind === "given-up" && (isTooLong || size.tokens > size.window)) return failForLength(size, compaction.why);
-  if (last !== undefined && (!last.retryable || state.failures.length >= runLimits.attempts)) {
+  const isOut = last !== undefined && (!last.retryable || failuresOf(state.failures, current) >= runLimits.attempts);
+  const standIn = isOut && othersMayDo.has(last.errorKind) ? findStandIn(state.failures, models) : undefined;
+  if (isOut && standIn === undefined) {
     const tries = state.failures.length === 1 ? "" : ` (${state.failures.length} attempts)`;
     return { do: "end", ending: { outcome: "failed", text: last.partial, error: `${last.message}${tries}`, stopReason: last.errorKind } };
   }
   if (state.modelCalls >= runLimits.modelCalls)
     return fail("budget_exceeded", `the run made ${runLimits.modelCalls} model calls`, "model_calls");
-  return { do: "call-model", notBeforeMs: last?.retryAtMs ?? 0 };
+  if (standIn !== undefined) return { do: "call-model", model: standIn, notBeforeMs: 0 };
+  return { do: "call-model", model: current, notBeforeMs: last?.retryAtMs ?? 0 };
+}
+
+/** The next model of the chain that was not asked for this reply and is not left out. */
+function findStandIn(failures: readonly ModelFailure[], { chain, cooling }: ModelChoice): string | undefined {
+  return chain.find((id) => !cooling.has(id) && !failures.some((failure) => (failure.model ?? chain[0]) === id));
 }
 
 function failForLength({ tokens, window }: ContextSize, why: string): Plan {

@@ -83,6 +83,11 @@ export class RunEvents implements Disposable {
     this.#agent("tool", { phase: "result", name: call.name, toolCallId: call.id, isError: result.isError, result: result.details });
   }
 
+  /** The run will be interrupted at `limitAtMs` unless something comes, or is told that its time is nearly over. */
+  warned(reason: "stall" | "deadline", limitAtMs: number): void {
+    this.#agent("lifecycle", { phase: "warning", reason, limitAt: limitAtMs });
+  }
+
   spawned(child: { childSessionKey: string; childRunId: string; label: string | undefined; scopes: readonly string[] }): void {
     const { label, scopes, ...ids } = child;
     this.#agent("subagent", { phase: "spawned", ...ids, ...(label === undefined ? {} : { label }), scopes: [...scopes] });

@@ -1,24 +1,40 @@
 /** Carries one claimed run on: asks `plan.ts` what is next, does it, writes it down, until the run parks or ends. */
-import { type Caller, type ContentBlock, silenceOf, type Usage } from "@portreeve/protocol";
+import type { Caller, ContentBlock, Usage } from "@portreeve/protocol";
 import type { Bus } from "../bus.ts";
 import { type Clock, sleepUntil } from "../kit/clock.ts";
 import type { Ids } from "../kit/ids.ts";
 import type { Log } from "../kit/log.ts";
 import { estimateTokens } from "../models/context-window.ts";
-import { ModelError, type ModelRequest, type ToolCall, type ToolSpec } from "../models/model.ts";
+import { ModelError, type ModelRequest, type ToolCall } from "../models/model.ts";
 import { type CallCost, costOf } from "../models/price.ts";
 import { type RunPrincipal, runPrincipal } from "../principal/principal.ts";
 import type { JournalEntry } from "../store/journal.ts";
 import { type Reservation, toDeadlineEnding } from "../store/budgets.ts";
 import type { Claim, Ending, RunRecord, Store, TranscriptMessage } from "../store/store.ts";
-import type { Tool, ToolResult } from "../tools/tool.ts";
+import type { Tool, ToolContext } from "../tools/tool.ts";
 import { estimateCall } from "./call-estimate.ts";
+import type { Cooldowns } from "./cooldowns.ts";
+import { secondsLeft, warnInLastPart } from "./deadline.ts";
 import { apply, fold, JournalError, textOf, type RunState } from "./machine.ts";
-import { compactAgainAtMs, type ContextSize, cutByBudget, next, type Plan, retryAtMs, toBudgetEnding } from "./plan.ts";
+import { gatherReply, toErrorEntry, toSaid } from "./model-call.ts";
+import {
+  compactAgainAtMs,
+  type ContextSize,
+  cutByBudget,
+  failuresOf,
+  type ModelChoice,
+  next,
+  type Plan,
+  retryAtMs,
+  runLimits,
+  toBudgetEnding,
+} from "./plan.ts";
 import { type CompactingDeps, keepFor, limitOf, makeCompaction } from "./compacting.ts";
 import { sizeOf, toModelView } from "./compaction.ts";
-import { systemPrompt, toModelMessages } from "./prompt.ts";
+import { toModelRequest } from "./prompt.ts";
 import type { RunEvents } from "./run-events.ts";
+import { StallWatch } from "./stall-watch.ts";
+import { runToolCall } from "./tool-call.ts";
 
 export interface TurnDeps extends CompactingDeps {
   readonly store: Store;
@@ -30,16 +46,24 @@ export interface TurnDeps extends CompactingDeps {
   readonly toolsOf: (principal: RunPrincipal, agentId: string) => readonly Tool[];
   readonly workspaceOf: (agentId: string) => string;
   readonly callerFor: (principal: RunPrincipal) => Caller;
+  /** Models that stand in, in their order, when the run's own fails. */
+  readonly fallbacksOf: (agentId: string) => readonly string[];
+  readonly cooldowns: Cooldowns;
+  /** How long nothing may come of a model or a tool; undefined: for ever. */
+  readonly stallMs: number | undefined;
 }
 
-/** What a turn tells its worker. */
+/** What a turn tells its worker, and hears from it. */
 export interface TurnHost {
+  /** Aborts when the turn is to stop at its next step, to be continued by another process. */
+  readonly draining: AbortSignal;
+  interrupt(why: Interruption): void;
   /** A queued run ended because its message was taken into this turn. */
   absorbed(run: RunRecord): void;
 }
 
 /** Why a turn is stopped from outside; the reason of its signal. */
-export type Interruption = "shutdown" | "cancelled" | "deadline" | "lost" | "absorbed";
+export type Interruption = "shutdown" | "cancelled" | "deadline" | "stalled" | "lost" | "absorbed";
 
 /** The claim is not ours any more: whoever took it has written what matters. */
 class ClaimLost extends Error {
@@ -53,6 +77,7 @@ export class Turn {
   readonly #signal: AbortSignal;
   readonly #host: TurnHost;
   readonly #principal: RunPrincipal;
+  readonly #watch: StallWatch;
   #state: RunState = { phase: "fresh" };
   #transcript: TranscriptMessage[] = [];
   /** What a call needs beside the transcript. */
@@ -65,18 +90,25 @@ export class Turn {
     this.#signal = signal;
     this.#host = host;
     this.#principal = runPrincipal(claim.run);
+    this.#watch = new StallWatch({
+      clock: deps.clock,
+      stallMs: deps.stallMs,
+      onWarning: (limitAtMs) => events.warned("stall", limitAtMs),
+      onStalled: () => host.interrupt("stalled"),
+    });
   }
 
   /** Resolves when the run has parked or ended, or is somebody else's. Rejects only when the store fails. */
   async carryOn(): Promise<void> {
     const { run, journal, consumed } = this.#claim;
+    using _watch = this.#watch;
+    using _warning = warnInLastPart(this.#deps.clock, run, (deadlineAtMs) => this.#events.warned("deadline", deadlineAtMs));
     try {
       if (journal.length === 1) this.#events.started();
       for (const completion of consumed) this.#events.announced(completion);
       this.#state = fold(journal);
       this.#transcript = [...toModelView(await this.#deps.store.sessions.view(run.sessionKey))];
-      let plan = next(this.#state, this.#size());
-      while (await this.#perform(plan)) plan = next(this.#state, this.#size());
+      while (await this.#perform(next(this.#state, this.#choice(), (model) => this.#sizeFor(model))));
     } catch (error) {
       await this.#stop(error);
     }
@@ -85,14 +117,16 @@ export class Turn {
   /** Does one step; answers whether there is a next. */
   async #perform(plan: Plan): Promise<boolean> {
     this.#signal.throwIfAborted();
+    this.#watch.sign();
     switch (plan.do) {
       case "call-model":
+        if (!(await this.#isTime(plan.notBeforeMs))) return false;
         // What was said meanwhile is read before the model speaks again; then it is asked anew what is next.
-        if (await this.#absorb()) return true;
-        return this.#callModel(plan.notBeforeMs);
+        return (await this.#absorb()) || (await this.#callModel(plan.model));
       case "compact":
-        return this.#compact(plan.notBeforeMs);
+        return (await this.#isTime(plan.notBeforeMs)) && (await this.#compact(plan.model));
       case "run-tools":
+        if (this.#host.draining.aborted) return false;
         await Promise.all(plan.calls.map((call) => this.#runTool(call, plan.begun.includes(call.id))));
         return true;
       case "park":
@@ -116,62 +150,63 @@ export class Turn {
     return true;
   }
 
-  /** Answers whether the run goes on: a call that its budget does not permit ends it. */
-  async #callModel(notBeforeMs: number): Promise<boolean> {
-    const { clock, models } = this.#deps;
-    const { run } = this.#claim;
-    if (notBeforeMs > clock.now()) await sleepUntil(clock, notBeforeMs, this.#signal);
+  /** Waits until the model may be asked again; false when the turn is to stop before that. */
+  async #isTime(notBeforeMs: number): Promise<boolean> {
+    const { clock } = this.#deps;
+    const { draining } = this.#host;
+    using _held = this.#watch.hold();
+    try {
+      if (!draining.aborted && notBeforeMs > clock.now()) await sleepUntil(clock, notBeforeMs, AbortSignal.any([this.#signal, draining]));
+    } catch (error) {
+      if (this.#signal.aborted) throw error;
+    }
+    return !draining.aborted;
+  }
+
+  /** Answers whether the run goes on: a call that its budget does not permit ends it, and so does a reply that asks for nothing. */
+  async #callModel(id: string): Promise<boolean> {
+    const { clock, models, cooldowns } = this.#deps;
     this.#events.resetText();
-    const content: ContentBlock[] = [];
     const request = this.#request();
-    const reserved = await this.#reserve(request);
+    const reserved = await this.#reserve(request, id);
     if (reserved.kind === "exceeded") {
       await this.#end(toBudgetEnding(reserved));
       return false;
     }
-    let isCut = false;
+    const watcher = { text: (delta: string) => this.#events.addText(delta), sign: () => this.#watch.sign() };
     try {
-      const model = await models.get(run.model);
-      for await (const event of model.stream({ ...request, ...maxOutputOf(reserved) })) {
-        this.#signal.throwIfAborted();
-        if (event.type === "text") {
-          addText(content, event.delta);
-          this.#events.addText(event.delta);
-        } else if (event.type === "tool-call") {
-          content.push({ type: "toolCall", id: event.call.id, name: event.call.name, arguments: event.call.arguments });
-        } else {
-          const { reason, usage } = event;
-          const message = {
-            role: "assistant" as const,
-            ...toSaid(content),
-            timestamp: clock.now(),
-            stopReason: reason,
-            provider: model.provider,
-            model: model.name,
-            usage,
-          };
-          await this.#commit([{ kind: "reply", content, model: run.model, reason, usage, cost: this.#costOf(usage) }], [message]);
-          // It is in the transcript: whoever stops the run from here on keeps it no second time.
-          this.#events.flushText();
-          this.#events.resetText();
-          isCut = reason === "length" && reserved.kind === "reserved" && reserved.isAll;
-        }
-      }
+      const model = await models.get(id);
+      const { content, reason, usage } = await gatherReply(model, { ...request, ...maxOutputOf(reserved) }, watcher);
+      cooldowns.worked(id);
+      const entry: JournalEntry = { kind: "reply", content, model: id, reason, usage, cost: this.#costOf(usage, id) };
+      const said = { role: "assistant" as const, ...toSaid(content), timestamp: clock.now(), stopReason: reason, usage };
+      const isCut = reason === "length" && reserved.kind === "reserved" && reserved.isAll;
+      const cut = isCut ? { ...cutByBudget, text: textOf(content) } : undefined;
+      return await this.#commitReply(entry, { ...said, provider: model.provider, model: model.name }, cut);
     } catch (error) {
       if (this.#signal.aborted || !(error instanceof ModelError)) throw error;
-      await this.#commit([this.#toEntry(error)], []);
+      await this.#commit([this.#toEntry(error, id)], []);
+      return true;
     }
-    if (isCut) await this.#end({ ...cutByBudget, text: textOf(content) });
-    return !isCut;
+  }
+
+  /** A reply that ends the run is written with the end. Once it is in the transcript, whoever stops the run keeps it no second time. */
+  async #commitReply(entry: JournalEntry, message: TranscriptMessage, cut: Ending | undefined): Promise<boolean> {
+    const plan = next(apply(this.#state, entry), this.#choice(), (model) => this.#sizeFor(model));
+    const ending = cut ?? (plan.do === "end" ? plan.ending : undefined);
+    this.#events.flushText();
+    if (ending === undefined) await this.#commit([entry], [message]);
+    else await this.#endWith(ending, [message], [entry]);
+    this.#events.resetText();
+    return ending === undefined;
   }
 
   /** The summary and its entry are one write: whoever goes on after a crash either has both or asks again. */
-  async #compact(notBeforeMs: number): Promise<boolean> {
+  async #compact(modelId: string): Promise<boolean> {
     const { clock, store } = this.#deps;
     const { run } = this.#claim;
-    if (notBeforeMs > clock.now()) await sleepUntil(clock, notBeforeMs, this.#signal);
     // The summary is made of less than the call that would follow.
-    const reserved = await this.#reserve(this.#request());
+    const reserved = await this.#reserve(this.#request(), modelId);
     if (reserved.kind === "exceeded") {
       await this.#end(toBudgetEnding(reserved));
       return false;
@@ -180,9 +215,9 @@ export class Turn {
     const compaction = this.#state.phase === "thinking" ? this.#state.compaction : undefined;
     const failures = compaction?.kind === "possible" ? compaction.failures : 0;
     const entry = await makeCompaction(this.#deps, {
-      modelId: run.model,
+      modelId,
       view: await store.sessions.view(run.sessionKey),
-      keep: keepFor(this.#deps, run.model),
+      keep: keepFor(this.#deps, modelId),
       overhead: this.#overhead(),
       retryAtMs: (error) => compactAgainAtMs(error, failures, clock.now()),
       signal: this.#signal,
@@ -193,12 +228,15 @@ export class Turn {
     return true;
   }
 
-  #size(): ContextSize {
-    const { contextWindowOf } = this.#deps;
-    const { model } = this.#claim.run;
-    // Only a model call asks for it.
-    const tokens = this.#state.phase === "thinking" ? sizeOf(this.#transcript) + this.#overhead() : 0;
-    return { tokens, limit: limitOf(this.#deps, model), window: contextWindowOf(model) };
+  #choice(): ModelChoice {
+    const { run } = this.#claim;
+    const { clock, cooldowns, fallbacksOf } = this.#deps;
+    return { chain: [run.model, ...fallbacksOf(run.agentId)], cooling: cooldowns.cooling(clock.now()) };
+  }
+
+  #sizeFor(model: string): ContextSize {
+    const tokens = sizeOf(this.#transcript) + this.#overhead();
+    return { tokens, limit: limitOf(this.#deps, model), window: this.#deps.contextWindowOf(model) };
   }
 
   #overhead(): number {
@@ -208,10 +246,10 @@ export class Turn {
     return this.#overheadTokens;
   }
 
-  async #reserve(request: ModelRequest): Promise<Exclude<Reservation, { kind: "lost" }>> {
+  async #reserve(request: ModelRequest, model: string): Promise<Exclude<Reservation, { kind: "lost" }>> {
     const { run, epoch } = this.#claim;
     if (run.authority.limits === undefined) return { kind: "unlimited" };
-    const estimate = estimateCall(request, this.#deps.priceOf(run.model));
+    const estimate = estimateCall(request, this.#deps.priceOf(model));
     const reserved = await this.#deps.store.budgets.reserve({ runId: run.runId, epoch }, estimate);
     if (reserved.kind === "lost") throw new ClaimLost("lost while reserving");
     return reserved;
@@ -219,30 +257,21 @@ export class Turn {
 
   #request(): ModelRequest {
     const { run } = this.#claim;
-    const tools = this.#tools();
-    const mayDelegate = tools.some((tool) => tool.name === "sessions_spawn");
-    const system = systemPrompt(run, { workspace: this.#deps.workspaceOf(run.agentId), mayDelegate });
-    const { thinking } = run.terms;
-    const messages = toModelMessages(this.#transcript);
-    return { system, messages, tools: tools.map(toSpec), ...(thinking === undefined ? {} : { thinking }), signal: this.#signal };
+    const facts = { workspace: this.#deps.workspaceOf(run.agentId), secondsLeft: secondsLeft(run, this.#deps.clock.now()) };
+    return toModelRequest(run, facts, { transcript: this.#transcript, tools: this.#tools(), signal: this.#signal });
   }
 
-  #toEntry(error: ModelError): JournalEntry {
-    const failures = this.#state.phase === "thinking" ? this.#state.failures.length : 0;
-    const { kind: errorKind, message, retryable } = error;
-    return {
-      kind: "model-error",
-      errorKind,
-      message,
-      retryable,
-      retryAtMs: retryAtMs(error, failures, this.#deps.clock.now()),
-      partial: this.#events.text,
-      ...(error.usage === undefined ? {} : { usage: error.usage, cost: this.#costOf(error.usage) }),
-    };
+  /** A model that will not be asked again for this reply is left out for a while elsewhere too. */
+  #toEntry(error: ModelError, model: string): JournalEntry {
+    const nowMs = this.#deps.clock.now();
+    const failures = this.#state.phase === "thinking" ? failuresOf(this.#state.failures, model) : 0;
+    if (!error.retryable || failures + 1 >= runLimits.attempts) this.#deps.cooldowns.failed(model, nowMs, error.retryAfterMs);
+    const facts = { model, retryAtMs: retryAtMs(error, failures, nowMs), partial: this.#events.text };
+    return toErrorEntry(error, facts, (usage) => this.#costOf(usage, model));
   }
 
-  #costOf(usage: Usage): CallCost | undefined {
-    return costOf(usage, this.#deps.priceOf(this.#claim.run.model));
+  #costOf(usage: Usage, model: string): CallCost | undefined {
+    return costOf(usage, this.#deps.priceOf(model));
   }
 
   /** The tools this run may use, decided anew each time: the policy may have changed since. */
@@ -253,7 +282,14 @@ export class Turn {
   async #runTool(call: ToolCall, hasBegun: boolean): Promise<void> {
     const tool = this.#tools().find((one) => one.name === call.name);
     this.#events.toolStarted(call);
-    const result = tool === undefined ? notAvailable(call.name) : await this.#execute(tool, call, hasBegun);
+    const result = await runToolCall({
+      tool,
+      call,
+      hasBegun,
+      context: this.#toolContext(call),
+      intend: () => this.#commit([{ kind: "tool-intent", toolCallId: call.id, name: call.name, args: call.arguments }], []),
+      failed: (error) => this.#logFailure(error, { tool: call.name }, "tool failed"),
+    });
     const isError = result.isError === true;
     const block: ContentBlock = { type: "toolResult", toolCallId: call.id, toolName: call.name, text: result.text, isError };
     const entry: JournalEntry = {
@@ -269,28 +305,25 @@ export class Turn {
     if (result.spawned !== undefined) this.#events.spawned(result.spawned);
   }
 
-  async #execute(tool: Tool, call: ToolCall, hasBegun: boolean): Promise<ToolResult> {
-    if (tool.repeat === "ask") {
-      if (hasBegun) return unknownEffect(call);
-      await this.#commit([{ kind: "tool-intent", toolCallId: call.id, name: call.name, args: call.arguments }], []);
-    }
+  #toolContext(call: ToolCall): ToolContext {
     const { run } = this.#claim;
     const modelCalls = this.#state.phase === "working" ? this.#state.modelCalls : 0;
-    try {
-      return await tool.execute(call.arguments, {
-        caller: this.#deps.callerFor(this.#principal),
-        workspace: this.#deps.workspaceOf(run.agentId),
-        sessionKey: run.sessionKey,
-        agentId: run.agentId,
-        callKey: `call:${run.runId}:${modelCalls}:${call.id}`,
-        signal: this.#signal,
-      });
-    } catch (error) {
-      this.#signal.throwIfAborted();
-      const errorId = this.#deps.ids.next("err");
-      this.#deps.log.error({ err: error, errorId, runId: run.runId, tool: tool.name }, "tool failed");
-      return { text: `The tool ${tool.name} failed unexpectedly (error ${errorId}).`, isError: true };
-    }
+    return {
+      caller: this.#deps.callerFor(this.#principal),
+      workspace: this.#deps.workspaceOf(run.agentId),
+      sessionKey: run.sessionKey,
+      agentId: run.agentId,
+      callKey: `call:${run.runId}:${modelCalls}:${call.id}`,
+      signal: this.#signal,
+      sign: () => this.#watch.sign(),
+    };
+  }
+
+  /** Answers the id under which it stands in the log. */
+  #logFailure(error: unknown, facts: object, what: string): string {
+    const errorId = this.#deps.ids.next("err");
+    this.#deps.log.error({ err: error, errorId, runId: this.#claim.run.runId, ...facts }, what);
+    return errorId;
   }
 
   async #park(): Promise<boolean> {
@@ -313,26 +346,37 @@ export class Turn {
   }
 
   async #end(ending: Ending): Promise<void> {
-    const { run, epoch } = this.#claim;
     const nowMs = this.#deps.clock.now();
     // A whole reply is in the transcript already; what an unfinished one had said is kept here.
     const messages: TranscriptMessage[] =
       this.#state.phase === "answered" || ending.text === ""
         ? []
         : [{ role: "assistant", content: [{ type: "text", text: ending.text }], timestamp: nowMs, stopReason: ending.stopReason }];
-    const outcome = await this.#deps.store.runs.end(run.runId, epoch, ending, messages, nowMs);
+    await this.#endWith(ending, messages, []);
+  }
+
+  async #endWith(ending: Ending, messages: readonly TranscriptMessage[], last: readonly JournalEntry[]): Promise<void> {
+    const { run, epoch } = this.#claim;
+    const outcome = await this.#deps.store.runs.end(run.runId, epoch, ending, messages, this.#deps.clock.now(), last);
     if (outcome.kind === "ended") this.#events.ended(outcome.run);
+  }
+
+  /** The failing part, by name. */
+  #whatStalled(): string {
+    const silent = this.#state.phase === "working" ? `the tools ${this.#state.pending.map((call) => call.name).join(", ")}` : "the model";
+    return `nothing came of ${silent} for ${Math.round((this.#deps.stallMs ?? 0) / 1_000)} s`;
   }
 
   async #stop(error: unknown): Promise<void> {
     if (error instanceof ClaimLost) return;
     if (this.#signal.aborted) {
       const reason = this.#signal.reason as Interruption;
+      if (reason === "stalled")
+        await this.#end({ outcome: "stalled", text: this.#events.text, error: this.#whatStalled(), stopReason: "stalled" });
       if (reason === "deadline") await this.#end(toDeadlineEnding(this.#claim.run, this.#events.text));
       return;
     }
     if (isStoreFailure(error)) throw error;
-    const { run } = this.#claim;
     if (error instanceof JournalError)
       return this.#end({
         outcome: "interrupted",
@@ -340,40 +384,13 @@ export class Turn {
         error: `the run's journal cannot be continued: ${error.message}`,
         stopReason: "journal",
       });
-    const errorId = this.#deps.ids.next("err");
-    this.#deps.log.error({ err: error, errorId, runId: run.runId }, "run failed unexpectedly");
+    const errorId = this.#logFailure(error, {}, "run failed unexpectedly");
     await this.#end({ outcome: "failed", text: "", error: `internal error ${errorId}`, stopReason: "internal" });
   }
 }
 
 function maxOutputOf(reserved: Reservation): Pick<ModelRequest, "maxOutputTokens"> {
   return reserved.kind === "reserved" && reserved.maxOutput !== undefined ? { maxOutputTokens: reserved.maxOutput } : {};
-}
-
-/** What the transcript keeps of a reply: a silence is a fact about it, not text that anybody could be shown. */
-function toSaid(content: readonly ContentBlock[]): Pick<TranscriptMessage, "content" | "silence"> {
-  const silence = content.every(({ type }) => type === "text") ? silenceOf(textOf(content)) : undefined;
-  return silence === undefined ? { content: [...content] } : { content: [], silence };
-}
-
-/** Consecutive text becomes one block. */
-function addText(content: ContentBlock[], delta: string): void {
-  const last = content.at(-1);
-  if (last?.type === "text") last.text += delta;
-  else content.push({ type: "text", text: delta });
-}
-
-function toSpec(tool: Tool): ToolSpec {
-  return { name: tool.name, description: tool.description, parameters: tool.schema() };
-}
-
-function notAvailable(name: string): ToolResult {
-  return { text: `There is no tool ${JSON.stringify(name)} for this run.`, isError: true };
-}
-
-function unknownEffect(call: ToolCall): ToolResult {
-  const text = `The gateway stopped while ${call.name} was running with ${JSON.stringify(call.arguments)}. Whether it had its effect is unknown: check before you repeat it.`;
-  return { text, isError: true };
 }
 
 function isStoreFailure(error: unknown): boolean {

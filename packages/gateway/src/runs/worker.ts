@@ -1,5 +1,6 @@
 /** The worker: claims runs that can go on and carries them, keeps their leases, minds deadlines, and stops what is cancelled. */
 import { randomUUID } from "node:crypto";
+import { sleepUntil } from "../kit/clock.ts";
 import { background } from "../kit/log.ts";
 import { quoteCompletions } from "../models/completion-text.ts";
 import type { Completion } from "../store/journal.ts";
@@ -7,9 +8,11 @@ import type { Admission, Claim, RunRecord, RunSelection, RunToAdmit } from "../s
 import { compactByHand, type HandCompaction } from "./hand-compaction.ts";
 import { eventSeqOf } from "./machine.ts";
 import { RunEvents } from "./run-events.ts";
-import { type Interruption, Turn, type TurnDeps } from "./turn.ts";
+import { type Interruption, Turn, type TurnDeps, type TurnHost } from "./turn.ts";
 
 export interface WorkerDeps extends TurnDeps {
+  /** How long a stop waits for turns to come to the end of a step. */
+  readonly drainMs: number;
   readonly maxConcurrentChildren: number;
 }
 
@@ -38,7 +41,8 @@ interface Active {
 
 /**
  * Starts claiming at once. The caller must hold the state folder's lock: leases of whoever held it before are void.
- * Disposing stops every turn where it stands, without ending a run: the next process carries them on.
+ * Disposing lets every turn finish its step if it can in time, and stops it there, without ending a run: the next process
+ * carries them on.
  */
 export async function startWorker(deps: WorkerDeps): Promise<Worker> {
   const nowMs = deps.clock.now();
@@ -55,6 +59,7 @@ class ClaimingWorker implements Worker {
   readonly #active = new Map<string, Active>();
   readonly #timers = new Map<"renew" | "deadline" | "retry", Disposable>();
   readonly #subscriptions = new DisposableStack();
+  readonly #draining = new AbortController();
   readonly #stopped = new AbortController();
   #stopping = false;
   #wanted = false;
@@ -73,7 +78,10 @@ class ClaimingWorker implements Worker {
   }
 
   async admit(run: RunToAdmit): Promise<Admission> {
-    const admission = await this.#deps.store.runs.admit(run, this.#deps.clock.now(), this.#partials());
+    const admitting = this.#deps.store.runs.admit(run, this.#deps.clock.now(), this.#partials());
+    // Asked for at once, so that both commit together.
+    this.#pump();
+    const admission = await admitting;
     if (admission.kind === "admitted") for (const interrupted of admission.interrupted) this.#tellEnded(interrupted, "cancelled");
     this.#pump();
     return admission;
@@ -95,6 +103,7 @@ class ClaimingWorker implements Worker {
     this.#subscriptions.dispose();
     for (const timer of this.#timers.values()) timer[Symbol.dispose]();
     await this.#pumping;
+    await this.#drain();
     for (const active of this.#active.values()) active.controller.abort("shutdown" satisfies Interruption);
     await Promise.all([...this.#active.values()].map((active) => active.done));
     try {
@@ -102,6 +111,17 @@ class ClaimingWorker implements Worker {
     } catch (error) {
       this.#deps.log.error({ err: error }, "leases could not be given up; the next start takes them");
     }
+  }
+
+  /** Lets turns come to the end of their step, as long as that does not take too long. */
+  async #drain(): Promise<void> {
+    const { clock, drainMs } = this.#deps;
+    this.#draining.abort();
+    if (this.#active.size === 0 || drainMs === 0) return;
+    const drained = new AbortController();
+    const over = sleepUntil(clock, clock.now() + drainMs, drained.signal).catch(() => undefined);
+    await Promise.race([Promise.all([...this.#active.values()].map((active) => active.done)), over]);
+    drained.abort();
   }
 
   /** Text so far of the replies that are being streamed, by run id. */
@@ -154,11 +174,12 @@ class ClaimingWorker implements Worker {
     for (const absorbed of claim.absorbed) this.#tellEnded(absorbed, "absorbed");
     const controller = new AbortController();
     const events = new RunEvents(this.#deps.bus, this.#deps.clock, claim.run, eventSeqOf(claim.journal));
-    const done = new Turn(this.#deps, claim, {
-      events,
-      signal: controller.signal,
-      host: { absorbed: (run) => this.#tellEnded(run, "absorbed") },
-    })
+    const host: TurnHost = {
+      draining: this.#draining.signal,
+      interrupt: (why) => controller.abort(why),
+      absorbed: (run) => this.#tellEnded(run, "absorbed"),
+    };
+    const done = new Turn(this.#deps, claim, { events, signal: controller.signal, host })
       .carryOn()
       .catch((error: unknown) => {
         // The lease is not renewed any more: the run is claimed again when it has run out.

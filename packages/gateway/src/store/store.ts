@@ -286,7 +286,7 @@ export interface RunStore {
   openChildren(runId: string): Promise<{ readonly open: number; readonly unread: number }>;
   /**
    * Ends the run: outcome, transcript, usage, one inbox row for the parent session, and, when no run would read that row,
-   * one announce run; also one for this session's own unread rows.
+   * one announce run; also one for this session's own unread rows. `last`: entries that go before the end.
    */
   end(
     runId: string,
@@ -294,6 +294,7 @@ export interface RunStore {
     ending: Ending,
     messages: readonly TranscriptMessage[],
     nowMs: number,
+    last?: readonly JournalEntry[],
   ): Promise<{ readonly kind: "ended"; readonly run: RunRecord } | { readonly kind: "lost" }>;
   /**
    * Cancels the named runs and all their descendants, whatever they do; later appends of their workers are lost. A

@@ -39,6 +39,7 @@ export function fakeContext({ workspace = "/nowhere", callKey = "call-1", signal
     sessionKey: "agent:main:main",
     agentId: "main",
     signal: signal ?? new AbortController().signal,
+    sign: () => undefined,
     calls,
   };
 }

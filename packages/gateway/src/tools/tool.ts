@@ -12,6 +12,8 @@ export interface ToolContext {
   /** Unique within the session and the same after a restart: what makes a command issued by a tool happen once. */
   readonly callKey: string;
   readonly signal: AbortSignal;
+  /** Says that the tool is at work: one that is silent for too long is taken for stuck. */
+  readonly sign: () => void;
 }
 
 export interface ToolResult {

@@ -53,9 +53,12 @@ export function endRun(
   at: { runId: string; epoch: number; nowMs: number },
   ending: Ending,
   messages: readonly TranscriptMessage[],
+  last: readonly JournalEntry[],
 ): Awaited<ReturnType<RunStore["end"]>> {
   const held = findHeld(sql, at.runId, at.epoch);
   if (held === undefined) return { kind: "lost" };
+  appendEntries(sql, at.runId, at.epoch, last, at.nowMs);
+  charge(sql, held, last, at.nowMs);
   const run = writeEnding(sql, ids, held, ending, messages, at.nowMs);
   deliver(sql, ids, run, ending, at.nowMs);
   return { kind: "ended", run: toRunRecord(run) };

@@ -27,7 +27,8 @@ export function createRunStore(queue: WriteQueue, ids: Ids): RunStore {
     append: (runId, epoch, entries, messages, nowMs) =>
       queue.transact((sql) => appendToRun(sql, ids, { runId, epoch, nowMs }, entries, messages)),
     park: (runId, epoch, eventSeq, nowMs) => queue.transact((sql) => parkRun(sql, runId, epoch, eventSeq, nowMs)),
-    end: (runId, epoch, ending, messages, nowMs) => queue.transact((sql) => endRun(sql, ids, { runId, epoch, nowMs }, ending, messages)),
+    end: (runId, epoch, ending, messages, nowMs, last = []) =>
+      queue.transact((sql) => endRun(sql, ids, { runId, epoch, nowMs }, ending, messages, last)),
     listStarters: () => queue.read(listStarters),
     cancel: (select, partials, nowMs) => queue.transact((sql) => cancelRuns(sql, ids, select, partials, nowMs)),
     expire: (nowMs) => queue.transact((sql) => expireRuns(sql, ids, nowMs)),

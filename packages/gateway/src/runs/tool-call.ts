@@ -1,0 +1,41 @@
+/** One call of a tool, from what the model asked to a result it can read. */
+import type { Caller } from "@portreeve/protocol";
+import type { ToolCall } from "../models/model.ts";
+import type { Tool, ToolContext, ToolResult } from "../tools/tool.ts";
+
+export interface ToolCallInput {
+  /** Undefined: the run has none of that name. */
+  readonly tool: Tool | undefined;
+  readonly call: ToolCall;
+  /** It began before a crash. */
+  readonly hasBegun: boolean;
+  readonly context: ToolContext & { readonly caller: Caller };
+  /** Writes down that the call begins: what may not run twice does not start before. */
+  readonly intend: () => Promise<void>;
+  /** Something the tool should have told the model as a result; answers the id under which it was logged. */
+  readonly failed: (error: unknown) => string;
+}
+
+/** @throws the reason of the context's signal, and whatever `intend` throws. */
+export async function runToolCall({ tool, call, hasBegun, context, intend, failed }: ToolCallInput): Promise<ToolResult> {
+  if (tool === undefined) return notAvailable(call.name);
+  if (tool.repeat === "ask") {
+    if (hasBegun) return unknownEffect(call);
+    await intend();
+  }
+  try {
+    return await tool.execute(call.arguments, context);
+  } catch (error) {
+    context.signal.throwIfAborted();
+    return { text: `The tool ${tool.name} failed unexpectedly (error ${failed(error)}).`, isError: true };
+  }
+}
+
+function notAvailable(name: string): ToolResult {
+  return { text: `There is no tool ${JSON.stringify(name)} for this run.`, isError: true };
+}
+
+function unknownEffect(call: ToolCall): ToolResult {
+  const text = `The gateway stopped while ${call.name} was running with ${JSON.stringify(call.arguments)}. Whether it had its effect is unknown: check before you repeat it.`;
+  return { text, isError: true };
+}
