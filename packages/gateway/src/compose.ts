@@ -96,9 +96,8 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   const refusals = resources.use(createRefusalCounter({ store: store.refusals, clock, log }));
   const bus = new Bus();
   const models = createModels({ providers: config.models.providers, defaultModel: config.agents.defaults.model, env, clock });
-  const cooldowns = createCooldowns();
+  const [cooldowns, toolsOf] = [createCooldowns(), openTools(options)];
   const agents = agentFacts(options, models, cooldowns);
-  const toolsOf = openTools(options);
   await makeWorkspaces(config, agents);
 
   const late: LateParts = {};
@@ -119,8 +118,7 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   const { workspaceOf, fallbacksOf } = agents;
   const turns = { store, bus, clock, ids, log, models, toolsOf, workspaceOf, callerFor, cooldowns, fallbacksOf };
   late.worker = resources.use(await startWorker({ ...turns, ...runSettings(config) }));
-  const archiveAfterMs = toMs(config.agents.defaults.subagents.archiveAfterMinutes * 60);
-  resources.use(startCleanUp({ sessions: store.sessions, bus, clock, log, callerFor, archiveAfterMs }));
+  resources.use(startCleanUp({ ...turns, sessions: store.sessions, archiveAfterMs: archiveAfterMs(config) }));
 
   late.listener = resources.use(
     await openListener({
@@ -257,6 +255,10 @@ function runSettings({ gateway, models, agents }: Config) {
     stallMs: toMs(stallSeconds),
     drainMs: gateway.drainSeconds * 1_000,
   };
+}
+
+function archiveAfterMs({ agents }: Config): number | undefined {
+  return toMs(agents.defaults.subagents.archiveAfterMinutes * 60);
 }
 
 /** 0 is never. */
