@@ -13,7 +13,6 @@ const commands: readonly (readonly string[])[] = [
   ["status"],
   ["sessions", "list"],
   ["agents", "list"],
-  ["runs", "list"],
   ["devices", "list"],
   ["agent", "hello"],
   ["call", "sessions.patch", '{"key":"notes","label":"Notes"}'],

@@ -3,7 +3,10 @@ import assert from "node:assert/strict";
 import test, { after, before } from "node:test";
 import { ProtocolError } from "@portreeve/protocol";
 import { createCaller } from "../packages/gateway/src/dispatch/caller.ts";
+import type { Io } from "../packages/cli/src/output.ts";
+import { run } from "../packages/cli/src/program.ts";
 import { runPrincipal } from "../packages/gateway/src/principal/principal.ts";
+import { captureIo } from "./support/captured-io.ts";
 import { type CliHome, openHome } from "./support/cli.ts";
 import { script, spawnStep, type Step } from "./support/script.ts";
 import { startGateway, type TestGateway } from "./support/start-gateway.ts";
@@ -156,4 +159,30 @@ test("on the command line a result that its reader lost is found, delivered agai
   assert.match(cancelled.out, /^Nothing to stop: it is succeeded/);
   assert.equal(unknown.code, 1);
   assert.match(unknown.err, /unknown run "nothing-like-it"\nSee the runs there are: \.\/portreeve runs/);
+});
+
+test("a watched list goes on and tells each change until Ctrl-C", async () => {
+  await using home: CliHome = await openHome();
+  const abort = new AbortController();
+  const lines: string[] = [];
+  const listed = Promise.withResolvers<void>();
+  const told = Promise.withResolvers<void>();
+  const io: Io = {
+    ...captureIo({ env: { PORTREEVE_HOME: home.path } }),
+    out: (text) => {
+      lines.push(text);
+      if (text.startsWith("No run fits")) listed.resolve();
+      if (text.includes("succeeded")) told.resolve();
+    },
+    interrupted: () => abort.signal,
+  };
+
+  const watching = run(["runs", "list", "--watch"], io);
+  await listed.promise;
+  await home.cli(["agent", script("x", { call: [spawnStep("seen", { say: "y" })] }, { awaitChildren: true }, { say: "z" })]);
+  await told.promise;
+  abort.abort(new Error("interrupted"));
+
+  assert.equal(await watching, 0);
+  assert.match(lines.join(""), /^\w{8} succeeded \(stop\), result (not required|delivered|pending)/m);
 });

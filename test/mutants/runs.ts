@@ -69,8 +69,8 @@ export const runMutants: readonly Mutant[] = [
   {
     what: "a sub-agent gets tools that are not for sub-agents",
     file: "packages/gateway/src/tools/policy.ts",
-    from: "(!tool.notForChildren || depth === 0)",
-    to: "(!tool.notForChildren || depth >= 0)",
+    from: "(!notForChildren || depth === 0)",
+    to: "(!notForChildren || depth >= 0)",
     testFile: tests.toolPolicy,
     killedBy: "a leaf has the file tools",
   },

@@ -27,7 +27,7 @@ export function showTree({ runs, isCut }: Result<"runs.tree">, nowMs: number): s
 
 /** One line for a run that has changed. */
 export function tellRun(run: RunRow): string {
-  return oneLine(`${shortRunId(run.runId)}  ${tellState(run)}  ${tellDelivery(run)}  ${tellWhat(run)}`, 200);
+  return oneLine(`${shortRunId(run.runId)} ${tellState(run)}, result ${tellDelivery(run)}: ${tellWhat(run)}`, 200);
 }
 
 /** The run, its attempts, each way its result took, and then what caused it, down to the first cause. */

@@ -123,13 +123,21 @@ function checkRuns({ unleasedRuns, unreadResults }: StoreFacts, { gateway, nowMs
   const { ok, note, problem } = named("runs");
   const isUp = gateway.kind === "running";
   const found = [
-    ...unleasedRuns.map((run) => ({ ...run, text: `run ${run.runId} of ${run.sessionKey} is running and no worker holds it` })),
-    ...unreadResults.map((run) => ({ ...run, text: `the result of run ${run.runId} was not delivered to ${run.sessionKey}` })),
+    ...unleasedRuns.map(({ runId, sessionKey, sinceMs }) => ({
+      sinceMs,
+      text: `run ${runId} of ${sessionKey} is running and no worker holds it`,
+      cure: "restart the gateway: it takes up what was left",
+    })),
+    ...unreadResults.map(({ runId, sessionKey, sinceMs }) => ({
+      sinceMs,
+      text: `the result of run ${runId} was not delivered to ${sessionKey}`,
+      cure: `./portreeve runs show ${runId}   # then runs retry, or runs dismiss`,
+    })),
   ];
   return orOk(
-    found.map(({ text, sinceMs }) =>
+    found.map(({ text, cure, sinceMs }) =>
       isUp && sinceMs < nowMs - patienceMs
-        ? problem(text, "restart the gateway: it takes up what was left")
+        ? problem(text, cure)
         : note(`${text}; ${isUp ? "it may be taken up any moment" : "the next start takes it up"}`),
     ),
     ok("none is stuck, and every result is delivered"),

@@ -13,10 +13,10 @@ const unread: DeliveryHop = {
   closedBy: undefined,
 };
 const read: DeliveryHop = { ...unread, state: "read", settledAtMs: 7, readBy: "run_a" };
-const nothing: DeliveryFacts = { hasParent: true, hasEnded: true, newest: undefined, readerStatus: undefined, comingReader: undefined };
+const nothing: DeliveryFacts = { isOwed: true, hasEnded: true, newest: undefined, readerStatus: undefined, comingReader: undefined };
 
 const cases: readonly (readonly [what: string, facts: Partial<DeliveryFacts>, status: string, readBy?: string])[] = [
-  ["a run without a parent", { hasParent: false, hasEnded: false }, "not_required"],
+  ["a run whose result nobody is owed", { isOwed: false, hasEnded: false }, "not_required"],
   ["a child that has not ended", { hasEnded: false }, "pending"],
   ["a child that was cancelled with its parent", {}, "not_required"],
   ["a result that a run will read", { newest: unread, comingReader: "run_a" }, "pending", "run_a"],

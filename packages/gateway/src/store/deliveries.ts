@@ -24,8 +24,8 @@ export interface Delivery {
 }
 
 export interface DeliveryFacts {
-  /** Whether the run has a parent session. */
-  readonly hasParent: boolean;
+  /** Whether a session waits to be told: that of a parent who wants to know. */
+  readonly isOwed: boolean;
   readonly hasEnded: boolean;
   /** The way of the highest generation, if there is any. */
   readonly newest: DeliveryHop | undefined;
@@ -38,8 +38,8 @@ export interface DeliveryFacts {
 /** Ends of a reader after which nobody can say that what it read has counted. A person who cancelled it has decided. */
 export const unsureEndings: readonly RunStatus[] = ["failed", "timed_out", "stalled", "interrupted", "budget_exceeded", "rejected"];
 
-export function toDelivery({ hasParent, hasEnded, newest, readerStatus, comingReader }: DeliveryFacts): Delivery {
-  if (newest === undefined) return { status: hasParent && !hasEnded ? "pending" : "not_required", readBy: undefined, atMs: undefined };
+export function toDelivery({ isOwed, hasEnded, newest, readerStatus, comingReader }: DeliveryFacts): Delivery {
+  if (newest === undefined) return { status: isOwed && !hasEnded ? "pending" : "not_required", readBy: undefined, atMs: undefined };
   const settled = { readBy: newest.readBy, atMs: newest.settledAtMs };
   switch (newest.state) {
     case "dismissed":

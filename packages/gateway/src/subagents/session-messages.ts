@@ -1,5 +1,5 @@
 /** Messages between sessions: what a model reads of them, how often they may go back and forth, and what came of one. */
-import { ProtocolError } from "@portreeve/protocol";
+import { ProtocolError, silenceOf } from "@portreeve/protocol";
 import type { Principal, Visibility } from "../principal/principal.ts";
 import type { RunRecord, Store } from "../store/store.ts";
 
@@ -10,8 +10,8 @@ export interface SessionRules {
 
 /** Characters of a reply that are told at once; the whole is in the session. */
 const replyChars = 20_000;
-/** Whole replies by which an agent says that it has nothing to say. They are never shown to a person. */
-const silentReplies: readonly string[] = ["NO_REPLY", "REPLY_SKIP", "ANNOUNCE_SKIP"];
+/** A whole reply that ends an exchange between sessions, beside the silences that every reply may be. */
+const replySkip = "REPLY_SKIP";
 
 /** As the model of the other session reads it: who wrote, and that it was no person. Forged tags are escaped. Pure. */
 export function quoteMessage(text: string, from: { readonly sessionKey: string; readonly isController: boolean }): string {
@@ -49,7 +49,7 @@ export function toDelivery({ status, ending, endedAtMs }: Pick<RunRecord, "statu
   if (endedAtMs === undefined) return { delivery: "pending" };
   if (status !== "succeeded") return { delivery: "failed" };
   const text = ending?.text.trim() ?? "";
-  if (text === "" || silentReplies.includes(text)) return { delivery: "no_reply" };
+  if (text === "" || text === replySkip || silenceOf(text) !== undefined) return { delivery: "no_reply" };
   return text.length <= replyChars
     ? { delivery: "replied", reply: text }
     : { delivery: "replied", reply: text.slice(0, replyChars), replyCut: true };

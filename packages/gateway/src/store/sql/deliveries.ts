@@ -28,7 +28,7 @@ export function deliveryOf(sql: Sql, run: Pick<RunRecord, "runId" | "parentSessi
   const newest = sql.all(rowsOf, { childRunId: run.runId }).at(-1);
   const hop = newest === undefined ? undefined : toHop(newest);
   return toDelivery({
-    hasParent: run.parentSessionKey !== undefined && run.expectsCompletion,
+    isOwed: run.parentSessionKey !== undefined && run.expectsCompletion,
     hasEnded: run.endedAtMs !== undefined,
     newest: hop,
     readerStatus: hop?.readBy === undefined ? undefined : findRun(sql, hop.readBy)?.status,
