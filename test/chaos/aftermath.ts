@@ -3,23 +3,22 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import type { Family } from "./family.ts";
+import { type Family, familySize } from "./family.ts";
 
-/** The gateway must have stopped. */
+/** The gateway must have stopped. `isShort`: a spawn may have been refused, and its run knows. */
 export async function assertExactlyOnce(
-  { home, stateDir }: { home: string; stateDir: string },
+  { home, stateDir }: { readonly home: string; readonly stateDir: string },
   families: readonly Family[],
+  { isShort = false }: { readonly isShort?: boolean } = {},
 ): Promise<void> {
   using database = new DatabaseSync(join(stateDir, "portreeve.db"), { readOnly: true });
   const all = (sql: string): Record<string, unknown>[] => database.prepare(sql).all();
   assert.deepEqual(all("select run_id, status from runs where status <> 'succeeded'"), []);
+  const runs = countOf(database, "select count(*) as n from runs where trigger <> ?", "announce");
+  if (!isShort) assert.equal(runs, families.length * familySize);
   for (const { key, isAcknowledged } of families) {
     assert.ok(isAcknowledged, `${key} was never acknowledged`);
-    assert.equal(
-      all("select run_id from runs").length > 0 && countOf(database, "select count(*) as n from runs where wire_id = ?", key),
-      1,
-      key,
-    );
+    assert.equal(countOf(database, "select count(*) as n from runs where wire_id = ?", key), 1, key);
   }
 
   const texts = all("select session_key, body from messages").map((row) => [String(row["session_key"]), String(row["body"])] as const);
@@ -39,12 +38,21 @@ export async function assertExactlyOnce(
       tokensIn(String(entry)),
     ),
   );
-  for (const token of families.flatMap(({ message }) => tokensIn(message)))
+  for (const token of all("select input from runs").flatMap(({ input }) => effectsOf(String(input))))
     assert.ok(seen.has(`charge ${token}`) || uncertain.has(token), `the effect ${token} never was, and nobody was told`);
 }
 
 function countOf(database: DatabaseSync, sql: string, value: unknown): number {
   return Number(database.prepare(sql).get(String(value))?.["n"]);
+}
+
+/** What the run itself was to do, without its children's part. */
+function effectsOf(input: string): readonly string[] {
+  if (!input.startsWith("@script ")) return [];
+  const steps = JSON.parse(input.slice("@script ".length)) as { call?: { tool: string; args: { token?: string } }[] }[];
+  return steps.flatMap(({ call = [] }) =>
+    call.flatMap(({ tool, args: { token } }) => (tool === "charge" && token !== undefined ? [token] : [])),
+  );
 }
 
 /** However deep the quotes are. */

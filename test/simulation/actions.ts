@@ -6,7 +6,8 @@ import type { World } from "./world.ts";
 type Act = (world: World) => void | Promise<void>;
 
 /** Writes of a process that carries runs on. */
-const runWrites = /^runs\.(?:append|park|end|claim|renew|spawn|expire)$/;
+const runWrites = /^runs\.(?:append|park|end|spawn)$/;
+const anyWrites = /^runs\./;
 
 const rooms = ["agent:main:main", "agent:main:room", "agent:helper:main"] as const;
 
@@ -45,7 +46,7 @@ export const actions: readonly (readonly [number, string, Act])[] = [
   [4, "send as it writes", (world) => world.interject(runWrites, ({ args }) => world.callers.command("chat.send", sessionOf(world, args)))],
   [6, "wake a frozen one", wake],
   [5, "the disk is full", (world) => refuseSome(world, 12)],
-  [5, "the disk is full as it writes", (world) => world.interject(runWrites, () => refuseSome(world, 4))],
+  [5, "the disk is full as it writes", (world) => world.interject(anyWrites, () => refuseSome(world, 4))],
   [3, "the disk is full at a deadline", (world) => world.interject(/^runs\.expire$/, () => refuseSome(world, 2))],
   [3, "a commit fails", (world) => world.database.refuse(1 + world.random.int(3), /^commit/, () => world.random.chance(0.5))],
   [2, "the clock goes forward", (world) => world.timeline.jump(world.random.int(120_000))],

@@ -70,6 +70,7 @@ export interface Surroundings {
   /** Nothing hangs any more and models only speak. */
   readonly calm: Promise<void>;
   isCalm(): boolean;
+  isDeaf(): boolean;
 }
 
 type HandlerParts = Pick<HandlerDeps, "store" | "bus"> & Pick<HandlerDeps["agents"], "problemWithModel"> & { readonly toolsOf: ToolsOf };
@@ -128,6 +129,11 @@ export class Life {
       this.#worker = this.#owned.use(await startWorker({ ...turns, maxConcurrentChildren: limits.maxConcurrent }));
       this.#owned.use(startCleanUp({ sessions: fenced.sessions, bus, clock, log, callerFor, archiveAfterMs: 60 * 60_000 }));
     });
+  }
+
+  /** No hint comes through any more. */
+  isDeaf(): boolean {
+    return this.#surroundings.isDeaf();
   }
 
   get isFrozen(): boolean {
@@ -194,9 +200,7 @@ export class Life {
         problemWithThinking: () => Promise.resolve(undefined),
       },
       admitRun: (run) => this.#worker?.admit(run) ?? store.runs.admit(run, this.clock.now()),
-      callerFor: () => {
-        throw new Error("nobody writes a command here");
-      },
+      callerFor: (principal) => this.callerAs(principal),
       sessionRules: { visibility: "tree", maxHops: 5 },
       cancelRuns: (select) => this.#worker?.cancel(select) ?? Promise.resolve([]),
       compactSession: (ask) => this.#worker?.compact(ask) ?? Promise.reject(new Error("no worker has started")),

@@ -29,7 +29,7 @@ export class LossyBus extends Bus {
     this.#watcher.heard(topic, message, this.#life);
     const { clock } = this.#life;
     if (!hints.has(topic)) return super.publish(topic, message);
-    if (this.#random.chance(this.#loss)) return;
+    if (this.#life.isDeaf() || this.#random.chance(this.#loss)) return;
     const fate = this.#random.int(8);
     if (fate < 2) clock.schedule(clock.now() + this.#random.int(2_000), () => super.publish(topic, message));
     if (fate !== 0) super.publish(topic, message);

@@ -54,6 +54,11 @@ async function takeSteps(world: World, taken: Map<string, number>): Promise<void
 }
 
 async function comeToRest(world: World): Promise<void> {
+  if (world.random.chance(0.3)) {
+    world.tell("deaf");
+    world.deafen();
+    world.callers.command("chat.send", "agent:main:room");
+  }
   world.tell("calm");
   await world.calmDown();
   for (let passedMs = 0; passedMs < calmMs; passedMs += 60_000) {

@@ -33,6 +33,7 @@ export class World {
   readonly #calm = Promise.withResolvers<void>();
   readonly #interjections: { readonly name: RegExp; readonly act: (call: StoreAsk) => void }[] = [];
   #isCalm = false;
+  #isDeaf = false;
   #store: Store;
 
   constructor(seed: number, database: FaultyDatabase) {
@@ -53,6 +54,7 @@ export class World {
       calling: (call) => this.#calling(call),
       calm: this.#calm.promise,
       isCalm: () => this.#isCalm,
+      isDeaf: () => this.#isDeaf,
     };
     this.callers = new Callers(this, this.#surroundings.words);
   }
@@ -144,6 +146,11 @@ export class World {
   async advance(byMs: number): Promise<void> {
     await this.timeline.advance(byMs, () => this.settle());
     await this.settle();
+  }
+
+  /** From here on every hint is lost. */
+  deafen(): void {
+    this.#isDeaf = true;
   }
 
   /** No more faults, no more hanging: from here on everything must come to its end. */

@@ -123,3 +123,14 @@ test("nothing is sent after the events were disposed", () => {
 
   assert.equal(chats.length, 1);
 });
+
+test("nothing is told after the end", () => {
+  const { events, run, chats, agents } = watch();
+  events.ended({ ...run, status: "succeeded", endedAtMs: 9, ending: { text: "", error: undefined, stopReason: "stop" } });
+  const told = [chats.length, agents.length];
+
+  events.addText("late");
+  events.toolEnded({ id: "c1", name: "ls" }, { isError: false, details: "late" });
+
+  assert.deepEqual([chats.length, agents.length], told);
+});
