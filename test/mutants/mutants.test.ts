@@ -12,6 +12,7 @@ import { deviceMutants } from "./devices.ts";
 import { dispatchMutants } from "./dispatch.ts";
 import { engineMutants } from "./engine.ts";
 import { latticeMutants } from "./lattice.ts";
+import { spawnMutants } from "./spawn.ts";
 import type { Mutant } from "./mutant-list.ts";
 import { pairingMutants } from "./pairing.ts";
 import { placesMutants } from "./places.ts";
@@ -27,6 +28,7 @@ const mutants: readonly Mutant[] = [
   ...auditMutants,
   ...deviceMutants,
   ...setupMutants,
+  ...spawnMutants,
   ...credentialsMutants,
   ...engineMutants,
   ...placesMutants,

@@ -36,6 +36,7 @@ export const subagentMethods = {
     scope: "operator.write",
     kind: "command",
     refused: deliveryAddresses,
+    unsupported: ["attachments", "attachAs", "collect", "cwd", "fastMode", "groupId", "lightContext", "outputSchema", "runtime", "visible"],
     params: z.strictObject({
       task: nonEmpty.max(200_000),
       label: label.optional(),
