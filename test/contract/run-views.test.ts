@@ -179,6 +179,32 @@ for (const [driver, open] of Object.entries(drivers)) {
     assert.deepEqual([cut.runs.map(({ run }) => run.label ?? run.wireId), cut.isCut], [["k1", "c1"], true]);
   });
 
+  test(`${driver}: what was delegated is found by run or session however deep, and nothing above or beside it`, async () => {
+    await using store = await open();
+    await admit(store, "k1", 1);
+    const parent = await claimOne(store, 2);
+    const childId = await spawn(store, parent, "c1");
+    const child = await claimOne(store, 4);
+    const grandchildId = await spawn(store, child, "g1");
+    await admit(store, "k2", 5, child.run.sessionKey);
+    const message = await get(store, "k2");
+    await admit(store, "k3", 6, "agent:main:other");
+    const other = await get(store, "k3");
+    const ids = [childId, grandchildId, child.run.sessionKey, message.run.runId, parent.run.runId, main, other.run.runId, "nothing"];
+
+    const fromTop = await Promise.all(ids.map((id) => store.runViews.findBelow(main, id)));
+    const fromChild = await Promise.all(ids.map((id) => store.runViews.findBelow(child.run.sessionKey, id)));
+
+    assert.deepEqual(
+      fromTop.map((view) => view?.run.label ?? view?.run.wireId),
+      ["c1", "g1", "k2", "k2", undefined, undefined, undefined, undefined],
+    );
+    assert.deepEqual(
+      fromChild.map((view) => view?.run.label),
+      [undefined, "g1", undefined, undefined, undefined, undefined, undefined, undefined],
+    );
+  });
+
   test(`${driver}: a result that was left unread is delivered again in a turn of its own, exactly once`, async () => {
     await using store = await open();
     const childId = await blockedChild(store);

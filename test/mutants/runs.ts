@@ -53,6 +53,14 @@ export const runMutants: readonly Mutant[] = [
     killedBy: "a run that would stop or await its sibling, itself",
   },
   {
+    what: "a run acts on every run whose id it knows",
+    file: "packages/gateway/src/store/sql/run-views.ts",
+    from: "!isBelow(sql, run.session_key, sessionKey)",
+    to: "Boolean(0)",
+    testFile: tests.subagents,
+    killedBy: "a run that would stop or await its sibling, itself",
+  },
+  {
     ...control,
     what: "a run acts for a session that it names",
     from: 'throw new ProtocolError("NOT_ALLOWED", "not allowed: sessionKey (a run acts for its own session)");',

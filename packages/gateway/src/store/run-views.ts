@@ -64,6 +64,8 @@ export interface RunViewStore {
   find(id: string, view: RunVisibility): Promise<RunDetails | undefined>;
   /** The run and its descendants, parents before children; at most `limit`. */
   listTree(runId: string, limit: number): Promise<{ readonly runs: readonly RunView[]; readonly isCut: boolean }>;
+  /** The run of this id, or the newest of this session, if it is one of those that `listBelow` lists, however old. */
+  findBelow(sessionKey: string, id: string): Promise<RunView | undefined>;
   /** What all runs of a session come to. */
   sumUp(sessionKey: string): Promise<SessionSum>;
   /**

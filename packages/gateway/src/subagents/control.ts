@@ -10,7 +10,7 @@ export interface ControlDeps {
   readonly defaultAgentId: string;
 }
 
-/** How far back a sub-agent is found by what it is called. */
+/** How far back a sub-agent is found by a name; by its id it always is. */
 const reach = 1_000;
 
 /** The session whose sub-agents `principal` asks about. @throws ProtocolError NOT_ALLOWED for a run that names one. */
@@ -26,6 +26,8 @@ export async function getSubagent(
   { principal, sessionKey }: { principal: Principal; sessionKey: string },
   handle: string,
 ): Promise<RunView> {
+  const exact = await deps.store.runViews.findBelow(sessionKey, handle);
+  if (exact !== undefined) return exact;
   const below = await deps.store.runViews.listBelow(sessionKey, { depth: "all", limit: reach });
   const meant = findMeant(below.map(toNamed), handle);
   switch (meant.kind) {

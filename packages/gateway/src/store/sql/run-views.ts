@@ -6,7 +6,7 @@ import { deliveryOf, dismissResult, listHops, redeliverResult, unsettledRows } f
 import type { Ids } from "../../kit/ids.ts";
 import { findRun, toRunRecord } from "./run-rows.ts";
 import type { JournalRow, RunTableRow } from "./schema.ts";
-import { openStatuses } from "./session-rows.ts";
+import { findSession, openStatuses } from "./session-rows.ts";
 import { type Args, type Sql, statement } from "./statement.ts";
 import type { WriteQueue } from "./write-queue.ts";
 
@@ -24,6 +24,11 @@ export function createRunViewStore(queue: WriteQueue, ids: Ids): RunViewStore {
         return toDetails(sql, toRunRecord(found));
       }),
     listTree: (runId, limit) => queue.read((sql) => listTree(sql, runId, limit)),
+    findBelow: (sessionKey, id) =>
+      queue.read((sql) => {
+        const run = findRun(sql, id) ?? sql.first(newestIn, { sessionKey: id });
+        return run === undefined || !isBelow(sql, run.session_key, sessionKey) ? undefined : toView(sql, toRunRecord(run));
+      }),
     sumUp: (sessionKey) =>
       queue.read((sql) => {
         const { input, output } = sql.first(sumUsage, { sessionKey }) ?? { input: null, output: null };
@@ -41,6 +46,18 @@ export function createRunViewStore(queue: WriteQueue, ids: Ids): RunViewStore {
     retryDelivery: (runId, by, nowMs) => queue.transact((sql) => redeliverResult(sql, ids, { runId, by, nowMs })),
     dismissDelivery: (runId, by, nowMs) => queue.transact((sql) => dismissResult(sql, { runId, by, nowMs })),
   };
+}
+
+/** Whether the session was delegated to from `top`, or from one below it. */
+function isBelow(sql: Sql, sessionKey: string, top: string): boolean {
+  const seen = new Set<string>();
+  for (let key: string | undefined = sessionKey; key !== undefined && !seen.has(key);) {
+    seen.add(key);
+    // A session may have got its lineage without a spawn; a deleted one still has its runs.
+    key = sql.first(delegatorOf, { sessionKey: key })?.parent_session_key ?? findSession(sql, key)?.parent_key ?? undefined;
+    if (key === top) return true;
+  }
+  return false;
 }
 
 function toView(sql: Sql, run: RunRecord): RunView {
@@ -197,6 +214,25 @@ const openIn = statement((db, arg: Args<{ sessionKey: string }>) =>
     .where("status", "in", openStatuses)
     .orderBy("created_at_ms")
     .orderBy("run_id"),
+);
+
+const newestIn = statement((db, arg: Args<{ sessionKey: string }>) =>
+  db
+    .selectFrom("runs")
+    .selectAll()
+    .where("session_key", "=", arg("sessionKey"))
+    .orderBy("created_at_ms", "desc")
+    .orderBy("run_id", "desc")
+    .limit(1),
+);
+
+const delegatorOf = statement((db, arg: Args<{ sessionKey: string }>) =>
+  db
+    .selectFrom("runs")
+    .select("parent_session_key")
+    .where("session_key", "=", arg("sessionKey"))
+    .where("parent_session_key", "is not", null)
+    .limit(1),
 );
 
 const childrenFor = statement((db, arg: Args<{ sessionKey: string; limit: number }>) =>
