@@ -79,6 +79,8 @@ export const engineMutants: readonly Mutant[] = [
     what: "only hints lead to work",
     from: "    this.#pump();\n    this.#watchDeadlines();\n    this.#setTimer",
     to: "    this.#setTimer",
+    testFile: "test/lost-hints.test.ts",
+    killedBy: "work that no hint tells of",
   },
   {
     ...runs("worker"),
