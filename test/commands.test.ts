@@ -200,3 +200,27 @@ test("a command asks for no more than the method that it is: one call, as the pe
 
   assert.deepEqual(seen, [{ principal: principal.id, scopes: ["operator.write"] }]);
 });
+
+test("clients can offer every command that /help names, with what it takes", async () => {
+  const reader = gw.callerWith("operator.read");
+
+  const { commands } = await reader.call("commands.list", { includeArgs: true });
+  const plain = await reader.call("commands.list", {});
+  const native = await reader.call("commands.list", { scope: "native" });
+  const help = await say("fresh", "/help");
+
+  assert.deepEqual(
+    commands.map(({ name, textAliases, acceptsArgs }) => [name, textAliases, acceptsArgs]),
+    [
+      ["help", ["/help"], false],
+      ["status", ["/status"], false],
+      ["stop", ["/stop", "/abort"], false],
+      ["subagents", ["/subagents"], true],
+    ],
+  );
+  const actions = commands[3]?.args?.[0]?.choices?.map(({ value }) => value);
+  assert.deepEqual(actions, ["list", "info", "log", "send", "steer", "kill", "spawn"]);
+  for (const { label } of commands[3]?.args?.[0]?.choices ?? []) assert.ok(help.includes(label));
+  assert.ok(plain.commands.every(({ args }) => args === undefined));
+  assert.deepEqual(native.commands, []);
+});

@@ -10,6 +10,7 @@ import type { Dispatch, Handlers } from "./dispatch/types.ts";
 import { agentHandlers } from "./handlers/agents.ts";
 import { type AuditHandlerDeps, auditHandlers } from "./handlers/audit.ts";
 import { chatHandlers } from "./handlers/chat.ts";
+import { commandHandlers } from "./handlers/commands.ts";
 import { connectHandlers } from "./handlers/connect.ts";
 import { type AgentFacts, type HandlerDeps, readSessionRow } from "./handlers/deps.ts";
 import { type DeviceHandlerDeps, deviceHandlers } from "./handlers/devices.ts";
@@ -288,6 +289,7 @@ function createHandlers({ shared, devices, setup, audit }: HandlerParts): Handle
     ...agentHandlers(shared),
     ...sessionHandlers(shared),
     ...chatHandlers(shared),
+    ...commandHandlers(),
     ...messageHandlers(shared),
     ...subagentHandlers(shared),
     ...runHandlers(shared),

@@ -3,6 +3,7 @@ import type { z } from "zod";
 import { agentEvents, agentMethods } from "./agents.ts";
 import { auditMethods } from "./audit.ts";
 import { chatEvents, chatMethods } from "./chat.ts";
+import { commandMethods } from "./commands.ts";
 import { connectEvents, connectMethods } from "./connect.ts";
 import type { EventDefinition, MethodDefinition } from "./define.ts";
 import { deviceEvents, deviceMethods } from "./devices.ts";
@@ -20,6 +21,7 @@ export const methods = {
   ...agentMethods,
   ...sessionMethods,
   ...chatMethods,
+  ...commandMethods,
   ...subagentMethods,
   ...runMethods,
   ...deviceMethods,

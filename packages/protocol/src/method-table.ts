@@ -70,6 +70,12 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     scopes: ["operator.write"],
     twoAnswers: false,
   },
+  "commands.list": {
+    summary: "The slash commands that are answered without a model, for clients that offer them as a person types.",
+    kind: "query",
+    scopes: ["operator.read"],
+    twoAnswers: false,
+  },
   connect: {
     summary: "Open the connection; valid only as its first request.",
     kind: "command",

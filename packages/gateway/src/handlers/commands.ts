@@ -1,8 +1,9 @@
 /** Slash commands in a person's message: answered at once, without a model, with that person's own authority. */
 import type { Result } from "@portreeve/protocol";
 import { answerCommand } from "../commands/answer.ts";
+import { listCommands } from "../commands/list.ts";
 import { parseCommand } from "../commands/parse.ts";
-import type { Context } from "../dispatch/types.ts";
+import type { Context, Handlers } from "../dispatch/types.ts";
 import type { HandlerDeps } from "./deps.ts";
 
 export interface CommandAnswer {
@@ -41,4 +42,12 @@ export async function answerIfCommand(
     stopReason: "command",
   });
   return { text, stopped: undefined };
+}
+
+export function commandHandlers(): Pick<Handlers, "commands.list"> {
+  return {
+    // None of them is a command of a chat app's own.
+    "commands.list": (_context, { scope = "both", includeArgs = false }) =>
+      Promise.resolve({ commands: scope === "native" ? [] : listCommands({ includeArgs }) }),
+  };
 }
