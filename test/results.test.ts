@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import type { AgentEvent, ChatEvent } from "@portreeve/protocol";
+import { readCompletions } from "../packages/gateway/src/models/completion-text.ts";
 import { callTools, type ChatBody, type FakeReply, say, startFakeOpenAi } from "./support/fake-openai.ts";
 import { startGateway, type TestGateway } from "./support/start-gateway.ts";
 
@@ -19,13 +20,19 @@ const hasText = (body: ChatBody, text: string): boolean => body.messages?.some((
  * Calls `look` when everything has ended.
  */
 async function play(
-  { child, args = {}, waits = true, parent = say("parent done") }: { child: FakeReply; args?: object; waits?: boolean; parent?: FakeReply },
+  {
+    child,
+    args = {},
+    waits = true,
+    parent = say("parent done"),
+  }: { child: FakeReply | ((body: ChatBody) => FakeReply); args?: object; waits?: boolean; parent?: FakeReply },
   look: (played: Played) => void | Promise<void>,
 ): Promise<void> {
   let told: string | undefined;
   await using provider = await startFakeOpenAi({
     handler: ({ body }) => {
-      if (body.messages?.some(({ role, content }) => role === "user" && content === "CHILD") === true) return child;
+      if (body.messages?.some(({ role, content }) => role === "user" && content === "CHILD") === true)
+        return typeof child === "function" ? child(body) : child;
       const last = body.messages?.at(-1);
       if (last?.role === "user" && hasText(body, "<subagent_result")) {
         told = last.content ?? "";
@@ -134,3 +141,30 @@ test("an empty result is said to be missing", async () => {
     );
   });
 });
+
+const outputSchema = { type: "object", properties: { files: { type: "integer" } }, required: ["files"] };
+
+for (const [how, first, second, text, note] of [
+  ["at once", '{ "files": 3 }', "never said", '{"files":3}', undefined],
+  ["in a fence", '```json\n{"files":3}\n```', "never said", '{"files":3}', undefined],
+  ["when told what was wrong", "There are 3.", '{"files":3}', '{"files":3}', undefined],
+  ["never", "There are 3.", '{"files":"3"}', '{"files":"3"}', "not the value that outputSchema asks for: the value.files must be integer"],
+] as const) {
+  test(`a result that was asked for as a value comes ${how}`, async () => {
+    const asked: ChatBody[] = [];
+    const child = (body: ChatBody): FakeReply => {
+      asked.push(body);
+      return say(asked.length === 1 ? first : second);
+    };
+
+    await play({ child, args: { outputSchema } }, ({ told }) => {
+      const quoted = readCompletions(told ?? "");
+
+      assert.deepEqual([quoted[0]?.text, quoted[0]?.note, quoted.length], [text, note, 1]);
+      assert.ok(String(asked[0]?.messages?.[0]?.content).includes(JSON.stringify(outputSchema)));
+      assert.equal(asked.length, second === "never said" ? 1 : 2);
+      if (asked.length === 2)
+        assert.match(String(asked[1]?.messages?.at(-1)?.content), /^Your last message is not the value that was asked for: it is not JSON/);
+    });
+  });
+}

@@ -64,7 +64,12 @@ const refused: readonly (readonly [what: string, ask: Ask, code: ErrorCode, says
   ["another agent's conversation", { agentId: "reader", context: "fork" }, "FORK_OTHER_AGENT", /reader is another agent than main/],
   ["51 attachments", bad({ attachments: Array.from({ length: 51 }, () => ({ name: "a", content: "" })) }), "NOT_SUPPORTED", /attachments/],
   ["an attachment in bad base64", bad({ attachments: [{ name: "a", content: "!", encoding: "base64" }] }), "NOT_SUPPORTED", /attachments/],
-  ["a schema for its result", bad({ outputSchema: { type: "object" } }), "NOT_SUPPORTED", /not supported: outputSchema/],
+  [
+    "a schema beyond the subset",
+    { outputSchema: { type: "string", pattern: "a" } },
+    "SCHEMA_UNUSABLE",
+    /outputSchema cannot be used.*pattern/,
+  ],
   ["a tool nobody knows", { tools: ["read", "reed"] }, "TOOL_UNUSABLE", /could not have reed; it could have read/],
   [
     "a tool that the agent's policy denies",

@@ -40,6 +40,7 @@ export const nextSteps: Readonly<Record<ErrorCode, string>> = {
   BUDGET_SPENT: "Start it from a run that has something left, or without a budget above it: ./portreeve sessions",
   BUDGET_UNPRICED: "Say what the model costs in models.prices of config.json5, or limit tokens or turns instead.",
   FORK_OTHER_AGENT: "Leave agentId out, or put what the other agent needs into the task (context isolated).",
+  SCHEMA_UNUSABLE: "Use type, properties, required, additionalProperties, items, enum and bounds; nothing else is checked.",
   TASK_NAME_TAKEN: "Give the sub-agent another taskName, or wait until the one that has it is done: ./portreeve sessions",
   MODE_UNAVAILABLE: "Leave `mode` and `thread` out: a sub-agent then runs once and answers.",
   SANDBOX_UNAVAILABLE: "Leave `sandbox` out, or narrow the sub-agent with `tools`.",

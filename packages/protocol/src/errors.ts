@@ -47,6 +47,7 @@ export const errorRules = {
   BUDGET_SPENT: forbidden("The budget above the sub-agent leaves it nothing."),
   BUDGET_UNPRICED: invalid("A budget in money needs a model with a known price."),
   FORK_OTHER_AGENT: invalid("Only a sub-agent of the same agent can begin with its conversation."),
+  SCHEMA_UNUSABLE: invalid("The schema for the result is not in the subset of JSON Schema that is checked."),
   TASK_NAME_TAKEN: invalid("A running sub-agent of the session has this task name."),
   MODE_UNAVAILABLE: invalid("A sub-agent cannot be started in this mode here."),
   SANDBOX_UNAVAILABLE: forbidden("The gateway has no sandbox to run the sub-agent in."),

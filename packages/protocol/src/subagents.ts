@@ -36,7 +36,7 @@ export const subagentMethods = {
     scope: "operator.write",
     kind: "command",
     refused: deliveryAddresses,
-    unsupported: ["attachments", "attachAs", "collect", "cwd", "fastMode", "groupId", "lightContext", "outputSchema", "runtime", "visible"],
+    unsupported: ["attachments", "attachAs", "collect", "cwd", "fastMode", "groupId", "lightContext", "runtime", "visible"],
     params: z.strictObject({
       task: nonEmpty.max(200_000),
       label: label.optional(),
@@ -54,6 +54,8 @@ export const subagentMethods = {
       cleanup: z.enum(["keep", "delete"]).optional(),
       /** False: nobody waits for the result, and it is delivered to nobody. */
       expectsCompletionMessage: z.boolean().optional(),
+      /** A JSON Schema (a subset) for the child's result; one that does not fit is told so once, then comes as text with the reason. */
+      outputSchema: z.record(z.string(), z.unknown()).optional(),
       /** Only narrows: each must be a tool that the child would have without this. Empty: none. */
       tools: z.array(nonEmpty).optional(),
       /** What the child, and all below it, may use at most; never more than its parent has left. `turns` are calls of a model. */

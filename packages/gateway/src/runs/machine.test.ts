@@ -58,6 +58,7 @@ const follows: Record<JournalEntry["kind"], { entry: JournalEntry; in: readonly 
   input: { entry: input, in: ["fresh"] },
   completions: { entry: completions, in: ["fresh", "parked"] },
   steered: { entry: { kind: "steered", messages: [{ runId: "run_2", from: "device:d", text: "stop" }] }, in: ["thinking", "parked"] },
+  repair: { entry: { kind: "repair", message: "not JSON" }, in: ["answered"] },
   reply: { entry: said("x"), in: ["thinking"] },
   "model-error": { entry: failed, in: ["thinking"] },
   compacted: { entry: compacted(true), in: ["thinking"] },

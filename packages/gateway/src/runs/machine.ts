@@ -33,6 +33,8 @@ interface Progress {
   /** The last tool calls in a row that were the same and failed. */
   readonly repeated: { readonly call: string; readonly times: number } | undefined;
   readonly compaction: CompactionState;
+  /** It was told once that its result is not what was asked for. */
+  readonly isRepaired: boolean;
 }
 
 /** `done`: since the last reply, so that one reply is preceded by one. `given-up`: another would be of no use to this run. */
@@ -65,6 +67,8 @@ const steps: { readonly [K in JournalEntry["kind"]]: Step<K> } = {
     if (state.phase === "thinking") return state;
     return state.phase === "parked" ? { phase: "thinking", ...progressOf(state) } : undefined;
   },
+  repair: (state) =>
+    state.phase === "answered" && !state.isRepaired ? { phase: "thinking", ...progressOf(state), isRepaired: true } : undefined,
   reply: (state, entry) => {
     if (state.phase !== "thinking") return undefined;
     const compaction = state.compaction.kind === "given-up" ? state.compaction : possible;
@@ -140,10 +144,10 @@ export function toolCallsOf(content: readonly ContentBlock[]): readonly ToolCall
 }
 
 const possible: CompactionState = { kind: "possible", failures: 0, notBeforeMs: 0 };
-const start: Progress = { model: undefined, modelCalls: 0, failures: [], repeated: undefined, compaction: possible };
+const start: Progress = { model: undefined, modelCalls: 0, failures: [], repeated: undefined, compaction: possible, isRepaired: false };
 
-function progressOf({ model, modelCalls, failures, repeated, compaction }: Progress): Progress {
-  return { model, modelCalls, failures, repeated, compaction };
+function progressOf({ model, modelCalls, failures, repeated, compaction, isRepaired }: Progress): Progress {
+  return { model, modelCalls, failures, repeated, compaction, isRepaired };
 }
 
 function countRepeated(state: Progress, call: ToolCall, isError: boolean): Progress["repeated"] {

@@ -3,6 +3,7 @@ import type { ModelMessage, ModelRequest } from "../models/model.ts";
 import type { RunRecord, TranscriptMessage } from "../store/store.ts";
 import type { Tool } from "../tools/tool.ts";
 import { toolCallsOf } from "./machine.ts";
+import { schemaInstruction } from "./structured-result.ts";
 
 /** The agent's standing instructions; a sub-agent also learns that it is one. */
 export function systemPrompt(
@@ -45,9 +46,10 @@ export function toModelRequest(
 ): ModelRequest {
   const system = systemPrompt(run, { ...facts, mayDelegate: tools.some((tool) => tool.name === "sessions_spawn") });
   const specs = tools.map((tool) => ({ name: tool.name, description: tool.description, parameters: tool.schema() }));
-  const { thinking } = run.terms;
+  const { thinking, outputSchema } = run.terms;
+  const whole = outputSchema === undefined ? system : `${system}\n${schemaInstruction(outputSchema)}`;
   const messages = toModelMessages(transcript);
-  return { system, messages, tools: specs, ...(thinking === undefined ? {} : { thinking }), signal };
+  return { system: whole, messages, tools: specs, ...(thinking === undefined ? {} : { thinking }), signal };
 }
 
 /**

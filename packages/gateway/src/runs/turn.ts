@@ -12,7 +12,7 @@ import type { JournalEntry } from "../store/journal.ts";
 import { type Reservation, toDeadlineEnding } from "../store/budgets.ts";
 import type { Claim, Ending, RunRecord, Store, TranscriptMessage } from "../store/store.ts";
 import type { Tool, ToolContext } from "../tools/tool.ts";
-import { estimateCall } from "./call-estimate.ts";
+import { estimateCall, maxOutputOf } from "./call-estimate.ts";
 import type { Cooldowns } from "./cooldowns.ts";
 import { secondsLeft, warnInLastPart } from "./deadline.ts";
 import { apply, fold, JournalError, textOf, type RunState } from "./machine.ts";
@@ -32,6 +32,7 @@ import {
 import { type CompactingDeps, keepFor, limitOf, makeCompaction } from "./compacting.ts";
 import { sizeOf, toModelView } from "./compaction.ts";
 import { toModelRequest } from "./prompt.ts";
+import { checkEnding, toUserMessage } from "./structured-result.ts";
 import type { RunEvents } from "./run-events.ts";
 import { StallWatch } from "./stall-watch.ts";
 import { runToolCall } from "./tool-call.ts";
@@ -192,13 +193,16 @@ export class Turn {
 
   /** A reply that ends the run is written with the end. Once it is in the transcript, whoever stops the run keeps it no second time. */
   async #commitReply(entry: JournalEntry, message: TranscriptMessage, cut: Ending | undefined): Promise<boolean> {
-    const plan = next(apply(this.#state, entry), this.#choice(), (model) => this.#sizeFor(model));
+    const state = apply(this.#state, entry);
+    const plan = next(state, this.#choice(), (model) => this.#sizeFor(model));
     const ending = cut ?? (plan.do === "end" ? plan.ending : undefined);
+    const checked = ending === undefined ? undefined : checkEnding(ending, this.#claim.run.terms.outputSchema, state);
     this.#events.flushText();
-    if (ending === undefined) await this.#commit([entry], [message]);
-    else await this.#endWith(ending, [message], [entry]);
+    if (checked === undefined) await this.#commit([entry], [message]);
+    else if (checked.kind === "ending") await this.#endWith(checked.ending, [message], [entry]);
+    else await this.#commit([entry, checked], [message, toUserMessage(checked.message, message.timestamp)]);
     this.#events.resetText();
-    return ending === undefined;
+    return checked?.kind !== "ending";
   }
 
   /** The summary and its entry are one write: whoever goes on after a crash either has both or asks again. */
@@ -387,10 +391,6 @@ export class Turn {
     const errorId = this.#logFailure(error, {}, "run failed unexpectedly");
     await this.#end({ outcome: "failed", text: "", error: `internal error ${errorId}`, stopReason: "internal" });
   }
-}
-
-function maxOutputOf(reserved: Reservation): Pick<ModelRequest, "maxOutputTokens"> {
-  return reserved.kind === "reserved" && reserved.maxOutput !== undefined ? { maxOutputTokens: reserved.maxOutput } : {};
 }
 
 function isStoreFailure(error: unknown): boolean {

@@ -259,10 +259,11 @@ function quote(completions: readonly Completion[], open: number): string {
   return quoteCompletions(quoted, open);
 }
 
-function toNote({ outcome, text, textChars, silence, childSessionKey }: Completion): string | undefined {
+function toNote({ outcome, text, textChars, silence, schemaError, childSessionKey }: Completion): string | undefined {
   if (silence === "ANNOUNCE_SKIP") return "it asked for its result to be told to nobody";
   if (silence === "NO_REPLY" || (outcome === "succeeded" && text.trim() === ""))
     return "it ended without saying anything: the result is missing";
+  if (schemaError !== undefined) return `not the value that outputSchema asks for: ${schemaError}`;
   if (textChars === undefined) return undefined;
   return `the first ${text.length} of ${textChars} characters; sessions_history of ${childSessionKey} has the rest`;
 }

@@ -18,6 +18,8 @@ export interface Completion {
   /** How long the whole result is, where `text` is not all of it. */
   readonly textChars?: number | undefined;
   readonly silence?: Silence | undefined;
+  /** Why `text` is not the value that was asked for. */
+  readonly schemaError?: string | undefined;
   readonly runtimeMs: number;
   readonly usage: Usage;
   /** Undefined: a call of it has no known price. */
@@ -41,6 +43,8 @@ export type JournalEntry =
   | { readonly kind: "completions"; readonly completions: readonly Completion[] }
   /** Messages that came meanwhile were taken in, between two steps or while the run was parked. */
   | { readonly kind: "steered"; readonly messages: readonly SteeredMessage[] }
+  /** The reply was not the value that was asked for, and the model was told why. */
+  | { readonly kind: "repair"; readonly message: string }
   /** One model call ended well. */
   | {
       readonly kind: "reply";

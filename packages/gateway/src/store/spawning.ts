@@ -1,5 +1,6 @@
 /** What the store is told of a child, and what becomes of that. */
 import type { ThinkingLevel } from "@portreeve/protocol";
+import type { JsonSchema } from "../kit/json-schema.ts";
 import type { RunAuthority } from "../principal/principal.ts";
 import type { RunRecord } from "./store.ts";
 
@@ -8,6 +9,8 @@ export interface RunTerms {
   /** Unique among the running children of a session. */
   readonly taskName?: string;
   readonly thinking?: ThinkingLevel;
+  /** What its result must be. */
+  readonly outputSchema?: JsonSchema;
   /** It was asked for: whether it begins with its parent's conversation, and how large that was. */
   readonly fork?: { readonly isForked: boolean; readonly bytes: number };
 }

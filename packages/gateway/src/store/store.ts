@@ -225,6 +225,8 @@ export interface Ending {
   /** Empty where there was a silence. */
   readonly text: string;
   readonly silence?: Silence | undefined;
+  /** Why `text` is not the value that was asked for. */
+  readonly schemaError?: string | undefined;
   readonly error: string | undefined;
   readonly stopReason: string;
 }

@@ -10,9 +10,10 @@ import {
   toSessionKey,
 } from "@portreeve/protocol";
 import { type Limits, unlimited } from "../principal/lattice.ts";
+import { parseSchema } from "../kit/json-schema.ts";
 import { markTask } from "../models/fork-text.ts";
 import { authorityOfChild, type Principal, runPrincipal, type RunAuthority } from "../principal/principal.ts";
-import type { ChildToSpawn } from "../store/spawning.ts";
+import type { ChildToSpawn, RunTerms } from "../store/spawning.ts";
 import type { RunRecord, Store } from "../store/store.ts";
 import { assertWithinReach } from "./ask.ts";
 import { type SubagentLimits, toRefusal } from "./limits.ts";
@@ -89,6 +90,7 @@ async function decideChild(deps: SpawnDeps, principal: Principal, params: SpawnP
     terms: {
       ...(params.taskName === undefined ? {} : { taskName: params.taskName }),
       ...(thinking === undefined ? {} : { thinking }),
+      ...decideSchema(params),
     },
     spawnedBy: principal.id,
     timeoutMs: seconds === 0 ? undefined : seconds * 1_000,
@@ -135,6 +137,15 @@ function assertPriced(deps: SpawnDeps, { limits }: RunAuthority, model: string):
   throw new ProtocolError("BUDGET_UNPRICED", `a budget in usd needs the price of ${model}, and models.prices has none`, {
     details: { model },
     remedy: "use a model with a price, or limit tokens or turns instead of usd",
+  });
+}
+
+function decideSchema({ outputSchema }: SpawnParams): Pick<RunTerms, "outputSchema"> {
+  if (outputSchema === undefined) return {};
+  const parsed = parseSchema(outputSchema);
+  if ("schema" in parsed) return { outputSchema: parsed.schema };
+  throw new ProtocolError("SCHEMA_UNUSABLE", `outputSchema cannot be used: ${parsed.problem}`, {
+    remedy: "use type, properties, required, additionalProperties, items, enum and bounds, and nothing else",
   });
 }
 

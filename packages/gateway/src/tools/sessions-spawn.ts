@@ -19,6 +19,7 @@ const {
   tools,
   budget,
   expectsCompletionMessage,
+  outputSchema,
 } = methods["subagents.spawn"].params.shape;
 
 const parameters = z.strictObject(
@@ -35,6 +36,9 @@ const parameters = z.strictObject(
     sandbox: sandbox.describe("`inherit` is the default."),
     tools: tools.describe("Only these of the tools it would have: narrows, never widens. Empty: none."),
     expectsCompletionMessage: expectsCompletionMessage.describe("False: you do not want to be told the result."),
+    outputSchema: outputSchema.describe(
+      "A JSON Schema for the result (type, properties, required, items, enum, bounds); it then is one JSON value.",
+    ),
     budget: budget.describe("The most that it and its own sub-agents may use; `turns` are model calls."),
     cleanup: cleanup.describe("`delete` removes the sub-agent's session once its result was read; `keep` is the default."),
   },

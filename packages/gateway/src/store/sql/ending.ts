@@ -135,6 +135,7 @@ function toCompletion(sql: Sql, run: RunTableRow, ending: Ending, nowMs: number)
     outcome: ending.outcome,
     text: isCut ? whole.slice(0, mostResultChars).toWellFormed() : whole,
     ...(isCut ? { textChars: whole.length } : {}),
+    ...(ending.schemaError === undefined ? {} : { schemaError: ending.schemaError }),
     ...(ending.silence === undefined ? {} : { silence: ending.silence }),
     runtimeMs: nowMs - (run.started_at_ms ?? nowMs),
     usage,
