@@ -101,9 +101,9 @@ export const engineMutants: readonly Mutant[] = [
     to: 'ending.outcome === "succeeded" || ending.text === ""',
   },
   {
-    ...runs("turn"),
+    ...runs("tool-call"),
     what: "a tool that may not run twice leaves no intent",
-    from: "      if (hasBegun) return unknownEffect(call);",
+    from: "if (hasBegun) return unknownEffect(call);",
     to: "",
   },
   {
