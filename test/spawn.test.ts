@@ -1,7 +1,7 @@
 /** What a spawn may ask for, what its receipt promises, and that a refused one leaves nothing. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import type { ErrorCode, ParamsInput, ProtocolError, Result } from "@portreeve/protocol";
+import type { AgentEvent, ErrorCode, ParamsInput, ProtocolError, Result } from "@portreeve/protocol";
 import { callTools, type ChatBody, say, startFakeOpenAi } from "./support/fake-openai.ts";
 import { script } from "./support/script.ts";
 import { createManualClock } from "./support/manual-clock.ts";
@@ -140,11 +140,15 @@ test("a refusal inside a run reaches its model typed, and the run goes on", asyn
   assert.deepEqual((await countRows(gw))[0], 1);
 });
 
+function isOver(event: AgentEvent): boolean {
+  return event.stream === "lifecycle" && (event.data.phase === "end" || event.data.phase === "error");
+}
+
 /** The transcript of a session once its run has ended. */
 async function ended(gw: TestGateway, sessionKey: string) {
   const { promise, resolve } = Promise.withResolvers<void>();
   using _ = gw.gateway.bus.subscribe("agent", (event) => {
-    if (event.sessionKey === sessionKey && event.stream === "lifecycle" && event.data.phase !== "start") resolve();
+    if (event.sessionKey === sessionKey && isOver(event)) resolve();
   });
   const session = await gw.gateway.store.sessions.find(sessionKey);
   if (session?.newestRun?.endedAtMs === undefined) await promise;
@@ -183,7 +187,7 @@ async function spawnOnce(args: object, config: object = {}): Promise<{ readonly 
   });
   const ended = new Promise<void>((resolve) => {
     gw.gateway.bus.subscribe("agent", (event) => {
-      if (event.stream === "lifecycle" && event.data.phase !== "start" && event.spawnedBy !== undefined) resolve();
+      if (isOver(event) && event.spawnedBy !== undefined) resolve();
     });
   });
   await gw.callerWith("operator.write").call("agent", { message: "go", idempotencyKey: "k" });
@@ -328,4 +332,16 @@ test("a conversation that is too large is not copied, and the receipt says so", 
   assert.equal(receipt.context, "isolated");
   assert.match(receipt.warnings?.[0] ?? "", /^the conversation has \d+ bytes, and agents.defaults.subagents.forkMaxBytes is 100: /);
   assert.deepEqual([messages.length, messages[0]?.content], [2, [{ type: "text", text: script("look", { say: "seen" }) }]]);
+});
+
+test("a parent that is deleted takes its running child with it, and nothing is announced", async () => {
+  await using gw = await startGateway();
+  const { childSessionKey } = await spawn(gw, { sessionKey: "side", task: script("x", { hang: true }) });
+  const over = ended(gw, childSessionKey);
+
+  await gw.callerWith("operator.admin").call("sessions.delete", { key: "side" });
+  await over;
+
+  const { byStatus, children } = await gw.gateway.store.runs.counts();
+  assert.deepEqual([byStatus, children.announced, children.undelivered], [{ cancelled: 1 }, 0, 0]);
 });
