@@ -421,6 +421,27 @@ for (const [driver, open] of Object.entries(drivers)) {
     );
   });
 
+  test(`${driver}: a page of sessions says how many there are in all, also the last page and one behind it`, async () => {
+    await using store = await open();
+    for (const [at, key] of ["a", "b", "c"].entries())
+      await store.sessions.patch(`agent:main:${key}`, { agentId: "main", label: key, by: "device:a" }, at);
+    await store.sessions.patch("agent:other:d", { agentId: "other", archived: true, by: "device:a" }, 4);
+    const page = async (filter: object) => {
+      const { sessions, total } = await store.sessions.list({ limit: 2, offset: 0, archived: false, ...filter });
+      return [sessions.map(({ key }) => key.split(":")[2]).join(""), total];
+    };
+
+    assert.deepEqual(await page({}), ["cb", 3]);
+    assert.deepEqual(await page({ offset: 2 }), ["a", 3]);
+    assert.deepEqual(await page({ offset: 3 }), ["", 3]);
+    assert.deepEqual(await page({ archived: "all" }), ["dc", 4]);
+    assert.deepEqual(await page({ archived: true }), ["d", 1]);
+    assert.deepEqual(await page({ label: "a" }), ["a", 1]);
+    assert.deepEqual(await page({ label: "b" }), ["b", 1]);
+    assert.deepEqual(await page({ updatedSinceMs: 1, search: "main", agentId: "main" }), ["cb", 2]);
+    assert.deepEqual(await page({ view: { key: "agent:main:c" }, agentId: "other" }), ["", 0]);
+  });
+
   test(`${driver}: lineage is written once`, async () => {
     await using store = await open();
     const lineage = { parentKey: "agent:main:main", depth: 1, role: "leaf" as const };

@@ -9,7 +9,7 @@ import { compactSession, readView } from "./compactions.ts";
 import { listMessages } from "./messages.ts";
 import type { Database, RunTableRow, SessionTableRow } from "./schema.ts";
 import { findSession, openStatuses } from "./session-rows.ts";
-import { type Args, row, type Sql, statement } from "./statement.ts";
+import { type Args, type Optional, row, shaped, type Sql, statement } from "./statement.ts";
 import { type StoredTerms, writeTerms } from "./terms.ts";
 import type { WriteQueue } from "./write-queue.ts";
 
@@ -30,11 +30,14 @@ function createSessionReads(queue: WriteQueue): Omit<SessionStore, "patch" | "de
     findById: (sessionId, view) => queue.read((sql) => toVisible(sql, sql.first(bySessionId, { sessionId }), view)),
     list: (filter) =>
       queue.read((sql) => {
-        const [counted] = sql.query((db) => select(db, filter).select((build) => build.fn.countAll<number>().as("n")));
-        const rows = sql.query((db) =>
-          select(db, filter).selectAll().orderBy("updated_at_ms", "desc").orderBy("session_key").limit(filter.limit).offset(filter.offset),
-        );
-        return { sessions: rows.map((one) => toSessionRecord(sql, one)), total: counted?.n ?? 0 };
+        const { limit, offset } = filter;
+        const conditions = toConditions(filter);
+        // One more than asked for: after the last of them nothing need be counted.
+        const page = { ...conditions, limit: limit + 1, offset };
+        const rows = sql.all(pageOf(page), page);
+        const isLast = rows.length <= limit && (rows.length > 0 || offset === 0);
+        const total = isLast ? offset + rows.length : (sql.first(countOf(conditions), conditions)?.n ?? 0);
+        return { sessions: rows.slice(0, limit).map((one) => toSessionRecord(sql, one)), total };
       }),
     view: (key) => queue.read((sql) => readView(sql, key)),
     listMessages: (key, page) => queue.read((sql) => listMessages(sql, key, page)),
@@ -97,7 +100,7 @@ export function toSessionRecord(sql: Sql, session: SessionTableRow): SessionReco
     depth: session.depth,
     role: session.role,
     newestRun: newest === undefined ? undefined : toNewestRun(newest),
-    activeRunIds: sql.all(activeRuns, { key }).map((run) => run.wire_id),
+    activeRunIds: newest === undefined ? [] : sql.all(activeRuns, { key }).map((run) => run.wire_id),
   };
 }
 
@@ -283,20 +286,57 @@ function unsettledResultsOf(build: ExpressionBuilder<Database, "sessions">) {
     .where((row) => row.or([row("inbox.consumed_at_ms", "is", null), row("reader.status", "in", unsureEndings)]));
 }
 
-function select(db: Kysely<Database>, { view = {}, ...filter }: SessionFilter) {
-  const pattern = filter.search === undefined || filter.search === "" ? undefined : `%${filter.search.replace(/[%_\\]/g, "\\$&")}%`;
+/** What a listing may ask for; the flags only say that they are there. */
+interface Conditions {
+  readonly key: string;
+  readonly rootKey: string;
+  readonly viewedAgentId: string;
+  readonly parentKey: string;
+  readonly agentId: string;
+  readonly label: string;
+  readonly updatedSinceMs: number;
+  readonly pattern: string;
+  readonly isTopLevel: true;
+  readonly isArchived: true;
+  readonly isCurrent: true;
+}
+
+function toConditions({ view = {}, search = "", excludeChildren, archived, ...filter }: SessionFilter): Optional<Conditions> {
+  return {
+    key: view.key,
+    rootKey: view.rootKey,
+    viewedAgentId: view.agentId,
+    parentKey: filter.parentKey,
+    agentId: filter.agentId,
+    label: filter.label,
+    updatedSinceMs: filter.updatedSinceMs,
+    pattern: search === "" ? undefined : `%${search.replace(/[%_\\]/g, "\\$&")}%`,
+    isTopLevel: excludeChildren === true ? true : undefined,
+    isArchived: archived === true ? true : undefined,
+    isCurrent: archived === false ? true : undefined,
+  };
+}
+
+const pageOf = shaped((db, arg: Args<Conditions & { limit: number; offset: number }>, has) =>
+  select(db, arg, has).selectAll().orderBy("updated_at_ms", "desc").orderBy("session_key").limit(arg("limit")).offset(arg("offset")),
+);
+
+const countOf = shaped((db, arg: Args<Conditions>, has) => select(db, arg, has).select((build) => build.fn.countAll<number>().as("n")));
+
+function select(db: Kysely<Database>, arg: Args<Conditions>, has: (name: keyof Conditions) => boolean) {
   return db
     .selectFrom("sessions")
-    .$if(view.key !== undefined, (query) => query.where("session_key", "=", view.key ?? ""))
-    .$if(view.rootKey !== undefined, (query) => query.where("root_key", "=", view.rootKey ?? ""))
-    .$if(view.agentId !== undefined, (query) => query.where("agent_id", "=", view.agentId ?? ""))
-    .$if(filter.parentKey !== undefined, (query) => query.where("parent_key", "=", filter.parentKey ?? ""))
-    .$if(filter.agentId !== undefined, (query) => query.where("agent_id", "=", filter.agentId ?? ""))
-    .$if(filter.label !== undefined, (query) => query.where("label", "=", filter.label ?? ""))
-    .$if(filter.updatedSinceMs !== undefined, (query) => query.where("updated_at_ms", ">=", filter.updatedSinceMs ?? 0))
-    .$if(filter.excludeChildren === true, (query) => query.where("parent_key", "is", null))
-    .$if(filter.archived !== "all", (query) => query.where("archived_at_ms", filter.archived === true ? "is not" : "is", null))
-    .$if(pattern !== undefined, (query) =>
-      query.where(raw<boolean>`(session_key like ${pattern} escape '\\' or label like ${pattern} escape '\\')`),
+    .$if(has("key"), (query) => query.where("session_key", "=", arg("key")))
+    .$if(has("rootKey"), (query) => query.where("root_key", "=", arg("rootKey")))
+    .$if(has("viewedAgentId"), (query) => query.where("agent_id", "=", arg("viewedAgentId")))
+    .$if(has("parentKey"), (query) => query.where("parent_key", "=", arg("parentKey")))
+    .$if(has("agentId"), (query) => query.where("agent_id", "=", arg("agentId")))
+    .$if(has("label"), (query) => query.where("label", "=", arg("label")))
+    .$if(has("updatedSinceMs"), (query) => query.where("updated_at_ms", ">=", arg("updatedSinceMs")))
+    .$if(has("isTopLevel"), (query) => query.where("parent_key", "is", null))
+    .$if(has("isArchived"), (query) => query.where("archived_at_ms", "is not", null))
+    .$if(has("isCurrent"), (query) => query.where("archived_at_ms", "is", null))
+    .$if(has("pattern"), (query) =>
+      query.where(raw<boolean>`(session_key like ${arg("pattern")} escape '\\' or label like ${arg("pattern")} escape '\\')`),
     );
 }

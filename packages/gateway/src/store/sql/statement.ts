@@ -3,7 +3,17 @@
  * built); a `Sql` runs it. Whatever runs between two statements of one synchronous function, nothing else can.
  */
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
-import { type Compilable, DummyDriver, Kysely, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler } from "kysely";
+import {
+  type Compilable,
+  DummyDriver,
+  Kysely,
+  type LimitNode,
+  type OffsetNode,
+  type OperationNode,
+  SqliteAdapter,
+  SqliteIntrospector,
+  SqliteQueryCompiler,
+} from "kysely";
 import type { Database } from "./schema.ts";
 
 /** Stands for the argument `name` where a statement is built. */
@@ -17,6 +27,25 @@ export interface Statement<A, R> {
 /** `statement((db, arg: Args<{ runId: string }>) => db.selectFrom("runs").selectAll().where("run_id", "=", arg("runId")))` */
 export function statement<A, R>(build: Statement<A, R>["build"]): Statement<A, R> {
   return { build };
+}
+
+export type Optional<A> = { readonly [K in keyof A]: A[K] | undefined };
+
+/** Statements whose text depends on which arguments a call has: one is kept for each set of them. `arg` only what it `has`. */
+export function shaped<A, R>(
+  build: (db: Kysely<Database>, arg: Args<A>, has: (name: keyof A) => boolean) => Compilable<R>,
+): (args: Optional<A>) => Statement<Optional<A>, R> {
+  const shapes = new Map<string, Statement<Optional<A>, R>>();
+  return (args) => {
+    const present = Object.entries(args).flatMap(([name, value]) => (value === undefined ? [] : [name]));
+    const shape = present.join();
+    const known = shapes.get(shape);
+    if (known !== undefined) return known;
+    // What is missing is never asked for, so what is there is all that `arg` answers with.
+    const made = statement<Optional<A>, R>((db, arg) => build(db, arg as Args<A>, (name) => present.includes(name as string)));
+    shapes.set(shape, made);
+    return made;
+  };
 }
 
 /** Runs a statement in a transaction that awaits its queries. */
@@ -116,6 +145,21 @@ class StatementCompiler extends SqliteQueryCompiler {
   protected override appendValue(value: unknown): void {
     if (value instanceof Argument) super.appendValue(value);
     else this.appendImmediateValue(value);
+  }
+
+  protected override visitLimit({ limit }: LimitNode): void {
+    this.#appendBound("limit", limit);
+  }
+
+  protected override visitOffset({ offset }: OffsetNode): void {
+    this.#appendBound("offset", offset);
+  }
+
+  /** SQLite would compile the statement anew at every call for the value of a bare parameter there. */
+  #appendBound(word: "limit" | "offset", count: OperationNode): void {
+    this.append(`${word} cast(`);
+    this.visitNode(count);
+    this.append(" as integer)");
   }
 }
 
