@@ -64,6 +64,7 @@ const seams: Readonly<Record<string, readonly string[]>> = {
     "store/deliveries.ts",
     "store/journal.ts",
     "store/nodes.ts",
+    "store/process-store.ts",
     "store/run-views.ts",
     "store/setup-codes.ts",
     "store/spawning.ts",

@@ -15,6 +15,7 @@ import { subagentHandlers } from "../../packages/gateway/src/handlers/subagents.
 import type { Ids } from "../../packages/gateway/src/kit/ids.ts";
 import type { Log } from "../../packages/gateway/src/kit/log.ts";
 import type { Principal } from "../../packages/gateway/src/principal/principal.ts";
+import { ProcessGroups } from "../../packages/gateway/src/kit/process-group.ts";
 import { createCooldowns } from "../../packages/gateway/src/runs/cooldowns.ts";
 import { startWorker, type Worker } from "../../packages/gateway/src/runs/worker.ts";
 import type { Store } from "../../packages/gateway/src/store/store.ts";
@@ -123,6 +124,8 @@ export class Life {
       fallbacksOf: () => [],
       cooldowns: createCooldowns(),
       stallMs: undefined,
+      programEnv: {},
+      processGroups: new ProcessGroups(),
       drainMs: 1_000,
     };
     this.started = this.#start(async () => {
@@ -202,7 +205,7 @@ export class Life {
       admitRun: (run) => this.#worker?.admit(run) ?? store.runs.admit(run, this.clock.now()),
       callerFor: (principal) => this.callerAs(principal),
       sessionRules: { visibility: "tree", maxHops: 5 },
-      cancelRuns: (select) => this.#worker?.cancel(select) ?? Promise.resolve([]),
+      cancelRuns: async (select) => (await this.#worker?.cancel(select))?.runs ?? [],
       compactSession: (ask) => this.#worker?.compact(ask) ?? Promise.reject(new Error("no worker has started")),
       connections: () => ({ accepted: 0, open: 0 }),
       spawnLimits: { ...this.limits, runTimeoutSeconds: 0, runTimeoutMinSeconds: 0, forkMaxBytes: 0, runTimeoutMaxSeconds: 0 },

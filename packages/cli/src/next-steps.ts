@@ -56,6 +56,7 @@ export const nextSteps: Readonly<Record<ErrorCode, string>> = {
   NO_OPEN_CHILDREN: seeRuns,
 
   RUN_FAILED: "See which model was used: ./portreeve agents. The gateway's log has the provider's answer.",
+  STOP_INCOMPLETE: "Look at what goes on with ps, and end it; the gateway log names it.",
   STORE_UNAVAILABLE: "See to the disk of the state folder, then: ./portreeve health",
   SHUTTING_DOWN: "Start it again: ./portreeve gateway run",
   INTERNAL: "Look for the error id in the gateway's log; to see whether it still works: ./portreeve health",

@@ -1,6 +1,6 @@
 /** The composition root: the only file that constructs implementations. Reads top to bottom. */
 import { dirname } from "node:path";
-import { mainKey, mainSessionKey } from "@portreeve/protocol";
+import { mainKey, mainSessionKey, ProtocolError } from "@portreeve/protocol";
 import { createRefusalCounter } from "./audit/refusal-counter.ts";
 import { Bus } from "./bus.ts";
 import { openListener, type Listener } from "./connection/listener.ts";
@@ -39,6 +39,7 @@ import { createAuthorityClock } from "./kit/authority-clock.ts";
 import type { SteadyClock } from "./kit/clock.ts";
 import type { Config } from "./kit/config.ts";
 import { assertMayStart, findWarnings } from "./kit/exposure.ts";
+import { ProcessGroups } from "./kit/process-group.ts";
 import { makePrivateFolder, secretFileIn } from "./kit/home.ts";
 import type { Ids } from "./kit/ids.ts";
 import type { Log } from "./kit/log.ts";
@@ -47,7 +48,7 @@ import { createPrices } from "./models/price.ts";
 import { createModels } from "./models/registry.ts";
 import type { Models } from "./models/model.ts";
 import { type Cooldowns, createCooldowns, firstReady } from "./runs/cooldowns.ts";
-import { startWorker, type Worker } from "./runs/worker.ts";
+import { type Cancelled, startWorker, type Worker } from "./runs/worker.ts";
 import { openStore } from "./store/sqlite.ts";
 import type { RunRecord, RunSelection, Store } from "./store/store.ts";
 import { startCleanUp } from "./subagents/clean-up.ts";
@@ -117,7 +118,20 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   const { callerFor } = handlerDeps;
 
   const { workspaceOf, fallbacksOf } = agents;
-  const turns = { store, bus, clock, ids, log, models, toolsOf, workspaceOf, callerFor, cooldowns, fallbacksOf };
+  const turns = {
+    store,
+    bus,
+    clock,
+    ids,
+    log,
+    models,
+    toolsOf,
+    workspaceOf,
+    callerFor,
+    cooldowns,
+    fallbacksOf,
+    ...programs(env),
+  };
   late.worker = resources.use(await startWorker({ ...turns, ...runSettings(config) }));
   resources.use(startCleanUp({ ...turns, sessions: store.sessions, archiveAfterMs: archiveAfterMs(config) }));
 
@@ -171,7 +185,7 @@ async function createIdentity({ config, clock, log }: ComposeOptions, { keys, st
     },
     setupCodes,
     nodes,
-    manager: createDeviceManager({ ...deviceDeps, expel, cancelRuns: (select) => cancelRuns(late, select) }),
+    manager: createDeviceManager({ ...deviceDeps, expel, cancelRuns: async (select) => (await cancelRuns(late, select)).runs }),
     upgrades: createScopeUpgrades(deviceDeps),
   };
 }
@@ -197,8 +211,26 @@ interface LateParts {
 
 const notStarted: Dispatch = () => Promise.reject(new Error("the gateway has not started"));
 
-function cancelRuns({ worker }: LateParts, select: RunSelection): Promise<readonly RunRecord[]> {
-  return worker?.cancel(select) ?? Promise.resolve([]);
+async function cancelRuns({ worker }: LateParts, select: RunSelection): Promise<Cancelled> {
+  return (await worker?.cancel(select)) ?? { runs: [], failed: [] };
+}
+
+/** A stop that left something running is no success: it says what. */
+async function stopRuns(late: LateParts, select: RunSelection): Promise<readonly RunRecord[]> {
+  const { runs, failed } = await cancelRuns(late, select);
+  if (failed.length === 0) return runs;
+  const pids = failed.flatMap((one) => one.pids);
+  throw new ProtocolError("STOP_INCOMPLETE", `${runs.length - failed.length} runs were stopped, ${failed.length} could not be`, {
+    details: { stopped: runs.length - failed.length, failed: failed.map((one) => ({ ...one })) },
+    remedy: pids.length === 0 ? "restart the gateway: a tool does not let go" : `end the processes yourself: kill -9 ${pids.join(" ")}`,
+  });
+}
+
+/** How tools run programs. What every program needs of the environment is there; no key and no token reaches one. */
+function programs(env: ComposeOptions["env"]) {
+  const names = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "TERM"];
+  const kept = names.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]] as const]));
+  return { programEnv: Object.fromEntries(kept), processGroups: new ProcessGroups() };
 }
 
 type SharedParts = Pick<HandlerDeps, "store" | "bus" | "agents"> & { readonly late: LateParts; readonly toolsOf: ToolsOf };
@@ -209,7 +241,7 @@ function createHandlerDeps({ config, clock, version }: ComposeOptions, { late, t
     version,
     now: () => clock.now(),
     admitRun: (run) => late.worker?.admit(run) ?? parts.store.runs.admit(run, clock.now()),
-    cancelRuns: (select) => cancelRuns(late, select),
+    cancelRuns: (select) => stopRuns(late, select),
     compactSession: (ask) => late.worker?.compact(ask) ?? Promise.reject(new Error("no worker has started")),
     connections: () => late.listener?.counts() ?? { accepted: 0, open: 0 },
     spawnLimits: config.agents.defaults.subagents,

@@ -62,6 +62,7 @@ export const errorRules = {
   NO_OPEN_CHILDREN: invalid("There is no child to wait for."),
 
   RUN_FAILED: unavailable("The run ended without success.", false),
+  STOP_INCOMPLETE: unavailable("Runs were ended, but something of theirs goes on; `details.failed` says what.", false),
   STORE_UNAVAILABLE: unavailable("The gateway could not write its state; nothing was changed."),
   SHUTTING_DOWN: unavailable("The gateway is stopping."),
   INTERNAL: unavailable("An unexpected failure; the log has it under the error id.", false),

@@ -1,6 +1,7 @@
 /** One call of a tool, from what the model asked to a result it can read. */
-import type { Caller } from "@portreeve/protocol";
+import type { Caller, ContentBlock } from "@portreeve/protocol";
 import type { ToolCall } from "../models/model.ts";
+import type { JournalEntry } from "../store/journal.ts";
 import type { Tool, ToolContext, ToolResult } from "../tools/tool.ts";
 
 export interface ToolCallInput {
@@ -29,6 +30,17 @@ export async function runToolCall({ tool, call, hasBegun, context, intend, faile
     context.signal.throwIfAborted();
     return { text: `The tool ${tool.name} failed unexpectedly (error ${failed(error)}).`, isError: true };
   }
+}
+
+/** The result in the journal, and in the transcript. */
+export function toResult(
+  { id: toolCallId, name }: ToolCall,
+  { text, isError = false, parks = false }: ToolResult,
+): { readonly entry: JournalEntry; readonly content: ContentBlock[] } {
+  return {
+    entry: { kind: "tool-result", toolCallId, name, text, isError, parks },
+    content: [{ type: "toolResult", toolCallId, toolName: name, text, isError }],
+  };
 }
 
 function notAvailable(name: string): ToolResult {

@@ -1,5 +1,5 @@
 /** Carries one claimed run on: asks `plan.ts` what is next, does it, writes it down, until the run parks or ends. */
-import type { Caller, ContentBlock, Usage } from "@portreeve/protocol";
+import { type Caller, ProtocolError, type Usage } from "@portreeve/protocol";
 import type { Bus } from "../bus.ts";
 import { type Clock, sleepUntil } from "../kit/clock.ts";
 import type { Ids } from "../kit/ids.ts";
@@ -34,8 +34,9 @@ import { sizeOf, toModelView } from "./compaction.ts";
 import { toModelRequest } from "./prompt.ts";
 import { checkEnding, toUserMessage } from "./structured-result.ts";
 import type { RunEvents } from "./run-events.ts";
+import type { RunProcesses } from "./run-processes.ts";
 import { StallWatch } from "./stall-watch.ts";
-import { runToolCall } from "./tool-call.ts";
+import { runToolCall, toResult } from "./tool-call.ts";
 
 export interface TurnDeps extends CompactingDeps {
   readonly store: Store;
@@ -63,6 +64,14 @@ export interface TurnHost {
   absorbed(run: RunRecord): void;
 }
 
+export interface TurnParts {
+  readonly events: RunEvents;
+  readonly signal: AbortSignal;
+  readonly host: TurnHost;
+  /** Stopped by the turn at its end. */
+  readonly processes: RunProcesses;
+}
+
 /** Why a turn is stopped from outside; the reason of its signal. */
 export type Interruption = "shutdown" | "cancelled" | "deadline" | "stalled" | "lost" | "absorbed";
 
@@ -79,12 +88,13 @@ export class Turn {
   readonly #host: TurnHost;
   readonly #principal: RunPrincipal;
   readonly #watch: StallWatch;
+  readonly #processes: RunProcesses;
   #state: RunState = { phase: "fresh" };
   #transcript: TranscriptMessage[] = [];
   /** What a call needs beside the transcript. */
   #overheadTokens: number | undefined;
 
-  constructor(deps: TurnDeps, claim: Claim, { events, signal, host }: { events: RunEvents; signal: AbortSignal; host: TurnHost }) {
+  constructor(deps: TurnDeps, claim: Claim, { events, signal, host, processes }: TurnParts) {
     this.#deps = deps;
     this.#claim = claim;
     this.#events = events;
@@ -97,6 +107,8 @@ export class Turn {
       onWarning: (limitAtMs) => events.warned("stall", limitAtMs),
       onStalled: () => host.interrupt("stalled"),
     });
+    processes.onOutput = () => this.#watch.sign();
+    this.#processes = processes;
   }
 
   /** Resolves when the run has parked or ended, or is somebody else's. Rejects only when the store fails. */
@@ -112,6 +124,8 @@ export class Turn {
       while (await this.#perform(next(this.#state, this.#choice(), (model) => this.#sizeFor(model))));
     } catch (error) {
       await this.#stop(error);
+    } finally {
+      await this.#processes.stop();
     }
   }
 
@@ -294,18 +308,9 @@ export class Turn {
       intend: () => this.#commit([{ kind: "tool-intent", toolCallId: call.id, name: call.name, args: call.arguments }], []),
       failed: (error) => this.#logFailure(error, { tool: call.name }, "tool failed"),
     });
-    const isError = result.isError === true;
-    const block: ContentBlock = { type: "toolResult", toolCallId: call.id, toolName: call.name, text: result.text, isError };
-    const entry: JournalEntry = {
-      kind: "tool-result",
-      toolCallId: call.id,
-      name: call.name,
-      text: result.text,
-      isError,
-      parks: result.parks === true,
-    };
-    await this.#commit([entry], [{ role: "toolResult", content: [block], timestamp: this.#deps.clock.now() }]);
-    this.#events.toolEnded(call, { isError, details: result.details ?? result.text });
+    const { entry, content } = toResult(call, result);
+    await this.#commit([entry], [{ role: "toolResult", content, timestamp: this.#deps.clock.now() }]);
+    this.#events.toolEnded(call, { isError: result.isError === true, details: result.details ?? result.text });
     if (result.spawned !== undefined) this.#events.spawned(result.spawned);
   }
 
@@ -320,6 +325,7 @@ export class Turn {
       callKey: `call:${run.runId}:${modelCalls}:${call.id}`,
       signal: this.#signal,
       sign: () => this.#watch.sign(),
+      runProgram: (program) => this.#processes.run(program),
     };
   }
 
@@ -380,7 +386,7 @@ export class Turn {
       if (reason === "deadline") await this.#end(toDeadlineEnding(this.#claim.run, this.#events.text));
       return;
     }
-    if (isStoreFailure(error)) throw error;
+    if (error instanceof ProtocolError && error.code === "STORE_UNAVAILABLE") throw error;
     if (error instanceof JournalError)
       return this.#end({
         outcome: "interrupted",
@@ -391,8 +397,4 @@ export class Turn {
     const errorId = this.#logFailure(error, {}, "run failed unexpectedly");
     await this.#end({ outcome: "failed", text: "", error: `internal error ${errorId}`, stopReason: "internal" });
   }
-}
-
-function isStoreFailure(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "STORE_UNAVAILABLE";
 }

@@ -2,25 +2,36 @@
 import { randomUUID } from "node:crypto";
 import { sleepUntil } from "../kit/clock.ts";
 import { background } from "../kit/log.ts";
+import type { ProcessGroups } from "../kit/process-group.ts";
 import { quoteCompletions } from "../models/completion-text.ts";
 import type { Completion } from "../store/journal.ts";
 import type { Admission, Claim, RunRecord, RunSelection, RunToAdmit } from "../store/store.ts";
 import { compactByHand, type HandCompaction } from "./hand-compaction.ts";
 import { eventSeqOf } from "./machine.ts";
 import { RunEvents } from "./run-events.ts";
+import { endLeftProcesses, RunProcesses } from "./run-processes.ts";
 import { type Interruption, Turn, type TurnDeps, type TurnHost } from "./turn.ts";
 
 export interface WorkerDeps extends TurnDeps {
+  /** All that a program of a run has of the gateway's environment. */
+  readonly programEnv: Readonly<Record<string, string>>;
+  readonly processGroups: ProcessGroups;
   /** How long a stop waits for turns to come to the end of a step. */
   readonly drainMs: number;
   readonly maxConcurrentChildren: number;
 }
 
+export interface Cancelled {
+  readonly runs: readonly RunRecord[];
+  /** Those whose work could not be stopped, although the run has ended: a tool that does not let go, programs that live on. */
+  readonly failed: readonly { readonly runId: string; readonly pids: readonly number[]; readonly isStopped: boolean }[];
+}
+
 export interface Worker extends AsyncDisposable {
   /** Admits a run, and stops what it interrupts; resolves when that is durable. */
   admit(run: RunToAdmit): Promise<Admission>;
-  /** Cancels the selected runs with all they spawned; resolves when that is durable. */
-  cancel(select: RunSelection): Promise<readonly RunRecord[]>;
+  /** Cancels the selected runs with all they spawned; resolves when that is durable and the last program of theirs has ended. */
+  cancel(select: RunSelection): Promise<Cancelled>;
   /** Compacts a session by hand; answers why nothing came of it, or undefined, and how many messages are read as they are. */
   compact(ask: HandCompaction): Promise<{ readonly problem: string | undefined; readonly kept: number }>;
 }
@@ -28,12 +39,14 @@ export interface Worker extends AsyncDisposable {
 const leaseMs = 30_000;
 const claimsAtOnce = 64;
 const maxTakeovers = 3;
+const stopPatienceMs = 3_000;
 const retryAfterStoreFailureMs = 1_000;
 /** A run past its deadline may be nobody's until its lease runs out: no reason to look without a pause. */
 const expiryPauseMs = 1_000;
 
 interface Active {
   readonly claim: Claim;
+  readonly processes: RunProcesses;
   readonly events: RunEvents;
   readonly controller: AbortController;
   readonly done: Promise<void>;
@@ -46,6 +59,7 @@ interface Active {
  */
 export async function startWorker(deps: WorkerDeps): Promise<Worker> {
   const nowMs = deps.clock.now();
+  await endLeftProcesses(deps.store.processes, deps.processGroups, deps.log);
   await deps.store.runs.endLeases();
   await deps.store.runs.ensureDelivery(nowMs);
   const worker = new ClaimingWorker(deps);
@@ -87,10 +101,25 @@ class ClaimingWorker implements Worker {
     return admission;
   }
 
-  async cancel(select: RunSelection): Promise<readonly RunRecord[]> {
-    const cancelled = await this.#deps.store.runs.cancel(select, this.#partials(), this.#deps.clock.now());
-    for (const run of cancelled) this.#tellEnded(run, "cancelled");
-    return cancelled;
+  async cancel(select: RunSelection): Promise<Cancelled> {
+    const runs = await this.#deps.store.runs.cancel(select, this.#partials(), this.#deps.clock.now());
+    const turns = runs.flatMap(({ runId }) => this.#active.get(runId) ?? []);
+    for (const run of runs) this.#tellEnded(run, "cancelled");
+    return { runs, failed: await this.#findUnstopped(turns) };
+  }
+
+  /** Waits for turns that were stopped; answers those that go on all the same, or left a program behind. */
+  async #findUnstopped(turns: readonly Active[]): Promise<Cancelled["failed"]> {
+    if (turns.length === 0) return [];
+    const { clock } = this.#deps;
+    const over = new AbortController();
+    const tooLong = sleepUntil(clock, clock.now() + stopPatienceMs, over.signal).catch(() => undefined);
+    const stopped = new Set<Active>();
+    await Promise.race([Promise.all(turns.map((turn) => turn.done.then(() => stopped.add(turn)))), tooLong]);
+    over.abort();
+    return turns
+      .map((turn) => ({ runId: turn.claim.run.runId, pids: turn.processes.survivors, isStopped: stopped.has(turn) }))
+      .filter(({ pids, isStopped }) => !isStopped || pids.length > 0);
   }
 
   compact(ask: HandCompaction): ReturnType<Worker["compact"]> {
@@ -179,7 +208,8 @@ class ClaimingWorker implements Worker {
       interrupt: (why) => controller.abort(why),
       absorbed: (run) => this.#tellEnded(run, "absorbed"),
     };
-    const done = new Turn(this.#deps, claim, { events, signal: controller.signal, host })
+    const processes = this.#processesOf(claim, controller.signal);
+    const done = new Turn(this.#deps, claim, { events, signal: controller.signal, host, processes })
       .carryOn()
       .catch((error: unknown) => {
         // The lease is not renewed any more: the run is claimed again when it has run out.
@@ -191,7 +221,12 @@ class ClaimingWorker implements Worker {
         if (this.#active.get(runId)?.controller === controller) this.#active.delete(runId);
         this.#pump();
       });
-    this.#active.set(runId, { claim, events, controller, done });
+    this.#active.set(runId, { claim, processes, events, controller, done });
+  }
+
+  #processesOf({ run }: Claim, signal: AbortSignal): RunProcesses {
+    const { store, processGroups: groups, programEnv: env, workspaceOf } = this.#deps;
+    return new RunProcesses({ store: store.processes, groups, runId: run.runId, cwd: workspaceOf(run.agentId), env, signal });
   }
 
   async #renewLeases(): Promise<void> {

@@ -14,6 +14,7 @@ import { migrate } from "./sql/migrate.ts";
 import { createRefusalStore } from "./sql/refusals.ts";
 import { createNodeStore } from "./sql/nodes.ts";
 import { createBudgetStore } from "./sql/budgets.ts";
+import { createProcessStore } from "./sql/processes.ts";
 import { createRunStore } from "./sql/runs.ts";
 import { createRunViewStore } from "./sql/run-views.ts";
 import type { Database } from "./sql/schema.ts";
@@ -76,6 +77,7 @@ export function createStore(raw: DatabaseSync, ids: Ids, { onClose, elapsedMs }:
     audit: createAuditStore(db),
     refusals: createRefusalStore(db, queue),
     sessions: createSessionStore(queue, ids),
+    processes: createProcessStore(queue),
     runs: createRunStore(queue, ids),
     budgets: createBudgetStore(queue),
     usage: createUsageStore(queue),

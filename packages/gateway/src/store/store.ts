@@ -12,6 +12,7 @@ import type { BearerStore } from "./bearer-store.ts";
 import type { DeviceStore } from "./device-store.ts";
 import type { SetupCodeStore } from "./setup-codes.ts";
 import type { NodeStore } from "./nodes.ts";
+import type { ProcessStore } from "./process-store.ts";
 import type { RunViewStore } from "./run-views.ts";
 import type { Completion, JournalEntry, Outcome } from "./journal.ts";
 import type { BudgetStore } from "./budgets.ts";
@@ -28,6 +29,7 @@ export interface Store extends AsyncDisposable {
   readonly refusals: RefusalStore;
   readonly sessions: SessionStore;
   readonly runs: RunStore;
+  readonly processes: ProcessStore;
   readonly budgets: BudgetStore;
   readonly usage: UsageStore;
   readonly runViews: RunViewStore;

@@ -40,6 +40,7 @@ export function fakeContext({ workspace = "/nowhere", callKey = "call-1", signal
     agentId: "main",
     signal: signal ?? new AbortController().signal,
     sign: () => undefined,
+    runProgram: () => Promise.reject(new Error("no programs here")),
     calls,
   };
 }

@@ -2,6 +2,23 @@
 import type { Caller } from "@portreeve/protocol";
 import { z } from "zod";
 
+/** A program to run, without a shell between. */
+export interface Program {
+  readonly file: string;
+  readonly args?: readonly string[];
+  /** Of each of its outputs; a million when left out. */
+  readonly maxOutputBytes?: number;
+}
+
+export interface ProgramOutcome {
+  /** Undefined when a signal ended it. */
+  readonly exitCode: number | undefined;
+  readonly signal: string | undefined;
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly isCut: boolean;
+}
+
 export interface ToolContext {
   /** Calls methods with the run's own authority. */
   readonly caller: Caller;
@@ -14,6 +31,11 @@ export interface ToolContext {
   readonly signal: AbortSignal;
   /** Says that the tool is at work: one that is silent for too long is taken for stuck. */
   readonly sign: () => void;
+  /**
+   * Runs a program in the workspace, with none of the gateway's environment, in a process group that ends with the call or
+   * the run. Rejects when it cannot be started or the run is stopped.
+   */
+  readonly runProgram: (program: Program) => Promise<ProgramOutcome>;
 }
 
 export interface ToolResult {

@@ -15,6 +15,7 @@ import * as queueModes from "./migrations/010-queue-modes.ts";
 import * as compactions from "./migrations/011-compactions.ts";
 import * as budgets from "./migrations/012-budgets.ts";
 import * as expectedResults from "./migrations/013-expected-results.ts";
+import * as runProcesses from "./migrations/014-run-processes.ts";
 
 /** By name, in order; a released migration is never edited. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -31,6 +32,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   "011-compactions": compactions,
   "012-budgets": budgets,
   "013-expected-results": expectedResults,
+  "014-run-processes": runProcesses,
 };
 
 /** A newer version has changed the schema in a way this one does not know. */

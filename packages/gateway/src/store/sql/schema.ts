@@ -287,6 +287,12 @@ export interface InboxRow {
   closed_by: string | null;
 }
 
+export interface ProcessRow {
+  pid: number;
+  started_at: string | null;
+  run_id: string;
+}
+
 export interface Database {
   devices: DeviceRow;
   device_grants: GrantRow;
@@ -309,4 +315,5 @@ export interface Database {
   reservations: ReservationRow;
   journal: JournalRow;
   inbox: InboxRow;
+  run_processes: ProcessRow;
 }

@@ -1,0 +1,192 @@
+/** Programs that tools start: they end with their run, whole groups at a time, also after a crash of the gateway. */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { readdirSync, readFileSync, watch } from "node:fs";
+import test from "node:test";
+import { z } from "zod";
+import { isStill, ProcessGroups, startHeld } from "../packages/gateway/src/kit/process-group.ts";
+import { defineTool, type ProgramOutcome } from "../packages/gateway/src/tools/tool.ts";
+import { script, spawnStep } from "./support/script.ts";
+import { startGateway, type TestGateway } from "./support/start-gateway.ts";
+
+/** A tool that runs a line of shell, and tells what became of it. */
+function shell() {
+  const outcomes: ProgramOutcome[] = [];
+  const tool = defineTool({
+    name: "shell",
+    description: "Runs a line.",
+    parameters: z.strictObject({ line: z.string() }),
+    repeat: "ask",
+    async execute({ line }, { runProgram }) {
+      const outcome = await runProgram({ file: "/bin/sh", args: ["-c", line] });
+      outcomes.push(outcome);
+      return { text: `${outcome.exitCode ?? outcome.signal}: ${outcome.stdout}` };
+    },
+  });
+  return { tool, outcomes };
+}
+
+/** Resolves when `count` files whose names begin with `ready` are in the folder. */
+function filesIn(folder: string, count: number): Promise<void> {
+  return new Promise((resolve) => {
+    const watcher = watch(folder, () => look());
+    const look = (): void => {
+      if (readdirSync(folder).filter((name) => name.startsWith("ready")).length < count) return;
+      watcher.close();
+      resolve();
+    };
+    look();
+  });
+}
+
+const use = (line: string) => ({ call: [{ tool: "shell", args: { line } }] });
+
+/** Processes of this machine, zombies left out, whose command line holds `mark`. */
+function countProcesses(mark: string): number {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(mark) && !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+      } catch {
+        return false;
+      }
+    }).length;
+}
+
+async function toolText(gw: TestGateway): Promise<string> {
+  const { messages } = await gw.callerWith("operator.read").call("chat.history", { sessionKey: "main" });
+  return messages.flatMap(({ content }) => content.flatMap((block) => (block.type === "toolResult" ? [block.text] : []))).join("\n");
+}
+
+test("a program has its output, its exit code, its workspace, and none of the gateway's environment", async () => {
+  const { tool, outcomes } = shell();
+  process.env["PORTREEVE_TEST_SECRET"] = "sk-secret";
+  try {
+    await using gw = await startGateway({ tools: [tool] });
+    await gw
+      .callerWith("operator.write")
+      .call("agent", { message: script("go", use("pwd; env; echo no >&2; exit 3"), { say: "x" }), idempotencyKey: "k" });
+
+    const [outcome] = outcomes;
+    assert.deepEqual([outcome?.exitCode, outcome?.stderr, outcome?.isCut], [3, "no\n", false]);
+    assert.equal(outcome?.stdout.split("\n")[0], gw.workspaceDir);
+    assert.doesNotMatch(outcome?.stdout ?? "", /secret|PORTREEVE_/);
+  } finally {
+    delete process.env["PORTREEVE_TEST_SECRET"];
+  }
+});
+
+test("what a program leaves running in its group ends with its call", async () => {
+  const { tool } = shell();
+  await using gw = await startGateway({ tools: [tool] });
+  const mark = "portreeve-left-31536001";
+
+  await gw.callerWith("operator.write").call("agent", {
+    message: script("go", use(`sh -c 'sleep 31536001; : ${mark}' >/dev/null 2>&1 & echo started`), { say: "x" }),
+    idempotencyKey: "k",
+  });
+
+  assert.match(await toolText(gw), /0: started/);
+  assert.equal(countProcesses(mark), 0);
+});
+
+test("an abort answers when the last program of the tree has ended, also one that does not want to", async () => {
+  const { tool } = shell();
+  await using gw = await startGateway({ tools: [tool] });
+  const mark = "portreeve-stubborn-31536002";
+  const stubborn = use(`trap '' TERM; echo > ready-$$; while true; do sleep 1; : ${mark}; done`);
+  const started = filesIn(gw.workspaceDir, 3);
+  await gw.callerWith("operator.write").call("chat.send", {
+    sessionKey: "main",
+    message: script("go", { call: [spawnStep("a", stubborn), spawnStep("b", stubborn)] }, stubborn),
+    idempotencyKey: "k",
+  });
+  await started;
+  assert.ok(countProcesses(mark) >= 3);
+
+  const answer = await gw.callerWith("operator.write").call("chat.abort", { sessionKey: "main" });
+
+  assert.equal(countProcesses(mark), 0);
+  assert.deepEqual([answer.aborted, answer.runIds.length], [true, 3]);
+});
+
+test("a stop that cannot stop a tool is an error with counts, and the run has ended all the same", async () => {
+  const entered = Promise.withResolvers<void>();
+  const never = Promise.withResolvers<never>();
+  const deaf = defineTool({
+    name: "deaf",
+    description: "Does not listen.",
+    parameters: z.strictObject({}),
+    repeat: "ask",
+    execute() {
+      entered.resolve();
+      return never.promise;
+    },
+  });
+  const gw = await startGateway({ tools: [deaf] });
+  await gw.callerWith("operator.write").call("chat.send", {
+    sessionKey: "main",
+    message: script("go", { call: [{ tool: "deaf", args: {} }] }),
+    idempotencyKey: "k",
+  });
+  await entered.promise;
+
+  const refused = assert.rejects(
+    gw.callerWith("operator.write").call("chat.abort", { sessionKey: "main" }),
+    (error: Error & { code?: string; details?: { stopped?: number; failed?: readonly unknown[] } }) => {
+      assert.deepEqual([error.code, error.details?.stopped, error.details?.failed?.length], ["STOP_INCOMPLETE", 0, 1]);
+      return true;
+    },
+  );
+  await refused;
+  const { status } = await gw.callerWith("operator.write").call("agent.wait", { runId: "k" });
+  never.reject(new Error("over"));
+  await gw[Symbol.asyncDispose]();
+
+  assert.equal(status, "error");
+});
+
+test("a held program does not run before it is begun, and never when whoever held it is gone", async () => {
+  const input = { file: "/bin/echo", args: ["ran"], cwd: "/", env: {}, maxOutputBytes: 100, onOutput: () => undefined };
+  const begun = await startHeld(input);
+  const dropped = await startHeld(input);
+
+  begun.begin();
+  assert.equal(await new ProcessGroups().stop(dropped.pid, { graceMs: 300, killMs: 1_000 }), true);
+
+  assert.deepEqual([(await begun.outcome).stdout, (await dropped.outcome).stdout], ["ran\n", ""]);
+});
+
+test("the next start ends what a killed gateway left running, and nothing that has its number by chance", async () => {
+  const root = spawn("/bin/sleep", ["31536003"], { detached: true, stdio: "ignore" });
+  const stranger = spawn("/bin/sleep", ["31536004"], { detached: true, stdio: "ignore" });
+  const ended = new Promise((resolve) => root.once("exit", resolve));
+  assert.ok(root.pid !== undefined && stranger.pid !== undefined);
+  const startedAt = readFileSync(`/proc/${root.pid}/stat`, "utf8").split(") ")[1]?.split(" ")[19];
+  const gw = await startGateway();
+  try {
+    await gw.gateway.store.processes.note({ pid: root.pid, startedAt, runId: "run_1" });
+    await gw.gateway.store.processes.note({ pid: stranger.pid, startedAt: "1", runId: "run_2" });
+
+    await gw.restart();
+    await ended;
+
+    assert.equal(isStill(root.pid, startedAt), false);
+    assert.equal(stranger.exitCode ?? stranger.signalCode, null);
+    assert.deepEqual(await gw.gateway.store.processes.list(), []);
+  } finally {
+    stranger.kill("SIGKILL");
+    await gw[Symbol.asyncDispose]();
+  }
+});
+
+test("processes are noted once a number and forgotten", async () => {
+  const gw = await startGateway();
+  await gw.gateway.store.processes.note({ pid: 7, startedAt: "1", runId: "run_1" });
+  await gw.gateway.store.processes.note({ pid: 7, startedAt: undefined, runId: "run_2" });
+  assert.deepEqual(await gw.gateway.store.processes.list(), [{ pid: 7, startedAt: undefined, runId: "run_2" }]);
+  await gw.gateway.store.processes.forget(7);
+  assert.deepEqual(await gw.gateway.store.processes.list(), []);
+  await gw[Symbol.asyncDispose]();
+});
