@@ -48,7 +48,7 @@ import { createPrices } from "./models/price.ts";
 import { createModels } from "./models/registry.ts";
 import type { Models } from "./models/model.ts";
 import { type Cooldowns, createCooldowns, firstReady } from "./runs/cooldowns.ts";
-import { type Cancelled, startWorker, type Worker } from "./runs/worker.ts";
+import { type Cancelled, startWorker, type Worker, type WorkerDeps } from "./runs/worker.ts";
 import { openStore } from "./store/sqlite.ts";
 import type { RunRecord, RunSelection, Store } from "./store/store.ts";
 import { startCleanUp } from "./subagents/clean-up.ts";
@@ -117,23 +117,9 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   late.dispatch = dispatch;
   const { callerFor } = handlerDeps;
 
-  const { workspaceOf, fallbacksOf } = agents;
-  const turns = {
-    store,
-    bus,
-    clock,
-    ids,
-    log,
-    models,
-    toolsOf,
-    workspaceOf,
-    callerFor,
-    cooldowns,
-    fallbacksOf,
-    ...programs(env),
-  };
-  late.worker = resources.use(await startWorker({ ...turns, ...runSettings(config) }));
-  resources.use(startCleanUp({ ...turns, sessions: store.sessions, archiveAfterMs: archiveAfterMs(config) }));
+  const core = { store, bus, clock, ids, log, models, toolsOf, callerFor, cooldowns };
+  late.worker = resources.use(await startRuns(options, agents, core));
+  resources.use(startCleanUp({ ...core, sessions: store.sessions, archiveAfterMs: archiveAfterMs(config) }));
 
   late.listener = resources.use(
     await openListener({
@@ -275,6 +261,12 @@ const noSecret = "none is asked for";
 
 function nameOf({ name }: Extract<SecretSource, { kind: "value" }>, configFile: string): string {
   return name.startsWith("gateway.") ? `${name} in ${configFile}` : name;
+}
+
+type RunCore = Pick<WorkerDeps, "store" | "bus" | "clock" | "ids" | "log" | "models" | "toolsOf" | "callerFor" | "cooldowns">;
+
+function startRuns({ config, env }: ComposeOptions, { workspaceOf, fallbacksOf }: AgentFacts, core: RunCore): Promise<Worker> {
+  return startWorker({ ...core, workspaceOf, fallbacksOf, ...programs(env), ...runSettings(config) });
 }
 
 /** What runs are held to: prices and sizes of models, how long a transcript may be, and how long nothing may happen. */
