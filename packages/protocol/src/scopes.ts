@@ -40,7 +40,7 @@ export function meet(a: readonly string[], b: readonly string[]): readonly strin
   const shared = [...a.filter((scope) => covers(b, scope)), ...b.filter((scope) => covers(a, scope))];
   // Two scopes of which neither covers the other may still have one beneath them in common.
   const beneath = a.flatMap(impliedBy).filter((scope) => covers(b, scope) && !covers(shared, scope));
-  return normaliseScopes([...shared, ...beneath.filter((scope) => !beneath.some((other) => other !== scope && covers([other], scope)))]);
+  return normaliseScopes([...shared, ...beneath]);
 }
 
 /** Trimmed, without blanks and duplicates, sorted: the form in which scope lists are stored and compared. */

@@ -214,7 +214,7 @@ const facts: fc.Arbitrary<GrantFacts> = fc.oneof(
     autoApproveLocal: fc.boolean(),
   }),
 );
-const many = { numRuns: 5_000 };
+const many = { seed: Number(process.env["PORTREEVE_SEED"] ?? Date.now() % 2_147_483_647), numRuns: 5_000 };
 
 test("nobody is ever given a scope that was not asked for", () => {
   fc.assert(
@@ -291,7 +291,7 @@ test("an operator without a device keeps scopes only as a direct local peer with
 const pinned = { platform: "linux", deviceFamily: "Linux" };
 const metadata: readonly [
   name: string,
-  pinned: typeof pinned | { platform: string; deviceFamily: undefined },
+  pinned: { platform: string | undefined; deviceFamily: string | undefined },
   claimed: { platform: string | undefined; deviceFamily: string | undefined },
   changed: boolean,
 ][] = [
@@ -301,6 +301,20 @@ const metadata: readonly [
   ["a family left out", pinned, { platform: "linux", deviceFamily: undefined }, true],
   ["a platform left out", pinned, { platform: undefined, deviceFamily: "Linux" }, true],
   ["a family where none was pinned", { platform: "linux", deviceFamily: undefined }, { platform: "linux", deviceFamily: "Linux" }, false],
+  ["a platform where none was pinned", { platform: undefined, deviceFamily: "Linux" }, { platform: "linux", deviceFamily: "Linux" }, false],
+  ["a version left out", { platform: "android 14", deviceFamily: undefined }, { platform: "android", deviceFamily: undefined }, false],
+  [
+    "a version of three parts left out",
+    { platform: "macOS 14.10.2", deviceFamily: undefined },
+    { platform: "macos", deviceFamily: undefined },
+    false,
+  ],
+  [
+    "a number within the name",
+    { platform: "linux 5 lts", deviceFamily: undefined },
+    { platform: "linux lts", deviceFamily: undefined },
+    true,
+  ],
   ["the desktop's other name", { platform: "darwin", deviceFamily: undefined }, { platform: "macOS", deviceFamily: undefined }, false],
   [
     "a newer version of the same system",

@@ -142,3 +142,38 @@ for (const [dimension, less] of weaker) {
     assert.equal(same(meet(lesser, everything), lesser), true);
   });
 }
+
+test("whoever stands deeper covers nobody further up, when neither is an owner", () => {
+  const at = (depth: Authority["depth"]): Authority => ({ ...everything, owner: false, depth });
+
+  assert.deepEqual(
+    [covers(at(0), at(1)), covers(at(1), at(1)), covers(at(2), at(1)), covers(at("none"), at(1)), covers(at(1), at("none"))],
+    [true, true, false, false, true],
+  );
+});
+
+const bounds: readonly (readonly [a: Bound, b: Bound, both: Bound])[] = [
+  [5, 3, 3],
+  ["unlimited", 3, 3],
+  ["unlimited", "unlimited", "unlimited"],
+  // A number that JSON does not have is none: what is stored must say the same when it is read.
+  [Infinity, "unlimited", "unlimited"],
+  [NaN, 3, 0],
+  [-1, 3, 0],
+];
+
+for (const [a, b, both] of bounds) {
+  test(`of the bounds ${a} and ${b} both leave ${both}`, () => {
+    const within = (deadline: Bound): Authority => ({ ...everything, deadline, budget: { ...unlimited.budget, turns: deadline } });
+
+    const { deadline, budget } = meet(within(a), within(b));
+
+    assert.deepEqual([deadline, budget.turns], [both, both]);
+  });
+}
+
+test("names come out sorted and once, in whatever order they went in", () => {
+  const named = meet({ ...everything, tools: ["write", "read", "write"] }, everything).tools;
+
+  assert.deepEqual(named, ["read", "write"]);
+});
