@@ -148,8 +148,8 @@ export const deviceMutants: readonly Mutant[] = [
     file: "packages/gateway/src/store/grants.ts",
     from: "elevation.untilMs - Math.max(nowMs, elevation.seenMs);",
     to: "elevation.untilMs - nowMs;",
-    killedBy: "^a clock that is moved back",
-    ...elevation,
+    killedBy: "^with the clock before the last note",
+    testFile: "packages/gateway/src/store/grants.test.ts",
   },
   {
     what: "whoever is elevated hands it on for good",
