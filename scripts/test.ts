@@ -30,7 +30,12 @@ interface Outcome {
 
 const suites: readonly Suite[] = [
   { name: "unit", files: "packages/**/*.test.ts", isolation: "none", budgetSeconds: 30 },
-  { name: "integration", files: "test/{*,!(authority|mutants|simulation|chaos)/**/*}.test.ts", isolation: "process", budgetSeconds: 120 },
+  {
+    name: "integration",
+    files: "test/{*,!(authority|mutants|simulation|chaos|stryker)/**/*}.test.ts",
+    isolation: "process",
+    budgetSeconds: 120,
+  },
   { name: "authority", files: "test/authority/*.test.ts", isolation: "process", budgetSeconds: 90 },
   { name: "simulation", files: "test/simulation/*.test.ts", isolation: "process", budgetSeconds: 45 },
   { name: "chaos", files: "test/chaos/*.test.ts", isolation: "process", budgetSeconds: 75 },
@@ -61,6 +66,7 @@ const longSuites: readonly Suite[] = [
   },
   { name: "chaos", files: "test/chaos/*.test.ts", isolation: "process", budgetSeconds: 900, env: { PORTREEVE_LONG: "1" } },
   { name: "mutants", files: "test/mutants/*.test.ts", isolation: "process", budgetSeconds: 300, env: { PORTREEVE_LONG: "1" } },
+  { name: "stryker", files: "test/stryker/*.test.ts", isolation: "process", budgetSeconds: 900 },
 ];
 
 const root = join(import.meta.dirname, "..");

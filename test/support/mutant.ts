@@ -17,6 +17,7 @@ export interface Mutation {
 }
 
 export interface Copy extends AsyncDisposable {
+  readonly folder: string;
   /** Runs the named tests of one file with `mutation` in place (none: as it is); answers those that failed and how many ran. */
   run(testFile: string, namePattern: string, mutation?: Mutation): Promise<{ readonly failed: readonly string[]; readonly ran: number }>;
 }
@@ -33,6 +34,7 @@ export async function copyProject(): Promise<Copy> {
   for (const name of await readdir(join(root, "packages")))
     await symlink(join(folder, "packages", name), join(folder, "node_modules/@portreeve", name));
   return {
+    folder,
     async run(testFile, namePattern, mutation) {
       const restore = mutation === undefined ? undefined : await mutate(folder, mutation);
       try {
