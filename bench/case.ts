@@ -11,6 +11,8 @@ export interface Bench {
   readonly ceilingUrl: string;
   /** A fresh gateway, or the one that was named on the command line. */
   start(options?: Pick<StartOptions, "subagents">): Promise<Target>;
+  /** One whose agents have a tool `program`. */
+  startWithPrograms(): Promise<Target>;
 }
 
 export interface Case {

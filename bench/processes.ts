@@ -1,7 +1,7 @@
 /** Processes a benchmark measures: started with a bare environment, found by the URL they print, read from the kernel. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -72,4 +72,17 @@ function readMegabytes(file: string, label: string): number {
   const match = new RegExp(`^${label}:\\s+(\\d+) kB$`, "m").exec(readFileSync(file, "utf8"));
   if (match === null) throw new Error(`${file} has no ${label}`);
   return (Number(match[1]) * 1_024) / 1e6;
+}
+
+/** Processes whose command line holds `mark`; those that have ended but were not asked about do not count. */
+export function countProcesses(mark: string): number {
+  return readdirSync("/proc").filter((name) => /^\d+$/.test(name) && isAlive(name, mark)).length;
+}
+
+function isAlive(pid: string, mark: string): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(mark) && !readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ");
+  } catch {
+    return false;
+  }
 }

@@ -15,6 +15,7 @@ import { limits } from "./cases/limits.ts";
 import { growth, idle } from "./cases/memory.ts";
 import { rpc } from "./cases/rpc.ts";
 import { spawn } from "./cases/spawn.ts";
+import { programs } from "./cases/programs.ts";
 import { stop } from "./cases/stop.ts";
 import { stream } from "./cases/stream.ts";
 import { turn } from "./cases/turn.ts";
@@ -24,7 +25,7 @@ import { benchEnv, root, startServer } from "./processes.ts";
 import { type StartOptions, startTarget, type Target, useTarget } from "./target.ts";
 import { Wire } from "./wire.ts";
 
-const cases: readonly Case[] = [rpc, turn, stream, spawn, announce, children, idle, boot, growth, stop, limits];
+const cases: readonly Case[] = [rpc, turn, stream, spawn, announce, children, idle, boot, growth, stop, programs, limits];
 
 const help = `npm run bench [-- options]
 
@@ -90,7 +91,8 @@ async function run(options: Options): Promise<readonly Outcome[]> {
   using model = await startModel(options.modelPort ?? 0);
   await using targets = new Targets(options, model.baseUrl);
   const { isQuick } = options;
-  const bench: Bench = { isQuick, model, ceilingUrl: ceiling.url, start: (more) => targets.start(more) };
+  const startWithPrograms = (): Promise<Target> => startTarget({ modelUrl: model.baseUrl, withPrograms: true });
+  const bench: Bench = { isQuick, model, ceilingUrl: ceiling.url, start: (more) => targets.start(more), startWithPrograms };
   const noise = new Noise(ceiling.url, isQuick);
   const outcomes: Outcome[] = [];
   for (const one of options.chosen) {

@@ -2,7 +2,7 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { benchEnv, launcher, readCpuMs, startServer } from "./processes.ts";
+import { benchEnv, launcher, readCpuMs, root, startServer } from "./processes.ts";
 import type { Measure } from "./measure.ts";
 import { type Access, Wire } from "./wire.ts";
 
@@ -19,12 +19,14 @@ export interface StartOptions {
   readonly subagents?: object;
   /** Writes a CPU profile of the gateway to this folder. */
   readonly profileDir?: string | undefined;
+  /** One whose agents have a tool that runs programs; from its sources. */
+  readonly withPrograms?: boolean;
 }
 
 /** Wide enough for every case; what a case is about it sets itself. */
 const wide = { maxChildrenPerAgent: 100, maxConcurrent: 1_000, archiveAfterMinutes: 0 };
 
-export async function startTarget({ modelUrl, subagents, profileDir }: StartOptions): Promise<Target> {
+export async function startTarget({ modelUrl, subagents, profileDir, withPrograms = false }: StartOptions): Promise<Target> {
   const folder = mkdtempSync(join(tmpdir(), "portreeve-bench-"));
   const portreeveHome = join(folder, "portreeve");
   mkdirSync(portreeveHome, { recursive: true, mode: 0o700 });
@@ -34,7 +36,9 @@ export async function startTarget({ modelUrl, subagents, profileDir }: StartOpti
   };
   writeFileSync(join(portreeveHome, "config.json5"), JSON.stringify(config));
   const env = benchEnv(folder, profileDir === undefined ? {} : { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${profileDir}` });
-  const server = await startServer(launcher, ["gateway", "run", "--json", "--port", "0"], env);
+  const server = withPrograms
+    ? await startServer(process.execPath, [join(root, "bench/gateway-with-programs.ts")], env)
+    : await startServer(launcher, ["gateway", "run", "--json", "--port", "0"], env);
   const token = readFileSync(join(portreeveHome, "state/secret"), "utf8").trim();
   return {
     ...server,

@@ -23,7 +23,21 @@ async function run(args: readonly string[]): Promise<{ readonly outcomes: Readon
 test("every case of the benchmark runs and gives numbers, beside the noise of the machine", async () => {
   const { outcomes } = await run([]);
 
-  const cases = ["rpc", "turn", "stream", "spawn", "announce", "children", "idle", "boot", "growth", "stop", "limits", "machine"];
+  const cases = [
+    "rpc",
+    "turn",
+    "stream",
+    "spawn",
+    "announce",
+    "children",
+    "idle",
+    "boot",
+    "growth",
+    "stop",
+    "programs",
+    "limits",
+    "machine",
+  ];
   assert.deepEqual([...outcomes.keys()], cases);
   for (const { name, measures, skipped, failed } of outcomes.values()) {
     assert.deepEqual({ skipped, failed }, { skipped: undefined, failed: undefined }, name);

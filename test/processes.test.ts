@@ -4,6 +4,7 @@ import { spawn } from "node:child_process";
 import { readdirSync, readFileSync, watch } from "node:fs";
 import test from "node:test";
 import { z } from "zod";
+import { countProcesses } from "../bench/processes.ts";
 import { isStill, ProcessGroups, startHeld } from "../packages/gateway/src/kit/process-group.ts";
 import { defineTool, type ProgramOutcome } from "../packages/gateway/src/tools/tool.ts";
 import { script, spawnStep } from "./support/script.ts";
@@ -40,19 +41,6 @@ function filesIn(folder: string, count: number): Promise<void> {
 }
 
 const use = (line: string) => ({ call: [{ tool: "shell", args: { line } }] });
-
-/** Processes of this machine, zombies left out, whose command line holds `mark`. */
-function countProcesses(mark: string): number {
-  return readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .filter((pid) => {
-      try {
-        return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(mark) && !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
-      } catch {
-        return false;
-      }
-    }).length;
-}
 
 async function toolText(gw: TestGateway): Promise<string> {
   const { messages } = await gw.callerWith("operator.read").call("chat.history", { sessionKey: "main" });

@@ -282,3 +282,31 @@ test("a slot for children goes to the conversation that has the fewest", async (
     ["greedy", "modest", "greedy", "modest"],
   );
 });
+
+test("results, scopes, terms and messages that cannot be read are named or permit nothing, and hold up nobody", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "portreeve-test-"));
+  try {
+    const file = join(folder, "portreeve.db");
+    await using store = await openStoreFile(file, createIds());
+    const { run, epoch } = await working(store);
+    await store.runs.spawn(child({ parentRunId: run.runId, spawnedBy: `run:${run.runId}` }), 3);
+    await store.runs.park(run.runId, epoch, 0, 4);
+    const [below] = await claimAll(store, 5);
+    assert.ok(below !== undefined);
+    await store.runs.end(below.run.runId, below.epoch, done, [], 6);
+    using raw = new DatabaseSync(file);
+    raw.exec("update inbox set completion = '{'; update runs set scopes = '{', terms = '{'; update messages set body = '{'");
+
+    const [woken] = await claimAll(store, 7);
+    const { messages } = await store.sessions.listMessages(key, { limit: 10, offset: 0 });
+    const listed = await store.sessions.find(key);
+
+    assert.equal(woken?.run.runId, run.runId);
+    assert.match(woken?.consumed[0]?.text ?? "", /^The result inbox_\w+ cannot be read\.$/);
+    assert.deepEqual([woken?.run.authority.scopes, woken?.run.authority.limits?.tools], [[], []]);
+    assert.match(JSON.stringify(messages[0]?.content), /message msg_\w+ cannot be read/);
+    assert.deepEqual(listed?.newestRun?.scopes, []);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});

@@ -155,20 +155,23 @@ export class CorruptRowError extends Error {
 
 /** @throws CorruptRowError */
 export function readJournal(sql: Sql, runId: string): readonly JournalEntry[] {
-  return sql.all(journalOf, { runId }).map(({ seq, entry }) => {
-    try {
-      return JSON.parse(entry) as JournalEntry;
-    } catch (error) {
-      throw new CorruptRowError(`entry ${seq} of the journal of ${runId} cannot be read`, { cause: error });
-    }
+  return sql.all(journalOf, { runId }).map(({ seq, entry: text }) => {
+    const entry = parseEntry(text);
+    if (entry === undefined) throw new CorruptRowError(`entry ${seq} of the journal of ${runId} cannot be read`);
+    return entry;
   });
 }
 
 /** Undefined also when it cannot be read. */
 export function readLastEntry(sql: Sql, runId: string): JournalEntry | undefined {
+  const last = sql.first(lastEntry, { runId });
+  return last === undefined ? undefined : parseEntry(last.entry);
+}
+
+/** Undefined when it cannot be read. */
+export function parseEntry(text: string): JournalEntry | undefined {
   try {
-    const last = sql.first(lastEntry, { runId });
-    return last === undefined ? undefined : (JSON.parse(last.entry) as JournalEntry);
+    return JSON.parse(text) as JournalEntry;
   } catch {
     return undefined;
   }

@@ -1,10 +1,9 @@
 /** Runs as their operators see them, in SQL. */
-import type { JournalEntry } from "../journal.ts";
 import type { RunDetails, RunFilter, RunView, RunViewStore, WaitsFor } from "../run-views.ts";
 import type { RunRecord } from "../store.ts";
 import { deliveryOf, dismissResult, listHops, redeliverResult, unsettledRows } from "./deliveries.ts";
 import type { Ids } from "../../kit/ids.ts";
-import { findRun, toRunRecord } from "./run-rows.ts";
+import { findRun, toRunRecord, parseEntry } from "./run-rows.ts";
 import type { JournalRow, RunTableRow } from "./schema.ts";
 import { findSession, openStatuses } from "./session-rows.ts";
 import { type Args, type Sql, statement } from "./statement.ts";
@@ -97,7 +96,10 @@ function toDetails(sql: Sql, run: RunRecord): RunDetails {
 }
 
 function toAttempts(rows: readonly Pick<JournalRow, "epoch" | "at_ms" | "entry">[]): RunDetails["attempts"] {
-  const entries = rows.map((row) => ({ ...row, entry: JSON.parse(row.entry) as JournalEntry }));
+  const entries = rows.flatMap(({ entry: text, ...row }) => {
+    const entry = parseEntry(text);
+    return entry === undefined ? [] : [{ ...row, entry }];
+  });
   const failures = entries.flatMap(({ at_ms: atMs, entry }) =>
     entry.kind === "model-error" ? [{ atMs, errorKind: entry.errorKind, message: entry.message }] : [],
   );

@@ -8,6 +8,7 @@ import { writeAudit } from "./audit.ts";
 import { compactSession, readView } from "./compactions.ts";
 import { listMessages } from "./messages.ts";
 import type { Database, RunTableRow, SessionTableRow } from "./schema.ts";
+import { readScopes } from "./run-rows.ts";
 import { findSession, openStatuses } from "./session-rows.ts";
 import { type Args, type Optional, row, shaped, type Sql, statement } from "./statement.ts";
 import { type StoredTerms, writeTerms } from "./terms.ts";
@@ -110,7 +111,7 @@ function toNewestRun(
   return {
     runId: run.wire_id,
     status: run.status,
-    scopes: JSON.parse(run.scopes) as string[],
+    scopes: readScopes(run.scopes),
     startedAtMs: run.started_at_ms ?? undefined,
     endedAtMs: run.ended_at_ms ?? undefined,
   };
