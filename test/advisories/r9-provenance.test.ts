@@ -169,7 +169,7 @@ advisory(64, "neither a caller nor a model names the parent or the folder of wha
   ];
   await runToEnd(writer, script("go", { call: calls }, { say: "done" }), { key: "named", sessionKey: "named" });
 
-  assert.deepEqual(codes, ["INVALID_PARAMS", "INVALID_PARAMS", "INVALID_PARAMS", "MISSING_SCOPE", "MISSING_SCOPE", "NOT_SUPPORTED"]);
+  assert.deepEqual(codes, ["INVALID_PARAMS", "INVALID_PARAMS", "NOT_SUPPORTED", "MISSING_SCOPE", "MISSING_SCOPE", "NOT_SUPPORTED"]);
   assert.equal((await historyOf(writer, "named")).match(/"isError":true/g)?.length, 3);
   assert.deepEqual(await listSessions(writer, { spawnedBy: "agent:main:named" }), []);
 });
