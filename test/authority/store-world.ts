@@ -229,7 +229,7 @@ function createRuns(store: Store, now: () => number): Pick<World, "start" | "spa
       if (permits(by, "subagents.spawn", methods["subagents.spawn"], {}).kind !== "permitted") return undefined;
       made += 1;
       const params = { task: "look", idempotencyKey: `k${made}` };
-      return spawn({ store, limits, ...agents, now }, by, params).then(
+      return spawn({ store, limits, ...agents, spawnRun: (child) => store.runs.spawn(child, now()) }, by, params).then(
         ({ run }) => begin(run),
         () => undefined,
       );

@@ -421,6 +421,27 @@ for (const [driver, open] of Object.entries(drivers)) {
     );
   });
 
+  test(`${driver}: a result to be told to nobody is told to nobody, also behind one that has a run waiting to read it`, async () => {
+    await using store = await open();
+    await store.runs.admit(run(), 1);
+    const parent = await claimOne(store, 2);
+    for (const key of ["a", "b"]) await store.runs.spawn(child(parent, { idempotencyKey: key }), 3);
+    await store.runs.end(parent.run.runId, parent.epoch, done, [], 4);
+    const [told, skipped] = (await store.runs.claim(claimer, 5)).claims;
+    assert.ok(told !== undefined && skipped !== undefined);
+    await store.runs.end(told.run.runId, told.epoch, done, [], 6);
+    await store.runs.end(skipped.run.runId, skipped.epoch, { ...done, text: "", silence: "ANNOUNCE_SKIP" }, [], 7);
+
+    const announce = await claimOne(store, 8);
+
+    assert.deepEqual(
+      announce.consumed.map((one) => one.childRunId),
+      [told.run.wireId],
+    );
+    await store.runs.end(announce.run.runId, announce.epoch, done, [], 9);
+    assert.deepEqual((await store.runs.claim(claimer, 10)).claims, []);
+  });
+
   test(`${driver}: a page of sessions says how many there are in all, also the last page and one behind it`, async () => {
     await using store = await open();
     for (const [at, key] of ["a", "b", "c"].entries())

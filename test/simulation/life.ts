@@ -203,6 +203,7 @@ export class Life {
         problemWithThinking: () => Promise.resolve(undefined),
       },
       admitRun: (run) => this.#worker?.admit(run) ?? store.runs.admit(run, this.clock.now()),
+      spawnRun: (child) => this.#worker?.spawn(child) ?? store.runs.spawn(child, this.clock.now()),
       callerFor: (principal) => this.callerAs(principal),
       sessionRules: { visibility: "tree", maxHops: 5 },
       cancelRuns: async (select) => (await this.#worker?.cancel(select))?.runs ?? [],

@@ -227,6 +227,7 @@ function createHandlerDeps({ config, clock, version }: ComposeOptions, { late, t
     version,
     now: () => clock.now(),
     admitRun: (run) => late.worker?.admit(run) ?? parts.store.runs.admit(run, clock.now()),
+    spawnRun: (child) => late.worker?.spawn(child) ?? parts.store.runs.spawn(child, clock.now()),
     cancelRuns: (select) => stopRuns(late, select),
     compactSession: (ask) => late.worker?.compact(ask) ?? Promise.reject(new Error("no worker has started")),
     connections: () => late.listener?.counts() ?? { accepted: 0, open: 0 },

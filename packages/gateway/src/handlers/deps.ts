@@ -27,6 +27,7 @@ export interface HandlerDeps {
   readonly agents: AgentFacts;
   readonly version: string;
   readonly admitRun: (run: RunToAdmit) => Promise<Admission>;
+  readonly spawnRun: SpawnDeps["spawnRun"];
   readonly cancelRuns: (select: RunSelection) => Promise<readonly RunRecord[]>;
   /** Answers why nothing was compacted, or undefined, and how many messages a model reads as they are. */
   readonly compactSession: (ask: {

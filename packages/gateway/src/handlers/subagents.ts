@@ -18,7 +18,7 @@ export function subagentHandlers(deps: HandlerDeps): Pick<Handlers, Methods> {
     store: deps.store,
     limits: deps.spawnLimits,
     toolNamesOf: deps.toolNamesOf,
-    now: deps.now,
+    spawnRun: deps.spawnRun,
     isAgent: (id: string) => deps.agents.ids.includes(id),
     ...deps.agents,
     modelOf: deps.agents.modelToStart,
@@ -27,7 +27,6 @@ export function subagentHandlers(deps: HandlerDeps): Pick<Handlers, Methods> {
     "subagents.spawn": async (context, params) => {
       const { receipt, run, isNew } = await spawn(spawnDeps, context.principal, params);
       if (isNew) deps.bus.publish("sessions.changed", { sessionKey: run.sessionKey, reason: "create", runId: run.wireId });
-      deps.bus.publish("work", undefined);
       return receipt;
     },
 

@@ -5,6 +5,7 @@ import { background } from "../kit/log.ts";
 import type { ProcessGroups } from "../kit/process-group.ts";
 import { quoteCompletions } from "../models/completion-text.ts";
 import type { Completion } from "../store/journal.ts";
+import type { ChildToSpawn, SpawnOutcome } from "../store/spawning.ts";
 import type { Admission, Claim, RunRecord, RunSelection, RunToAdmit } from "../store/store.ts";
 import { compactByHand, type HandCompaction } from "./hand-compaction.ts";
 import { eventSeqOf } from "./machine.ts";
@@ -30,6 +31,8 @@ export interface Cancelled {
 export interface Worker extends AsyncDisposable {
   /** Admits a run, and stops what it interrupts; resolves when that is durable. */
   admit(run: RunToAdmit): Promise<Admission>;
+  /** The same for a child. */
+  spawn(child: ChildToSpawn): Promise<SpawnOutcome>;
   /** Cancels the selected runs with all they spawned; resolves when that is durable and the last program of theirs has ended. */
   cancel(select: RunSelection): Promise<Cancelled>;
   /** Compacts a session by hand; answers why nothing came of it, or undefined, and how many messages are read as they are. */
@@ -37,7 +40,8 @@ export interface Worker extends AsyncDisposable {
 }
 
 const leaseMs = 30_000;
-const claimsAtOnce = 64;
+/** Each begins its turn at once, and meanwhile nobody else is answered. */
+const claimsAtOnce = 16;
 const maxTakeovers = 3;
 const stopPatienceMs = 3_000;
 const retryAfterStoreFailureMs = 1_000;
@@ -99,6 +103,12 @@ class ClaimingWorker implements Worker {
     if (admission.kind === "admitted") for (const interrupted of admission.interrupted) this.#tellEnded(interrupted, "cancelled");
     this.#pump();
     return admission;
+  }
+
+  spawn(child: ChildToSpawn): Promise<SpawnOutcome> {
+    const spawning = this.#deps.store.runs.spawn(child, this.#deps.clock.now());
+    this.#pump();
+    return spawning;
   }
 
   async cancel(select: RunSelection): Promise<Cancelled> {

@@ -13,7 +13,7 @@ import { type Limits, unlimited } from "../principal/lattice.ts";
 import { parseSchema } from "../kit/json-schema.ts";
 import { markTask } from "../models/fork-text.ts";
 import { authorityOfChild, type Principal, runPrincipal, type RunAuthority } from "../principal/principal.ts";
-import type { ChildToSpawn, RunTerms } from "../store/spawning.ts";
+import type { ChildToSpawn, RunTerms, SpawnOutcome } from "../store/spawning.ts";
 import type { RunRecord, Store } from "../store/store.ts";
 import { assertWithinReach } from "./ask.ts";
 import { type SubagentLimits, toRefusal } from "./limits.ts";
@@ -31,7 +31,8 @@ export interface SpawnDeps {
   readonly problemWithThinking: (id: string, level: ThinkingLevel) => Promise<string | undefined>;
   /** Names of the tools that a run of that authority and agent has. */
   readonly toolNamesOf: (authority: RunAuthority, agentId: string) => readonly string[];
-  readonly now: () => number;
+  /** Writes the child and all that goes with it, or nothing. */
+  readonly spawnRun: (child: ChildToSpawn) => Promise<SpawnOutcome>;
 }
 
 type SpawnParams = Params<"subagents.spawn">;
@@ -45,7 +46,7 @@ export async function spawn(
 ): Promise<{ readonly receipt: Receipt; readonly run: RunRecord; readonly isNew: boolean }> {
   assertWithinReach(params, deps.limits);
   const child = await decideChild(deps, principal, params);
-  const outcome = await deps.store.runs.spawn(child, deps.now());
+  const outcome = await deps.spawnRun(child);
   if (outcome.kind !== "accepted" && outcome.kind !== "replayed") throw toRefusal(outcome, deps.limits);
   return { receipt: toReceipt(deps, outcome.run), run: outcome.run, isNew: outcome.kind === "accepted" };
 }

@@ -15,8 +15,10 @@ import { budgetOf, readTerms, thinkingOf } from "./terms.ts";
  * whoever asked for it who starts it, else whoever started the oldest child.
  */
 export function ensureAnnounceRun(sql: Sql, ids: Ids, sessionKey: string, nowMs: number, askedBy?: string): void {
-  const [oldest] = sql.all(orphanedInbox, { sessionKey }).filter((row) => !dropSkipped(sql, row, nowMs));
-  if (oldest === undefined || findQueuedAnnounce(sql, sessionKey) !== undefined) return;
+  // What one reads that waits is seen when it starts: a hundred results that come together would be read a hundred times.
+  if (findQueuedAnnounce(sql, sessionKey) !== undefined) return;
+  const [oldest] = takeOrphanedInbox(sql, sessionKey, nowMs);
+  if (oldest === undefined) return;
   const session = findSession(sql, sessionKey);
   if (session === undefined) return;
 
@@ -71,9 +73,9 @@ function toAuthority(session: SessionTableRow, child: RunTableRow, asked: RunTab
   return withinSession(kept, readTerms(session.terms));
 }
 
-/** Unread results in a session that no run of it is waiting for, oldest first. */
-export function listOrphanedInbox(sql: Sql, sessionKey: string): InboxRow[] {
-  return sql.all(orphanedInbox, { sessionKey });
+/** Unread results in a session that no run of it is waiting for, oldest first; those to be told to nobody are dismissed. */
+export function takeOrphanedInbox(sql: Sql, sessionKey: string, nowMs: number): InboxRow[] {
+  return sql.all(orphanedInbox, { sessionKey }).filter((row) => !dropSkipped(sql, row, nowMs));
 }
 
 // ---- statements

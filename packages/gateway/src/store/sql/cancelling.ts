@@ -2,7 +2,7 @@
 import type { Ids } from "../../kit/ids.ts";
 import { toDeadlineEnding } from "../budgets.ts";
 import type { Ending, RunRecord, RunSelection, RunStore, TranscriptMessage } from "../store.ts";
-import { ensureAnnounceRun, listOrphanedInbox } from "./announcing.ts";
+import { ensureAnnounceRun, takeOrphanedInbox } from "./announcing.ts";
 import { writeAudit } from "./audit.ts";
 import { deliver, writeEnding } from "./ending.ts";
 import { readLastEntry, toRunRecord } from "./run-rows.ts";
@@ -22,7 +22,7 @@ export function cancelRuns(
   const stopped = tree(sql, select);
   const open = [...stopped.runs.values()].filter((run) => run.ended_at_ms === null);
   return cancelRows(sql, ids, open, partials, nowMs, (run, ending) => {
-    if (run.trigger === "announce" && run.started_at_ms === null) takeUnread(sql, run);
+    if (run.trigger === "announce" && run.started_at_ms === null) takeUnread(sql, run, nowMs);
     const isReaderStopped = stopped.runs.has(run.parent_run_id ?? "") || stopped.sessions.has(run.parent_session_key ?? "");
     if (!isReaderStopped) deliver(sql, ids, run, ending, nowMs);
   });
@@ -79,8 +79,9 @@ export function expireRuns(sql: Sql, ids: Ids, nowMs: number): Awaited<ReturnTyp
 }
 
 /** An announce run that is stopped before it began was to read these: like a stopped parent's, nobody is told of them again. */
-function takeUnread(sql: Sql, run: RunTableRow): void {
-  for (const { inbox_id } of listOrphanedInbox(sql, run.session_key)) sql.run(assignReader, { inboxId: inbox_id, runId: run.run_id });
+function takeUnread(sql: Sql, run: RunTableRow, nowMs: number): void {
+  for (const { inbox_id } of takeOrphanedInbox(sql, run.session_key, nowMs))
+    sql.run(assignReader, { inboxId: inbox_id, runId: run.run_id });
 }
 
 interface Stopped {

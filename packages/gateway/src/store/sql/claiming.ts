@@ -3,7 +3,7 @@ import type { Ids } from "../../kit/ids.ts";
 import type { Completion, JournalEntry } from "../journal.ts";
 import type { Claim, Claimed, Claimer, Ending, RunRecord } from "../store.ts";
 import { endAbsorbed, isAwaited, listAbsorbable, toSteeredEntry, toUserMessage } from "./absorbing.ts";
-import { listOrphanedInbox } from "./announcing.ts";
+import { takeOrphanedInbox } from "./announcing.ts";
 import { settle } from "./budgets.ts";
 import { deliver, writeEnding } from "./ending.ts";
 import { appendMessages } from "./messages.ts";
@@ -119,15 +119,17 @@ function claimRun(
   { claimer, nowMs }: { claimer: Claimer; nowMs: number },
 ): Claim {
   const epoch = run.epoch + 1;
-  sql.run(takeLease, {
-    runId: run.run_id,
-    owner: claimer.owner,
-    untilMs: nowMs + claimer.leaseMs,
+  const lease: Lease = {
+    run_id: run.run_id,
+    status: "running",
+    lease_owner: claimer.owner,
+    lease_until_ms: nowMs + claimer.leaseMs,
     epoch,
-    startedAtMs: run.started_at_ms ?? nowMs,
-    deadlineAtMs: deadlineOf(run, nowMs),
+    started_at_ms: run.started_at_ms ?? nowMs,
+    deadline_at_ms: deadlineOf(run, nowMs),
     takeovers: run.takeovers,
-  });
+  };
+  sql.run(takeLease, lease);
   // Its last worker's call, if there was one, will not be answered to anybody.
   settle(sql, run.run_id);
   const consumed = run.status === "running" ? [] : consumeInbox(sql, run, nowMs);
@@ -145,7 +147,7 @@ function claimRun(
     );
   }
   return {
-    run: toRunRecord(readRun(sql, run.run_id)),
+    run: toRunRecord({ ...run, ...lease }),
     epoch,
     journal: [...before, ...openings.map(({ entry }) => entry)],
     consumed,
@@ -195,7 +197,7 @@ function openTurn(
 function consumeInbox(sql: Sql, run: RunTableRow, nowMs: number): readonly Completion[] {
   const unread: InboxRow[] =
     run.trigger === "announce" && run.status === "queued"
-      ? listOrphanedInbox(sql, run.session_key)
+      ? takeOrphanedInbox(sql, run.session_key, nowMs)
       : sql.all(unreadOf, { runId: run.run_id });
   for (const one of unread) sql.run(consume, { inboxId: one.inbox_id, runId: run.run_id, nowMs });
   return unread.map(toCompletion);
@@ -294,31 +296,24 @@ const runningInSession = statement((db, arg: Args<{ key: string }>) =>
   db.selectFrom("runs").select(["run_id", "lease_until_ms"]).where("session_key", "=", arg("key")).where("status", "=", "running"),
 );
 
-const takeLease = statement(
-  (
-    db,
-    arg: Args<{
-      runId: string;
-      owner: string;
-      untilMs: number;
-      epoch: number;
-      startedAtMs: number;
-      deadlineAtMs: number | null;
-      takeovers: number;
-    }>,
-  ) =>
-    db
-      .updateTable("runs")
-      .set({
-        status: "running",
-        lease_owner: arg("owner"),
-        lease_until_ms: arg("untilMs"),
-        epoch: arg("epoch"),
-        started_at_ms: arg("startedAtMs"),
-        deadline_at_ms: arg("deadlineAtMs"),
-        takeovers: arg("takeovers"),
-      })
-      .where("run_id", "=", arg("runId")),
+type Lease = Pick<
+  RunTableRow,
+  "run_id" | "status" | "lease_owner" | "lease_until_ms" | "epoch" | "started_at_ms" | "deadline_at_ms" | "takeovers"
+>;
+
+const takeLease = statement((db, arg: Args<Lease>) =>
+  db
+    .updateTable("runs")
+    .set({
+      status: arg("status"),
+      lease_owner: arg("lease_owner"),
+      lease_until_ms: arg("lease_until_ms"),
+      epoch: arg("epoch"),
+      started_at_ms: arg("started_at_ms"),
+      deadline_at_ms: arg("deadline_at_ms"),
+      takeovers: arg("takeovers"),
+    })
+    .where("run_id", "=", arg("run_id")),
 );
 
 const countOpenChildren = statement((db, arg: Args<{ sessionKey: string }>) =>

@@ -144,7 +144,7 @@ export function insertRun(sql: Sql, ids: Ids, session: SessionTableRow, run: New
     takeovers: 0,
   };
   sql.run(insertRow, inserted);
-  touchSession(sql, session.session_key, nowMs, { unarchive: true });
+  if (session.updated_at_ms < nowMs || session.archived_at_ms !== null) touchSession(sql, session.session_key, nowMs, { unarchive: true });
   return inserted;
 }
 
