@@ -30,6 +30,24 @@ test("a provider that is busy once is asked again, and the run succeeds", async 
   assert.deepEqual(result.meta.agentMeta.usage, { input: 3, output: 2, totalTokens: 5 });
 });
 
+test("a reply that the provider cut off with its filter is asked for once, and history holds it once", async () => {
+  await using provider = await startFakeOpenAi();
+  provider.enqueue({ steps: [{ text: "half an ans" }, { finish: "content_filter" }] });
+  await using gw = await startGateway({ config: configFor(provider.baseUrl) });
+
+  await ask(gw).catch(() => undefined);
+  const { messages } = await gw.callerWith("operator.read").call("chat.history", { sessionKey: "main" });
+
+  assert.equal(provider.requests.length, 1);
+  assert.deepEqual(
+    messages.map(({ role, content }) => [role, content.map((block) => (block.type === "text" ? block.text : block.type)).join()]),
+    [
+      ["user", "hello"],
+      ["assistant", "half an ans"],
+    ],
+  );
+});
+
 test("a stream cut in the middle is asked for again: the new text replaces the half one, and history holds it once", async () => {
   await using provider = await startFakeOpenAi();
   provider.enqueue({ steps: [{ text: "half an ans" }, { cut: true }] }, say("a whole answer"));

@@ -95,12 +95,6 @@ export const engineMutants: readonly Mutant[] = [
     to: "      throw error;",
   },
   {
-    ...runs("turn"),
-    what: "a filtered reply is kept twice",
-    from: 'this.#state.phase === "answered" || ending.text === ""',
-    to: 'ending.outcome === "succeeded" || ending.text === ""',
-  },
-  {
     ...runs("tool-call"),
     what: "a tool that may not run twice leaves no intent",
     from: "if (hasBegun) return unknownEffect(call);",

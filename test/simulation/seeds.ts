@@ -8,7 +8,7 @@ export interface Played {
   readonly seeds: number;
   /** How often each kind of action was taken. */
   readonly taken: ReadonlyMap<string, number>;
-  /** The first failure of each thread, which then stops. */
+  /** The first failure; the other threads stop when they learn of it, with one of their own at most. */
   readonly failures: readonly string[];
 }
 
@@ -16,13 +16,16 @@ interface Share {
   readonly firstSeed: number;
   readonly step: number;
   readonly count: number;
+  /** Not 0: somebody has failed. */
+  readonly stop: Int32Array;
 }
 
 export async function playSeeds(firstSeed: number, count: number): Promise<Played> {
   const threads = Math.min(availableParallelism(), count);
+  const stop = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
   const shares = Array.from({ length: threads }, (_, thread) => {
     const seeds = Math.ceil((count - thread) / threads);
-    return playInThread({ firstSeed: firstSeed + thread, step: threads, count: seeds });
+    return playInThread({ firstSeed: firstSeed + thread, step: threads, count: seeds, stop });
   });
   const played = await Promise.all(shares);
   const taken = new Map<string, number>();
@@ -40,16 +43,17 @@ function playInThread(share: Share): Promise<Played> {
   });
 }
 
-async function play({ firstSeed, step, count }: Share): Promise<Played> {
+async function play({ firstSeed, step, count, stop }: Share): Promise<Played> {
   const database = await FaultyDatabase.open();
   const taken = new Map<string, number>();
   const failures: string[] = [];
   let seeds = 0;
-  while (seeds < count && failures.length === 0) {
+  while (seeds < count && Atomics.load(stop, 0) === 0) {
     try {
       const simulated = await simulate(firstSeed + seeds * step, database);
       for (const [name, times] of simulated.taken) taken.set(name, (taken.get(name) ?? 0) + times);
     } catch (error) {
+      Atomics.store(stop, 0, 1);
       failures.push(error instanceof Error ? error.message : String(error));
     }
     seeds += 1;
