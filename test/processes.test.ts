@@ -47,36 +47,45 @@ async function toolText(gw: TestGateway): Promise<string> {
   return messages.flatMap(({ content }) => content.flatMap((block) => (block.type === "toolResult" ? [block.text] : []))).join("\n");
 }
 
-test("a program has its output, its exit code, its workspace, and none of the gateway's environment", async () => {
+test("a program has its output, its exit code, its workspace, and none of the gateway's environment but what every one needs", async () => {
   const { tool, outcomes } = shell();
-  process.env["PORTREEVE_TEST_SECRET"] = "sk-secret";
-  try {
-    await using gw = await startGateway({ tools: [tool] });
-    await gw
-      .callerWith("operator.write")
-      .call("agent", { message: script("go", use("pwd; env; echo no >&2; exit 3"), { say: "x" }), idempotencyKey: "k" });
+  const env = { PATH: "/usr/bin:/bin", TZ: "UTC", PORTREEVE_TOKEN: "the-shared-secret", SOME_API_KEY: "sk-secret" };
+  await using gw = await startGateway({ tools: [tool], env });
+  const line = "pwd; env; echo no >&2; exit 3";
 
-    const [outcome] = outcomes;
-    assert.deepEqual([outcome?.exitCode, outcome?.stderr, outcome?.isCut], [3, "no\n", false]);
-    assert.equal(outcome?.stdout.split("\n")[0], gw.workspaceDir);
-    assert.doesNotMatch(outcome?.stdout ?? "", /secret|PORTREEVE_/);
-  } finally {
-    delete process.env["PORTREEVE_TEST_SECRET"];
-  }
+  await gw.callerWith("operator.write").call("agent", { message: script("go", use(line), { say: "x" }), idempotencyKey: "k" });
+
+  const [outcome] = outcomes;
+  const [folder, ...variables] = (outcome?.stdout ?? "").trim().split("\n");
+  assert.deepEqual([outcome?.exitCode, outcome?.stderr, outcome?.isCut], [3, "no\n", false]);
+  assert.equal(folder, gw.workspaceDir);
+  assert.deepEqual(new Set(variables.map((one) => one.split("=")[0])), new Set(["PATH", "PWD", "TZ"]));
 });
 
-test("what a program leaves running in its group ends with its call", async () => {
-  const { tool } = shell();
-  await using gw = await startGateway({ tools: [tool] });
+test("what a program leaves running in its group ends with its call, while the run goes on", async () => {
   const mark = "portreeve-left-31536001";
+  const left: number[] = [];
+  const count = defineTool({
+    name: "count",
+    description: "Counts.",
+    parameters: z.strictObject({}),
+    repeat: "safe",
+    execute() {
+      left.push(countProcesses(mark));
+      return Promise.resolve({ text: "counted" });
+    },
+  });
+  const { tool } = shell();
+  await using gw = await startGateway({ tools: [tool, count] });
+  const leaves = use(`sh -c 'sleep 31536001; : ${mark}' >/dev/null 2>&1 & echo started`);
 
   await gw.callerWith("operator.write").call("agent", {
-    message: script("go", use(`sh -c 'sleep 31536001; : ${mark}' >/dev/null 2>&1 & echo started`), { say: "x" }),
+    message: script("go", leaves, { call: [{ tool: "count", args: {} }] }, { say: "x" }),
     idempotencyKey: "k",
   });
 
   assert.match(await toolText(gw), /0: started/);
-  assert.equal(countProcesses(mark), 0);
+  assert.deepEqual(left, [0]);
 });
 
 test("an abort answers when the last program of the tree has ended, also one that does not want to", async () => {

@@ -17,6 +17,8 @@ export const tests = {
   lattice: "packages/gateway/src/principal/lattice.test.ts",
   listener: "packages/gateway/src/connection/listener.test.ts",
   model: "test/authority/model.test.ts",
+  processes: "test/processes.test.ts",
+  queueModes: "test/contract/queue-modes.test.ts",
   places: "packages/gateway/src/connection/places.test.ts",
   policy: "test/authority/policy.test.ts",
   requests: "test/invariants/requests.test.ts",

@@ -16,6 +16,7 @@ import { spawnMutants } from "./spawn.ts";
 import type { Mutant } from "./mutant-list.ts";
 import { pairingMutants } from "./pairing.ts";
 import { placesMutants } from "./places.ts";
+import { programMutants } from "./programs.ts";
 import { principalMutants } from "./principal.ts";
 import { runMutants } from "./runs.ts";
 import { setupMutants } from "./setup.ts";
@@ -36,6 +37,7 @@ const mutants: readonly Mutant[] = [
   ...compactionMutants,
   ...bearersMutants,
   ...runMutants,
+  ...programMutants,
 ];
 const atOnce = Math.min(availableParallelism(), 8);
 

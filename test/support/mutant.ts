@@ -22,10 +22,10 @@ export interface Copy extends AsyncDisposable {
   run(testFile: string, namePattern: string, mutation?: Mutation): Promise<{ readonly failed: readonly string[]; readonly ran: number }>;
 }
 
-/** Copies packages and tests; dependencies are linked, the project's own packages are the copy's. */
+/** Copies packages, tests and what they take from the benchmark; dependencies are linked, the project's own packages are the copy's. */
 export async function copyProject(): Promise<Copy> {
   const folder = await mkdtemp(join(tmpdir(), "portreeve-mutant-"));
-  for (const part of ["packages", "test"]) await cp(join(root, part), join(folder, part), { recursive: true });
+  for (const part of ["packages", "test", "bench"]) await cp(join(root, part), join(folder, part), { recursive: true });
   await cp(join(root, "package.json"), join(folder, "package.json"));
   await mkdir(join(folder, "node_modules/@portreeve"), { recursive: true });
   for (const name of await readdir(join(root, "node_modules"))) {

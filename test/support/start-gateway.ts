@@ -40,6 +40,8 @@ export interface TestGatewayOptions {
   readonly root?: string;
   /** Beside the gateway's own. */
   readonly tools?: readonly Tool[];
+  /** All that it sees of its environment; nothing when left out. */
+  readonly env?: Readonly<Record<string, string>>;
   /** Instead of the system's. */
   readonly clock?: SteadyClock;
 }
@@ -54,7 +56,7 @@ export async function startGateway(options: TestGatewayOptions = {}): Promise<Te
       configFile: join(root, "config.json5"),
       stateDir,
       workspaceDir,
-      env: {},
+      env: options.env ?? {},
       version: "0.0.0-test",
       log: recordLog(logLines),
       clock: options.clock ?? createSystemClock(),

@@ -1,0 +1,43 @@
+import { type Mutant, tests } from "./mutant-list.ts";
+
+const programs = { file: "packages/gateway/src/runs/run-processes.ts", testFile: tests.processes };
+
+export const programMutants: readonly Mutant[] = [
+  {
+    what: "a message steers a run that may do more than its sender",
+    file: "packages/gateway/src/store/sql/absorbing.ts",
+    from: "return queued.filter((one) => mayActAs(toRunRecord(one).authority, authority));",
+    to: "return authority === undefined ? [] : queued;",
+    testFile: tests.queueModes,
+    killedBy: "a message steers no run that may do more",
+  },
+  {
+    what: "a program has the gateway's environment",
+    file: "packages/gateway/src/compose.ts",
+    from: "return { programEnv: Object.fromEntries(kept),",
+    to: "return { programEnv: { ...Object.fromEntries(kept), ...env } as Record<string, string>,",
+    testFile: tests.processes,
+    killedBy: "none of the gateway's environment",
+  },
+  {
+    ...programs,
+    what: "what a program left running goes on",
+    from: "await this.#end(pid);\n    signal.throwIfAborted();",
+    to: "signal.throwIfAborted();",
+    killedBy: "what a program leaves running",
+  },
+  {
+    ...programs,
+    what: "whatever has the number of a run's process is ended",
+    from: "const isGone = !isStill(pid, startedAt) ||",
+    to: "const isGone = startedAt === undefined || isStill(pid, undefined) ||",
+    killedBy: "nothing that has its number by chance",
+  },
+  {
+    ...programs,
+    what: "what a killed gateway left running goes on",
+    from: "const isGone = !isStill(pid, startedAt) || (await groups.stop(pid, patience));",
+    to: "const isGone = !isStill(pid, startedAt) || groups !== undefined;",
+    killedBy: "the next start ends",
+  },
+];
