@@ -62,8 +62,8 @@ const refused: readonly (readonly [what: string, ask: Ask, code: ErrorCode, says
   ["a budget below nothing", { budget: { tokens: -1 } }, "INVALID_PARAMS", /tokens: must be >= 0/],
   ["a budget of half a token", { budget: { tokens: 0.5 } }, "INVALID_PARAMS", /tokens: must be int/],
   ["another agent's conversation", { agentId: "reader", context: "fork" }, "FORK_OTHER_AGENT", /reader is another agent than main/],
-  ["51 attachments", bad({ attachments: Array.from({ length: 51 }, () => ({ name: "a", content: "" })) }), "NOT_SUPPORTED", /attachments/],
-  ["an attachment in bad base64", bad({ attachments: [{ name: "a", content: "!", encoding: "base64" }] }), "NOT_SUPPORTED", /attachments/],
+  ["attachments, which are off", { attachments: [{ name: "a", content: "" }] }, "ATTACHMENTS_OFF", /subagents\.attachments\.enabled$/],
+  ["a place for attachments", bad({ attachAs: { mountPath: "/" } }), "NOT_SUPPORTED", /attachAs/],
   [
     "a schema beyond the subset",
     { outputSchema: { type: "string", pattern: "a" } },

@@ -25,6 +25,7 @@ import { createStore } from "../../packages/gateway/src/store/sqlite.ts";
 import type { Database } from "../../packages/gateway/src/store/sql/schema.ts";
 import type { RunRecord, Store } from "../../packages/gateway/src/store/store.ts";
 import { spawn } from "../../packages/gateway/src/subagents/spawn.ts";
+import { attachmentsOff, noAttachments } from "../support/no-attachments.ts";
 import { type ConnectAsk, deviceCount, type Role } from "./actions.ts";
 import { maxDepth } from "./model-runs.ts";
 import type { ManagingMethod, Request, StartedRun, Verdict, World } from "./world.ts";
@@ -183,7 +184,7 @@ function openIdentity(store: Store, options: { readonly clock: Clock; readonly a
 /** Runs as the handlers admit them, at once claimed, so that they may spawn. */
 function createRuns(store: Store, now: () => number): Pick<World, "start" | "spawn" | "abort"> {
   let made = 0;
-  const times = { runTimeoutSeconds: 0, runTimeoutMinSeconds: 0, forkMaxBytes: 0, runTimeoutMaxSeconds: 0 };
+  const times = { runTimeoutSeconds: 0, runTimeoutMinSeconds: 0, forkMaxBytes: 0, runTimeoutMaxSeconds: 0, attachments: attachmentsOff };
   const limits = { maxSpawnDepth: maxDepth, maxChildrenPerAgent: 100, ...times };
   const models = {
     modelOf: () => "scripted/echo",
@@ -229,7 +230,11 @@ function createRuns(store: Store, now: () => number): Pick<World, "start" | "spa
       if (permits(by, "subagents.spawn", methods["subagents.spawn"], {}).kind !== "permitted") return undefined;
       made += 1;
       const params = { task: "look", idempotencyKey: `k${made}` };
-      return spawn({ store, limits, ...agents, spawnRun: (child) => store.runs.spawn(child, now()) }, by, params).then(
+      return spawn(
+        { store, limits, attachments: noAttachments, ...agents, spawnRun: (child) => store.runs.spawn(child, now()) },
+        by,
+        params,
+      ).then(
         ({ run }) => begin(run),
         () => undefined,
       );

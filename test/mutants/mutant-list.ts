@@ -9,6 +9,8 @@ export interface Mutant extends Mutation {
 }
 
 export const tests = {
+  attachmentNames: "packages/gateway/src/kit/attachments.test.ts",
+  attachments: "test/attachments.test.ts",
   audit: "test/audit.test.ts",
   clock: "test/clock-moved-back.test.ts",
   approvals: "packages/gateway/src/identity/pairing.test.ts",

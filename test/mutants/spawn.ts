@@ -75,4 +75,20 @@ export const spawnMutants: readonly Mutant[] = [
     testFile: tests.injection,
     killedBy: "payload [0-4] alone, as text",
   },
+  {
+    what: "attachments are written down with the call that sent them",
+    file: `${gateway}/tools/agent-tools.ts`,
+    from: "return redact === undefined ? args : redact(args);",
+    to: "return redact === undefined ? args : args;",
+    testFile: tests.attachments,
+    killedBy: "what nobody read is in its file alone",
+  },
+  {
+    what: "the name of an attachment may be a path",
+    file: `${gateway}/kit/attachments.ts`,
+    from: "if (/[/\\\\]/.test(name))",
+    to: "if (/[/\\\\]{300}/.test(name))",
+    testFile: tests.attachmentNames,
+    killedBy: "a name is one plain segment",
+  },
 ];

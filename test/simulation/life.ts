@@ -16,11 +16,13 @@ import type { Ids } from "../../packages/gateway/src/kit/ids.ts";
 import type { Log } from "../../packages/gateway/src/kit/log.ts";
 import type { Principal } from "../../packages/gateway/src/principal/principal.ts";
 import { ProcessGroups } from "../../packages/gateway/src/kit/process-group.ts";
+import type { ToolCall } from "../../packages/gateway/src/models/model.ts";
 import { createCooldowns } from "../../packages/gateway/src/runs/cooldowns.ts";
 import { startWorker, type Worker } from "../../packages/gateway/src/runs/worker.ts";
 import type { Store } from "../../packages/gateway/src/store/store.ts";
 import { startCleanUp } from "../../packages/gateway/src/subagents/clean-up.ts";
 import type { Tool } from "../../packages/gateway/src/tools/tool.ts";
+import { attachmentsOff, noAttachments } from "../support/no-attachments.ts";
 import { type BusWatcher, LossyBus } from "./lossy-bus.ts";
 import type { Random } from "./random.ts";
 import { createSeededModels } from "./seeded-model.ts";
@@ -116,6 +118,8 @@ export class Life {
       models,
       toolsOf,
       workspaceOf: () => "/nowhere",
+      attachmentsOf: () => "/nowhere",
+      redact: ({ arguments: args }: ToolCall) => args,
       callerFor,
       priceOf: () => undefined,
       // No conversation here outgrows it.
@@ -130,7 +134,9 @@ export class Life {
     };
     this.started = this.#start(async () => {
       this.#worker = this.#owned.use(await startWorker({ ...turns, maxConcurrentChildren: limits.maxConcurrent }));
-      this.#owned.use(startCleanUp({ sessions: fenced.sessions, bus, clock, log, callerFor, archiveAfterMs: 60 * 60_000 }));
+      this.#owned.use(
+        startCleanUp({ sessions: fenced.sessions, attachments: noAttachments, bus, clock, log, callerFor, archiveAfterMs: 60 * 60_000 }),
+      );
     });
   }
 
@@ -209,7 +215,15 @@ export class Life {
       cancelRuns: async (select) => (await this.#worker?.cancel(select))?.runs ?? [],
       compactSession: (ask) => this.#worker?.compact(ask) ?? Promise.reject(new Error("no worker has started")),
       connections: () => ({ accepted: 0, open: 0 }),
-      spawnLimits: { ...this.limits, runTimeoutSeconds: 0, runTimeoutMinSeconds: 0, forkMaxBytes: 0, runTimeoutMaxSeconds: 0 },
+      spawnLimits: {
+        ...this.limits,
+        runTimeoutSeconds: 0,
+        runTimeoutMinSeconds: 0,
+        forkMaxBytes: 0,
+        runTimeoutMaxSeconds: 0,
+        attachments: attachmentsOff,
+      },
+      attachments: noAttachments,
       toolNamesOf: (authority, agentId) => toolsOf(authority, agentId).map((tool) => tool.name),
     };
     // The methods of runs and sessions; nobody calls another.

@@ -1,5 +1,5 @@
 /** The composition root: the only file that constructs implementations. Reads top to bottom. */
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { mainKey, mainSessionKey, ProtocolError } from "@portreeve/protocol";
 import { createRefusalCounter } from "./audit/refusal-counter.ts";
 import { Bus } from "./bus.ts";
@@ -40,7 +40,7 @@ import type { SteadyClock } from "./kit/clock.ts";
 import type { Config } from "./kit/config.ts";
 import { assertMayStart, findWarnings } from "./kit/exposure.ts";
 import { ProcessGroups } from "./kit/process-group.ts";
-import { makePrivateFolder, secretFileIn } from "./kit/home.ts";
+import { attachmentsIn, makePrivateFolder, secretFileIn } from "./kit/home.ts";
 import type { Ids } from "./kit/ids.ts";
 import type { Log } from "./kit/log.ts";
 import { createContextWindows } from "./models/context-window.ts";
@@ -51,8 +51,9 @@ import { type Cooldowns, createCooldowns, firstReady } from "./runs/cooldowns.ts
 import { type Cancelled, startWorker, type Worker, type WorkerDeps } from "./runs/worker.ts";
 import { openStore } from "./store/sqlite.ts";
 import type { RunRecord, RunSelection, Store } from "./store/store.ts";
+import { createAttachmentFiles } from "./subagents/attachment-files.ts";
 import { startCleanUp } from "./subagents/clean-up.ts";
-import { createToolsOf, type ToolsOf } from "./tools/agent-tools.ts";
+import { createRedact, createToolsOf, type ToolsOf } from "./tools/agent-tools.ts";
 import type { Tool } from "./tools/tool.ts";
 
 export interface ComposeOptions {
@@ -109,7 +110,8 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   const identity = await createIdentity(options, { keys: { ...keys, secret }, store, bus, late });
   const { deviceDeps, admission, setupCodes, ...management } = identity;
   resources.use(await startEndings(deviceDeps, store));
-  const handlerDeps = createHandlerDeps(options, { store, bus, agents, late, toolsOf });
+  const attachments = createAttachmentFiles(stateDir, ids, store.sessions);
+  const handlerDeps = createHandlerDeps(options, { store, bus, agents, late, toolsOf, attachments });
   const devices = { ...admission, ...management, connectedDevices: () => late.listener?.connectedDevices() ?? new Set<string>() };
   const audit = { store, now: () => clock.now(), flushRefusals: () => refusals.flush() };
   const handlers = createHandlers({ shared: handlerDeps, devices, setup: createSetupDeps(options, setupCodes, late), audit });
@@ -119,7 +121,7 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
 
   const core = { store, bus, clock, ids, log, models, toolsOf, callerFor, cooldowns };
   late.worker = resources.use(await startRuns(options, agents, core));
-  resources.use(startCleanUp({ ...core, sessions: store.sessions, archiveAfterMs: archiveAfterMs(config) }));
+  resources.use(startCleanUp({ ...core, attachments, sessions: store.sessions, archiveAfterMs: archiveAfterMs(config) }));
 
   late.listener = resources.use(
     await openListener({
@@ -219,7 +221,7 @@ function programs(env: ComposeOptions["env"]) {
   return { programEnv: Object.fromEntries(kept), processGroups: new ProcessGroups() };
 }
 
-type SharedParts = Pick<HandlerDeps, "store" | "bus" | "agents"> & { readonly late: LateParts; readonly toolsOf: ToolsOf };
+type SharedParts = Pick<HandlerDeps, "store" | "bus" | "agents" | "attachments"> & { readonly late: LateParts; readonly toolsOf: ToolsOf };
 
 function createHandlerDeps({ config, clock, version }: ComposeOptions, { late, toolsOf, ...parts }: SharedParts): HandlerDeps {
   return {
@@ -266,8 +268,14 @@ function nameOf({ name }: Extract<SecretSource, { kind: "value" }>, configFile: 
 
 type RunCore = Pick<WorkerDeps, "store" | "bus" | "clock" | "ids" | "log" | "models" | "toolsOf" | "callerFor" | "cooldowns">;
 
-function startRuns({ config, env }: ComposeOptions, { workspaceOf, fallbacksOf }: AgentFacts, core: RunCore): Promise<Worker> {
-  return startWorker({ ...core, workspaceOf, fallbacksOf, ...programs(env), ...runSettings(config) });
+function startRuns(
+  { config, env, stateDir, tools }: ComposeOptions,
+  { workspaceOf, fallbacksOf }: AgentFacts,
+  core: RunCore,
+): Promise<Worker> {
+  const attachmentsOf = (id: string): string => join(attachmentsIn(stateDir), id);
+  const redact = createRedact(tools);
+  return startWorker({ ...core, workspaceOf, attachmentsOf, redact, fallbacksOf, ...programs(env), ...runSettings(config) });
 }
 
 /** What runs are held to: prices and sizes of models, how long a transcript may be, and how long nothing may happen. */

@@ -96,7 +96,7 @@ export type { AgentEvent } from "./agents.ts";
 export type { AuditRow, ExplainedStep } from "./audit.ts";
 export type { ChatEvent } from "./chat.ts";
 export type { PairedDevice, PairingRequest } from "./devices.ts";
-export { deliveryAddresses } from "./subagents.ts";
+export { attachmentFolder, deliveryAddresses } from "./subagents.ts";
 export type { SetupAccess } from "./setup.ts";
 export { scopesToApproveNode } from "./nodes.ts";
 export type { NodeRequest, PairedNode } from "./nodes.ts";

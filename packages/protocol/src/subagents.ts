@@ -16,6 +16,25 @@ export const deliveryAddresses: readonly string[] = [
   "transport",
 ];
 
+/** How a child's file tools call the folder of its attachments. */
+export const attachmentFolder = "@attachments";
+
+const attachment = z.strictObject({
+  /** One plain file name. */
+  name: nonEmpty,
+  /** The object is what a transcript keeps of it: it finds a child that was made before, and makes none. */
+  content: z.union([
+    z.string(),
+    z.strictObject({ redacted: z.literal(true), bytes: z.number().int().nonnegative(), sha256: z.string().regex(/^[0-9a-f]{64}$/) }),
+  ]),
+  /** Of the content; `utf8` when left out. */
+  encoding: z.enum(["utf8", "base64"]).optional(),
+  mimeType: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9!#$&^_.+-]{0,63}\/[a-z0-9][a-z0-9!#$&^_.+-]{0,63}$/i)
+    .optional(),
+});
+
 /** What a sub-agent is called: run id, session key, task name, label, or what only one of these names begins with. */
 const handle = nonEmpty.max(512);
 /** Whose sub-agents: a run's are those of its own session, and it must not name another; an operator names one (default: main). */
@@ -36,7 +55,7 @@ export const subagentMethods = {
     scope: "operator.write",
     kind: "command",
     refused: deliveryAddresses,
-    unsupported: ["attachments", "attachAs", "collect", "cwd", "fastMode", "groupId", "lightContext", "runtime", "visible"],
+    unsupported: ["attachAs", "collect", "cwd", "fastMode", "groupId", "lightContext", "runtime", "visible"],
     params: z.strictObject({
       task: nonEmpty.max(200_000),
       label: label.optional(),
@@ -56,6 +75,8 @@ export const subagentMethods = {
       expectsCompletionMessage: z.boolean().optional(),
       /** A JSON Schema (a subset) for the child's result; one that does not fit is told so once, then comes as text with the reason. */
       outputSchema: z.record(z.string(), z.unknown()).optional(),
+      /** Files for the child to read, and for nobody else. Off unless the operator turned it on. */
+      attachments: z.array(attachment).optional(),
       /** Only narrows: each must be a tool that the child would have without this. Empty: none. */
       tools: z.array(nonEmpty).optional(),
       /** What the child, and all below it, may use at most; never more than its parent has left. `turns` are calls of a model. */
@@ -90,6 +111,15 @@ export const subagentMethods = {
       budget: z
         .object({ tokens: z.number().int(), usd: z.number(), turns: z.number().int(), wallMs: z.number().int() })
         .partial()
+        .optional(),
+      attachments: z
+        .object({
+          count: z.number().int(),
+          totalBytes: z.number().int(),
+          files: z.array(z.object({ name: z.string(), bytes: z.number().int(), sha256: z.string() })),
+          /** How the child's file tools call the folder. */
+          dir: z.string(),
+        })
         .optional(),
       /** Seconds from its first turn; absent: none of its own. */
       runTimeoutSeconds: z.number().int().optional(),

@@ -3,6 +3,7 @@ import { agentOfSessionKey, type Caller, ProtocolError, type SessionRow, type Th
 import type { Bus } from "../bus.ts";
 import type { Principal } from "../principal/principal.ts";
 import type { Admission, RunRecord, RunSelection, RunToAdmit, SessionRecord, Store } from "../store/store.ts";
+import type { AttachmentFiles } from "../subagents/attachment-files.ts";
 import type { SessionRules } from "../subagents/session-messages.ts";
 import type { SpawnDeps } from "../subagents/spawn.ts";
 
@@ -37,6 +38,7 @@ export interface HandlerDeps {
   }) => Promise<{ readonly problem: string | undefined; readonly kept: number }>;
   readonly connections: () => { readonly accepted: number; readonly open: number };
   readonly spawnLimits: SpawnDeps["limits"];
+  readonly attachments: AttachmentFiles;
   readonly sessionRules: SessionRules;
   /** Calls methods as the principal. */
   readonly callerFor: (principal: Principal) => Caller;

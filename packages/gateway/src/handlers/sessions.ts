@@ -54,6 +54,7 @@ export function sessionHandlers(deps: HandlerDeps): Pick<Handlers, Methods> {
       if (outcome.kind === "lineage-fixed")
         throw new ProtocolError("LINEAGE_FIXED", `the session ${key} has a parent already, and it cannot be changed`);
       deps.bus.publish("sessions.changed", { sessionKey: key, reason: outcome.created ? "create" : "patch" });
+      if (params.archived === true) await deps.attachments.sweep();
       return { ok: true, path: "", key, entry: toSessionRow(deps.agents, outcome.session) };
     },
 
@@ -67,6 +68,7 @@ export function sessionHandlers(deps: HandlerDeps): Pick<Handlers, Methods> {
       if (outcome === "busy")
         throw new ProtocolError("SESSION_BUSY", `a run started in ${key} while it was being deleted`, { remedy: "delete it again" });
       if (outcome === "deleted") deps.bus.publish("sessions.changed", { sessionKey: key, reason: "delete" });
+      if (outcome === "deleted") await deps.attachments.sweep();
       return { ok: true, key, deleted: outcome === "deleted", archived: [] };
     },
   };

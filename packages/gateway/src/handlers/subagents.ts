@@ -17,6 +17,7 @@ export function subagentHandlers(deps: HandlerDeps): Pick<Handlers, Methods> {
   const spawnDeps = {
     store: deps.store,
     limits: deps.spawnLimits,
+    attachments: deps.attachments,
     toolNamesOf: deps.toolNamesOf,
     spawnRun: deps.spawnRun,
     isAgent: (id: string) => deps.agents.ids.includes(id),

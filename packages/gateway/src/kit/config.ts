@@ -101,6 +101,15 @@ const priceSchema = z.strictObject({
   cacheWrite: dollars.optional().describe("Of tokens written to the provider's cache; else as `input`."),
 });
 
+const attachmentSchema = z
+  .strictObject({
+    enabled: z.boolean().default(false).describe("Whether a spawn may hand files to its child."),
+    maxFiles: z.number().int().min(1).max(1_000).default(50).describe("Files of one spawn; beyond it the spawn is refused."),
+    maxFileBytes: z.number().int().min(1).max(16_777_216).default(1_048_576).describe("Bytes of one file, decoded."),
+    maxTotalBytes: z.number().int().min(1).max(16_777_216).default(5_242_880).describe("Bytes of all files of one spawn, decoded."),
+  })
+  .prefault({});
+
 const subagentSchema = z
   .strictObject({
     maxSpawnDepth: z.number().int().min(1).max(5).default(5).describe("How deep sub-agents may nest."),
@@ -132,6 +141,7 @@ const subagentSchema = z
       .nonnegative()
       .default(500_000)
       .describe("The largest conversation that a child may begin with; beyond it the child begins with its task alone, and is said to."),
+    attachments: attachmentSchema,
     archiveAfterMinutes: z.number().int().nonnegative().default(60).describe("When a finished child's session is archived; 0 is never."),
   })
   .refine(

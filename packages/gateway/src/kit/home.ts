@@ -33,6 +33,11 @@ export function secretFileIn(stateDir: string): string {
   return join(stateDir, "secret");
 }
 
+/** Of sub-agents, a folder each. */
+export function attachmentsIn(stateDir: string): string {
+  return join(stateDir, "attachments");
+}
+
 /** Where a running gateway says its URL and process id. */
 export function runningFileIn(stateDir: string): string {
   return join(stateDir, "gateway.json");

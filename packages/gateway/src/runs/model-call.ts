@@ -1,6 +1,6 @@
 /** One call of a model, gathered into a reply while whoever watches is told. */
 import { type ContentBlock, silenceOf, type Usage } from "@portreeve/protocol";
-import type { Model, ModelError, ModelRequest } from "../models/model.ts";
+import type { Model, ModelError, ModelRequest, ToolCall } from "../models/model.ts";
 import type { CallCost } from "../models/price.ts";
 import type { JournalEntry } from "../store/journal.ts";
 import type { TranscriptMessage } from "../store/store.ts";
@@ -10,7 +10,12 @@ export interface Reply {
   readonly content: readonly ContentBlock[];
   readonly reason: "stop" | "tool-calls" | "length" | "content-filter";
   readonly usage: Usage;
+  /** Arguments as they came, by the id of the call, where `content` has other ones: for this process alone. */
+  readonly withheld: ReadonlyMap<string, unknown>;
 }
+
+/** A call's arguments as they may be written down and told. */
+export type Redact = (call: ToolCall) => unknown;
 
 export interface ReplyWatcher {
   text(delta: string): void;
@@ -19,7 +24,8 @@ export interface ReplyWatcher {
 }
 
 /** Resolves when the stream has ended well. @throws ModelError, or the reason of the request's signal. */
-export async function gatherReply(model: Model, request: ModelRequest, watcher: ReplyWatcher): Promise<Reply> {
+export async function gatherReply(model: Model, request: ModelRequest, watcher: ReplyWatcher, redact: Redact): Promise<Reply> {
+  const withheld = new Map<string, unknown>();
   const content: ContentBlock[] = [];
   for await (const event of model.stream(request)) {
     request.signal.throwIfAborted();
@@ -28,9 +34,12 @@ export async function gatherReply(model: Model, request: ModelRequest, watcher: 
       addText(content, event.delta);
       watcher.text(event.delta);
     } else if (event.type === "tool-call") {
-      content.push({ type: "toolCall", id: event.call.id, name: event.call.name, arguments: event.call.arguments });
+      const { id, name } = event.call;
+      const args = redact(event.call);
+      if (args !== event.call.arguments) withheld.set(id, event.call.arguments);
+      content.push({ type: "toolCall", id, name, arguments: args });
     } else if (event.type === "finish") {
-      return { content, reason: event.reason, usage: event.usage };
+      return { content, reason: event.reason, usage: event.usage, withheld };
     }
   }
   throw new Error(`the model ${model.provider}/${model.name} ended its stream without an end`);

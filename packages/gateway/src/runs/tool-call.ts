@@ -8,6 +8,8 @@ export interface ToolCallInput {
   /** Undefined: the run has none of that name. */
   readonly tool: Tool | undefined;
   readonly call: ToolCall;
+  /** Its arguments as they came, where `call` has what may be written down of them. */
+  readonly args: unknown;
   /** It began before a crash. */
   readonly hasBegun: boolean;
   readonly context: ToolContext & { readonly caller: Caller };
@@ -18,14 +20,14 @@ export interface ToolCallInput {
 }
 
 /** @throws the reason of the context's signal, and whatever `intend` throws. */
-export async function runToolCall({ tool, call, hasBegun, context, intend, failed }: ToolCallInput): Promise<ToolResult> {
+export async function runToolCall({ tool, call, args, hasBegun, context, intend, failed }: ToolCallInput): Promise<ToolResult> {
   if (tool === undefined) return notAvailable(call.name);
   if (tool.repeat === "ask") {
     if (hasBegun) return unknownEffect(call);
     await intend();
   }
   try {
-    return await tool.execute(call.arguments, context);
+    return await tool.execute(args, context);
   } catch (error) {
     context.signal.throwIfAborted();
     return { text: `The tool ${tool.name} failed unexpectedly (error ${failed(error)}).`, isError: true };

@@ -10,13 +10,13 @@ import { type CallCost, costOf } from "../models/price.ts";
 import { type RunPrincipal, runPrincipal } from "../principal/principal.ts";
 import type { JournalEntry } from "../store/journal.ts";
 import { type Reservation, toDeadlineEnding } from "../store/budgets.ts";
-import type { Claim, Ending, RunRecord, Store, TranscriptMessage } from "../store/store.ts";
+import type { Claim, Ending, Store, TranscriptMessage } from "../store/store.ts";
 import type { Tool, ToolContext } from "../tools/tool.ts";
 import { estimateCall, maxOutputOf } from "./call-estimate.ts";
 import type { Cooldowns } from "./cooldowns.ts";
 import { secondsLeft, warnInLastPart } from "./deadline.ts";
 import { apply, fold, JournalError, textOf, type RunState } from "./machine.ts";
-import { gatherReply, toErrorEntry, toSaid } from "./model-call.ts";
+import { gatherReply, type Redact, toErrorEntry, toSaid } from "./model-call.ts";
 import {
   compactAgainAtMs,
   type ContextSize,
@@ -37,6 +37,7 @@ import type { RunEvents } from "./run-events.ts";
 import type { RunProcesses } from "./run-processes.ts";
 import { StallWatch } from "./stall-watch.ts";
 import { runToolCall, toResult } from "./tool-call.ts";
+import type { Interruption, TurnHost, TurnParts } from "./turn-host.ts";
 
 export interface TurnDeps extends CompactingDeps {
   readonly store: Store;
@@ -47,6 +48,10 @@ export interface TurnDeps extends CompactingDeps {
   /** What the principal's run of that agent may use, as the policy is now. */
   readonly toolsOf: (principal: RunPrincipal, agentId: string) => readonly Tool[];
   readonly workspaceOf: (agentId: string) => string;
+  /** The folder of the attachments with that id. */
+  readonly attachmentsOf: (id: string) => string;
+  /** By the tool of that name, whether or not the run may use it. */
+  readonly redact: Redact;
   readonly callerFor: (principal: RunPrincipal) => Caller;
   /** Models that stand in, in their order, when the run's own fails. */
   readonly fallbacksOf: (agentId: string) => readonly string[];
@@ -54,26 +59,6 @@ export interface TurnDeps extends CompactingDeps {
   /** How long nothing may come of a model or a tool; undefined: for ever. */
   readonly stallMs: number | undefined;
 }
-
-/** What a turn tells its worker, and hears from it. */
-export interface TurnHost {
-  /** Aborts when the turn is to stop at its next step, to be continued by another process. */
-  readonly draining: AbortSignal;
-  interrupt(why: Interruption): void;
-  /** A queued run ended because its message was taken into this turn. */
-  absorbed(run: RunRecord): void;
-}
-
-export interface TurnParts {
-  readonly events: RunEvents;
-  readonly signal: AbortSignal;
-  readonly host: TurnHost;
-  /** Stopped by the turn at its end. */
-  readonly processes: RunProcesses;
-}
-
-/** Why a turn is stopped from outside; the reason of its signal. */
-export type Interruption = "shutdown" | "cancelled" | "deadline" | "stalled" | "lost" | "absorbed";
 
 /** The claim is not ours any more: whoever took it has written what matters. */
 class ClaimLost extends Error {
@@ -90,6 +75,8 @@ export class Turn {
   readonly #watch: StallWatch;
   readonly #processes: RunProcesses;
   #state: RunState = { phase: "fresh" };
+  /** Of the last reply's calls; gone after a crash. */
+  #withheld: ReadonlyMap<string, unknown> = new Map();
   #transcript: TranscriptMessage[] = [];
   /** What a call needs beside the transcript. */
   #overheadTokens: number | undefined;
@@ -191,7 +178,9 @@ export class Turn {
     const watcher = { text: (delta: string) => this.#events.addText(delta), sign: () => this.#watch.sign() };
     try {
       const model = await models.get(id);
-      const { content, reason, usage } = await gatherReply(model, { ...request, ...maxOutputOf(reserved) }, watcher);
+      const reply = await gatherReply(model, { ...request, ...maxOutputOf(reserved) }, watcher, this.#deps.redact);
+      const { content, reason, usage } = reply;
+      this.#withheld = reply.withheld;
       cooldowns.worked(id);
       const entry: JournalEntry = { kind: "reply", content, model: id, reason, usage, cost: this.#costOf(usage, id) };
       const said = { role: "assistant" as const, ...toSaid(content), timestamp: clock.now(), stopReason: reason, usage };
@@ -303,6 +292,7 @@ export class Turn {
     const result = await runToolCall({
       tool,
       call,
+      args: this.#withheld.get(call.id) ?? call.arguments,
       hasBegun,
       context: this.#toolContext(call),
       intend: () => this.#commit([{ kind: "tool-intent", toolCallId: call.id, name: call.name, args: call.arguments }], []),
@@ -320,6 +310,7 @@ export class Turn {
     return {
       caller: this.#deps.callerFor(this.#principal),
       workspace: this.#deps.workspaceOf(run.agentId),
+      attachments: run.terms.attachments && this.#deps.attachmentsOf(run.terms.attachments.id),
       sessionKey: run.sessionKey,
       agentId: run.agentId,
       callKey: `call:${run.runId}:${modelCalls}:${call.id}`,

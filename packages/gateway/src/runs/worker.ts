@@ -11,7 +11,8 @@ import { compactByHand, type HandCompaction } from "./hand-compaction.ts";
 import { eventSeqOf } from "./machine.ts";
 import { RunEvents } from "./run-events.ts";
 import { endLeftProcesses, RunProcesses } from "./run-processes.ts";
-import { type Interruption, Turn, type TurnDeps, type TurnHost } from "./turn.ts";
+import { Turn, type TurnDeps } from "./turn.ts";
+import type { Interruption, TurnHost } from "./turn-host.ts";
 
 export interface WorkerDeps extends TurnDeps {
   /** All that a program of a run has of the gateway's environment. */

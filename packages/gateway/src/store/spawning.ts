@@ -13,6 +13,15 @@ export interface RunTerms {
   readonly outputSchema?: JsonSchema;
   /** It was asked for: whether it begins with its parent's conversation, and how large that was. */
   readonly fork?: { readonly isForked: boolean; readonly bytes: number };
+  /** The same for every run in the child's session. */
+  readonly attachments?: Manifest;
+}
+
+/** The files a child was handed; their content is on disk, under `id`. */
+export interface Manifest {
+  /** Ours, never from input. */
+  readonly id: string;
+  readonly files: readonly { readonly name: string; readonly bytes: number; readonly sha256: string; readonly mimeType?: string }[];
 }
 
 export interface ChildToSpawn {
@@ -37,6 +46,8 @@ export interface ChildToSpawn {
   readonly expectsCompletion?: boolean | undefined;
   readonly idempotencyKey: string;
   readonly paramsHash: string;
+  /** The content of its attachments is not there any more: only a child that was made before can be found. */
+  readonly isReplayOnly?: boolean;
   readonly limits: { readonly maxSpawnDepth: number; readonly maxChildrenPerAgent: number };
 }
 
@@ -44,6 +55,7 @@ export type SpawnOutcome =
   | { readonly kind: "accepted"; readonly run: RunRecord }
   | { readonly kind: "replayed"; readonly run: RunRecord }
   | { readonly kind: "mismatch" }
+  | { readonly kind: "content-gone" }
   | { readonly kind: "parent-ended" }
   | { readonly kind: "budget-spent"; readonly dimension: string }
   | { readonly kind: "name-taken"; readonly holder: string }

@@ -115,6 +115,8 @@ export interface SessionStore extends CompactionStore {
   listToCleanUp(): Promise<readonly string[]>;
   /** Archives children's sessions in which nothing has happened since `beforeMs` and nothing runs; answers their keys. */
   archiveChildren(beforeMs: number, nowMs: number): Promise<readonly string[]>;
+  /** Ids of the attachments of sessions that are not archived, or in which something runs. */
+  listAttachmentIds(): Promise<readonly string[]>;
   count(): Promise<number>;
 }
 

@@ -8,9 +8,11 @@ import type { Clock } from "../kit/clock.ts";
 import { background, type Log } from "../kit/log.ts";
 import { lifecyclePrincipal, type Principal } from "../principal/principal.ts";
 import type { SessionStore } from "../store/store.ts";
+import type { AttachmentFiles } from "./attachment-files.ts";
 
 export interface CleanUpDeps {
   readonly sessions: SessionStore;
+  readonly attachments: AttachmentFiles;
   readonly bus: Bus;
   readonly clock: Clock;
   readonly log: Log;
@@ -48,11 +50,11 @@ export function startCleanUp(deps: CleanUpDeps): AsyncDisposable {
   };
 }
 
-async function cleanUp({ sessions, bus, clock, callerFor, archiveAfterMs }: CleanUpDeps): Promise<void> {
+async function cleanUp({ sessions, attachments, bus, clock, callerFor, archiveAfterMs }: CleanUpDeps): Promise<void> {
   for (const key of await sessions.listToCleanUp()) {
     await callerFor(lifecyclePrincipal(key)).call("sessions.delete", { key, deleteTranscript: true });
   }
-  if (archiveAfterMs === undefined) return;
-  const archived = await sessions.archiveChildren(clock.now() - archiveAfterMs, clock.now());
+  const archived = archiveAfterMs === undefined ? [] : await sessions.archiveChildren(clock.now() - archiveAfterMs, clock.now());
   for (const sessionKey of archived) bus.publish("sessions.changed", { sessionKey, reason: "patch" });
+  await attachments.sweep();
 }

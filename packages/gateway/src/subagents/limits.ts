@@ -1,5 +1,6 @@
 /** The refusals of a spawn, worded: which limit, who holds it, what to do next. */
 import { ProtocolError } from "@portreeve/protocol";
+import type { AttachmentLimits } from "../kit/attachments.ts";
 import type { SpawnOutcome } from "../store/spawning.ts";
 
 export interface SubagentLimits {
@@ -11,6 +12,7 @@ export interface SubagentLimits {
   readonly runTimeoutMinSeconds: number;
   /** 0: no bound. */
   readonly runTimeoutMaxSeconds: number;
+  readonly attachments: AttachmentLimits;
 }
 
 /** What the caller is told when `outcome` is no receipt. */
@@ -19,6 +21,10 @@ export function toRefusal(outcome: Exclude<SpawnOutcome, { kind: "accepted" | "r
     case "mismatch":
       return new ProtocolError("IDEMPOTENCY_MISMATCH", "the idempotency key was used before with other parameters", {
         remedy: "use a new idempotency key for a new spawn",
+      });
+    case "content-gone":
+      return new ProtocolError("ATTACHMENT_UNUSABLE", "the content of the attachments was not kept, and no sub-agent was started with it", {
+        remedy: "spawn again, with the whole content",
       });
     case "parent-ended":
       return new ProtocolError("UNKNOWN_RUN", "the run that wants to spawn has ended");

@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import {
   agentOfSessionKey,
+  attachmentFolder,
   mainSessionKey,
   type Params,
   ProtocolError,
@@ -10,17 +11,20 @@ import {
   toSessionKey,
 } from "@portreeve/protocol";
 import { type Limits, unlimited } from "../principal/lattice.ts";
+import { type Attachment, decideAttachments } from "../kit/attachments.ts";
 import { parseSchema } from "../kit/json-schema.ts";
 import { markTask } from "../models/fork-text.ts";
 import { authorityOfChild, type Principal, runPrincipal, type RunAuthority } from "../principal/principal.ts";
 import type { ChildToSpawn, RunTerms, SpawnOutcome } from "../store/spawning.ts";
 import type { RunRecord, Store } from "../store/store.ts";
 import { assertWithinReach } from "./ask.ts";
+import type { AttachmentFiles } from "./attachment-files.ts";
 import { type SubagentLimits, toRefusal } from "./limits.ts";
 
 export interface SpawnDeps {
   readonly store: Store;
   readonly limits: SubagentLimits;
+  readonly attachments: AttachmentFiles;
   readonly defaultAgentId: string;
   readonly isAgent: (agentId: string) => boolean;
   /** The model an agent uses when nothing else says so. */
@@ -45,13 +49,29 @@ export async function spawn(
   params: SpawnParams,
 ): Promise<{ readonly receipt: Receipt; readonly run: RunRecord; readonly isNew: boolean }> {
   assertWithinReach(params, deps.limits);
-  const child = await decideChild(deps, principal, params);
-  const outcome = await deps.spawnRun(child);
+  const attachments = decideAttachments(params.attachments, deps.limits.attachments);
+  const child = await decideChild(deps, principal, params, attachments);
+  const outcome = await make(deps, child, attachments);
   if (outcome.kind !== "accepted" && outcome.kind !== "replayed") throw toRefusal(outcome, deps.limits);
   return { receipt: toReceipt(deps, outcome.run), run: outcome.run, isNew: outcome.kind === "accepted" };
 }
 
-async function decideChild(deps: SpawnDeps, principal: Principal, params: SpawnParams): Promise<ChildToSpawn> {
+/** The files are there before the child is, so that no crash leaves a child without them. */
+async function make({ spawnRun, attachments }: SpawnDeps, child: ChildToSpawn, files: readonly Attachment[]): Promise<SpawnOutcome> {
+  if (files.length === 0 || child.isReplayOnly === true) return spawnRun(child);
+  const { outcome } = await attachments.hand(files, async (manifest) => {
+    const made = await spawnRun({ ...child, terms: { ...child.terms, attachments: manifest } });
+    return { outcome: made, isKept: made.kind === "accepted" };
+  });
+  return outcome;
+}
+
+async function decideChild(
+  deps: SpawnDeps,
+  principal: Principal,
+  params: SpawnParams,
+  attachments: readonly Attachment[],
+): Promise<ChildToSpawn> {
   const parentRun = principal.kind === "run" ? await deps.store.runs.find(principal.runId) : undefined;
   const parentSessionKey = findParentKey(deps, principal, params);
   const parentAgentId = agentOfSessionKey(parentSessionKey) ?? deps.defaultAgentId;
@@ -76,7 +96,7 @@ async function decideChild(deps: SpawnDeps, principal: Principal, params: SpawnP
   const authority = decideAuthority(deps, parentRun === undefined ? principal : toPrincipal(parentRun), params, agentId);
   assertPriced(deps, authority, params.model ?? inherited);
   const seconds = params.runTimeoutSeconds ?? deps.limits.runTimeoutSeconds;
-  const { idempotencyKey, ...rest } = params;
+  const { idempotencyKey } = params;
   return {
     parentSessionKey,
     parentAgentId,
@@ -98,9 +118,17 @@ async function decideChild(deps: SpawnDeps, principal: Principal, params: SpawnP
     cleanup: params.cleanup ?? "keep",
     expectsCompletion: params.expectsCompletionMessage,
     idempotencyKey,
-    paramsHash: createHash("sha256").update(JSON.stringify(rest)).digest("hex"),
+    paramsHash: hashParams(params, attachments),
+    isReplayOnly: attachments.some(({ content }) => content === undefined),
     limits: deps.limits,
   };
+}
+
+/** Files count by what they are, in whichever encoding they came. */
+function hashParams({ idempotencyKey: _key, attachments: _asked, ...rest }: SpawnParams, attachments: readonly Attachment[]): string {
+  const files = attachments.map(({ name, mimeType, bytes, sha256 }) => ({ name, mimeType, bytes, sha256 }));
+  const params = files.length === 0 ? rest : { ...rest, attachments: files };
+  return createHash("sha256").update(JSON.stringify(params)).digest("hex");
 }
 
 /** The parent as it is stored now: its deadline counts from its first turn. */
@@ -193,11 +221,19 @@ function toReceipt(deps: SpawnDeps, run: RunRecord): Receipt {
     depth: run.authority.depth,
     ...(taskName === undefined ? {} : { taskName }),
     ...toBudgetReceipt(run.authority),
+    ...toAttachmentReceipt(run.terms),
     ...(run.timeoutMs === undefined ? {} : { runTimeoutSeconds: run.timeoutMs / 1_000 }),
     ...(deadline === "unlimited" ? {} : { deadlineAt: deadline }),
     delivery: run.expectsCompletion ? "pending" : "not_required",
     note: run.expectsCompletion ? comingNote : "Nobody is told of the result: it stays in the sub-agent's session.",
   };
+}
+
+function toAttachmentReceipt({ attachments }: RunTerms): Pick<Receipt, "attachments"> {
+  if (attachments === undefined) return {};
+  const files = attachments.files.map(({ name, bytes, sha256 }) => ({ name, bytes, sha256 }));
+  const totalBytes = files.reduce((sum, { bytes }) => sum + bytes, 0);
+  return { attachments: { count: files.length, totalBytes, files, dir: attachmentFolder } };
 }
 
 function toForkWarning(bytes: number, maxBytes: number): string {

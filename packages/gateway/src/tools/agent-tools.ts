@@ -37,6 +37,14 @@ export function createToolsOf({ tools, agents, maxSpawnDepth, source }: AgentToo
     });
 }
 
+/** By the tool of that name, whether or not a run may use it: what is refused is written down too. */
+export function createRedact(tools: readonly Tool[]): (call: { readonly name: string; readonly arguments: unknown }) => unknown {
+  return ({ name, arguments: args }) => {
+    const redact = tools.find((tool) => tool.name === name)?.redact;
+    return redact === undefined ? args : redact(args);
+  };
+}
+
 /** An agent that is gone permits nothing: what its runs started must not gain by that. */
 function policyFor(agents: AgentToolsInput["agents"], id: string): ToolPolicy {
   const agent = Object.hasOwn(agents, id) ? agents[id] : undefined;

@@ -14,13 +14,14 @@ export interface FakeContext extends ToolContext {
 
 interface FakeInput {
   readonly workspace?: string;
+  readonly attachments?: string;
   readonly callKey?: string;
   readonly signal?: AbortSignal;
   /** The result of each call, or a promise of it: what that rejects with, the call rejects with. */
   readonly answer?: (name: MethodName) => unknown;
 }
 
-export function fakeContext({ workspace = "/nowhere", callKey = "call-1", signal, answer }: FakeInput = {}): FakeContext {
+export function fakeContext({ workspace = "/nowhere", attachments, callKey = "call-1", signal, answer }: FakeInput = {}): FakeContext {
   const calls: RecordedCall[] = [];
   const caller: Caller = {
     async call(name, params, options) {
@@ -35,6 +36,7 @@ export function fakeContext({ workspace = "/nowhere", callKey = "call-1", signal
   return {
     caller,
     workspace,
+    attachments,
     callKey,
     sessionKey: "agent:main:main",
     agentId: "main",

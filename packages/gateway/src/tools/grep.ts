@@ -4,7 +4,7 @@ import { walkFiles } from "./file-walk.ts";
 import { parseGlob, type Glob } from "./glob.ts";
 import { compilePattern, maxBatchCharacters, searchLines, type Hit, type TextToSearch } from "./pattern-search.ts";
 import { defineTool, type ToolResult } from "./tool.ts";
-import { describeRefusal, openFile, pathParameter, resolveInWorkspace, showName, type PlaceInside } from "./workspace.ts";
+import { describeRefusal, openFile, pathParameter, resolveForRun, showName, type PlaceInside } from "./workspace.ts";
 
 const maxHits = 200;
 const maxFileBytes = 1_048_576;
@@ -46,7 +46,7 @@ export const grepTool = defineTool({
     if (compiled.kind === "invalid") return failed(`${compiled.reason}. Correct the pattern, or set literal to take it as plain text.`);
     const glob = parseGlob(include);
     if (glob === undefined) return failed("The braces in include make more than 64 patterns. Use fewer.");
-    const place = await resolveInWorkspace(context.workspace, path);
+    const place = await resolveForRun(context, path);
     if (place.kind !== "inside") return failed(describeRefusal(path, place));
     return toResult(await search(place, { pattern: compiled.pattern, include: glob, signal: context.signal }));
   },

@@ -2,7 +2,7 @@
 import type { Dirent } from "node:fs";
 import { z } from "zod";
 import { defineTool } from "./tool.ts";
-import { describeRefusal, listFolder, pathParameter, resolveInWorkspace, showName } from "./workspace.ts";
+import { describeRefusal, listFolder, pathParameter, resolveForRun, showName } from "./workspace.ts";
 
 const maxShown = 1_000;
 /** Beyond it a folder is not read to its end, so the shown entries are some, not the first by name. */
@@ -14,7 +14,7 @@ export const lsTool = defineTool({
   parameters: z.strictObject({ path: pathParameter.optional() }),
   repeat: "safe",
   async execute({ path = "." }, context) {
-    const place = await resolveInWorkspace(context.workspace, path);
+    const place = await resolveForRun(context, path);
     if (place.kind !== "inside") return { text: describeRefusal(path, place), isError: true };
     const listed = await listFolder(place, maxListed);
     if (listed.kind !== "listed") return { text: describeRefusal(path, listed), isError: true };

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { readLines, type ReadLines } from "./read-lines.ts";
 import { defineTool, type ToolResult } from "./tool.ts";
-import { describeRefusal, openFile, pathParameter, resolveInWorkspace, showName } from "./workspace.ts";
+import { describeRefusal, openFile, pathParameter, resolveForRun, showName } from "./workspace.ts";
 
 const maxLines = 2_000;
 const maxBytes = 262_144;
@@ -20,7 +20,7 @@ export const readTool = defineTool({
   }),
   repeat: "safe",
   async execute({ path, offset = 1, limit = maxLines }, context) {
-    const place = await resolveInWorkspace(context.workspace, path);
+    const place = await resolveForRun(context, path);
     if (place.kind !== "inside") return { text: describeRefusal(path, place), isError: true };
     const opened = await openFile(place);
     if (opened.kind !== "opened") return { text: describeRefusal(path, opened), isError: true };

@@ -1,6 +1,7 @@
 /** The tool `sessions_spawn`: start a sub-agent that works in a session of its own. */
 import { deliveryAddresses, methods } from "@portreeve/protocol";
 import { z } from "zod";
+import { redactAttachments } from "../kit/attachments.ts";
 import { toFailedResult, toIdempotencyKey, toToolResult } from "./method-result.ts";
 import { defineTool } from "./tool.ts";
 
@@ -18,6 +19,7 @@ const {
   cleanup,
   tools,
   budget,
+  attachments,
   expectsCompletionMessage,
   outputSchema,
 } = methods["subagents.spawn"].params.shape;
@@ -40,6 +42,9 @@ const parameters = z.strictObject(
       "A JSON Schema for the result (type, properties, required, items, enum, bounds); it then is one JSON value.",
     ),
     budget: budget.describe("The most that it and its own sub-agents may use; `turns` are model calls."),
+    attachments: attachments.describe(
+      "Files for it to read: plain names, content as text or base64. Give the whole content: what this conversation shows of an earlier call is redacted.",
+    ),
     cleanup: cleanup.describe("`delete` removes the sub-agent's session once its result was read; `keep` is the default."),
   },
   { error: (issue) => (issue.code === "unrecognized_keys" ? describeUnknown(issue.keys) : undefined) },
@@ -52,6 +57,7 @@ export const sessionsSpawnTool = defineTool({
     "not with the result: the result comes to you as a message. Do not poll for it; call sessions_yield when you have nothing else to do.",
   parameters,
   repeat: "safe",
+  redact: redactAttachments,
   notForLeaves: true,
   async execute(params, run) {
     try {

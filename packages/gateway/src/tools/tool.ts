@@ -22,8 +22,10 @@ export interface ProgramOutcome {
 export interface ToolContext {
   /** Calls methods with the run's own authority. */
   readonly caller: Caller;
-  /** Absolute path of the only folder that file tools see. */
+  /** Absolute path of the folder that file tools see. */
   readonly workspace: string;
+  /** Absolute path of the files that came with the run's task, which file tools see too; undefined: none came. */
+  readonly attachments: string | undefined;
   readonly sessionKey: string;
   readonly agentId: string;
   /** Unique within the session and the same after a restart: what makes a command issued by a tool happen once. */
@@ -62,6 +64,8 @@ export interface Tool {
   readonly schema: () => Readonly<Record<string, unknown>>;
   /** `safe`: may run again after a crash. `ask`: may not; the model is told that the effect is unknown. */
   readonly repeat: "safe" | "ask";
+  /** What of a call's arguments may be written down and told, whatever a model put there; left out: all of it. */
+  readonly redact?: ((args: unknown) => unknown) | undefined;
   /** Only for runs that a person with `operator.admin` started directly. */
   readonly ownerOnly: boolean;
   /** Not for sub-agents that may not have children themselves. */
@@ -77,6 +81,7 @@ interface ToolInput<P extends z.ZodType> {
   readonly description: string;
   readonly parameters: P;
   readonly repeat: "safe" | "ask";
+  readonly redact?: (args: unknown) => unknown;
   readonly ownerOnly?: boolean;
   readonly notForLeaves?: boolean;
   readonly notForChildren?: boolean;

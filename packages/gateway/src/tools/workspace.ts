@@ -5,6 +5,7 @@
 import { constants, type Dirent } from "node:fs";
 import { lstat, open, opendir, readlink, realpath, type FileHandle } from "node:fs/promises";
 import { dirname, join, relative, resolve, sep } from "node:path";
+import { attachmentFolder } from "@portreeve/protocol";
 import { z } from "zod";
 
 /** A path that lay inside the workspace, with every link resolved, when it was looked at. */
@@ -16,10 +17,12 @@ export interface PlaceInside {
   readonly absolute: string;
   /** From the workspace, as a model may write it again; `.` for the workspace itself. */
   readonly shown: string;
+  /** What `shown` begins with where the root is not the workspace. */
+  readonly prefix?: string | undefined;
 }
 
 export type PathRefusal =
-  | { readonly kind: "invalid" | "outside" | "missing" | "no-workspace" | "is-folder" | "is-file" | "is-special" }
+  | { readonly kind: "invalid" | "outside" | "missing" | "no-workspace" | "no-attachments" | "is-folder" | "is-file" | "is-special" }
   | { readonly kind: "unreadable"; readonly code: string };
 
 export interface OpenedFile {
@@ -43,6 +46,19 @@ export const pathParameter = z
   .max(4_096)
   .describe("From the workspace, such as `docs/guide.md`; `.` is the workspace itself.");
 
+/** What `path` names for a run: a place in its workspace, or in the folder of the files that came with its task. */
+export async function resolveForRun(
+  { workspace, attachments }: { readonly workspace: string; readonly attachments: string | undefined },
+  path: string,
+): Promise<PlaceInside | PathRefusal> {
+  const [first, ...rest] = path.split("/");
+  if (attachments === undefined || first !== attachmentFolder) return resolveInWorkspace(workspace, path);
+  const below = rest.join("/");
+  const place = await resolveInWorkspace(attachments, below === "" ? "." : below);
+  if (place.kind === "inside") return placeAt(place.root, place.absolute, attachmentFolder);
+  return place.kind === "no-workspace" ? { kind: "no-attachments" } : place;
+}
+
 /** What `path` (relative to `workspace`, or absolute) names. Never throws for a bad path. */
 export async function resolveInWorkspace(workspace: string, path: string): Promise<PlaceInside | PathRefusal> {
   if (path.includes("\0")) return { kind: "invalid" };
@@ -58,7 +74,7 @@ export async function resolveInWorkspace(workspace: string, path: string): Promi
 
 /** The entry `name` of the folder `place`, taken to be no link: opening checks that. */
 export function placeIn(place: PlaceInside, name: string): PlaceInside {
-  return placeAt(place.root, join(place.absolute, name));
+  return placeAt(place.root, join(place.absolute, name), place.prefix);
 }
 
 /** Opens a regular file for reading. Safe against what was swapped in since `place` was resolved. */
@@ -113,6 +129,8 @@ export function describeRefusal(path: string, refusal: PathRefusal): string {
         "The agent's workspace folder does not exist. " +
         "File tools work once the person who runs the gateway creates it or sets another one for this agent."
       );
+    case "no-attachments":
+      return "The files that came with the task are gone: they go when the sub-agent's session is archived. Ask for them again.";
     case "is-folder":
       return `${name} is a folder. Call ls to see what is in it.`;
     case "is-file":
@@ -176,9 +194,9 @@ async function pathOfOpened(handle: FileHandle, place: PlaceInside): Promise<str
   return real === place.absolute && opened.ino === now.ino && opened.dev === now.dev ? place.absolute : undefined;
 }
 
-function placeAt(root: string, absolute: string): PlaceInside {
-  const shown = relative(root, absolute).split(sep).join("/");
-  return { kind: "inside", root, absolute, shown: shown === "" ? "." : shown };
+function placeAt(root: string, absolute: string, prefix?: string): PlaceInside {
+  const parts = [...(prefix === undefined ? [] : [prefix]), ...relative(root, absolute).split(sep)].filter((part) => part !== "");
+  return { kind: "inside", root, absolute, shown: parts.length === 0 ? "." : parts.join("/"), ...(prefix === undefined ? {} : { prefix }) };
 }
 
 function isInside(root: string, path: string): boolean {

@@ -42,7 +42,7 @@ function toHello(facts: HelloFacts): HelloOk {
       maxPayload: limits.maxPayloadBytes,
       maxBufferedBytes: limits.maxBufferedBytes,
       tickIntervalMs: limits.tickIntervalMs,
-      // No method takes attachments.
+      // No message takes attachments.
       attachments: { maxBytes: 0, maxImageBytes: 0 },
     },
   };

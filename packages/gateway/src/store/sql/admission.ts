@@ -13,7 +13,7 @@ import type { RunTableRow, SessionTableRow } from "./schema.ts";
 import { findSession, openStatuses } from "./session-rows.ts";
 import { insertSession } from "./sessions.ts";
 import { type Args, type Sql, statement } from "./statement.ts";
-import { budgetOf, readTerms, type StoredTerms, thinkingOf } from "./terms.ts";
+import { budgetOf, readTerms, type StoredTerms, handedOn } from "./terms.ts";
 
 export function admitRun(sql: Sql, ids: Ids, run: RunToAdmit, partials: ReadonlyMap<string, string>, nowMs: number): Admission {
   const known = findByKey(sql, run.startedBy, run.sessionKey, run.wireId);
@@ -41,7 +41,7 @@ export function admitRun(sql: Sql, ids: Ids, run: RunToAdmit, partials: Readonly
     label: run.label ?? null,
     model: session.model ?? run.defaultModel,
     authority: withinSession({ ...run.authority, depth, owner: run.authority.owner && depth === 0 }, readTerms(session.terms)),
-    terms: { ...thinkingOf(readTerms(session.terms)), ...budgetOf(starterOf(sql, run.startedBy)) },
+    terms: { ...handedOn(readTerms(session.terms)), ...budgetOf(starterOf(sql, run.startedBy)) },
     started_by: run.startedBy,
     parent_run_id: null,
     parent_session_key: null,
@@ -62,6 +62,7 @@ export function spawnChild(sql: Sql, ids: Ids, child: ChildToSpawn, nowMs: numbe
   const known = findByKey(sql, child.spawnedBy, child.parentSessionKey, child.idempotencyKey);
   if (known !== undefined)
     return known.params_hash === child.paramsHash ? { kind: "replayed", run: toRunRecord(known) } : { kind: "mismatch" };
+  if (child.isReplayOnly === true) return { kind: "content-gone" };
 
   const found = findSession(sql, child.parentSessionKey);
   const parentRun = child.parentRunId === undefined ? undefined : findRun(sql, child.parentRunId);
@@ -155,7 +156,7 @@ function termsOfSession({ authority: { limits, policyOf }, terms }: ChildToSpawn
   return {
     ...(tools === "all" && sandbox === "unconfined" ? {} : { limits: { ...unlimited, tools, sandbox } }),
     ...(policyOf === undefined ? {} : { policyOf }),
-    ...(terms.thinking === undefined ? {} : { thinking: terms.thinking }),
+    ...handedOn(terms),
   };
 }
 

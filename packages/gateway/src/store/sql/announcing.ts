@@ -7,7 +7,7 @@ import { findRun, insertRun, readRun, toRunRecord } from "./run-rows.ts";
 import type { InboxRow, RunTableRow, SessionTableRow } from "./schema.ts";
 import { findSession, openStatuses } from "./session-rows.ts";
 import { type Args, type Sql, statement } from "./statement.ts";
-import { budgetOf, readTerms, thinkingOf } from "./terms.ts";
+import { budgetOf, readTerms, handedOn } from "./terms.ts";
 
 /**
  * Makes the run that reads a session's unread results when no run of it will: those of children whose parent run has
@@ -36,7 +36,7 @@ export function ensureAnnounceRun(sql: Sql, ids: Ids, sessionKey: string, nowMs:
     label: null,
     model: session.model ?? (parentRun ?? child).model,
     authority: toAuthority(session, child, parentRun),
-    terms: { ...thinkingOf(readTerms(session.terms)), ...budgetOf(parentRun) },
+    terms: { ...handedOn(readTerms(session.terms)), ...budgetOf(parentRun) },
     started_by: askedBy ?? child.started_by,
     parent_run_id: null,
     parent_session_key: null,

@@ -11,7 +11,7 @@ import type { Database, RunTableRow, SessionTableRow } from "./schema.ts";
 import { readScopes } from "./run-rows.ts";
 import { findSession, openStatuses } from "./session-rows.ts";
 import { type Args, type Optional, row, shaped, type Sql, statement } from "./statement.ts";
-import { type StoredTerms, writeTerms } from "./terms.ts";
+import { readTerms, type StoredTerms, writeTerms } from "./terms.ts";
 import type { WriteQueue } from "./write-queue.ts";
 
 export function createSessionStore(queue: WriteQueue, ids: Ids): SessionStore {
@@ -43,6 +43,8 @@ function createSessionReads(queue: WriteQueue): Omit<SessionStore, "patch" | "de
     view: (key) => queue.read((sql) => readView(sql, key)),
     listMessages: (key, page) => queue.read((sql) => listMessages(sql, key, page)),
     listToCleanUp: () => queue.read((sql) => sql.all(listReadChildren, {}).map((one) => one.session_key)),
+    listAttachmentIds: () =>
+      queue.read((sql) => sql.all(listWithAttachments, {}).flatMap(({ terms }) => readTerms(terms).attachments?.id ?? [])),
     count: () => queue.read((sql) => sql.first(countSessions, {})?.n ?? 0),
   };
 }
@@ -242,6 +244,25 @@ const archiveQuietChildren = statement((db, arg: Args<{ beforeMs: number; nowMs:
     )
     .where((build) => build.not(build.exists(unsettledResultsOf(build))))
     .returning("session_key"),
+);
+
+const listWithAttachments = statement((db, _arg: Args<object>) =>
+  db
+    .selectFrom("sessions")
+    .select("terms")
+    .where("terms", "like", '%"attachments"%')
+    .where((build) =>
+      build.or([
+        build("archived_at_ms", "is", null),
+        build.exists(
+          build
+            .selectFrom("runs")
+            .select("run_id")
+            .whereRef("runs.session_key", "=", "sessions.session_key")
+            .where("status", "in", openStatuses),
+        ),
+      ]),
+    ),
 );
 
 /** A child's session is cleaned up when it has ended, nothing runs in it, and its result has not still to reach anybody. */

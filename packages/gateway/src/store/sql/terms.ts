@@ -27,8 +27,8 @@ export function readTerms(text: string | null): StoredTerms {
 }
 
 /** What a session hands on to every run in it, beside limits. */
-export function thinkingOf({ thinking }: StoredTerms): RunTerms {
-  return thinking === undefined ? {} : { thinking };
+export function handedOn({ thinking, attachments }: StoredTerms): Pick<RunTerms, "thinking" | "attachments"> {
+  return { ...(thinking === undefined ? {} : { thinking }), ...(attachments === undefined ? {} : { attachments }) };
 }
 
 /** What is done for `run` spends from its budget. */
