@@ -34,12 +34,12 @@ const suites: readonly Suite[] = [
     name: "integration",
     files: "test/{*,!(authority|mutants|simulation|chaos|stryker)/**/*}.test.ts",
     isolation: "process",
-    budgetSeconds: 120,
+    budgetSeconds: 180,
   },
-  { name: "authority", files: "test/authority/*.test.ts", isolation: "process", budgetSeconds: 90 },
-  { name: "simulation", files: "test/simulation/*.test.ts", isolation: "process", budgetSeconds: 45 },
+  { name: "authority", files: "test/authority/*.test.ts", isolation: "process", budgetSeconds: 100 },
+  { name: "simulation", files: "test/simulation/*.test.ts", isolation: "process", budgetSeconds: 60 },
   { name: "chaos", files: "test/chaos/*.test.ts", isolation: "process", budgetSeconds: 75 },
-  { name: "mutants", files: "test/mutants/*.test.ts", isolation: "process", budgetSeconds: 120 },
+  { name: "mutants", files: "test/mutants/*.test.ts", isolation: "process", budgetSeconds: 180 },
 ];
 
 const longSuites: readonly Suite[] = [
