@@ -42,7 +42,7 @@ export interface Worker extends AsyncDisposable {
 
 const leaseMs = 30_000;
 /** Each begins its turn at once, and meanwhile nobody else is answered. */
-const claimsAtOnce = 16;
+const claimsAtOnce = 32;
 const maxTakeovers = 3;
 const stopPatienceMs = 3_000;
 const retryAfterStoreFailureMs = 1_000;

@@ -24,6 +24,7 @@ interface AsyncJob {
 
 /** A commit takes no more jobs after this long: the event loop must get its turn. */
 const commitAfterMs = 10;
+const toldAtOnce = 8;
 
 export class WriteQueue {
   readonly #db: Kysely<Database>;
@@ -77,17 +78,18 @@ export class WriteQueue {
       while (this.#waiting.length > 0) {
         await new Promise(setImmediate);
         const firstAsync = this.#waiting.findIndex((job) => !job.isSync);
-        if (firstAsync === 0) await this.#flushMixed(this.#waiting.splice(0));
-        else this.#flushSync(firstAsync < 0 ? this.#waiting.length : firstAsync);
+        const settled = firstAsync === 0 ? await this.#flushMixed(this.#waiting.splice(0)) : this.#flushSync(firstAsync);
+        await tellAll(settled);
       }
     } finally {
       this.#flushing = undefined;
     }
   }
 
-  /** Commits up to `count` synchronous jobs from the front; what did not fit into the time stays queued. */
-  #flushSync(count: number): void {
+  /** Commits the synchronous jobs before `firstAsync` (-1: all); what did not fit into the time stays queued. Answers how to tell. */
+  #flushSync(firstAsync: number): readonly (() => void)[] {
     const sql = this.#sql;
+    const count = firstAsync < 0 ? this.#waiting.length : firstAsync;
     const startedAt = this.#elapsedMs();
     const taken: Job[] = [];
     const settle: (() => void)[] = [];
@@ -107,13 +109,12 @@ export class WriteQueue {
       }
     } catch (error) {
       if (taken.length === 0) taken.push(...this.#waiting.splice(0, count));
-      for (const job of taken) job.reject(toStoreError(error));
-      return;
+      return taken.map((job) => () => job.reject(toStoreError(error)));
     }
-    for (const tell of settle) tell();
+    return settle;
   }
 
-  async #flushMixed(jobs: readonly Job[]): Promise<void> {
+  async #flushMixed(jobs: readonly Job[]): Promise<readonly (() => void)[]> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#mixed = promise;
     const settle: (() => void)[] = [];
@@ -132,13 +133,20 @@ export class WriteQueue {
         throw error;
       }
     } catch (error) {
-      for (const job of jobs) job.reject(toStoreError(error));
-      return;
+      return jobs.map((job) => () => job.reject(toStoreError(error)));
     } finally {
       this.#mixed = undefined;
       resolve();
     }
-    for (const tell of settle) tell();
+    return settle;
+  }
+}
+
+/** Whoever waited for a commit goes on at once, often with a call of a model: a few at a time, or nobody else gets a turn. */
+async function tellAll(settled: readonly (() => void)[]): Promise<void> {
+  for (const [index, tell] of settled.entries()) {
+    if (index > 0 && index % toldAtOnce === 0) await new Promise(setImmediate);
+    tell();
   }
 }
 
