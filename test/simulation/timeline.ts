@@ -46,7 +46,8 @@ export class Timeline {
     for (let atOnce = 0; ; atOnce += 1) {
       const next = this.#next();
       if (next === undefined || next.task.atMs > untilMs) break;
-      if (next.task.atMs > this.nowMs) [this.nowMs, atOnce] = [next.task.atMs, 0];
+      // Clocks tell whole milliseconds.
+      if (next.task.atMs > this.nowMs) [this.nowMs, atOnce] = [Math.ceil(next.task.atMs), 0];
       if (atOnce > hotLoopAfter) throw new Error(`hot loop: ${atOnce} timers fell due without time moving on`);
       next.clock.tasks.delete(next.task);
       next.task.run();
