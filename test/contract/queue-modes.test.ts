@@ -7,53 +7,23 @@ import { join } from "node:path";
 import test from "node:test";
 import { createIds } from "../../packages/gateway/src/kit/ids.ts";
 import { openStoreFile } from "../../packages/gateway/src/store/sqlite.ts";
+import { childOf, claimer as ordinaryClaimer, endedWell as done, runToAdmit } from "../support/stored-runs.ts";
 import type { ChildToSpawn } from "../../packages/gateway/src/store/spawning.ts";
-import type { Claim, Claimed, Claimer, Ending, RunToAdmit, Store } from "../../packages/gateway/src/store/store.ts";
+import type { Claim, Claimed, Claimer, RunToAdmit, Store } from "../../packages/gateway/src/store/store.ts";
 
-const claimer: Claimer = { owner: "w1", leaseMs: 1_000, limit: 50, maxConcurrentChildren: 2, quote: () => "results", maxTakeovers: 2 };
-const done: Ending = { outcome: "succeeded", text: "result", error: undefined, stopReason: "stop" };
+const claimer: Claimer = { ...ordinaryClaimer, maxConcurrentChildren: 2, quote: () => "results" };
 const key = "agent:main:main";
 const weak = { scopes: [], owner: false, depth: 0 };
-const ordinary = { scopes: ["operator.write"], owner: false, depth: 0 };
 const ownersOwn = { scopes: ["operator.write"], owner: true, depth: 0 };
 
 function message(wireId: string, queueMode: RunToAdmit["queueMode"], over: Partial<RunToAdmit> = {}): RunToAdmit {
-  return {
-    sessionKey: key,
-    agentId: "main",
-    wireId,
-    input: `say ${wireId}`,
-    label: undefined,
-    defaultModel: "scripted/scripted",
-    authority: ordinary,
-    startedBy: "device:a",
-    timeoutMs: undefined,
-    paramsHash: "h",
-    queueMode,
-    ...over,
-  };
+  return runToAdmit({ wireId, input: `say ${wireId}`, queueMode, ...over });
 }
 
+/** One that an operator asks for, unless a run is named. */
 function child(over: Partial<ChildToSpawn>): ChildToSpawn {
-  return {
-    parentSessionKey: key,
-    parentAgentId: "main",
-    parentRunId: undefined,
-    agentId: "main",
-    task: "look",
-    label: undefined,
-    model: undefined,
-    defaultModel: "scripted/scripted",
-    authority: { scopes: ["operator.write"] },
-    terms: {},
-    spawnedBy: "device:a",
-    timeoutMs: undefined,
-    cleanup: "keep",
-    idempotencyKey: "c1",
-    paramsHash: "h",
-    limits: { maxSpawnDepth: 2, maxChildrenPerAgent: 100 },
-    ...over,
-  };
+  const limits = { maxSpawnDepth: 2, maxChildrenPerAgent: 100 };
+  return { ...childOf({ run: { sessionKey: key, runId: "" } }), parentRunId: undefined, spawnedBy: "device:a", limits, ...over };
 }
 
 async function claimAll(store: Store, nowMs: number, over: Partial<Claimer> = {}): Promise<readonly Claim[]> {

@@ -5,59 +5,11 @@ import { createIds } from "../../packages/gateway/src/kit/ids.ts";
 import { openStoreFile } from "../../packages/gateway/src/store/sqlite.ts";
 import type { Actor } from "../../packages/gateway/src/store/device-management.ts";
 import type { ChildToSpawn } from "../../packages/gateway/src/store/spawning.ts";
-import type { Claim, Claimer, Ending, RunToAdmit, Store } from "../../packages/gateway/src/store/store.ts";
+import type { Claim, Claimer, Store } from "../../packages/gateway/src/store/store.ts";
 import { pairingAsk } from "../support/pairing-ask.ts";
+import { childOf as child, claimer, endedWell as done, runToAdmit as run } from "../support/stored-runs.ts";
 
 const drivers: Readonly<Record<string, () => Promise<Store>>> = { sqlite: () => openStoreFile(":memory:", createIds()) };
-
-const claimer: Claimer = {
-  owner: "w1",
-  leaseMs: 1_000,
-  limit: 50,
-  maxConcurrentChildren: 50,
-  quote: (all, open) => `${all.map((one) => one.text).join("+")}|${open}`,
-  maxTakeovers: 2,
-};
-const done: Ending = { outcome: "succeeded", text: "result", error: undefined, stopReason: "stop" };
-
-function run(over: Partial<RunToAdmit> = {}): RunToAdmit {
-  return {
-    sessionKey: "agent:main:main",
-    agentId: "main",
-    wireId: "k1",
-    input: "hello",
-    label: undefined,
-    defaultModel: "scripted/scripted",
-    authority: { scopes: ["operator.write"], owner: false, depth: 0 },
-    startedBy: "device:a",
-    timeoutMs: undefined,
-    paramsHash: "h",
-    queueMode: "followup",
-    ...over,
-  };
-}
-
-function child(parent: Claim, over: Partial<ChildToSpawn> = {}): ChildToSpawn {
-  return {
-    parentSessionKey: parent.run.sessionKey,
-    parentAgentId: "main",
-    parentRunId: parent.run.runId,
-    agentId: "main",
-    task: "look",
-    label: undefined,
-    model: undefined,
-    defaultModel: "scripted/scripted",
-    authority: { scopes: ["operator.write"] },
-    terms: {},
-    spawnedBy: `run:${parent.run.runId}`,
-    timeoutMs: undefined,
-    cleanup: "keep",
-    idempotencyKey: "c1",
-    paramsHash: "h",
-    limits: { maxSpawnDepth: 2, maxChildrenPerAgent: 3 },
-    ...over,
-  };
-}
 
 function actor(scopes: readonly string[], over: Partial<Actor> = {}): Actor {
   return { id: "secret:local", scopes, deviceId: undefined, ownDeviceOnly: false, ...over };

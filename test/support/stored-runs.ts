@@ -1,6 +1,6 @@
 /** Runs for tests of the store: one that a device starts, and a child of a claimed one. */
 import type { ChildToSpawn } from "../../packages/gateway/src/store/spawning.ts";
-import type { Claim, Claimer, Ending, RunToAdmit } from "../../packages/gateway/src/store/store.ts";
+import type { Claimer, Ending, RunRecord, RunToAdmit } from "../../packages/gateway/src/store/store.ts";
 
 export const claimer: Claimer = {
   owner: "w1",
@@ -30,7 +30,7 @@ export function runToAdmit(over: Partial<RunToAdmit> = {}): RunToAdmit {
   };
 }
 
-export function childOf(parent: Claim, over: Partial<ChildToSpawn> = {}): ChildToSpawn {
+export function childOf(parent: { readonly run: Pick<RunRecord, "sessionKey" | "runId"> }, over: Partial<ChildToSpawn> = {}): ChildToSpawn {
   return {
     parentSessionKey: parent.run.sessionKey,
     parentAgentId: "main",

@@ -231,17 +231,7 @@ const archiveQuietChildren = statement((db, arg: Args<{ beforeMs: number; nowMs:
     .where("parent_key", "is not", null)
     .where("archived_at_ms", "is", null)
     .where("updated_at_ms", "<=", arg("beforeMs"))
-    .where((build) =>
-      build.not(
-        build.exists(
-          build
-            .selectFrom("runs")
-            .select("run_id")
-            .whereRef("runs.session_key", "=", "sessions.session_key")
-            .where("status", "in", openStatuses),
-        ),
-      ),
-    )
+    .where((build) => build.not(build.exists(openRunIn(build))))
     .where((build) => build.not(build.exists(unsettledResultsOf(build))))
     .returning("session_key"),
 );
@@ -251,18 +241,7 @@ const listWithAttachments = statement((db, _arg: Args<object>) =>
     .selectFrom("sessions")
     .select("terms")
     .where("terms", "like", '%"attachments"%')
-    .where((build) =>
-      build.or([
-        build("archived_at_ms", "is", null),
-        build.exists(
-          build
-            .selectFrom("runs")
-            .select("run_id")
-            .whereRef("runs.session_key", "=", "sessions.session_key")
-            .where("status", "in", openStatuses),
-        ),
-      ]),
-    ),
+    .where((build) => build.or([build("archived_at_ms", "is", null), build.exists(openRunIn(build))])),
 );
 
 /** A child's session is cleaned up when it has ended, nothing runs in it, and its result has not still to reach anybody. */
@@ -282,19 +261,18 @@ const listReadChildren = statement((db, _arg: Args<object>) =>
           .where("ended_at_ms", "is not", null),
       ),
     )
-    .where((build) =>
-      build.not(
-        build.exists(
-          build
-            .selectFrom("runs")
-            .select("run_id")
-            .whereRef("runs.session_key", "=", "sessions.session_key")
-            .where("status", "in", openStatuses),
-        ),
-      ),
-    )
+    .where((build) => build.not(build.exists(openRunIn(build))))
     .where((build) => build.not(build.exists(unsettledResultsOf(build)))),
 );
+
+/** A run of the session at hand that has not ended. */
+function openRunIn(build: ExpressionBuilder<Database, "sessions">) {
+  return build
+    .selectFrom("runs")
+    .select("run_id")
+    .whereRef("runs.session_key", "=", "sessions.session_key")
+    .where("status", "in", openStatuses);
+}
 
 /** Results of runs of the session that have not safely reached anybody: what may still be asked about stays in sight. */
 function unsettledResultsOf(build: ExpressionBuilder<Database, "sessions">) {
