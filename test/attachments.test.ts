@@ -208,6 +208,21 @@ test("files go with the session, at its deletion and when it is archived, and no
   assert.deepEqual([...counts, await foldersOf(gw)], [2, 1, before]);
 });
 
+test("files of a child with cleanup delete go once its result was read", async () => {
+  const kept = await foldersOf(gw);
+  const gone = Promise.withResolvers<string>();
+  using _deletions = gw.gateway.bus.subscribe("sessions.changed", ({ sessionKey, reason }) => {
+    if (reason === "delete") gone.resolve(sessionKey);
+  });
+
+  const { childSessionKey } = await spawn({ attachments: [{ name: "a", content: "text" }], cleanup: "delete" }, "cleanup");
+
+  assert.equal(await gone.promise, childSessionKey);
+  // A stop waits for the clean-up that is at work.
+  await gw.restart();
+  assert.deepEqual(await foldersOf(gw), kept);
+});
+
 test("what a crash left over goes at the next start, and only that", async () => {
   await spawn({ task: script("x", { hang: true }), attachments: [{ name: "a", content: "text" }] }, "crash");
   const kept = await foldersOf(gw);
