@@ -591,4 +591,23 @@ for (const [driver, open] of Object.entries(drivers)) {
     assert.equal(await store.attempts.count(), 4_096);
     assert.deepEqual([(await fail(4_099)).kind, (await fail(0)).kind], ["locked", "counted"]);
   });
+
+  test(`${driver}: a stop of a session stops every run in its children's sessions, so that none waits for what was cancelled`, async () => {
+    await using store = await open();
+    await store.runs.admit(run(), 1);
+    const parent = await claimOne(store, 2);
+    const spawned = await store.runs.spawn(child(parent), 3);
+    assert.ok(spawned.kind === "accepted");
+    const { sessionKey } = spawned.run;
+    await store.runs.admit(run({ sessionKey, wireId: "visitor", startedBy: "device:b" }), 4);
+    await store.runs.cancel({ sessionKey, runId: spawned.run.runId }, new Map(), 5);
+    const visitor = (await store.runs.claim(claimer, 6)).claims.find((claim) => claim.run.wireId === "visitor");
+    assert.ok(visitor !== undefined);
+    await store.runs.spawn(child(visitor, { idempotencyKey: "c2" }), 7);
+    assert.equal(await store.runs.park(visitor.run.runId, visitor.epoch, 0, 8), "parked");
+
+    await store.runs.cancel({ sessionKey: parent.run.sessionKey }, new Map(), 9);
+
+    assert.equal((await store.runs.find(visitor.run.runId))?.status, "cancelled");
+  });
 }

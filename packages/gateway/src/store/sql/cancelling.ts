@@ -93,18 +93,20 @@ interface Stopped {
 
 function tree(sql: Sql, { sessionKey, wireId, runId }: Extract<RunSelection, { sessionKey: string }>): Stopped {
   const isWhole = wireId === undefined && runId === undefined;
-  const inSession = sql.all(inSessionRuns, { sessionKey });
-  // A whole session takes with it what was spawned for it without a run.
-  const spawnedFor = (key: string): readonly RunTableRow[] => (isWhole ? sql.all(childrenOfSession, { sessionKey: key }) : []);
   const runs = new Map<string, RunTableRow>();
-  const sessions = new Set(isWhole ? [sessionKey] : []);
+  const sessions = new Set<string>();
+  /** All that goes with a session that is stopped as a whole: whoever started it, and what was spawned for it without a run. */
+  const enter = (key: string): readonly RunTableRow[] => {
+    if (!isWhole || sessions.has(key)) return [];
+    sessions.add(key);
+    return [...sql.all(inSessionRuns, { sessionKey: key }), ...sql.all(childrenOfSession, { sessionKey: key })];
+  };
   const isMeant = (one: RunTableRow): boolean => (wireId ?? one.wire_id) === one.wire_id && (runId ?? one.run_id) === one.run_id;
-  let level = [...inSession.filter(isMeant), ...spawnedFor(sessionKey)];
+  let level = isWhole ? enter(sessionKey) : sql.all(inSessionRuns, { sessionKey }).filter(isMeant);
   while (level.length > 0) {
     for (const one of level) runs.set(one.run_id, one);
-    if (isWhole) for (const one of level) sessions.add(one.session_key);
-    const children = level.flatMap((one) => [...sql.all(childrenOfRun, { runId: one.run_id }), ...spawnedFor(one.session_key)]);
-    level = children.filter((one) => !runs.has(one.run_id));
+    const below = level.flatMap((one) => [...enter(one.session_key), ...sql.all(childrenOfRun, { runId: one.run_id })]);
+    level = below.filter((one) => !runs.has(one.run_id));
   }
   return { runs, sessions };
 }
