@@ -156,7 +156,7 @@ test("an interrupting message cancels what runs and waits, keeps the partial tex
   await using store = await openStoreFile(":memory:", createIds());
   const claim = await working(store);
   await store.runs.admit(message("queued", "followup"), 3);
-  const partials = new Map([[claim.run.runId, "half an ans"]]);
+  const partials = new Map([[claim.run.runId, { epoch: claim.epoch, text: "half an ans" }]]);
 
   const first = await store.runs.admit(message("now", "interrupt"), 4, partials);
   const again = await store.runs.admit(message("now", "interrupt"), 5);

@@ -211,7 +211,11 @@ for (const [driver, open] of Object.entries(drivers)) {
     assert.ok(first !== undefined);
     await store.runs.spawn(child(first), 6);
 
-    const cancelled = await store.runs.cancel({ sessionKey: parent.run.sessionKey }, new Map([[first.run.runId, "half"]]), 7);
+    const cancelled = await store.runs.cancel(
+      { sessionKey: parent.run.sessionKey },
+      new Map([[first.run.runId, { epoch: first.epoch, text: "half" }]]),
+      7,
+    );
     const late = await store.runs.end(first.run.runId, first.epoch, done, [], 8);
     const messages = await store.sessions.listMessages(first.run.sessionKey, { limit: 10, offset: 0 });
 
@@ -609,5 +613,20 @@ for (const [driver, open] of Object.entries(drivers)) {
     await store.runs.cancel({ sessionKey: parent.run.sessionKey }, new Map(), 9);
 
     assert.equal((await store.runs.find(visitor.run.runId))?.status, "cancelled");
+  });
+
+  test(`${driver}: what a worker that lost its claim had streamed is not kept`, async () => {
+    await using store = await open();
+    await store.runs.admit(run(), 1);
+    const zombie = await claimOne(store, 2);
+    await claimOne(store, 2 + claimer.leaseMs, { owner: "w2" });
+
+    const [cancelled] = await store.runs.cancel(
+      { sessionKey: zombie.run.sessionKey },
+      new Map([[zombie.run.runId, { epoch: zombie.epoch, text: "stale" }]]),
+      2_000,
+    );
+
+    assert.equal(cancelled?.ending?.text, "");
   });
 }

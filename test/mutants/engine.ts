@@ -59,8 +59,8 @@ export const engineMutants: readonly Mutant[] = [
   {
     ...store("cancelling"),
     what: "a reply that is whole is kept a second time by a cancel",
-    from: 'readLastEntry(sql, row.run_id)?.kind === "reply" ? "" : (partials.get(row.run_id) ?? "")',
-    to: 'partials.get(row.run_id) ?? ""',
+    from: 'partial?.epoch !== row.epoch || readLastEntry(sql, row.run_id)?.kind === "reply"',
+    to: "partial?.epoch !== row.epoch",
   },
   {
     ...store("ending"),

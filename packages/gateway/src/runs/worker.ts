@@ -6,7 +6,7 @@ import type { ProcessGroups } from "../kit/process-group.ts";
 import { quoteCompletions } from "../models/completion-text.ts";
 import type { Completion } from "../store/journal.ts";
 import type { ChildToSpawn, SpawnOutcome } from "../store/spawning.ts";
-import type { Admission, Claim, RunRecord, RunSelection, RunToAdmit } from "../store/store.ts";
+import type { Admission, Claim, Partials, RunRecord, RunSelection, RunToAdmit } from "../store/store.ts";
 import { compactByHand, type HandCompaction } from "./hand-compaction.ts";
 import { eventSeqOf } from "./machine.ts";
 import { RunEvents } from "./run-events.ts";
@@ -164,9 +164,8 @@ class ClaimingWorker implements Worker {
     drained.abort();
   }
 
-  /** Text so far of the replies that are being streamed, by run id. */
-  #partials(): ReadonlyMap<string, string> {
-    return new Map([...this.#active.values()].map((active) => [active.claim.run.runId, active.events.text]));
+  #partials(): Partials {
+    return new Map([...this.#active].map(([runId, { claim, events }]) => [runId, { epoch: claim.epoch, text: events.text }]));
   }
 
   /** Claims until there is nothing to claim; a hint that comes meanwhile makes it look again. */

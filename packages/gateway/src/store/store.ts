@@ -243,9 +243,12 @@ export type RunSelection =
   | { readonly sessionKey: string; readonly wireId?: string | undefined; readonly runId?: string | undefined }
   | { readonly startedBy: string; readonly by: string };
 
+/** Text so far of replies that are being streamed, by run id, each under the claim it is streamed for. */
+export type Partials = ReadonlyMap<string, { readonly epoch: number; readonly text: string }>;
+
 export interface RunStore {
   /** `partials`: text so far by run id, kept in the transcript of what is interrupted. */
-  admit(run: RunToAdmit, nowMs: number, partials?: ReadonlyMap<string, string>): Promise<Admission>;
+  admit(run: RunToAdmit, nowMs: number, partials?: Partials): Promise<Admission>;
   /** Limits, child session, child run, lineage, idempotency and audit row: one transaction, all or nothing. */
   spawn(child: ChildToSpawn, nowMs: number): Promise<SpawnOutcome>;
   /**
@@ -307,7 +310,7 @@ export interface RunStore {
    * cancelled run whose parent goes on leaves an inbox row. `partials`: text so far by run id, kept in the transcript.
    * Those of a starter leave nothing to be read, and their number is audited.
    */
-  cancel(select: RunSelection, partials: ReadonlyMap<string, string>, nowMs: number): Promise<readonly RunRecord[]>;
+  cancel(select: RunSelection, partials: Partials, nowMs: number): Promise<readonly RunRecord[]>;
   /** Runs whose deadline has passed: parked and queued ones are ended as `timed_out`; running ones are only named. */
   expire(nowMs: number): Promise<{ readonly ended: readonly RunRecord[]; readonly running: readonly string[] }>;
   /** Principals (no runs) of whom, through any number of runs, a run has not ended or a result was not read. */

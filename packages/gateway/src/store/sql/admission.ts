@@ -3,7 +3,7 @@ import type { Ids } from "../../kit/ids.ts";
 import { meetLimits, unlimited } from "../../principal/lattice.ts";
 import { runIdOf, withinSession } from "../../principal/principal.ts";
 import type { ChildToSpawn, SpawnOutcome } from "../spawning.ts";
-import type { Admission, RunToAdmit } from "../store.ts";
+import type { Admission, Partials, RunToAdmit } from "../store.ts";
 import { budgetLeftOf, insertBudget } from "./budgets.ts";
 import { writeAudit } from "./audit.ts";
 import { cancelRuns } from "./cancelling.ts";
@@ -15,7 +15,7 @@ import { insertSession } from "./sessions.ts";
 import { type Args, type Sql, statement } from "./statement.ts";
 import { budgetOf, readTerms, type StoredTerms, handedOn } from "./terms.ts";
 
-export function admitRun(sql: Sql, ids: Ids, run: RunToAdmit, partials: ReadonlyMap<string, string>, nowMs: number): Admission {
+export function admitRun(sql: Sql, ids: Ids, run: RunToAdmit, partials: Partials, nowMs: number): Admission {
   const known = findByKey(sql, run.startedBy, run.sessionKey, run.wireId);
   if (known !== undefined)
     return known.params_hash === run.paramsHash ? { kind: "replayed", run: toRunRecord(known) } : { kind: "mismatch" };

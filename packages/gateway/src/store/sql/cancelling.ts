@@ -1,7 +1,7 @@
 /** Runs that are ended from outside: cancelled with all they spawned, or past their deadline. */
 import type { Ids } from "../../kit/ids.ts";
 import { toDeadlineEnding } from "../budgets.ts";
-import type { Ending, RunRecord, RunSelection, RunStore, TranscriptMessage } from "../store.ts";
+import type { Ending, Partials, RunRecord, RunSelection, RunStore, TranscriptMessage } from "../store.ts";
 import { ensureAnnounceRun, takeOrphanedInbox } from "./announcing.ts";
 import { writeAudit } from "./audit.ts";
 import { deliver, writeEnding } from "./ending.ts";
@@ -11,13 +11,7 @@ import { dropUnreadResultsOf, listOpenRunsOf } from "./starters.ts";
 import { type Args, type Sql, statement } from "./statement.ts";
 
 /** Ends the selected runs and everything below them; the epoch moves on, so that their workers' writes are lost. */
-export function cancelRuns(
-  sql: Sql,
-  ids: Ids,
-  select: RunSelection,
-  partials: ReadonlyMap<string, string>,
-  nowMs: number,
-): readonly RunRecord[] {
+export function cancelRuns(sql: Sql, ids: Ids, select: RunSelection, partials: Partials, nowMs: number): readonly RunRecord[] {
   if ("startedBy" in select) return cancelRunsOf(sql, ids, select, partials, nowMs);
   const stopped = tree(sql, select);
   const open = [...stopped.runs.values()].filter((run) => run.ended_at_ms === null);
@@ -33,7 +27,7 @@ function cancelRunsOf(
   sql: Sql,
   ids: Ids,
   { startedBy, by }: Extract<RunSelection, { startedBy: string }>,
-  partials: ReadonlyMap<string, string>,
+  partials: Partials,
   nowMs: number,
 ): readonly RunRecord[] {
   const ended = cancelRows(sql, ids, listOpenRunsOf(sql, startedBy), partials, nowMs, () => undefined);
@@ -48,14 +42,16 @@ function cancelRows(
   sql: Sql,
   ids: Ids,
   rows: readonly RunTableRow[],
-  partials: ReadonlyMap<string, string>,
+  partials: Partials,
   nowMs: number,
   leave: (run: RunTableRow, ending: Ending) => void,
 ): readonly RunRecord[] {
   const ended: RunRecord[] = [];
   for (const row of rows) {
     // A reply that was written while the cancel was on its way is whole, and in the transcript.
-    const text = readLastEntry(sql, row.run_id)?.kind === "reply" ? "" : (partials.get(row.run_id) ?? "");
+    const partial = partials.get(row.run_id);
+    const isStale = partial?.epoch !== row.epoch || readLastEntry(sql, row.run_id)?.kind === "reply";
+    const text = isStale ? "" : partial.text;
     const ending: Ending = { outcome: "cancelled", text, error: undefined, stopReason: "aborted" };
     const messages: TranscriptMessage[] =
       text === "" ? [] : [{ role: "assistant", content: [{ type: "text", text }], timestamp: nowMs, stopReason: "aborted" }];
