@@ -158,9 +158,11 @@ export class Judge implements BusWatcher {
   }
 
   logged(message: string, facts: object): void {
-    this.#world.tell(`log: ${message} ${String(Reflect.get(facts, "err") ?? "")}`);
-    if (message === "request failed unexpectedly" || message === "tool failed")
-      this.found(`${message}: ${String(Reflect.get(facts, "err"))}`);
+    const error: unknown = Reflect.get(facts, "err");
+    // Nobody hears what a process would have said after its death.
+    if (error instanceof Error && error.name === "ProcessDied") return;
+    this.#world.tell(`log: ${message} ${String(error ?? "")}`);
+    if (message === "request failed unexpectedly" || message === "tool failed") this.found(`${message}: ${String(error)}`);
   }
 
   // ---- in the end
