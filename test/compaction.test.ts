@@ -134,7 +134,7 @@ test("a summary that cannot be had does not stop a conversation that still fits,
   });
   await using gw = await startGateway({ config: configFor(refusing) });
 
-  await talk(gw, words("alpha", 4_000), words("beta", 3_500));
+  await talk(gw, words("alpha", 4_000), words("beta", 2_500));
   const fits = refusing.requests.length;
   await assert.rejects(talk(gw, words("gamma", 4_000)), /does not fit the model .* cannot be compacted: fake refused the key/);
 
