@@ -158,7 +158,6 @@ test("a held program does not run before it is begun, and never when whoever hel
 test("the next start ends what a killed gateway left running, and nothing that has its number by chance", async () => {
   const root = spawn("/bin/sleep", ["31536003"], { detached: true, stdio: "ignore" });
   const stranger = spawn("/bin/sleep", ["31536004"], { detached: true, stdio: "ignore" });
-  const ended = new Promise((resolve) => root.once("exit", resolve));
   assert.ok(root.pid !== undefined && stranger.pid !== undefined);
   const startedAt = readFileSync(`/proc/${root.pid}/stat`, "utf8").split(") ")[1]?.split(" ")[19];
   const gw = await startGateway();
@@ -167,13 +166,12 @@ test("the next start ends what a killed gateway left running, and nothing that h
     await gw.gateway.store.processes.note({ pid: stranger.pid, startedAt: "1", runId: "run_2" });
 
     await gw.restart();
-    await ended;
 
     assert.equal(isStill(root.pid, startedAt), false);
     assert.equal(stranger.exitCode ?? stranger.signalCode, null);
     assert.deepEqual(await gw.gateway.store.processes.list(), []);
   } finally {
-    stranger.kill("SIGKILL");
+    for (const sleeper of [root, stranger]) sleeper.kill("SIGKILL");
     await gw[Symbol.asyncDispose]();
   }
 });

@@ -40,7 +40,7 @@ export const runMutants: readonly Mutant[] = [
   {
     what: "a cancelled announcement is made again",
     file: "packages/gateway/src/store/sql/cancelling.ts",
-    from: 'if (run.trigger === "announce" && run.started_at_ms === null) takeUnread(sql, run);',
+    from: 'if (run.trigger === "announce" && run.started_at_ms === null) takeUnread(sql, run, nowMs);',
     to: "",
     testFile: tests.runViews,
     killedBy: "what a cancelled announcement was to read",
