@@ -57,6 +57,7 @@ const longSuites: readonly Suite[] = [
     budgetSeconds: 600,
     env: { PORTREEVE_RUNS: "1000000", PORTREEVE_STORE_RUNS: "20000", PORTREEVE_LONG: "1" },
   },
+  { name: "fuzz", files: "test/fuzz/*.test.ts", isolation: "process", budgetSeconds: 900, env: { PORTREEVE_FUZZ: "long" } },
   {
     name: "simulation",
     files: "test/simulation/*.test.ts",
@@ -65,7 +66,7 @@ const longSuites: readonly Suite[] = [
     env: { PORTREEVE_SIMULATIONS: "100000" },
   },
   { name: "chaos", files: "test/chaos/*.test.ts", isolation: "process", budgetSeconds: 900, env: { PORTREEVE_LONG: "1" } },
-  { name: "mutants", files: "test/mutants/*.test.ts", isolation: "process", budgetSeconds: 300, env: { PORTREEVE_LONG: "1" } },
+  { name: "mutants", files: "test/mutants/*.test.ts", isolation: "process", budgetSeconds: 400, env: { PORTREEVE_LONG: "1" } },
   { name: "stryker", files: "test/stryker/*.test.ts", isolation: "process", budgetSeconds: 900 },
 ];
 
