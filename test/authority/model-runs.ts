@@ -69,13 +69,13 @@ function claim(runs: readonly Run[]): void {
   }
 }
 
-/** Everything in the session, and what was spawned in any session of these. */
+/** Everything in the session, what was spawned in it, and everything in the sessions of that. */
 function below(runs: readonly Run[], sessionKey: string): readonly Run[] {
   const all = new Set(runs.filter((run) => run.sessionKey === sessionKey));
   for (let before = -1; before !== all.size;) {
     before = all.size;
     const sessions = new Set([...all].map((run) => run.sessionKey));
-    for (const run of runs) if (run.parent !== undefined && sessions.has(run.parent.sessionKey)) all.add(run);
+    for (const run of runs) if (sessions.has(run.sessionKey) || sessions.has(run.parent?.sessionKey ?? "")) all.add(run);
   }
   return [...all];
 }
