@@ -3,27 +3,13 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { createManualClock } from "./support/manual-clock.ts";
 import { startGateway } from "./support/start-gateway.ts";
+import { runToAdmit } from "./support/stored-runs.ts";
 
 test("work that no hint tells of is found within ten seconds", async () => {
   const clock = createManualClock();
   await using gw = await startGateway({ clock });
   const { store } = gw.gateway;
-  const admission = await store.runs.admit(
-    {
-      sessionKey: "agent:main:main",
-      agentId: "main",
-      wireId: "k1",
-      input: "hello",
-      label: undefined,
-      defaultModel: "scripted/scripted",
-      authority: { scopes: ["operator.write"], owner: false, depth: 0 },
-      startedBy: "secret:local",
-      timeoutMs: undefined,
-      paramsHash: "h",
-      queueMode: "followup",
-    },
-    clock.now(),
-  );
+  const admission = await store.runs.admit(runToAdmit(), clock.now());
 
   assert.ok(admission.kind === "admitted");
   const { runId } = admission.run;
