@@ -21,6 +21,7 @@ export interface ContractMethod {
   readonly kind: "query" | "command";
   readonly callers: readonly string[];
   readonly hidden: boolean;
+  readonly versions: readonly number[];
   readonly params: JsonSchema;
   readonly accepted?: JsonSchema;
   readonly result: JsonSchema;
@@ -102,13 +103,14 @@ export function createMethodTable(): string {
 const definitions: Readonly<Record<string, MethodDefinition>> = methods;
 
 function toContractMethod(definition: MethodDefinition): ContractMethod {
-  const { summary, scope, kind, callers, hidden, params, accepted, result, ignored, unsupported, refused } = definition;
+  const { summary, scope, kind, callers, hidden, versions, params, accepted, result, ignored, unsupported, refused } = definition;
   return {
     summary,
     scope: typeof scope === "string" ? scope : { oneOf: scope.oneOf, malformed: scope.malformed },
     kind,
     callers,
     hidden,
+    versions,
     params: toSchema(params),
     ...(accepted === undefined ? {} : { accepted: toSchema(accepted) }),
     result: toSchema(result),

@@ -107,6 +107,7 @@ function describeMethod(name: string, method: ContractMethod): string[] {
     method.kind,
     `callers: ${method.callers.join(", ")}`,
     ...(method.hidden ? ["not listed in hello"] : []),
+    ...(method.versions.length === 1 ? [`version ${method.versions.join()} only`] : []),
   ];
   const rows = listFields(method.params).map((field) => [
     code(field.name),

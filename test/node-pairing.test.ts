@@ -159,3 +159,104 @@ test("removing the device forgets what was approved for the node", async () => {
 
   assert.deepEqual(await list(gw), { pending: [], paired: [] });
 });
+
+test("version 3 asks for a node: what waits is added to and never taken from, and only what the node says of itself is shown", async () => {
+  await using gw = await startGateway();
+  const key = createWireKey();
+  await using _ = await openNode(gw, key, camera);
+  await using owner = await connectWire(gw.url, { key: createWireKey(), token: gw.token, scopes: ["operator.admin"], protocol: 3 });
+  const declared = (await list(gw)).pending[0];
+  const ask = async (params: object) => (await owner.request("node.pair.request", { nodeId: key.id, ...params })).payload;
+
+  const same = await ask({ commands: ["camera.snap"], displayName: "not what it says of itself", platform: "ios" });
+  const wider = await ask({ commands: ["system.run"] });
+  const again = await ask({ commands: ["system.run"] });
+  const pending = (await list(gw)).pending;
+  await gw.callerWith("operator.admin").call("node.pair.approve", { requestId: pending[0]?.requestId ?? "" });
+  const approved = await ask({ commands: ["system.run"], caps: ["camera"] });
+  const afterwards = await ask({ commands: ["system.which"] });
+
+  const { requestId, ...facts } = declared ?? assert.fail();
+  assert.deepEqual([same?.["status"], same?.["created"], requestOf(same)["requestId"]], ["pending", false, requestId]);
+  assert.deepEqual([wider?.["status"], wider?.["created"], again?.["created"]], ["pending", true, false]);
+  assert.notEqual(requestOf(wider)["requestId"], requestId);
+  assert.deepEqual(
+    pending.map((request) => ({ ...request, requestId: "", ts: 0 })),
+    [
+      {
+        ...facts,
+        requestId: "",
+        ts: 0,
+        commands: ["camera.snap", "system.run"],
+        requiredApproveScopes: ["operator.pairing", "operator.write", "operator.admin"],
+      },
+    ],
+  );
+  assert.deepEqual([approved?.["status"], approved?.["created"]], ["approved", false]);
+  // Approved again is everything: the node loses nothing by an approval of what was asked for it.
+  assert.deepEqual(requestOf(afterwards)["commands"], ["camera.snap", "system.run", "system.which"]);
+});
+
+test("nobody asks for what is no node, for more than a node may declare, silently, or as a device that manages itself alone", async () => {
+  await using gw = await startGateway();
+  const [key, operator] = [createWireKey(), createWireKey()];
+  await using _ = await openNode(gw, key, { commands: Array.from({ length: 1_000 }, (_, index) => `command.${index}`) });
+  const scopes = ["operator.pairing"];
+  await using owner = await connectWire(gw.url, { key: operator, token: gw.token, scopes, protocol: 3 });
+  const { deviceToken } = owner.hello["auth"] as { deviceToken: string };
+  await using itself = await connectWire(gw.url, { key: operator, deviceToken, scopes, protocol: 3 });
+  const before = await list(gw);
+  const more = Array.from({ length: 30 }, (_, index) => `other.${index}`);
+
+  const answers = [
+    await owner.request("node.pair.request", { nodeId: "nobody" }),
+    await owner.request("node.pair.request", { nodeId: operator.id, commands: ["system.run"] }),
+    await owner.request("node.pair.request", { nodeId: key.id, commands: more }),
+    await owner.request("node.pair.request", { nodeId: key.id, silent: true }),
+    await itself.request("node.pair.request", { nodeId: key.id, commands: ["system.run"] }),
+  ];
+
+  assert.deepEqual(
+    answers.map((answer) => answer.error?.message),
+    [
+      "unknown nodeId",
+      "unknown nodeId",
+      "a node has at most 256 caps and 1024 commands, what waits included",
+      "not supported: silent",
+      "node pairing request denied",
+    ],
+  );
+  assert.deepEqual(await list(gw), before);
+});
+
+test("no token is one of node pairing, also not the node's own; version 4 has neither method and lists neither", async () => {
+  await using gw = await startGateway();
+  const key = createWireKey();
+  await using node = await openNode(gw, key, camera);
+  const { deviceToken } = node.hello["auth"] as { deviceToken: string };
+  const admin = { key: createWireKey(), token: gw.token, scopes: ["operator.admin"] };
+  await using v3 = await connectWire(gw.url, { ...admin, protocol: 3 });
+  await using v4 = await connectWire(gw.url, { ...admin, protocol: 4 });
+  const own = ["node.pair.request", "node.pair.verify"];
+
+  const verdicts = [];
+  for (const token of [deviceToken, gw.token, "guess"])
+    verdicts.push((await v3.request("node.pair.verify", { nodeId: key.id, token })).payload);
+  const unknown = await v4.request("node.pair.verify", { nodeId: key.id, token: deviceToken });
+
+  assert.deepEqual(verdicts, [{ ok: false }, { ok: false }, { ok: false }]);
+  assert.equal(unknown.error?.message, "unknown method: node.pair.verify");
+  assert.deepEqual(
+    [v3, v4].map((wire) => own.filter((name) => methodsOf(wire).includes(name))),
+    [own, []],
+  );
+  assert.ok(methodsOf(v4).includes("node.pair.list"));
+});
+
+function requestOf(answer: Readonly<Record<string, unknown>> | undefined): Readonly<Record<string, unknown>> {
+  return answer?.["request"] as Readonly<Record<string, unknown>>;
+}
+
+function methodsOf({ hello }: { readonly hello: Readonly<Record<string, unknown>> }): readonly string[] {
+  return (hello["features"] as { readonly methods: readonly string[] }).methods;
+}

@@ -1,7 +1,7 @@
 /** One policy table for every door: every method and route, for every kind of caller with every set of scopes, against the table. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { findMethod, methods, type MethodDefinition, ProtocolError, type Scope } from "@portreeve/protocol";
+import { findMethod, methods, type MethodDefinition, ProtocolError, type ProtocolVersion, type Scope } from "@portreeve/protocol";
 import type { RouteHandlers } from "../../packages/gateway/src/http/route-handler.ts";
 import { assertListed, routes } from "../../packages/gateway/src/http/routes.ts";
 import type { Probes } from "../../packages/gateway/src/http/server.ts";
@@ -37,8 +37,15 @@ function holds(scopes: readonly string[], needed: string): boolean {
   return scopes.includes(needed) || scopes.includes("operator.admin") || (needed === "operator.read" && scopes.includes("operator.write"));
 }
 
+interface Asking {
+  readonly role: Role;
+  readonly scopes: readonly string[];
+  readonly version?: ProtocolVersion;
+}
+
 /** What the table says to a call: the refusal, or `passed`. */
-function expected(definition: MethodDefinition, { role, scopes }: { role: Role; scopes: readonly string[] }, needed?: string): string {
+function expected(definition: MethodDefinition, { role, scopes, version = 4 }: Asking, needed?: string): string {
+  if (!definition.versions.includes(version)) return "UNKNOWN_METHOD";
   if (!definition.callers.includes(role)) return "WRONG_CALLER";
   const scope = needed ?? (typeof definition.scope === "string" ? definition.scope : definition.scope.malformed);
   return scope === "none" || holds(scopes, scope) ? "passed" : `MISSING_SCOPE ${scope}`;
@@ -50,9 +57,9 @@ function toVerdict(code: unknown, missing: unknown): string {
   return code === "WRONG_CALLER" || code === "UNKNOWN_METHOD" ? code : "passed";
 }
 
-async function askInside(gw: TestGateway, principal: Principal, name: string, params: object): Promise<string> {
+async function askInside(gw: TestGateway, principal: Principal, [name, params]: [string, object], version?: ProtocolVersion) {
   try {
-    await gw.gateway.dispatch(principal, name, params, { signal: new AbortController().signal });
+    await gw.gateway.dispatch(principal, name, params, { version, signal: new AbortController().signal });
     return "passed";
   } catch (error) {
     assert.ok(error instanceof ProtocolError);
@@ -69,7 +76,7 @@ async function askOver(wire: Wire, name: string, params: object): Promise<string
 }
 
 /** Every method and every example through `ask`: what was said otherwise than the table says. */
-async function findDeviations(ask: (name: string, params: object) => Promise<string>, caller: { role: Role; scopes: readonly string[] }) {
+async function findDeviations(ask: (name: string, params: object) => Promise<string>, caller: Asking) {
   const deviations: string[] = [];
   const compare = async (name: string, params: object, said: string): Promise<void> => {
     const verdict = await ask(name, params);
@@ -105,13 +112,17 @@ const insiders: Readonly<Record<string, (scopes: readonly string[]) => Principal
 };
 
 for (const [name, principalWith] of Object.entries(insiders)) {
-  test(`in process, ${name} with any scopes is told what the table says`, async () => {
+  test(`in process, ${name} with any scopes is told what the table says, in either version`, async () => {
     await using gw = await startGateway();
 
     for (const scopes of subsets) {
       const principal = principalWith(scopes);
       const role = principal.kind === "run" ? "run" : principal.kind === "device" ? principal.role : "operator";
-      assert.deepEqual(await findDeviations((method, params) => askInside(gw, principal, method, params), { role, scopes }), []);
+      for (const version of [undefined, 3, 4] as const)
+        assert.deepEqual(
+          await findDeviations((...call) => askInside(gw, principal, call, version), { role, scopes, version: version ?? 4 }),
+          [],
+        );
     }
   });
 }
@@ -124,7 +135,7 @@ test("in process, a lifecycle capability may call its own methods on its own ses
 
   for (const [name] of definitions) {
     for (const params of [malformed, {}, { key: "agent:main:subagent:other" }, { key: own }]) {
-      if ((await askInside(gw, capability, name, params)) === "passed") said.push(`${name} ${JSON.stringify(params)}`);
+      if ((await askInside(gw, capability, [name, params])) === "passed") said.push(`${name} ${JSON.stringify(params)}`);
     }
   }
 

@@ -1,6 +1,7 @@
 /** The handshake: the one request that may come first, its answer, and the events of a connection itself. */
 import { z } from "zod";
 import { event, method } from "./define.ts";
+import { maxCaps, maxCommands } from "./nodes.ts";
 import { nonEmpty, timeMs } from "./shapes.ts";
 
 export const clientIds = [
@@ -42,8 +43,8 @@ export const connectParams = z.strictObject({
   }),
   role: nonEmpty.optional(),
   scopes: z.array(nonEmpty).max(64).optional(),
-  caps: z.array(nonEmpty).max(256).optional(),
-  commands: z.array(nonEmpty).max(1_024).optional(),
+  caps: z.array(nonEmpty).max(maxCaps).optional(),
+  commands: z.array(nonEmpty).max(maxCommands).optional(),
   permissions: z.record(z.string(), z.boolean()).optional(),
   pathEnv: z.string().optional(),
   locale: z.string().optional(),

@@ -1,5 +1,6 @@
 /** The two shapes everything else in this package is made of: a method and an event. */
 import type { z } from "zod";
+import type { ProtocolVersion } from "./errors.ts";
 
 /** Who may ask at all. Scopes are checked after this; `run` is an agent's own run, which no socket can claim to be. */
 export type CallerRole = "operator" | "node" | "run";
@@ -29,6 +30,8 @@ export interface MethodDefinition<
   readonly callers: readonly CallerRole[];
   /** Not listed in hello. */
   readonly hidden: boolean;
+  /** The protocol versions that have it; for a connection of another one it is an unknown method. */
+  readonly versions: readonly ProtocolVersion[];
   /** Fields of the reference's schema without effect on authority, delivery, cost or model: accepted, dropped. */
   readonly ignored: readonly string[];
   /** Fields of the reference's schema that would have such an effect: refused unless empty (`false`, `""`, `[]`, `null`). */
@@ -41,7 +44,7 @@ type MethodInput<P extends z.ZodType, R extends z.ZodType, A extends z.ZodType |
   MethodDefinition<P, R, A>,
   "summary" | "scope" | "kind" | "params" | "result"
 > &
-  Partial<Pick<MethodDefinition<P, R, A>, "accepted" | "callers" | "hidden" | "ignored" | "unsupported" | "refused">>;
+  Partial<Pick<MethodDefinition<P, R, A>, "accepted" | "callers" | "hidden" | "versions" | "ignored" | "unsupported" | "refused">>;
 
 /** Defines a method; what is left out gets the default that permits least or shows most. */
 export function method<P extends z.ZodType, R extends z.ZodType, A extends z.ZodType | undefined = undefined>(
@@ -50,6 +53,7 @@ export function method<P extends z.ZodType, R extends z.ZodType, A extends z.Zod
   return {
     callers: ["operator", "run"],
     hidden: false,
+    versions: [3, 4],
     ignored: [],
     unsupported: [],
     refused: [],

@@ -7,6 +7,7 @@ import { commandMethods } from "./commands.ts";
 import { connectEvents, connectMethods } from "./connect.ts";
 import type { EventDefinition, MethodDefinition } from "./define.ts";
 import { deviceEvents, deviceMethods } from "./devices.ts";
+import type { ProtocolVersion } from "./errors.ts";
 import { healthEvents, healthMethods } from "./health.ts";
 import { nodeEvents, nodeMethods } from "./nodes.ts";
 import { runMethods } from "./runs.ts";
@@ -72,9 +73,16 @@ export interface Caller {
   call<N extends MethodName>(name: N, params: ParamsInput<N>, options?: CallOptions<N>): Promise<Result<N>>;
 }
 
-/** The definition under `name`, or undefined: own properties only, never a prototype's. */
-export function findMethod(name: string): MethodDefinition | undefined {
-  return Object.hasOwn(methods, name) ? (methods as unknown as Record<string, MethodDefinition>)[name] : undefined;
+/** The definition under `name` if `version` has it, or undefined: own properties only, never a prototype's. Calls from inside are of version 4. */
+export function findMethod(name: string, version: ProtocolVersion = 4): MethodDefinition | undefined {
+  if (!isMethodName(name)) return undefined;
+  const definition: MethodDefinition = (methods as unknown as Record<MethodName, MethodDefinition>)[name];
+  return definition.versions.includes(version) ? definition : undefined;
+}
+
+/** What a hello of `version` lists. */
+export function listMethods(version: ProtocolVersion): readonly string[] {
+  return Object.keys(methods).filter((name) => findMethod(name, version)?.hidden === false);
 }
 
 export function isMethodName(name: string): name is MethodName {
@@ -98,7 +106,7 @@ export type { ChatEvent } from "./chat.ts";
 export type { PairedDevice, PairingRequest } from "./devices.ts";
 export { attachmentFolder, deliveryAddresses } from "./subagents.ts";
 export type { SetupAccess } from "./setup.ts";
-export { scopesToApproveNode } from "./nodes.ts";
+export { maxCaps, maxCommands, scopesToApproveNode } from "./nodes.ts";
 export type { NodeRequest, PairedNode } from "./nodes.ts";
 export type { Health } from "./health.ts";
 export type { RunRow } from "./runs.ts";

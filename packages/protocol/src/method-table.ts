@@ -178,6 +178,18 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     scopes: ["operator.pairing"],
     twoAnswers: false,
   },
+  "node.pair.request": {
+    summary: "Ask that more of a node be approved, beside what it declares itself; it has to be paired. Grants nothing.",
+    kind: "command",
+    scopes: ["operator.pairing"],
+    twoAnswers: false,
+  },
+  "node.pair.verify": {
+    summary: "Whether a token of node pairing is right. None is: none is ever issued, a node proves itself with its device key.",
+    kind: "query",
+    scopes: ["operator.pairing"],
+    twoAnswers: false,
+  },
   "runs.cancel": {
     summary: "Cancel a run and everything below it. A run that has ended stays as it is.",
     kind: "command",

@@ -3,6 +3,10 @@ import { z } from "zod";
 import { event, method } from "./define.ts";
 import { nonEmpty, timeMs } from "./shapes.ts";
 
+/** How much a node may say it can do. */
+export const maxCaps = 256;
+export const maxCommands = 1_024;
+
 /** What a node declares when it connects. */
 const surface = {
   caps: z.array(z.string()),
@@ -51,6 +55,35 @@ export const nodeMethods = {
     callers: ["operator"],
     params: requestIdParams,
     result: z.object({ requestId: z.string(), node: pairedNode }),
+  }),
+  "node.pair.request": method({
+    summary: "Ask that more of a node be approved, beside what it declares itself; it has to be paired. Grants nothing.",
+    scope: "operator.pairing",
+    kind: "command",
+    callers: ["operator"],
+    versions: [3],
+    params: z.strictObject({
+      nodeId: nonEmpty,
+      caps: z.array(nonEmpty.max(128)).max(maxCaps).optional(),
+      commands: z.array(nonEmpty.max(128)).max(maxCommands).optional(),
+    }),
+    // What a node is called and runs on, the approver hears from the node alone.
+    ignored: ["displayName", "platform", "version", "coreVersion", "uiVersion", "deviceFamily", "modelIdentifier", "remoteIp"],
+    unsupported: ["silent"],
+    result: z.discriminatedUnion("status", [
+      z.object({ status: z.literal("pending"), created: z.boolean(), request: nodeRequest }),
+      z.object({ status: z.literal("approved"), created: z.literal(false), node: pairedNode }),
+    ]),
+  }),
+  "node.pair.verify": method({
+    summary: "Whether a token of node pairing is right. None is: none is ever issued, a node proves itself with its device key.",
+    scope: "operator.pairing",
+    kind: "query",
+    callers: ["operator"],
+    versions: [3],
+    params: z.strictObject({ nodeId: nonEmpty, token: nonEmpty }),
+    // Of the node's device token, too, this says nothing: an answer that depended on it would help whoever guesses.
+    result: z.object({ ok: z.literal(false) }),
   }),
   "node.pair.reject": method({
     summary: "Reject what a node declares; what was approved before stays.",

@@ -1,5 +1,5 @@
 /** What a hello says that is the same whichever version says it, and the numbered health state in it. */
-import { eventDefinitions, methods, type Health, type HelloOk } from "@portreeve/protocol";
+import { eventDefinitions, listMethods, type Health, type HelloOk } from "@portreeve/protocol";
 import type { Admission } from "../identity/pairing.ts";
 import type { Clock } from "../kit/clock.ts";
 import type { HelloFacts } from "./versions/wire-version.ts";
@@ -34,14 +34,14 @@ export type GatherHello = (connId: string, admission: Admission) => Promise<Hell
 
 export function createHello(deps: HelloDeps): GatherHello {
   const startedAtMs = deps.clock.now();
-  const methodNames = Object.entries(methods).flatMap(([name, definition]) => (definition.hidden ? [] : [name]));
+  const methods = { 3: listMethods(3), 4: listMethods(4) };
   const eventNames = Object.keys(eventDefinitions);
   return async (connId, admission) => ({
     serverVersion: deps.serverVersion,
     bootId: deps.bootId,
     connId,
     admission,
-    methods: methodNames,
+    methods,
     events: eventNames,
     ...(await deps.health.read()),
     uptimeMs: deps.clock.now() - startedAtMs,

@@ -108,7 +108,13 @@ export class Requests {
       this.#startWaiting();
     };
     try {
-      const result = await dispatch(principal, method, params, { connection: handle, signal: controller.signal, accept });
+      const { protocol } = version;
+      const result = await dispatch(principal, method, params, {
+        version: protocol,
+        connection: handle,
+        signal: controller.signal,
+        accept,
+      });
       this.#wrongRoleAnswers = 0;
       if (isHeard()) outbound.answer(id, isMethodName(method) ? version.result(method, result) : result);
     } catch (error) {

@@ -50,7 +50,7 @@ export function createDispatch(deps: DispatchDeps): Dispatch {
 
 function createDispatchUncounted(deps: DispatchDeps): Dispatch {
   return async (principal, name, params, options) => {
-    const definition = findMethod(name);
+    const definition = findMethod(name, options.version);
     if (definition === undefined || !isMethodName(name)) throw new ProtocolError("UNKNOWN_METHOD", `unknown method: ${name.slice(0, 200)}`);
     const parsed = authorise(principal, name, definition, params);
     const context: Context = { principal, connection: options.connection, signal: options.signal, accept: options.accept ?? ignore };

@@ -1,5 +1,5 @@
 /** What passes between a door, the dispatcher and a handler. */
-import type { Accepted, MethodName, Params, Result } from "@portreeve/protocol";
+import type { Accepted, MethodName, Params, ProtocolVersion, Result } from "@portreeve/protocol";
 import type { Principal } from "../principal/principal.ts";
 
 /** The connection a request came over, as far as a handler may know it. */
@@ -44,6 +44,8 @@ export interface Dispatch {
     name: string,
     params: unknown,
     options: {
+      /** Of the connection; whoever calls from inside or over HTTP speaks the newest. */
+      readonly version?: ProtocolVersion | undefined;
       readonly connection?: ConnectionHandle | undefined;
       readonly signal: AbortSignal;
       readonly accept?: ((accepted: unknown) => void) | undefined;

@@ -2,18 +2,23 @@
  * Node pairing: a node is paired as a device first; what it says it can do is approved apart from that, and again when it
  * says more. What is not approved is not live.
  */
-import { type ConnectParams, ProtocolError, scopesToApproveNode } from "@portreeve/protocol";
+import { type ConnectParams, maxCaps, maxCommands, ProtocolError, scopesToApproveNode } from "@portreeve/protocol";
 import type { Bus } from "../bus.ts";
 import type { Clock } from "../kit/clock.ts";
 import type { Log } from "../kit/log.ts";
 import type { Principal } from "../principal/principal.ts";
-import type { NodeDeclaration, NodeRecord, NodeRequestRecord, NodeStore } from "../store/nodes.ts";
+import type { AskOutcome, NodeAsk, NodeDeclaration, NodeRecord, NodeRequestRecord, NodeStore } from "../store/nodes.ts";
 import { actionDenied, type AskedBy, type ExpelDevice, missingScope, toActor, unknownRequest } from "./device-management.ts";
 import { toNodeRequest } from "./node-view.ts";
 
 export interface NodePairing {
   /** What a node that was let in says it can do. */
   declare(nodeId: string, connect: ConnectParams): Promise<void>;
+  /**
+   * An operator asks that more of a paired node be approved: what waits and what is approved is added to, never taken from.
+   * @throws ProtocolError UNKNOWN_DEVICE, DEVICE_ACTION_DENIED, INVALID_PARAMS when it is more than a node may declare.
+   */
+  ask(ask: NodeAsk, by: Principal): Promise<Extract<AskOutcome, { kind: "covered" | "pending" }>>;
   list(viewer: Principal): Promise<{ readonly pending: readonly NodeRequestRecord[]; readonly paired: readonly NodeRecord[] }>;
   /** @throws ProtocolError UNKNOWN_REQUEST, DEVICE_ACTION_DENIED, or MISSING_SCOPE when its commands need more than the approver holds. */
   approve(requestId: string, approver: Principal): Promise<NodeRecord>;
@@ -36,14 +41,26 @@ export function createNodePairing({ store, clock, log, bus, expel }: NodePairing
     log.info({ requestId, nodeId, decision }, "node request decided");
     bus.publish("node.pair.resolved", { requestId, nodeId, decision, ts: clock.now() });
   };
+  const requested = (request: NodeRequestRecord, askedBy: string): void => {
+    const { requestId, nodeId, commands, caps } = request;
+    log.warn({ requestId, nodeId, commands, caps, askedBy }, "a node's commands wait for an approval");
+    bus.publish("node.pair.requested", toNodeRequest(request));
+  };
   return {
     async declare(nodeId, connect) {
       const outcome = await store.declare(toDeclaration(nodeId, connect), clock.now());
       if (outcome.resolved !== undefined) resolved(outcome.resolved, nodeId, "rejected");
-      if (outcome.kind === "covered" || !outcome.created) return;
-      const { requestId, commands, caps } = outcome.request;
-      log.warn({ requestId, nodeId, commands, caps }, "a node's commands wait for an approval");
-      bus.publish("node.pair.requested", toNodeRequest(outcome.request));
+      if (outcome.kind === "pending" && outcome.created) requested(outcome.request, `device:${nodeId}`);
+    },
+    async ask(ask, by) {
+      const outcome = await store.ask(ask, toActor(by), clock.now());
+      if (outcome.kind === "denied") throw actionDenied("node pairing request denied");
+      if (outcome.kind === "unknown") throw unknownNode();
+      if (outcome.kind === "too-much") throw tooMuch();
+      if (outcome.kind === "covered") return outcome;
+      if (outcome.resolved !== undefined) resolved(outcome.resolved, ask.nodeId, "rejected");
+      if (outcome.created) requested(outcome.request, by.id);
+      return outcome;
     },
     async list(viewer) {
       const { pending, paired } = await store.list();
@@ -90,6 +107,12 @@ function toDeclaration(nodeId: string, { client, caps = [], commands = [], permi
     commands: [...new Set(commands)].toSorted(),
     permissions: Object.fromEntries(Object.entries(permissions).toSorted(([a], [b]) => (a < b ? -1 : 1))),
   };
+}
+
+function tooMuch(): ProtocolError {
+  return new ProtocolError("INVALID_PARAMS", `a node has at most ${maxCaps} caps and ${maxCommands} commands, what waits included`, {
+    remedy: "Ask for fewer, or decide first about what waits: ./portreeve call node.pair.list '{}'",
+  });
 }
 
 function unknownNode(): ProtocolError {

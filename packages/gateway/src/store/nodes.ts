@@ -31,6 +31,19 @@ export interface NodeRecord extends NodeDeclaration {
   readonly approvedAtMs: number;
 }
 
+/** What somebody else asks for a node. */
+export type NodeAsk = Pick<NodeDeclaration, "nodeId" | "caps" | "commands">;
+
+export type AskOutcome =
+  /** All of it is approved already, and nothing waits. */
+  | { readonly kind: "covered"; readonly node: NodeRecord }
+  | { readonly kind: "pending"; readonly request: NodeRequestRecord; readonly created: boolean; readonly resolved: string | undefined }
+  /** No device that is paired as a node. */
+  | { readonly kind: "unknown" }
+  | { readonly kind: "denied" }
+  /** With what waits it would be more than a node may declare. */
+  | { readonly kind: "too-much" };
+
 export interface NodeStore {
   /**
    * Compares with what is approved: within it nothing waits any more (`covered`), else one request a node waits; the same
@@ -43,6 +56,11 @@ export interface NodeStore {
     | { readonly kind: "covered"; readonly resolved: string | undefined }
     | { readonly kind: "pending"; readonly request: NodeRequestRecord; readonly created: boolean; readonly resolved: string | undefined }
   >;
+  /**
+   * Adds to what waits, else to what is approved; the node's own facts stay. Asked for what waits already, the answer is that
+   * request. `resolved`: the request that is replaced.
+   */
+  ask(ask: NodeAsk, actor: Actor, nowMs: number): Promise<AskOutcome>;
   list(): Promise<{ readonly pending: readonly NodeRequestRecord[]; readonly paired: readonly NodeRecord[] }>;
   /** `needs`: the scopes that approving these commands takes, checked against what the approver holds for good. */
   approve(

@@ -64,7 +64,7 @@ function toHello(facts: HelloFacts): unknown {
     type: "hello-ok",
     protocol: 3,
     server: { version: facts.serverVersion, connId: facts.connId },
-    features: { methods: facts.methods, events: facts.events },
+    features: { methods: facts.methods[3], events: facts.events },
     snapshot: {
       presence: [],
       health: facts.health,

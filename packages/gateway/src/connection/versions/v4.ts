@@ -22,7 +22,7 @@ function toHello(facts: HelloFacts): HelloOk {
     type: "hello-ok",
     protocol: 4,
     server: { version: facts.serverVersion, connId: facts.connId, bootId: facts.bootId },
-    features: { methods: [...facts.methods], events: [...facts.events], capabilities: [] },
+    features: { methods: [...facts.methods[4]], events: [...facts.events], capabilities: [] },
     snapshot: {
       presence: [],
       health: facts.health,

@@ -53,7 +53,7 @@ function facts(admission: Admission): HelloFacts {
     bootId: "boot",
     connId: "conn",
     admission,
-    methods: ["health"],
+    methods: { 3: ["health", "node.pair.verify"], 4: ["health"] },
     events: ["tick"],
     health,
     healthVersion: 2,
@@ -116,7 +116,7 @@ test("the version 3 hello has the keys of version 3 alone", () => {
   assert.deepEqual(Object.keys(payload), ["type", "protocol", "server", "features", "snapshot", "auth", "policy"]);
   assert.deepEqual(
     [payload["protocol"], payload["server"], payload["features"]],
-    [3, { version: "1.2.3", connId: "conn" }, { methods: ["health"], events: ["tick"] }],
+    [3, { version: "1.2.3", connId: "conn" }, { methods: ["health", "node.pair.verify"], events: ["tick"] }],
   );
   assert.deepEqual(payload["policy"], { maxPayload: 26_214_400, maxBufferedBytes: 52_428_800, tickIntervalMs: 30_000 });
   assert.deepEqual(Object.keys(snapshotOf(payload)), ["presence", "health", "stateVersion", "uptimeMs", "sessionDefaults"]);

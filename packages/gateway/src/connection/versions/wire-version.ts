@@ -10,7 +10,7 @@ export interface HelloFacts {
   readonly bootId: string;
   readonly connId: string;
   readonly admission: Admission;
-  readonly methods: readonly string[];
+  readonly methods: Readonly<Record<ProtocolVersion, readonly string[]>>;
   readonly events: readonly string[];
   readonly health: Health;
   readonly healthVersion: number;

@@ -1,10 +1,11 @@
 /** Nodes in SQL: one row for what is approved, one for what waits. */
 import { randomBytes } from "node:crypto";
-import { coversAll } from "@portreeve/protocol";
+import { coversAll, maxCaps, maxCommands } from "@portreeve/protocol";
 import type { Kysely } from "kysely";
 import type { Actor } from "../device-management.ts";
+import type { DeviceRecord } from "../device-store.ts";
 import { liveGrant } from "../grants.ts";
-import type { NodeDeclaration, NodeRecord, NodeRequestRecord, NodeStore, NodeSurface } from "../nodes.ts";
+import type { AskOutcome, NodeAsk, NodeDeclaration, NodeRecord, NodeRequestRecord, NodeStore, NodeSurface } from "../nodes.ts";
 import { appendAudit } from "./audit.ts";
 import { findState } from "./device-rows.ts";
 import { authorityOf } from "./device-management.ts";
@@ -14,6 +15,8 @@ import type { WriteQueue } from "./write-queue.ts";
 export function createNodeStore(db: Kysely<Database>, queue: WriteQueue): NodeStore {
   return {
     declare: (declaration, nowMs) => queue.write((tx) => declare(tx, declaration, nowMs)),
+
+    ask: (asked, actor, nowMs) => queue.write((tx) => ask(tx, { asked, actor }, nowMs)),
 
     async list() {
       const pending = await db.selectFrom("node_requests").selectAll().orderBy("created_at_ms", "desc").execute();
@@ -53,14 +56,55 @@ async function declare(tx: Kysely<Database>, declaration: NodeDeclaration, nowMs
   const approved = await tx.selectFrom("nodes").selectAll().where("node_id", "=", nodeId).executeTakeFirst();
   const waiting = await tx.selectFrom("node_requests").selectAll().where("node_id", "=", nodeId).executeTakeFirst();
   const isCovered = approved !== undefined && isWithin(declaration, parse(approved.declaration));
-  const text = JSON.stringify(declaration);
-  if (!isCovered && waiting !== undefined && waiting.declaration === text)
+  if (!isCovered && waiting !== undefined && waiting.declaration === JSON.stringify(declaration))
     return { kind: "pending", request: toRequest(waiting), created: false, resolved: undefined };
   await tx.deleteFrom("node_requests").where("node_id", "=", nodeId).execute();
   if (isCovered) return { kind: "covered", resolved: waiting?.request_id };
-  const row = { node_id: nodeId, request_id: randomBytes(12).toString("hex"), declaration: text, created_at_ms: nowMs };
+  return { kind: "pending", request: await insertRequest(tx, declaration, nowMs), created: true, resolved: waiting?.request_id };
+}
+
+async function insertRequest(tx: Kysely<Database>, declaration: NodeDeclaration, nowMs: number): Promise<NodeRequestRecord> {
+  const row = {
+    node_id: declaration.nodeId,
+    request_id: randomBytes(12).toString("hex"),
+    declaration: JSON.stringify(declaration),
+    created_at_ms: nowMs,
+  };
   await tx.insertInto("node_requests").values(row).execute();
-  return { kind: "pending", request: toRequest(row), created: true, resolved: waiting?.request_id };
+  return toRequest(row);
+}
+
+type Asking = { readonly asked: NodeAsk; readonly actor: Actor };
+
+async function ask(tx: Kysely<Database>, { asked, actor }: Asking, nowMs: number): Promise<AskOutcome> {
+  const { nodeId } = asked;
+  if (actor.ownDeviceOnly || (await authorityOf(tx, actor, nowMs)) === undefined) return { kind: "denied" };
+  const state = await findState(tx, nodeId);
+  if (state.kind !== "paired" || liveGrant(state.device, "node") === undefined) return { kind: "unknown" };
+  const approved = await tx.selectFrom("nodes").selectAll().where("node_id", "=", nodeId).executeTakeFirst();
+  const waiting = await tx.selectFrom("node_requests").selectAll().where("node_id", "=", nodeId).executeTakeFirst();
+  const before = waiting ?? approved;
+  const base = before === undefined ? toUndeclared(state.device) : parse(before.declaration);
+  const surface = { ...asked, permissions: {} };
+  if (before !== undefined && isWithin(surface, base)) {
+    if (waiting !== undefined) return { kind: "pending", request: toRequest(waiting), created: false, resolved: undefined };
+    if (approved !== undefined) return { kind: "covered", node: toNode(approved) };
+  }
+  const merged = { ...base, caps: union(base.caps, asked.caps), commands: union(base.commands, asked.commands) };
+  if (merged.caps.length > maxCaps || merged.commands.length > maxCommands) return { kind: "too-much" };
+  await tx.deleteFrom("node_requests").where("node_id", "=", nodeId).execute();
+  return { kind: "pending", request: await insertRequest(tx, merged, nowMs), created: true, resolved: waiting?.request_id };
+}
+
+/** What is known of a node that has not said anything, or whose words were rejected or removed. */
+function toUndeclared(device: DeviceRecord): NodeDeclaration {
+  const { deviceId, clientId, clientMode, displayName, platform = "unknown", deviceFamily } = device;
+  const facts = { nodeId: deviceId, clientId, clientMode, displayName, platform, version: "unknown", deviceFamily };
+  return { ...facts, modelIdentifier: undefined, caps: [], commands: [], permissions: {} };
+}
+
+function union(some: readonly string[], more: readonly string[]): readonly string[] {
+  return [...new Set([...some, ...more])].toSorted();
 }
 
 type Approval = { readonly requestId: string; readonly approver: Parameters<NodeStore["approve"]>[1] };
