@@ -28,6 +28,11 @@ const checks: readonly Check[] = [
   { name: "types", args: ["node_modules/typescript/bin/tsc", "-p", "."], remedy: "fix what tsc names" },
   { name: "generated", args: ["scripts/generate.ts", "--check"], remedy: "npm run generate" },
   { name: "layers", args: ["--test", "--test-isolation=none", "test/layers.test.ts"], remedy: "see the figure in ARCHITECTURE.md" },
+  {
+    name: "mutants",
+    args: ["--test", "--test-isolation=none", "test/mutants/fit.test.ts"],
+    remedy: "let the mutant name the code as it is",
+  },
   { name: "format", args: ["node_modules/oxfmt/bin/oxfmt", "--check"], remedy: "npm run format" },
 ];
 

@@ -1,0 +1,37 @@
+/** Every broken guard there is. */
+import type { Mutant } from "./mutant-list.ts";
+import { auditMutants } from "./audit.ts";
+import { backupMutants } from "./backup.ts";
+import { bearersMutants } from "./bearers.ts";
+import { compactionMutants } from "./compaction.ts";
+import { credentialsMutants } from "./credentials.ts";
+import { deviceMutants } from "./devices.ts";
+import { dispatchMutants } from "./dispatch.ts";
+import { engineMutants } from "./engine.ts";
+import { latticeMutants } from "./lattice.ts";
+import { spawnMutants } from "./spawn.ts";
+import { pairingMutants } from "./pairing.ts";
+import { placesMutants } from "./places.ts";
+import { programMutants } from "./programs.ts";
+import { principalMutants } from "./principal.ts";
+import { runMutants } from "./runs.ts";
+import { setupMutants } from "./setup.ts";
+
+export const mutants: readonly Mutant[] = [
+  ...principalMutants,
+  ...latticeMutants,
+  ...pairingMutants,
+  ...dispatchMutants,
+  ...auditMutants,
+  ...deviceMutants,
+  ...setupMutants,
+  ...spawnMutants,
+  ...credentialsMutants,
+  ...engineMutants,
+  ...placesMutants,
+  ...backupMutants,
+  ...compactionMutants,
+  ...bearersMutants,
+  ...runMutants,
+  ...programMutants,
+];
