@@ -20,6 +20,7 @@ import { nodeHandlers } from "./handlers/nodes.ts";
 import { runHandlers } from "./handlers/runs.ts";
 import { sessionHandlers } from "./handlers/sessions.ts";
 import { setupHandlers, type SetupHandlerDeps } from "./handlers/setup.ts";
+import { taskHandlers } from "./handlers/tasks.ts";
 import { usageHandlers } from "./handlers/usage.ts";
 import { subagentHandlers } from "./handlers/subagents.ts";
 import { createAttempts } from "./identity/attempts.ts";
@@ -327,6 +328,7 @@ function createHandlers({ shared, devices, setup, audit }: HandlerParts): Handle
     ...messageHandlers(shared),
     ...subagentHandlers(shared),
     ...runHandlers(shared),
+    ...taskHandlers(shared),
     ...deviceHandlers(devices),
     ...nodeHandlers(devices),
     ...setupHandlers(setup),

@@ -14,6 +14,7 @@ import { runMethods } from "./runs.ts";
 import { sessionEvents, sessionMethods } from "./sessions.ts";
 import { setupEvents, setupMethods } from "./setup.ts";
 import { subagentMethods } from "./subagents.ts";
+import { taskMethods } from "./tasks.ts";
 import { usageMethods } from "./usage.ts";
 
 export const methods = {
@@ -25,6 +26,7 @@ export const methods = {
   ...commandMethods,
   ...subagentMethods,
   ...runMethods,
+  ...taskMethods,
   ...deviceMethods,
   ...setupMethods,
   ...auditMethods,
@@ -110,6 +112,7 @@ export { maxCaps, maxCommands, scopesToApproveNode } from "./nodes.ts";
 export type { NodeRequest, PairedNode } from "./nodes.ts";
 export type { Health } from "./health.ts";
 export type { RunRow } from "./runs.ts";
+export type { Task, TaskStatus } from "./tasks.ts";
 export { thinkingLevels } from "./shapes.ts";
 export type { ContentBlock, Message, RunStatus, SessionRow, ThinkingLevel, Usage } from "./shapes.ts";
 export * from "./session-key.ts";
