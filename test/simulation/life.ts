@@ -197,7 +197,6 @@ export class Life {
       bus,
       version: "0.0.0-simulation",
       now: () => this.clock.now(),
-      clock: this.clock,
       agents: {
         defaultAgentId: "main",
         ids: ["main", "helper"],

@@ -32,6 +32,8 @@ export const nextSteps: Readonly<Record<ErrorCode, string>> = {
   UNKNOWN_AGENT_ID: "See the agents there are: ./portreeve agents",
   MAIN_SESSION: "Begin it anew instead: ./portreeve agent /new",
   SESSION_BUSY: "Wait for its run to end, then run the command again: ./portreeve sessions",
+  SESSION_CHANGED: "List sessions and take the id that stands there: ./portreeve sessions",
+  AMBIGUOUS_SESSION: "Name the session by its key: ./portreeve sessions",
   LINEAGE_FIXED: "See whose child a session is: ./portreeve sessions",
 
   SPAWN_DEPTH: "Raise agents.defaults.subagents.maxSpawnDepth in config.json5, or delegate less deeply.",

@@ -6,30 +6,18 @@ import { Bus } from "./bus.ts";
 import { openListener, type Listener } from "./connection/listener.ts";
 import { createCaller } from "./dispatch/caller.ts";
 import { createDispatch } from "./dispatch/dispatch.ts";
-import type { Dispatch, Handlers } from "./dispatch/types.ts";
-import { agentHandlers } from "./handlers/agents.ts";
-import { type AuditHandlerDeps, auditHandlers } from "./handlers/audit.ts";
-import { chatHandlers } from "./handlers/chat.ts";
-import { commandHandlers } from "./handlers/commands.ts";
-import { connectHandlers } from "./handlers/connect.ts";
-import { type AgentFacts, type HandlerDeps, readSessionRow } from "./handlers/deps.ts";
-import { type DeviceHandlerDeps, deviceHandlers } from "./handlers/devices.ts";
-import { healthHandlers, readHealth } from "./handlers/health.ts";
-import { messageHandlers } from "./handlers/messages.ts";
-import { nodeHandlers } from "./handlers/nodes.ts";
-import { runHandlers } from "./handlers/runs.ts";
-import { sessionHandlers } from "./handlers/sessions.ts";
-import { setupHandlers, type SetupHandlerDeps } from "./handlers/setup.ts";
-import { taskHandlers } from "./handlers/tasks.ts";
-import { usageHandlers } from "./handlers/usage.ts";
-import { subagentHandlers } from "./handlers/subagents.ts";
+import type { Dispatch } from "./dispatch/types.ts";
+import { createHandlers } from "./handlers/all.ts";
+import { type AgentFacts, type CatalogueDeps, type HandlerDeps, readSessionRow } from "./handlers/deps.ts";
+import { readHealth } from "./handlers/health.ts";
+import type { SetupHandlerDeps } from "./handlers/setup.ts";
 import { createAttempts } from "./identity/attempts.ts";
 import { createBearers } from "./identity/bearers.ts";
 import { createCredentials } from "./identity/credentials.ts";
 import { createDeviceManager, type ExpelDevice } from "./identity/device-management.ts";
 import { cancelRunsOfDeparted } from "./identity/departed.ts";
 import { type ExpiryDeps, startExpiries } from "./identity/expiries.ts";
-import { createNodePairing, type NodePairing } from "./identity/node-pairing.ts";
+import { createNodePairing } from "./identity/node-pairing.ts";
 import { createPairing } from "./identity/pairing.ts";
 import { createSharedSecret, findSecretSource, readSecretFile, type SecretSource } from "./identity/shared-secret.ts";
 import { createSetupCodes, type SetupCodes, withSetupCodes } from "./identity/setup-codes.ts";
@@ -45,6 +33,7 @@ import { attachmentsIn, makePrivateFolder, secretFileIn } from "./kit/home.ts";
 import type { Ids } from "./kit/ids.ts";
 import type { Log } from "./kit/log.ts";
 import { createContextWindows } from "./models/context-window.ts";
+import { offeredModels } from "./models/defaults.ts";
 import { createPrices } from "./models/price.ts";
 import { createModels } from "./models/registry.ts";
 import type { Models } from "./models/model.ts";
@@ -115,12 +104,12 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   const handlerDeps = createHandlerDeps(options, { store, bus, agents, late, toolsOf, attachments });
   const devices = { ...admission, ...management, connectedDevices: () => late.listener?.connectedDevices() ?? new Set<string>() };
   const audit = { store, now: () => clock.now(), flushRefusals: () => refusals.flush() };
-  const handlers = createHandlers({ shared: handlerDeps, devices, setup: createSetupDeps(options, setupCodes, late), audit });
+  const catalogue = createCatalogue(options, handlerDeps, { toolsOf, keys, cooldowns });
+  const handlers = createHandlers({ shared: handlerDeps, catalogue, devices, setup: createSetupDeps(options, setupCodes, late), audit });
   const dispatch = createDispatch({ handlers, log, ids, countRefusal: refusals.count, checkResults: options.checkResults });
   late.dispatch = dispatch;
-  const { callerFor } = handlerDeps;
 
-  const core = { store, bus, clock, ids, log, models, toolsOf, callerFor, cooldowns };
+  const core = { store, bus, clock, ids, log, models, toolsOf, callerFor: handlerDeps.callerFor, cooldowns };
   late.worker = resources.use(await startRuns(options, agents, core));
   resources.use(startCleanUp({ ...core, attachments, sessions: store.sessions, archiveAfterMs: archiveAfterMs(config) }));
 
@@ -229,7 +218,6 @@ function createHandlerDeps({ config, clock, version }: ComposeOptions, { late, t
     ...parts,
     version,
     now: () => clock.now(),
-    clock,
     admitRun: (run) => late.worker?.admit(run) ?? parts.store.runs.admit(run, clock.now()),
     spawnRun: (child) => late.worker?.spawn(child) ?? parts.store.runs.spawn(child, clock.now()),
     cancelRuns: (select) => stopRuns(late, select),
@@ -239,6 +227,21 @@ function createHandlerDeps({ config, clock, version }: ComposeOptions, { late, t
     sessionRules: config.agents.defaults.sessions,
     callerFor: (principal) => createCaller(late.dispatch ?? notStarted, principal),
     toolNamesOf: (authority, agentId) => toolsOf(authority, agentId).map((tool) => tool.name),
+  };
+}
+
+function createCatalogue(
+  { config, clock, tools }: ComposeOptions,
+  shared: HandlerDeps,
+  { toolsOf, keys, cooldowns }: { readonly toolsOf: ToolsOf; readonly keys: StateKeys; readonly cooldowns: Cooldowns },
+): CatalogueDeps {
+  const contextWindowOf = createContextWindows(config.models.contextWindows);
+  return {
+    ...shared,
+    tools,
+    toolsOf,
+    models: { offered: offeredModels, contextWindowOf, cooling: () => cooldowns.cooling(clock.now()) },
+    gatewayKey: { id: keys.gatewayId, publicKey: keys.gatewayKey.publicKey },
   };
 }
 
@@ -307,34 +310,6 @@ async function makeWorkspaces(config: Config, agents: AgentFacts): Promise<void>
   for (const id of agents.ids) {
     if (config.agents.entries[id]?.workspace === undefined) await makePrivateFolder(agents.workspaceOf(id));
   }
-}
-
-interface HandlerParts {
-  readonly shared: HandlerDeps;
-  readonly devices: DeviceHandlerDeps & { readonly nodes: NodePairing };
-  readonly setup: SetupHandlerDeps;
-  readonly audit: AuditHandlerDeps;
-}
-
-/** One handler a method: that none is missing is the type's to say. */
-function createHandlers({ shared, devices, setup, audit }: HandlerParts): Handlers {
-  return {
-    ...connectHandlers(),
-    ...healthHandlers(shared),
-    ...agentHandlers(shared),
-    ...sessionHandlers(shared),
-    ...chatHandlers(shared),
-    ...commandHandlers(),
-    ...messageHandlers(shared),
-    ...subagentHandlers(shared),
-    ...runHandlers(shared),
-    ...taskHandlers(shared),
-    ...deviceHandlers(devices),
-    ...nodeHandlers(devices),
-    ...setupHandlers(setup),
-    ...auditHandlers(audit),
-    ...usageHandlers(shared),
-  };
 }
 
 /** Drawn seldom: the library stays off start-up. */

@@ -17,18 +17,20 @@ const agentParams = z.strictObject({
 
 type AgentParams = z.infer<typeof agentParams>;
 
+export const agentsList = z.object({
+  defaultId: z.string(),
+  mainKey: z.string(),
+  scope: z.string(),
+  agents: z.array(z.object({ id: z.string(), workspace: z.string().optional(), model: z.object({ primary: z.string() }) })),
+});
+
 export const agentMethods = {
   "agents.list": method({
     summary: "The configured agents and the model each would use.",
     scope: "operator.read",
     kind: "query",
     params: z.strictObject({}),
-    result: z.object({
-      defaultId: z.string(),
-      mainKey: z.string(),
-      scope: z.string(),
-      agents: z.array(z.object({ id: z.string(), workspace: z.string().optional(), model: z.object({ primary: z.string() }) })),
-    }),
+    result: agentsList,
   }),
   agent: method({
     summary: "Run an agent turn. Two answers under one id: `accepted` once the run is durable, then its outcome.",

@@ -1,7 +1,34 @@
 /** Talking to a session: send, read back, stop. */
 import { z } from "zod";
 import { event, method } from "./define.ts";
-import { agentId, idempotencyKey, message, nonEmpty, runEnvelope, sessionKey, usage } from "./shapes.ts";
+import { agentsList } from "./agents.ts";
+import { commandEntry } from "./commands.ts";
+import { modelChoice } from "./models.ts";
+import { agentId, idempotencyKey, message, nonEmpty, runEnvelope, sessionKey, sessionRow, usage } from "./shapes.ts";
+
+const historyParams = {
+  sessionKey,
+  agentId: agentId.optional(),
+  limit: z.number().int().min(1).max(1_000).optional(),
+  offset: z.number().int().nonnegative().optional(),
+  /** Of the texts of one message. */
+  maxChars: z.number().int().min(1).max(500_000).optional(),
+  /** Of all messages together; the newest one is there whatever its size. */
+  maxBytes: z.number().int().min(1_024).optional(),
+};
+// A key has one session at a time; whether a message is taken in yet is what `chat` events and runs say.
+const historyIgnored = ["sessionId", "inputRunIds", "pendingBefore"];
+const historyUnsupported = ["cursor", "messageId"];
+
+const chatMetadata = z.object({ models: z.array(modelChoice), commands: z.array(commandEntry) });
+
+export const historyPage = z.object({
+  sessionKey: z.string(),
+  sessionId: z.string(),
+  messages: z.array(message),
+  hasMore: z.boolean(),
+  totalMessages: z.number().int(),
+});
 
 export const chatMethods = {
   "chat.send": method({
@@ -21,7 +48,8 @@ export const chatMethods = {
       suppressCommandInterpretation: z.boolean().optional(),
       idempotencyKey,
     }),
-    ignored: ["sessionId", "mentions", "workContext"],
+    // A key has one session at a time, and a transcript one branch: the leaf is its newest message.
+    ignored: ["sessionId", "mentions", "workContext", "expectedLeafEntryId"],
     unsupported: [
       "intent",
       "thinking",
@@ -35,7 +63,6 @@ export const chatMethods = {
       "replyToId",
       "attachments",
       "toolBindings",
-      "expectedLeafEntryId",
       "expectedSessionRoutingContract",
       "expectedPermissionMode",
       "expectedToolOverrides",
@@ -54,22 +81,50 @@ export const chatMethods = {
     summary: "The newest messages of a session, oldest first; an unknown session has none.",
     scope: "operator.read",
     kind: "query",
+    params: z.strictObject(historyParams),
+    ignored: historyIgnored,
+    unsupported: historyUnsupported,
+    result: historyPage,
+  }),
+  "chat.startup": method({
+    summary: "What a client needs to open a conversation, in one answer: its newest messages, how it stands, agents, models, commands.",
+    scope: "operator.read",
+    kind: "query",
+    callers: ["operator"],
+    params: z.strictObject(historyParams),
+    ignored: historyIgnored,
+    unsupported: historyUnsupported,
+    result: historyPage.extend({
+      /** Absent for a session that nobody has spoken in yet. */
+      sessionInfo: sessionRow.optional(),
+      defaults: z.object({ modelProvider: z.string(), model: z.string() }),
+      agentsList,
+      metadata: chatMetadata,
+    }),
+  }),
+  "chat.metadata": method({
+    summary: "What may be chosen while a message is written: models and slash commands.",
+    scope: "operator.read",
+    kind: "query",
+    callers: ["operator"],
+    params: z.strictObject({ agentId: agentId.optional(), sessionKey: sessionKey.optional() }),
+    result: chatMetadata,
+  }),
+  "chat.message.get": method({
+    summary: "One message of a session, with its texts whole as far as `maxChars` goes.",
+    scope: "operator.read",
+    kind: "query",
+    callers: ["operator"],
     params: z.strictObject({
       sessionKey,
       agentId: agentId.optional(),
-      limit: z.number().int().min(1).max(1_000).optional(),
-      offset: z.number().int().nonnegative().optional(),
-      maxChars: z.number().int().min(1).max(500_000).optional(),
+      messageId: nonEmpty,
+      maxChars: z.number().int().min(1).max(2_000_000).optional(),
     }),
-    ignored: ["maxBytes", "sessionId"],
-    unsupported: ["cursor", "pendingBefore", "inputRunIds", "messageId"],
-    result: z.object({
-      sessionKey: z.string(),
-      sessionId: z.string(),
-      messages: z.array(message),
-      hasMore: z.boolean(),
-      totalMessages: z.number().int(),
-    }),
+    result: z.discriminatedUnion("ok", [
+      z.object({ ok: z.literal(true), message }),
+      z.object({ ok: z.literal(false), unavailableReason: z.literal("not_found") }),
+    ]),
   }),
   "chat.abort": method({
     summary: "Stop the runs of a session, or one of them, with everything they spawned.",

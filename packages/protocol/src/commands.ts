@@ -2,6 +2,27 @@
 import { z } from "zod";
 import { method } from "./define.ts";
 
+export const commandEntry = z.object({
+  name: z.string(),
+  textAliases: z.array(z.string()),
+  description: z.string(),
+  category: z.string(),
+  source: z.string(),
+  scope: z.string(),
+  acceptsArgs: z.boolean(),
+  args: z
+    .array(
+      z.object({
+        name: z.string(),
+        description: z.string(),
+        type: z.string(),
+        choices: z.array(z.object({ value: z.string(), label: z.string() })).optional(),
+        required: z.boolean().optional(),
+      }),
+    )
+    .optional(),
+});
+
 export const commandMethods = {
   "commands.list": method({
     summary: "The slash commands that are answered without a model, for clients that offer them as a person types.",
@@ -12,28 +33,7 @@ export const commandMethods = {
     // All of them are there in every session, for every agent and provider.
     ignored: ["sessionKey", "agentId", "provider"],
     result: z.object({
-      commands: z.array(
-        z.object({
-          name: z.string(),
-          textAliases: z.array(z.string()),
-          description: z.string(),
-          category: z.string(),
-          source: z.string(),
-          scope: z.string(),
-          acceptsArgs: z.boolean(),
-          args: z
-            .array(
-              z.object({
-                name: z.string(),
-                description: z.string(),
-                type: z.string(),
-                choices: z.array(z.object({ value: z.string(), label: z.string() })).optional(),
-                required: z.boolean().optional(),
-              }),
-            )
-            .optional(),
-        }),
-      ),
+      commands: z.array(commandEntry),
     }),
   }),
 };

@@ -10,23 +10,29 @@ import { deviceEvents, deviceMethods } from "./devices.ts";
 import type { ProtocolVersion } from "./errors.ts";
 import { healthEvents, healthMethods } from "./health.ts";
 import { nodeEvents, nodeMethods } from "./nodes.ts";
+import { identityMethods } from "./identity.ts";
+import { modelMethods } from "./models.ts";
 import { runMethods } from "./runs.ts";
 import { sessionEvents, sessionMethods } from "./sessions.ts";
+import { sessionViewMethods } from "./session-views.ts";
 import { setupEvents, setupMethods } from "./setup.ts";
 import { subagentMethods } from "./subagents.ts";
-import { taskMethods } from "./tasks.ts";
+import { toolMethods } from "./tools.ts";
 import { usageMethods } from "./usage.ts";
 
 export const methods = {
   ...connectMethods,
   ...healthMethods,
   ...agentMethods,
+  ...identityMethods,
+  ...modelMethods,
+  ...toolMethods,
   ...sessionMethods,
+  ...sessionViewMethods,
   ...chatMethods,
   ...commandMethods,
   ...subagentMethods,
   ...runMethods,
-  ...taskMethods,
   ...deviceMethods,
   ...setupMethods,
   ...auditMethods,
@@ -111,8 +117,8 @@ export type { SetupAccess } from "./setup.ts";
 export { maxCaps, maxCommands, scopesToApproveNode } from "./nodes.ts";
 export type { NodeRequest, PairedNode } from "./nodes.ts";
 export type { Health } from "./health.ts";
+export type { ModelChoice } from "./models.ts";
 export type { RunRow } from "./runs.ts";
-export type { Task, TaskStatus } from "./tasks.ts";
 export { thinkingLevels } from "./shapes.ts";
 export type { ContentBlock, Message, RunStatus, SessionRow, ThinkingLevel, Usage } from "./shapes.ts";
 export * from "./session-key.ts";

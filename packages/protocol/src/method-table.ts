@@ -15,6 +15,7 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     scopes: ["operator.write", "operator.admin"],
     twoAnswers: true,
   },
+  "agent.identity.get": { summary: "What an agent is called.", kind: "query", scopes: ["operator.read"], twoAnswers: false },
   "agent.wait": {
     summary: "Wait for a run to end; `timeout` means that it has not, not that it failed.",
     kind: "query",
@@ -63,11 +64,29 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     scopes: ["operator.read"],
     twoAnswers: false,
   },
+  "chat.message.get": {
+    summary: "One message of a session, with its texts whole as far as `maxChars` goes.",
+    kind: "query",
+    scopes: ["operator.read"],
+    twoAnswers: false,
+  },
+  "chat.metadata": {
+    summary: "What may be chosen while a message is written: models and slash commands.",
+    kind: "query",
+    scopes: ["operator.read"],
+    twoAnswers: false,
+  },
   "chat.send": {
     summary:
       "Send a message to a session; answers at once, the reply comes as `chat` events. Slash commands (`/help`) are answered without a model.",
     kind: "command",
     scopes: ["operator.write"],
+    twoAnswers: false,
+  },
+  "chat.startup": {
+    summary: "What a client needs to open a conversation, in one answer: its newest messages, how it stands, agents, models, commands.",
+    kind: "query",
+    scopes: ["operator.read"],
     twoAnswers: false,
   },
   "commands.list": {
@@ -153,7 +172,19 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     scopes: ["operator.pairing"],
     twoAnswers: false,
   },
+  "gateway.identity.get": {
+    summary: "The gateway's public key, and its id, which is the key's SHA-256.",
+    kind: "query",
+    scopes: ["operator.read"],
+    twoAnswers: false,
+  },
   health: { summary: "Whether the gateway works; the one method every connection may call.", kind: "query", scopes: [], twoAnswers: false },
+  "models.list": {
+    summary: "The models that agents are configured to use; with the view `all` also what their providers would offer by default.",
+    kind: "query",
+    scopes: ["operator.read"],
+    twoAnswers: false,
+  },
   "node.pair.approve": {
     summary: "Approve what a node declares. Commands need `operator.write` too, those that run programs `operator.admin`.",
     kind: "command",
@@ -238,10 +269,28 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     scopes: ["operator.admin"],
     twoAnswers: false,
   },
+  "sessions.create": {
+    summary: "Make a session, or find the one with this key; with a message, also start a run in it.",
+    kind: "command",
+    scopes: ["operator.write"],
+    twoAnswers: false,
+  },
   "sessions.delete": {
     summary: "Delete a session and its transcript; its running work is cancelled first.",
     kind: "command",
     scopes: ["operator.admin"],
+    twoAnswers: false,
+  },
+  "sessions.describe": {
+    summary: "One session as lists show it; `null` when there is none.",
+    kind: "query",
+    scopes: ["operator.read"],
+    twoAnswers: false,
+  },
+  "sessions.get": {
+    summary: "The newest messages of a session, oldest first.",
+    kind: "query",
+    scopes: ["operator.read"],
     twoAnswers: false,
   },
   "sessions.list": { summary: "List sessions, newest first.", kind: "query", scopes: ["operator.read"], twoAnswers: false },
@@ -249,6 +298,24 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     summary: "Change a session's label, model or archived state; creates the session when it is missing.",
     kind: "command",
     scopes: ["operator.write", "operator.admin"],
+    twoAnswers: false,
+  },
+  "sessions.preview": {
+    summary: "The newest texts of several sessions, each cut short.",
+    kind: "query",
+    scopes: ["operator.read"],
+    twoAnswers: false,
+  },
+  "sessions.reset": {
+    summary: "Empty a session: its work is cancelled, its transcript is gone, what it is called and its model stay.",
+    kind: "command",
+    scopes: ["operator.admin"],
+    twoAnswers: false,
+  },
+  "sessions.resolve": {
+    summary: "The canonical key of the one session that a key, an id or a label means.",
+    kind: "query",
+    scopes: ["operator.read"],
     twoAnswers: false,
   },
   "sessions.send": {
@@ -329,34 +396,16 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     scopes: ["operator.write"],
     twoAnswers: false,
   },
-  "tasks.cancel": {
-    summary: "Cancel a task and everything below it. One that has ended stays as it is.",
-    kind: "command",
-    scopes: ["operator.write"],
-    twoAnswers: false,
-  },
-  "tasks.dismiss": {
-    summary: "Leave results of tasks undelivered that no turn has safely read; each is answered for itself.",
-    kind: "command",
-    scopes: ["operator.write"],
-    twoAnswers: false,
-  },
-  "tasks.get": {
-    summary: "One task with its prompt and the beginning of its result.",
+  "tools.catalog": {
+    summary: "Every tool of the gateway, whatever an agent's policy says of it.",
     kind: "query",
     scopes: ["operator.read"],
     twoAnswers: false,
   },
-  "tasks.list": {
-    summary: "Work that sessions delegated to sub-agents, newest first.",
+  "tools.effective": {
+    summary: "The tools that a run would get which the caller started in the session now.",
     kind: "query",
     scopes: ["operator.read"],
-    twoAnswers: false,
-  },
-  "tasks.retry": {
-    summary: "Deliver results of tasks again that no turn has safely read; each is answered for itself.",
-    kind: "command",
-    scopes: ["operator.write"],
     twoAnswers: false,
   },
   "usage.cost": {

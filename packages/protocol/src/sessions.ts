@@ -12,6 +12,8 @@ const listParams = z.strictObject({
   agentId: agentId.optional(),
   search: z.string().optional(),
   excludeSubagents: z.boolean().optional(),
+  includeDerivedTitles: z.boolean().optional(),
+  includeLastMessage: z.boolean().optional(),
   archived: z.union([z.boolean(), z.literal("all")]).optional(),
 });
 
@@ -19,8 +21,6 @@ const listParams = z.strictObject({
 const listIgnored = [
   "includeGlobal",
   "includeUnknown",
-  "includeDerivedTitles",
-  "includeLastMessage",
   "includeActivitySummary",
   "includePeople",
   "sortBy",
@@ -130,6 +130,63 @@ export const sessionMethods = {
     callers: ["operator"],
     params: z.strictObject({}),
     result: z.object({ subscribed: z.literal(false) }),
+  }),
+  "sessions.create": method({
+    summary: "Make a session, or find the one with this key; with a message, also start a run in it.",
+    scope: "operator.write",
+    kind: "command",
+    callers: ["operator"],
+    params: z.strictObject({
+      /** Left out: a new one, the same for the same idempotency key. */
+      key: sessionKey.optional(),
+      agentId: agentId.optional(),
+      label: label.optional(),
+      model: nonEmpty.optional(),
+      /** Whose model it gets when it names none; that session stays a stranger to it. */
+      parentSessionKey: sessionKey.optional(),
+      message: z.string().max(200_000).optional(),
+      /** The same by another name; the two exclude each other. */
+      task: z.string().max(200_000).optional(),
+      /** The run's deadline; 0 is none. */
+      timeoutMs: z.number().int().nonnegative().optional(),
+      /** Everyone who is let in sees every session. */
+      visibility: z.literal("shared").optional(),
+      idempotencyKey: idempotencyKey.optional(),
+    }),
+    ignored: ["displayName", "titleSource", "category", "emitCommandHooks", "succeedsParent", "mentions"],
+    unsupported: [
+      "agentRuntime",
+      "contextWindow",
+      "thinkingLevel",
+      "fastMode",
+      "permissionMode",
+      "toolOverrides",
+      "incognito",
+      "catalogId",
+      "spawnDepth",
+      "fork",
+      "forkFrom",
+      "attachments",
+      "projectId",
+      "projectGitUrl",
+      "repository",
+      "worktree",
+      "worktreeSource",
+      "worktreeBaseRef",
+      "worktreeName",
+      "execNode",
+      "cwd",
+    ],
+    result: z.object({
+      ok: z.literal(true),
+      key: z.string(),
+      sessionId: z.string(),
+      entry: sessionRow,
+      resolved: z.object({ modelProvider: z.string(), model: z.string() }),
+      runStarted: z.boolean(),
+      runId: z.string().optional(),
+      status: sendStatus.optional(),
+    }),
   }),
   "sessions.patch": method({
     summary: "Change a session's label, model or archived state; creates the session when it is missing.",
@@ -258,6 +315,20 @@ export const sessionMethods = {
       reason: z.string().optional(),
     }),
   }),
+  "sessions.reset": method({
+    summary: "Empty a session: its work is cancelled, its transcript is gone, what it is called and its model stay.",
+    scope: "operator.admin",
+    kind: "command",
+    callers: ["operator"],
+    params: z.strictObject({
+      key: sessionKey,
+      agentId: agentId.optional(),
+      /** Refused when the session's id is another by now. */
+      expectedSessionId: nonEmpty.optional(),
+    }),
+    ignored: ["reason"],
+    result: z.object({ ok: z.literal(true), key: z.string(), entry: sessionRow }),
+  }),
   "sessions.delete": method({
     summary: "Delete a session and its transcript; its running work is cancelled first.",
     scope: "operator.admin",
@@ -278,7 +349,7 @@ export const sessionEvents = {
     payload: z.object({
       sessionKey: z.string(),
       agentId: z.string(),
-      reason: z.enum(["create", "send", "patch", "delete", "compact", "agent.run.started", "agent.run.ended"]),
+      reason: z.enum(["create", "send", "patch", "reset", "delete", "compact", "agent.run.started", "agent.run.ended"]),
       runId: z.string().optional(),
       ts: timeMs,
       session: sessionRow.optional(),

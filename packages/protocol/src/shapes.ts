@@ -90,6 +90,10 @@ export const sessionRow = z.object({
   agentId: z.string(),
   label: z.string().optional(),
   displayName: z.string(),
+  /** The beginning of what was said first. */
+  derivedTitle: z.string().optional(),
+  /** The beginning of what was said last. */
+  lastMessagePreview: z.string().optional(),
   createdAt: timeMs,
   updatedAt: timeMs,
   archived: z.boolean(),

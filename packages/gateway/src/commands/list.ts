@@ -13,7 +13,7 @@ export function listCommands({ includeArgs }: { readonly includeArgs: boolean })
       textAliases: alias === "/stop" ? [alias, "/abort"] : [alias],
       description: acceptsArgs ? "see, start, steer and stop the sub-agents of this session" : (lines[0]?.[1] ?? ""),
       category: "session",
-      source: "builtin",
+      source: "native",
       scope: "text",
       acceptsArgs,
       ...(acceptsArgs && includeArgs ? { args: [toAction(lines)] } : {}),

@@ -5,22 +5,13 @@ import type { Context, Handlers } from "../dispatch/types.ts";
 import { authorityToStart, type Principal, treeOf } from "../principal/principal.ts";
 import type { QueueMode, RunRecord } from "../store/store.ts";
 import { answerIfCommand } from "./commands.ts";
-import { type HandlerDeps, resolveSession, splitModel, toWireStatus } from "./deps.ts";
-import { waitForEnd } from "./waiting.ts";
+import { type HandlerDeps, resolveSession, splitModel, toWireStatus, waitForEnd } from "./deps.ts";
 
 const defaultWaitMs = 30_000;
 
 export function agentHandlers(deps: HandlerDeps): Pick<Handlers, "agents.list" | "agent" | "agent.wait"> {
   return {
-    "agents.list": (context) => {
-      const isRun = context.principal.kind === "run";
-      const agents = deps.agents.ids.map((id) => ({
-        id,
-        ...(isRun ? {} : { workspace: deps.agents.workspaceOf(id) }),
-        model: { primary: deps.agents.modelOf(id) },
-      }));
-      return Promise.resolve({ defaultId: deps.agents.defaultAgentId, mainKey: "main", scope: "per-sender", agents });
-    },
+    "agents.list": async (context) => listAgents(deps, context),
 
     agent: async (context, params) => {
       const session = await findSession(deps, params);
@@ -61,6 +52,16 @@ export function agentHandlers(deps: HandlerDeps): Pick<Handlers, "agents.list" |
       }
     },
   };
+}
+
+export function listAgents({ agents }: Pick<HandlerDeps, "agents">, { principal }: Pick<Context, "principal">): Result<"agents.list"> {
+  const isRun = principal.kind === "run";
+  const rows = agents.ids.map((id) => ({
+    id,
+    ...(isRun ? {} : { workspace: agents.workspaceOf(id) }),
+    model: { primary: agents.modelOf(id) },
+  }));
+  return { defaultId: agents.defaultAgentId, mainKey: "main", scope: "per-sender", agents: rows };
 }
 
 export interface RunToStart {

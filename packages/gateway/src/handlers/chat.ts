@@ -1,15 +1,15 @@
 /** Chat: send, read back, stop. */
-import { type Message, ProtocolError } from "@portreeve/protocol";
+import { ProtocolError } from "@portreeve/protocol";
 import type { Handlers } from "../dispatch/types.ts";
 import { sessionViewOf } from "../principal/principal.ts";
 import { startRun } from "./agents.ts";
 import { answerIfCommand } from "./commands.ts";
 import { type HandlerDeps, resolveSession, toWireStatus } from "./deps.ts";
+import { cutTexts, readHistory } from "./history.ts";
 
-const defaultHistory = 200;
-const textCutAt = 12_000;
+const messageCutAt = 500_000;
 
-export function chatHandlers(deps: HandlerDeps): Pick<Handlers, "chat.send" | "chat.history" | "chat.abort"> {
+export function chatHandlers(deps: HandlerDeps): Pick<Handlers, "chat.send" | "chat.history" | "chat.message.get" | "chat.abort"> {
   const abort = async (sessionKey: string, wireId: string | undefined): Promise<{ ok: true; aborted: boolean; runIds: string[] }> => {
     const cancelled = await deps.cancelRuns({ sessionKey, wireId });
     return { ok: true, aborted: cancelled.length > 0, runIds: cancelled.map((run) => run.wireId) };
@@ -36,30 +36,15 @@ export function chatHandlers(deps: HandlerDeps): Pick<Handlers, "chat.send" | "c
       return { runId: run.wireId, status: isNew ? "started" : toWireStatus(run.status) };
     },
 
-    "chat.history": async (context, params) => {
+    "chat.history": async (context, params) => (await readHistory(deps, context, params)).page,
+
+    "chat.message.get": async ({ principal }, { messageId, maxChars = messageCutAt, ...params }) => {
       const { key } = resolveSession(deps.agents, params.sessionKey, params.agentId);
-      const session = await deps.store.sessions.find(key, sessionViewOf(context.principal, deps.sessionRules.visibility));
-      if (session === undefined) return { sessionKey: key, sessionId: "", messages: [], hasMore: false, totalMessages: 0 };
-      const page = { limit: params.limit ?? defaultHistory, offset: params.offset ?? 0 };
-      const { messages, total } = await deps.store.sessions.listMessages(key, page);
-      return {
-        sessionKey: key,
-        sessionId: session.sessionId,
-        messages: messages.map((message) => cutTexts(message, params.maxChars ?? textCutAt)),
-        hasMore: page.offset + messages.length < total,
-        totalMessages: total,
-      };
+      const session = await deps.store.sessions.find(key, sessionViewOf(principal, deps.sessionRules.visibility));
+      const message = session === undefined ? undefined : await deps.store.sessions.findMessage(key, messageId);
+      return message === undefined ? { ok: false, unavailableReason: "not_found" } : { ok: true, message: cutTexts(message, maxChars) };
     },
 
     "chat.abort": (_context, params) => abort(resolveSession(deps.agents, params.sessionKey, params.agentId).key, params.runId),
-  };
-}
-
-function cutTexts(message: Message, maxChars: number): Message {
-  return {
-    ...message,
-    content: message.content.map((block) =>
-      "text" in block && block.text.length > maxChars ? { ...block, text: `${block.text.slice(0, maxChars)}…` } : block,
-    ),
   };
 }

@@ -4,6 +4,7 @@ import type { Context, Handlers } from "../dispatch/types.ts";
 import { sessionViewOf } from "../principal/principal.ts";
 import type { Lineage } from "../store/store.ts";
 import { type HandlerDeps, resolveSession, splitModel, toSessionRow } from "./deps.ts";
+import { toRows } from "./session-views.ts";
 
 const defaultPage = 200;
 /** The newest reply is among so many messages, or there was none for long. */
@@ -16,6 +17,7 @@ type Methods =
   | "sessions.unsubscribe"
   | "sessions.patch"
   | "sessions.compact"
+  | "sessions.reset"
   | "sessions.delete";
 
 export function sessionHandlers(deps: HandlerDeps): Pick<Handlers, Methods> {
@@ -60,6 +62,8 @@ export function sessionHandlers(deps: HandlerDeps): Pick<Handlers, Methods> {
 
     "sessions.compact": (_context, params) => compact(deps, params),
 
+    "sessions.reset": (context, params) => reset(deps, context, params),
+
     "sessions.delete": async (context, params) => {
       const { key, agentId } = resolveSession(deps.agents, params.key, params.agentId);
       if (key === toSessionKey(mainKey, agentId)) throw new ProtocolError("MAIN_SESSION", `Cannot delete the main session (${key}).`);
@@ -72,6 +76,33 @@ export function sessionHandlers(deps: HandlerDeps): Pick<Handlers, Methods> {
       return { ok: true, key, deleted: outcome === "deleted", archived: [] };
     },
   };
+}
+
+async function reset(
+  deps: HandlerDeps,
+  { principal }: Pick<Context, "principal">,
+  { expectedSessionId: expectedId, ...params }: Params<"sessions.reset">,
+): Promise<Result<"sessions.reset">> {
+  const { key } = resolveSession(deps.agents, params.key, params.agentId);
+  const found = await deps.store.sessions.find(key);
+  if (expectedId !== undefined && found !== undefined && found.sessionId !== expectedId) throw changed(key, expectedId);
+  await deps.cancelRuns({ sessionKey: key });
+  const outcome = await deps.store.sessions.reset(key, { expectedId, by: principal.id }, deps.now());
+  switch (outcome.kind) {
+    case "missing":
+      throw new ProtocolError("UNKNOWN_SESSION", `No session found: ${key}`);
+    case "other":
+      throw changed(key, expectedId);
+    case "busy":
+      throw new ProtocolError("SESSION_BUSY", `a run started in ${key} while it was being emptied`, { remedy: "reset it again" });
+    case "reset":
+      deps.bus.publish("sessions.changed", { sessionKey: key, reason: "reset" });
+      return { ok: true, key, entry: toSessionRow(deps.agents, outcome.session) };
+  }
+}
+
+function changed(key: string, expectedId: string | undefined): ProtocolError {
+  return new ProtocolError("SESSION_CHANGED", `${key} is not the session ${expectedId} any more`, { remedy: "look at it again" });
 }
 
 async function compact(deps: HandlerDeps, params: Params<"sessions.compact">): Promise<Result<"sessions.compact">> {
@@ -114,7 +145,7 @@ async function list(
     nextOffset: hasMore ? offset + sessions.length : null,
     hasMore,
     defaults: { modelProvider: model.provider, model: model.name },
-    sessions: sessions.map((session) => toSessionRow(deps.agents, session)),
+    sessions: await toRows(deps, sessions, params),
   };
 }
 

@@ -23,6 +23,9 @@ export const providerDefaults: Readonly<Record<KeyedApi, ProviderDefaults>> = {
 
 export const scriptedId = "scripted/scripted";
 
+/** What can be had without a line of configuration, given a key for all but the last. */
+export const offeredModels: readonly string[] = [...keyedApis.map((api) => `${api}/${providerDefaults[api].model}`), scriptedId];
+
 /** The model of agents that name none, and a short reason for the start-up line. */
 export function resolveDefaultModel(configured: string | undefined, env: Env): { readonly id: string; readonly why: string } {
   if (configured !== undefined) return { id: normaliseModelId(configured), why: "from agents.defaults.model" };

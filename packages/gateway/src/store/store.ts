@@ -4,7 +4,7 @@
  * A method rejects with ProtocolError STORE_UNAVAILABLE when the state cannot be written; then nothing was changed.
  */
 import type { Message, RunStatus, Silence, Usage } from "@portreeve/protocol";
-import type { RunAuthority, SessionView } from "../principal/principal.ts";
+import type { RunAuthority, SessionView, StoredLimits } from "../principal/principal.ts";
 import type { AttemptStore } from "./attempt-store.ts";
 import type { CompactionStore } from "./compactions.ts";
 import type { AuditStore, RefusalStore } from "./audit-store.ts";
@@ -49,6 +49,8 @@ export interface SessionRecord {
   readonly archivedAtMs: number | undefined;
   /** The principal that made it. */
   readonly createdBy: string;
+  /** What every run in it is limited to. */
+  readonly limits: StoredLimits;
   readonly rootKey: string;
   readonly parentKey: string | undefined;
   readonly depth: number;
@@ -104,6 +106,15 @@ export interface SessionStore extends CompactionStore {
     },
     nowMs: number,
   ): Promise<{ readonly kind: "patched"; readonly session: SessionRecord; readonly created: boolean } | { readonly kind: "lineage-fixed" }>;
+  /**
+   * Empties the transcript under a new session id; results that waited for the session are dismissed. Audited. `busy` while a run
+   * of it has not ended; `other`: `expectedId` is not its id.
+   */
+  reset(
+    key: string,
+    reset: { readonly expectedId: string | undefined; readonly by: string },
+    nowMs: number,
+  ): Promise<{ readonly kind: "reset"; readonly session: SessionRecord } | { readonly kind: "missing" | "busy" | "other" }>;
   /** Deletes session and transcript. `busy` while a run of it has not ended. */
   delete(key: string, by: string, nowMs: number): Promise<"deleted" | "missing" | "busy">;
   /** Oldest first; `offset` counts from the newest message. */
@@ -111,6 +122,9 @@ export interface SessionStore extends CompactionStore {
     key: string,
     page: { readonly limit: number; readonly offset: number },
   ): Promise<{ readonly messages: readonly Message[]; readonly total: number }>;
+  findMessage(key: string, messageId: string): Promise<Message | undefined>;
+  /** The first and the last message of each session that has any. */
+  ends(keys: readonly string[]): Promise<ReadonlyMap<string, { readonly first: Message; readonly last: Message }>>;
   /** Children's sessions with `cleanup: "delete"` whose result the parent has read. */
   listToCleanUp(): Promise<readonly string[]>;
   /** Archives children's sessions in which nothing has happened since `beforeMs` and nothing runs; answers their keys. */

@@ -25,6 +25,19 @@ export function listMessages(
   return { messages: rows.map(toMessage), total: sql.first(countMessages, { key })?.n ?? 0 };
 }
 
+export function findMessage(sql: Sql, key: string, messageId: string): Message | undefined {
+  const found = sql.first(byId, { key, messageId });
+  return found === undefined ? undefined : toMessage(found);
+}
+
+export function readEnds(sql: Sql, keys: readonly string[]): Awaited<ReturnType<SessionStore["ends"]>> {
+  const ends = keys.flatMap((key) => {
+    const [first, last] = [sql.first(oldest, { key }), sql.first(newestFirst, { key, limit: 1, offset: 0 })];
+    return first === undefined || last === undefined ? [] : [[key, { first: toMessage(first), last: toMessage(last) }] as const];
+  });
+  return new Map(ends);
+}
+
 export function toMessage(one: MessageRow): Message {
   return { ...readBody(one), __openclaw: { id: one.message_id, seq: one.seq } };
 }
@@ -54,6 +67,14 @@ const newestFirst = statement((db, arg: Args<{ key: string; limit: number; offse
     .orderBy("seq", "desc")
     .limit(arg("limit"))
     .offset(arg("offset")),
+);
+
+const oldest = statement((db, arg: Args<{ key: string }>) =>
+  db.selectFrom("messages").selectAll().where("session_key", "=", arg("key")).orderBy("seq").limit(1),
+);
+
+const byId = statement((db, arg: Args<{ key: string; messageId: string }>) =>
+  db.selectFrom("messages").selectAll().where("session_key", "=", arg("key")).where("message_id", "=", arg("messageId")),
 );
 
 const countMessages = statement((db, arg: Args<{ key: string }>) =>

@@ -6,18 +6,19 @@ import { type ExpressionBuilder, sql as raw, type Kysely } from "kysely";
 import { unsureEndings } from "../deliveries.ts";
 import { writeAudit } from "./audit.ts";
 import { compactSession, readView } from "./compactions.ts";
-import { listMessages } from "./messages.ts";
+import { findMessage, listMessages, readEnds } from "./messages.ts";
 import type { Database, RunTableRow, SessionTableRow } from "./schema.ts";
 import { readScopes } from "./run-rows.ts";
 import { findSession, openStatuses } from "./session-rows.ts";
 import { type Args, type Optional, row, shaped, type Sql, statement } from "./statement.ts";
-import { readTerms, type StoredTerms, writeTerms } from "./terms.ts";
+import { limitsOf, readTerms, type StoredTerms, writeTerms } from "./terms.ts";
 import type { WriteQueue } from "./write-queue.ts";
 
 export function createSessionStore(queue: WriteQueue, ids: Ids): SessionStore {
   return {
     ...createSessionReads(queue),
     patch: (key, patch, nowMs) => queue.transact((sql) => patchSession(sql, ids, key, patch, nowMs)),
+    reset: (key, reset, nowMs) => queue.transact((sql) => resetSession(sql, ids, { key, ...reset }, nowMs)),
     delete: (key, by, nowMs) => queue.transact((sql) => deleteSession(sql, key, by, nowMs)),
     compact: (key, compaction, nowMs) => queue.transact((sql) => compactSession(sql, key, compaction, nowMs)),
     archiveChildren: (beforeMs, nowMs) =>
@@ -25,7 +26,7 @@ export function createSessionStore(queue: WriteQueue, ids: Ids): SessionStore {
   };
 }
 
-function createSessionReads(queue: WriteQueue): Omit<SessionStore, "patch" | "delete" | "compact" | "archiveChildren"> {
+function createSessionReads(queue: WriteQueue): Omit<SessionStore, "patch" | "reset" | "delete" | "compact" | "archiveChildren"> {
   return {
     find: (key, view) => queue.read((sql) => toVisible(sql, findSession(sql, key), view)),
     findById: (sessionId, view) => queue.read((sql) => toVisible(sql, sql.first(bySessionId, { sessionId }), view)),
@@ -42,6 +43,8 @@ function createSessionReads(queue: WriteQueue): Omit<SessionStore, "patch" | "de
       }),
     view: (key) => queue.read((sql) => readView(sql, key)),
     listMessages: (key, page) => queue.read((sql) => listMessages(sql, key, page)),
+    findMessage: (key, messageId) => queue.read((sql) => findMessage(sql, key, messageId)),
+    ends: (keys) => queue.read((sql) => readEnds(sql, keys)),
     listToCleanUp: () => queue.read((sql) => sql.all(listReadChildren, {}).map((one) => one.session_key)),
     listAttachmentIds: () =>
       queue.read((sql) => sql.all(listWithAttachments, {}).flatMap(({ terms }) => readTerms(terms).attachments?.id ?? [])),
@@ -98,6 +101,7 @@ export function toSessionRecord(sql: Sql, session: SessionTableRow): SessionReco
     updatedAtMs: session.updated_at_ms,
     archivedAtMs: session.archived_at_ms ?? undefined,
     createdBy: session.created_by,
+    limits: limitsOf(readTerms(session.terms)),
     rootKey: session.root_key,
     parentKey: session.parent_key ?? undefined,
     depth: session.depth,
@@ -155,6 +159,26 @@ function patchSession(
   return { kind: "patched", session: toSessionRecord(sql, changed), created: before === undefined };
 }
 
+function resetSession(
+  sql: Sql,
+  ids: Ids,
+  { key, expectedId, by }: { readonly key: string } & Parameters<SessionStore["reset"]>[1],
+  nowMs: number,
+): Awaited<ReturnType<SessionStore["reset"]>> {
+  const before = findSession(sql, key);
+  if (before === undefined) return { kind: "missing" };
+  if (expectedId !== undefined && expectedId !== before.session_id) return { kind: "other" };
+  if (sql.first(openRun, { key }) !== undefined) return { kind: "busy" };
+  const session: SessionTableRow = { ...before, session_id: ids.uuid(), updated_at_ms: nowMs, archived_at_ms: null };
+  sql.run(emptyTranscript, { key });
+  sql.run(forgetSummaries, { key });
+  sql.run(dismissUnread, { key, by, nowMs });
+  sql.query((db) => db.updateTable("sessions").set(session).where("session_key", "=", key));
+  const facts = { from: before.session_id, to: session.session_id };
+  writeAudit(sql, { kind: "session.reset", actor: by, subject: key, facts }, nowMs);
+  return { kind: "reset", session: toSessionRecord(sql, session) };
+}
+
 function deleteSession(sql: Sql, key: string, by: string, nowMs: number): Awaited<ReturnType<SessionStore["delete"]>> {
   if (sql.first(openRun, { key }) !== undefined) return "busy";
   if (sql.run(deleteRow, { key }) === 0) return "missing";
@@ -200,6 +224,18 @@ const insertRow = statement((db, arg: Args<SessionTableRow>) =>
 );
 
 const deleteRow = statement((db, arg: Args<{ key: string }>) => db.deleteFrom("sessions").where("session_key", "=", arg("key")));
+
+const emptyTranscript = statement((db, arg: Args<{ key: string }>) => db.deleteFrom("messages").where("session_key", "=", arg("key")));
+
+const forgetSummaries = statement((db, arg: Args<{ key: string }>) => db.deleteFrom("compactions").where("session_key", "=", arg("key")));
+
+const dismissUnread = statement((db, arg: Args<{ key: string; by: string; nowMs: number }>) =>
+  db
+    .updateTable("inbox")
+    .set({ closed_as: "dismissed", closed_by: arg("by"), consumed_at_ms: arg("nowMs") })
+    .where("session_key", "=", arg("key"))
+    .where("consumed_at_ms", "is", null),
+);
 
 const newestRun = statement((db, arg: Args<{ key: string }>) =>
   db

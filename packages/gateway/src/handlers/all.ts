@@ -1,0 +1,57 @@
+/** Every method's handler: that none is missing, and none is there twice under another shape, is the type's to say. */
+import type { Handlers } from "../dispatch/types.ts";
+import type { NodePairing } from "../identity/node-pairing.ts";
+import { agentHandlers } from "./agents.ts";
+import { type AuditHandlerDeps, auditHandlers } from "./audit.ts";
+import { chatHandlers } from "./chat.ts";
+import { commandHandlers } from "./commands.ts";
+import { connectHandlers } from "./connect.ts";
+import type { CatalogueDeps, HandlerDeps } from "./deps.ts";
+import { type DeviceHandlerDeps, deviceHandlers } from "./devices.ts";
+import { healthHandlers } from "./health.ts";
+import { identityHandlers } from "./identity.ts";
+import { messageHandlers } from "./messages.ts";
+import { modelHandlers } from "./models.ts";
+import { nodeHandlers } from "./nodes.ts";
+import { runHandlers } from "./runs.ts";
+import { sessionMakingHandlers } from "./session-making.ts";
+import { sessionViewHandlers } from "./session-views.ts";
+import { sessionHandlers } from "./sessions.ts";
+import { setupHandlers, type SetupHandlerDeps } from "./setup.ts";
+import { startupHandlers } from "./startup.ts";
+import { subagentHandlers } from "./subagents.ts";
+import { toolHandlers } from "./tools.ts";
+import { usageHandlers } from "./usage.ts";
+
+export interface HandlerParts {
+  readonly shared: HandlerDeps;
+  readonly catalogue: CatalogueDeps;
+  readonly devices: DeviceHandlerDeps & { readonly nodes: NodePairing };
+  readonly setup: SetupHandlerDeps;
+  readonly audit: AuditHandlerDeps;
+}
+
+export function createHandlers({ shared, catalogue, devices, setup, audit }: HandlerParts): Handlers {
+  return {
+    ...connectHandlers(),
+    ...healthHandlers(shared),
+    ...agentHandlers(shared),
+    ...identityHandlers(catalogue),
+    ...modelHandlers(catalogue),
+    ...toolHandlers(catalogue),
+    ...sessionHandlers(shared),
+    ...sessionMakingHandlers(shared),
+    ...sessionViewHandlers(shared),
+    ...chatHandlers(shared),
+    ...startupHandlers(catalogue),
+    ...commandHandlers(),
+    ...messageHandlers(shared),
+    ...subagentHandlers(shared),
+    ...runHandlers(shared),
+    ...deviceHandlers(devices),
+    ...nodeHandlers(devices),
+    ...setupHandlers(setup),
+    ...auditHandlers(audit),
+    ...usageHandlers(shared),
+  };
+}

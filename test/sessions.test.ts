@@ -1,0 +1,250 @@
+/** Sessions as clients find, make, show and empty them; what they open a conversation with. All on one gateway. */
+import assert from "node:assert/strict";
+import test, { after } from "node:test";
+import { type ParamsInput, type Result } from "@portreeve/protocol";
+import { secretPrincipal } from "../packages/gateway/src/principal/principal.ts";
+import { script } from "./support/script.ts";
+import { startGateway } from "./support/start-gateway.ts";
+
+const gw = await startGateway({
+  config: { agents: { defaults: { fallbacks: ["openai/gpt-5.5"] }, entries: { quiet: { tools: { deny: ["sessions_spawn"] } } } } },
+});
+after(() => gw[Symbol.asyncDispose]());
+const [reader, writer, admin] = [gw.callerWith("operator.read"), gw.callerWith("operator.write"), gw.callerWith("operator.admin")];
+
+let keys = 0;
+/** A session in which `message` was said and answered; answers its canonical key. */
+async function talk(name: string, message: string): Promise<string> {
+  keys += 1;
+  await writer.call("agent", { message, sessionKey: name, idempotencyKey: `talk-${keys}` });
+  return `agent:main:${name}`;
+}
+
+async function describe(key: string): Promise<Result<"sessions.describe">["session"]> {
+  return (await reader.call("sessions.describe", { key, includeDerivedTitles: true, includeLastMessage: true })).session;
+}
+
+test("a session is described by any form of its key, with what was said first and last; one there is not is null", async () => {
+  const key = await talk("garden", script("how are\n the   beans", { say: "growing" }));
+
+  const row = await describe("Garden");
+
+  assert.equal(row?.key, key);
+  assert.match(row.derivedTitle ?? "", /^how are the beans/);
+  assert.match(row.lastMessagePreview ?? "", /^growing/);
+  assert.equal(await describe("nowhere"), null);
+  const listed = await reader.call("sessions.list", { search: "garden", includeDerivedTitles: true });
+  assert.deepEqual(
+    listed.sessions.map(({ derivedTitle, lastMessagePreview }) => [derivedTitle, lastMessagePreview]),
+    [[row.derivedTitle, undefined]],
+  );
+});
+
+test("previews tell sessions that were spoken in from empty, missing and impossible ones", async () => {
+  await talk("previewed", script("one", { say: "two" }));
+  await writer.call("sessions.patch", { key: "silent", label: "silent" });
+
+  const { previews } = await reader.call("sessions.preview", { keys: ["previewed", "silent", "gone", "agent:nobody:main"], maxChars: 20 });
+
+  assert.deepEqual(
+    previews.map(({ key, status }) => [key, status]),
+    [
+      ["previewed", "ok"],
+      ["silent", "empty"],
+      ["gone", "missing"],
+      ["agent:nobody:main", "error"],
+    ],
+  );
+  assert.deepEqual(
+    previews[0]?.items.map(({ role, text }) => [role, text.length <= 20]),
+    [
+      ["user", true],
+      ["assistant", true],
+    ],
+  );
+});
+
+test("a session is resolved by key, id or label, and by exactly one of them", async () => {
+  const key = await talk("resolved", "hello");
+  await writer.call("sessions.patch", { key, label: "The one" });
+  for (const name of ["twin-a", "twin-b"]) await writer.call("sessions.patch", { key: name, label: "Twins" });
+  const { sessionId } = (await describe(key)) ?? assert.fail();
+  const resolve = (params: ParamsInput<"sessions.resolve">) => reader.call("sessions.resolve", params);
+
+  const found = { ok: true, key, agentId: "main", displayName: "The one" };
+  assert.deepEqual(
+    [await resolve({ key: "resolved" }), await resolve({ sessionId }), await resolve({ label: "The one" })],
+    [found, found, found],
+  );
+  assert.deepEqual(await resolve({ key: "nope", allowMissing: true }), { ok: false });
+  await assert.rejects(resolve({ key: "nope" }), { code: "UNKNOWN_SESSION", message: "No session found: nope" });
+  await assert.rejects(resolve({ label: "The one", agentId: "quiet" }), { code: "UNKNOWN_SESSION" });
+  await assert.rejects(resolve({ key, spawnedBy: "main" }), { code: "UNKNOWN_SESSION" });
+  await assert.rejects(resolve({ label: "Twins" }), { code: "AMBIGUOUS_SESSION" });
+  await assert.rejects(resolve({}), { code: "INVALID_PARAMS" });
+  await assert.rejects(resolve({ key, sessionId }), { code: "INVALID_PARAMS" });
+});
+
+test("the same messages come from chat.history, sessions.get and chat.message.get, and fewer within maxBytes", async () => {
+  const key = await talk("read", script("a question", { say: "an answer" }));
+  const { messages, totalMessages } = await reader.call("chat.history", { sessionKey: key });
+
+  assert.deepEqual((await reader.call("sessions.get", { key })).messages, messages);
+  assert.deepEqual((await reader.call("sessions.get", { sessionKey: "read", limit: 1 })).messages, messages.slice(-1));
+  const [question] = messages;
+  const messageId = question?.__openclaw.id ?? assert.fail();
+  assert.deepEqual(await reader.call("chat.message.get", { sessionKey: key, messageId }), { ok: true, message: question });
+  assert.deepEqual(await reader.call("chat.message.get", { sessionKey: "garden", messageId }), {
+    ok: false,
+    unavailableReason: "not_found",
+  });
+  await assert.rejects(reader.call("sessions.get", {}), { code: "INVALID_PARAMS", message: /'key'/ });
+
+  await talk("read", `long ${"x".repeat(3_000)}`);
+  const short = await reader.call("chat.history", { sessionKey: key, maxBytes: 1_024 });
+  assert.equal(totalMessages, 2);
+  assert.deepEqual([short.messages.length >= 1, short.hasMore, short.totalMessages], [true, true, 4]);
+  assert.equal(short.messages.at(-1)?.role, "assistant");
+});
+
+test("a session is made under a key of its own, the same for the same idempotency key, and an agent that is unknown makes none", async () => {
+  const first = await writer.call("sessions.create", { label: "Plans", idempotencyKey: "make-1" });
+  const again = await writer.call("sessions.create", { label: "Plans", idempotencyKey: "make-1" });
+  const other = await writer.call("sessions.create", {});
+
+  assert.match(first.key, /^agent:main:dashboard:/);
+  assert.deepEqual([again.key, again.sessionId, first.runStarted], [first.key, first.sessionId, false]);
+  assert.notEqual(other.key, first.key);
+  assert.deepEqual([first.entry.label, first.resolved], ["Plans", { modelProvider: "scripted", model: "scripted" }]);
+  await assert.rejects(writer.call("sessions.create", { agentId: "nobody" }), { code: "UNKNOWN_AGENT_ID" });
+  await assert.rejects(writer.call("sessions.create", { model: "nothing/there" }), { code: "MODEL_UNUSABLE" });
+  await assert.rejects(writer.call("sessions.create", { parentSessionKey: "nowhere" }), { code: "UNKNOWN_SESSION" });
+  await assert.rejects(writer.call("sessions.create", { message: "a", task: "b" }), { code: "INVALID_PARAMS" });
+});
+
+test("a session that is made with a message works at once, and is no child of the one that it was made beside", async () => {
+  const made = await writer.call("sessions.create", {
+    key: "begun",
+    parentSessionKey: "garden",
+    message: "hello",
+    idempotencyKey: "make-2",
+  });
+  const replayed = await writer.call("sessions.create", {
+    key: "begun",
+    parentSessionKey: "garden",
+    message: "hello",
+    idempotencyKey: "make-2",
+  });
+
+  assert.deepEqual([made.runStarted, made.runId, made.status, made.entry.activeRunIds], [true, "make-2", "started", ["make-2"]]);
+  assert.equal((await writer.call("agent.wait", { runId: "make-2" })).status, "ok");
+  assert.equal(replayed.runId, "make-2");
+  assert.deepEqual([made.entry.spawnedBy, made.entry.spawnDepth], [undefined, 0]);
+  assert.equal((await reader.call("chat.history", { sessionKey: "begun" })).totalMessages, 2);
+});
+
+test("a reset empties a session under a new id, once, and keeps its name; what is meant by another id is not touched", async () => {
+  const key = await talk("emptied", "hello");
+  await writer.call("sessions.patch", { key, label: "Kept" });
+  const before = (await describe(key)) ?? assert.fail();
+
+  const { entry } = await admin.call("sessions.reset", { key: "emptied", expectedSessionId: before.sessionId });
+
+  assert.notEqual(entry.sessionId, before.sessionId);
+  assert.equal(entry.label, "Kept");
+  const { sessionId, totalMessages } = await reader.call("chat.history", { sessionKey: key });
+  assert.deepEqual([sessionId, totalMessages], [entry.sessionId, 0]);
+  await assert.rejects(admin.call("sessions.reset", { key, expectedSessionId: before.sessionId }), { code: "SESSION_CHANGED" });
+  await assert.rejects(admin.call("sessions.reset", { key: "never" }), { code: "UNKNOWN_SESSION" });
+  assert.equal((await writer.call("agent", { message: "again", sessionKey: key, idempotencyKey: "after-reset" })).status, "ok");
+  const { rows } = await admin.call("audit.list", { limit: 50 });
+  assert.deepEqual(
+    rows.filter(({ kind, subject }) => kind === "session.reset" && subject === key).map(({ actor }) => actor),
+    [secretPrincipal([]).id],
+  );
+});
+
+test("a reset stops what works in the session first", async () => {
+  await writer.call("chat.send", { sessionKey: "stuck", message: script("wait", { hang: true }), idempotencyKey: "stuck-1" });
+
+  await assert.rejects(admin.call("sessions.reset", { key: "stuck", expectedSessionId: "another" }), { code: "SESSION_CHANGED" });
+  assert.deepEqual((await describe("stuck"))?.activeRunIds, ["stuck-1"]);
+  await admin.call("sessions.reset", { key: "stuck" });
+
+  assert.equal((await writer.call("agent.wait", { runId: "stuck-1" })).stopReason, "aborted");
+  assert.equal((await reader.call("chat.history", { sessionKey: "stuck" })).totalMessages, 0);
+});
+
+test("models are those that agents use; the view `all` adds what could be had, and each says whether it can be used", async () => {
+  const configured = await reader.call("models.list", { view: "configured" });
+  const all = await reader.call("models.list", { view: "all" });
+  const google = await reader.call("models.list", { view: "all", provider: "google" });
+
+  assert.deepEqual(
+    configured.models.map(({ provider, id, available, tags, unavailableReason }) => [provider, id, available, tags, unavailableReason]),
+    [
+      ["scripted", "scripted", true, ["default"], undefined],
+      ["openai", "gpt-5.5", false, undefined, "missing-auth"],
+    ],
+  );
+  assert.deepEqual(all.models.map(({ provider }) => provider).toSorted(), ["anthropic", "google", "openai", "scripted"]);
+  assert.deepEqual(
+    google.models.map(({ provider, contextWindow }) => [provider, contextWindow]),
+    [["google", 1_000_000]],
+  );
+  await assert.rejects(reader.call("models.list", { agentId: "nobody" }), { code: "UNKNOWN_AGENT_ID" });
+});
+
+test("the catalogue holds every tool; those in effect are what a run of the caller's in that session would get", async () => {
+  await talk("tools", "hello");
+  const quiet = await writer.call("sessions.create", { agentId: "quiet", message: "hello", idempotencyKey: "quiet-1" });
+  const effective = async (sessionKey: string) =>
+    (await reader.call("tools.effective", { sessionKey })).groups.flatMap(({ tools }) => tools.map(({ id }) => id));
+
+  const { groups } = await reader.call("tools.catalog", {});
+  const [open, denied] = [await effective("tools"), await effective(quiet.key)];
+
+  assert.ok(groups.some(({ tools }) => tools.some(({ id }) => id === "sessions_spawn")));
+  assert.deepEqual([open.includes("sessions_spawn"), denied.includes("sessions_spawn"), denied.includes("read")], [true, false, true]);
+  await assert.rejects(effective("nowhere"), { code: "UNKNOWN_SESSION", message: 'unknown session key "nowhere"' });
+  await assert.rejects(reader.call("tools.catalog", { agentId: "nobody" }), { code: "UNKNOWN_AGENT_ID" });
+});
+
+test("a child's session has the tools that its depth and its spawn leave it", async () => {
+  const call = [{ tool: "sessions_spawn", args: { label: "narrow", task: script("x", { say: "done" }), tools: ["read"] } }];
+  await talk("parent", script("go", { call }, { awaitChildren: true }));
+  const { sessions } = await reader.call("sessions.list", { spawnedBy: "parent" });
+
+  const { groups } = await reader.call("tools.effective", { sessionKey: sessions[0]?.key ?? assert.fail() });
+
+  assert.deepEqual(
+    groups.flatMap(({ tools }) => tools.map(({ id }) => id)),
+    ["read"],
+  );
+});
+
+test("an agent is named by its id, by a session's key or by neither; the gateway by its key", async () => {
+  const name = (params: ParamsInput<"agent.identity.get">) => reader.call("agent.identity.get", params).then(({ agentId }) => agentId);
+
+  assert.deepEqual(
+    [await name({}), await name({ sessionKey: "" }), await name({ sessionKey: "agent:quiet:x" }), await name({ agentId: "quiet" })],
+    ["main", "main", "quiet", "quiet"],
+  );
+  await assert.rejects(name({ agentId: "nobody" }), { code: "UNKNOWN_AGENT_ID" });
+  const { deviceId, publicKey } = await reader.call("gateway.identity.get", {});
+  assert.deepEqual([deviceId, publicKey], [gw.gateway.keys.gatewayId, gw.gateway.keys.gatewayKey.publicKey]);
+});
+
+test("a conversation opens with one answer: messages, the session, agents with a model, models and commands", async () => {
+  const key = await talk("opened", "hello");
+
+  const opened = await reader.call("chat.startup", { sessionKey: "opened", limit: 1 });
+  const unknown = await reader.call("chat.startup", { sessionKey: "fresh" });
+
+  assert.deepEqual([opened.sessionKey, opened.messages.length, opened.hasMore, opened.sessionInfo?.key], [key, 1, true, key]);
+  assert.deepEqual([unknown.messages, unknown.sessionId, unknown.sessionInfo], [[], "", undefined]);
+  assert.ok(unknown.agentsList.agents.every(({ model }) => model.primary !== ""));
+  assert.deepEqual(opened.metadata, await reader.call("chat.metadata", { sessionKey: "opened" }));
+  assert.ok(opened.metadata.commands.some(({ name }) => name === "stop"));
+  assert.deepEqual(opened.metadata.models, (await reader.call("models.list", { agentId: "main" })).models);
+});
