@@ -126,6 +126,35 @@ test("what the provider finds too long is summed up once and asked again; found 
   assert.equal(bodies(false).length, 5);
 });
 
+test("a long message that steers right after a compaction is preceded by another one", async () => {
+  const [isHeld, release] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const summaries = ["FIRST summary", "SECOND summary"];
+  await using provider = await startFakeOpenAi({
+    handler: async ({ body }) => {
+      if (!isSummaryRequest(body)) return say("fine");
+      const summary = summaries.shift() ?? "a summary too many";
+      isHeld.resolve();
+      await release.promise;
+      return say(summary);
+    },
+  });
+  await using gw = await startGateway({ config: configFor(provider) });
+  const caller = gw.callerWith("operator.write");
+  await talk(gw, words("alpha", 4_000));
+
+  const answered = caller.call("agent", { message: words("beta", 4_500), idempotencyKey: "beta" });
+  await isHeld.promise;
+  await caller.call("sessions.steer", { key: "main", message: words("gamma", 4_000), idempotencyKey: "gamma" });
+  release.resolve();
+  await answered;
+
+  const last = said(provider.requests.at(-1)?.body);
+  assert.match(last, /SECOND summary/);
+  assert.match(last, /gamma/);
+  assert.doesNotMatch(last, /beta|FIRST/);
+  assert.deepEqual([summaries, provider.requests.length], [[], 4]);
+});
+
 test("a summary that cannot be had does not stop a conversation that still fits, and is a typed end of one that does not", async () => {
   const { provider } = await startProvider();
   await using _provider = provider;

@@ -197,6 +197,7 @@ export class Life {
       bus,
       version: "0.0.0-simulation",
       now: () => this.clock.now(),
+      clock: this.clock,
       agents: {
         defaultAgentId: "main",
         ids: ["main", "helper"],

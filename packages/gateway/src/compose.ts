@@ -218,6 +218,7 @@ function createHandlerDeps({ config, clock, version }: ComposeOptions, { late, t
     ...parts,
     version,
     now: () => clock.now(),
+    clock,
     admitRun: (run) => late.worker?.admit(run) ?? parts.store.runs.admit(run, clock.now()),
     spawnRun: (child) => late.worker?.spawn(child) ?? parts.store.runs.spawn(child, clock.now()),
     cancelRuns: (select) => stopRuns(late, select),

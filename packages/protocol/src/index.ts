@@ -17,6 +17,7 @@ import { sessionEvents, sessionMethods } from "./sessions.ts";
 import { sessionViewMethods } from "./session-views.ts";
 import { setupEvents, setupMethods } from "./setup.ts";
 import { subagentMethods } from "./subagents.ts";
+import { taskMethods } from "./tasks.ts";
 import { toolMethods } from "./tools.ts";
 import { usageMethods } from "./usage.ts";
 
@@ -33,6 +34,7 @@ export const methods = {
   ...commandMethods,
   ...subagentMethods,
   ...runMethods,
+  ...taskMethods,
   ...deviceMethods,
   ...setupMethods,
   ...auditMethods,
@@ -119,6 +121,7 @@ export type { NodeRequest, PairedNode } from "./nodes.ts";
 export type { Health } from "./health.ts";
 export type { ModelChoice } from "./models.ts";
 export type { RunRow } from "./runs.ts";
+export type { Task, TaskStatus } from "./tasks.ts";
 export { thinkingLevels } from "./shapes.ts";
 export type { ContentBlock, Message, RunStatus, SessionRow, ThinkingLevel, Usage } from "./shapes.ts";
 export * from "./session-key.ts";

@@ -396,6 +396,36 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     scopes: ["operator.write"],
     twoAnswers: false,
   },
+  "tasks.cancel": {
+    summary: "Cancel a task and everything below it. One that has ended stays as it is.",
+    kind: "command",
+    scopes: ["operator.write"],
+    twoAnswers: false,
+  },
+  "tasks.dismiss": {
+    summary: "Leave results of tasks undelivered that no turn has safely read; each is answered for itself.",
+    kind: "command",
+    scopes: ["operator.write"],
+    twoAnswers: false,
+  },
+  "tasks.get": {
+    summary: "One task with its prompt and the beginning of its result.",
+    kind: "query",
+    scopes: ["operator.read"],
+    twoAnswers: false,
+  },
+  "tasks.list": {
+    summary: "Work that sessions delegated to sub-agents, newest first.",
+    kind: "query",
+    scopes: ["operator.read"],
+    twoAnswers: false,
+  },
+  "tasks.retry": {
+    summary: "Deliver results of tasks again that no turn has safely read; each is answered for itself.",
+    kind: "command",
+    scopes: ["operator.write"],
+    twoAnswers: false,
+  },
   "tools.catalog": {
     summary: "Every tool of the gateway, whatever an agent's policy says of it.",
     kind: "query",

@@ -75,6 +75,9 @@ const deliveryHop = z.object({
 
 const modelFailure = z.object({ at: timeMs, errorKind: z.string(), message: z.string() });
 
+/** The `nextCursor` of the page before. */
+export const runCursor = z.string().regex(/^\d{1,15}\.run_[0-9a-f]{1,64}$/, "must be a nextCursor of this method");
+
 const runId = nonEmpty.max(512);
 const view = { callers: ["operator", "run"], kind: "query", scope: "operator.read" } as const;
 const control = { callers: ["operator"], kind: "command", scope: "operator.write" } as const;
@@ -85,11 +88,7 @@ export const runMethods = {
     ...view,
     params: z.strictObject({
       limit: z.number().int().min(1).max(500).optional(),
-      /** The `nextCursor` of the page before. */
-      cursor: z
-        .string()
-        .regex(/^\d{1,15}\.run_[0-9a-f]{1,64}$/, "must be a nextCursor of this method")
-        .optional(),
+      cursor: runCursor.optional(),
       sessionKey: sessionKey.optional(),
       agentId: agentId.optional(),
       status: z.array(runStatus).min(1).max(11).optional(),

@@ -5,7 +5,8 @@ import type { Context, Handlers } from "../dispatch/types.ts";
 import { authorityToStart, type Principal, treeOf } from "../principal/principal.ts";
 import type { QueueMode, RunRecord } from "../store/store.ts";
 import { answerIfCommand } from "./commands.ts";
-import { type HandlerDeps, resolveSession, splitModel, toWireStatus, waitForEnd } from "./deps.ts";
+import { type HandlerDeps, resolveSession, splitModel, toWireStatus } from "./deps.ts";
+import { waitForEnd } from "./waiting.ts";
 
 const defaultWaitMs = 30_000;
 

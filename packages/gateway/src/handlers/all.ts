@@ -20,6 +20,7 @@ import { sessionHandlers } from "./sessions.ts";
 import { setupHandlers, type SetupHandlerDeps } from "./setup.ts";
 import { startupHandlers } from "./startup.ts";
 import { subagentHandlers } from "./subagents.ts";
+import { taskHandlers } from "./tasks.ts";
 import { toolHandlers } from "./tools.ts";
 import { usageHandlers } from "./usage.ts";
 
@@ -48,6 +49,7 @@ export function createHandlers({ shared, catalogue, devices, setup, audit }: Han
     ...messageHandlers(shared),
     ...subagentHandlers(shared),
     ...runHandlers(shared),
+    ...taskHandlers(shared),
     ...deviceHandlers(devices),
     ...nodeHandlers(devices),
     ...setupHandlers(setup),

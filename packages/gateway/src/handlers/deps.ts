@@ -1,6 +1,7 @@
 /** What handlers work with, and the small facts several of them share. */
 import { agentOfSessionKey, type Caller, ProtocolError, type SessionRow, type ThinkingLevel, toSessionKey } from "@portreeve/protocol";
 import type { Bus } from "../bus.ts";
+import type { Clock } from "../kit/clock.ts";
 import type { Principal, RunAuthority } from "../principal/principal.ts";
 import type { Admission, RunRecord, RunSelection, RunToAdmit, SessionRecord, Store } from "../store/store.ts";
 import type { AttachmentFiles } from "../subagents/attachment-files.ts";
@@ -25,6 +26,7 @@ export interface HandlerDeps {
   readonly store: Store;
   readonly bus: Bus;
   readonly now: () => number;
+  readonly clock: Clock;
   readonly agents: AgentFacts;
   readonly version: string;
   readonly admitRun: (run: RunToAdmit) => Promise<Admission>;
@@ -135,25 +137,4 @@ export function toWireStatus(status: RunRecord["status"]): "ok" | "error" | "tim
   if (status === "queued" || status === "running" || status === "waiting") return "in_flight";
   if (status === "succeeded") return "ok";
   return status === "timed_out" ? "timeout" : "error";
-}
-
-/** Resolves with the run once it has ended; rejects with the signal's reason when nobody waits any more. */
-export async function waitForEnd(deps: Pick<HandlerDeps, "store" | "bus">, runId: string, signal: AbortSignal): Promise<RunRecord> {
-  const { promise: ended, resolve, reject } = Promise.withResolvers<void>();
-  const onAbort = (): void => reject(signal.reason);
-  signal.addEventListener("abort", onAbort, { once: true });
-  using _ = deps.bus.subscribe("run-ended", (hint) => {
-    if (hint.runId === runId) resolve();
-  });
-  try {
-    signal.throwIfAborted();
-    const before = await deps.store.runs.find(runId);
-    if (before?.ending === undefined) await ended;
-    const run = await deps.store.runs.find(runId);
-    if (run === undefined) throw new ProtocolError("UNKNOWN_RUN", `unknown run ${runId}`);
-    return run;
-  } finally {
-    signal.removeEventListener("abort", onAbort);
-    ended.catch(() => undefined);
-  }
 }

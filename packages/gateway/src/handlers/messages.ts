@@ -6,7 +6,8 @@ import { sessionViewOf } from "../principal/principal.ts";
 import type { QueueMode, RunRecord, SessionRecord } from "../store/store.ts";
 import { assertHops, quoteMessage, toDelivery } from "../subagents/session-messages.ts";
 import { startRun } from "./agents.ts";
-import { type HandlerDeps, resolveSession, toWireStatus, waitForEnd } from "./deps.ts";
+import { type HandlerDeps, resolveSession, toWireStatus } from "./deps.ts";
+import { waitAtMost } from "./waiting.ts";
 
 type Methods = "sessions.send" | "sessions.steer" | "sessions.abort";
 type Asking = Pick<Context, "principal" | "signal" | "connection">;
@@ -22,7 +23,8 @@ export function messageHandlers(deps: HandlerDeps): Pick<Handlers, Methods> {
       }
       const { run, status } = await send(deps, context, { session, params, queueMode: "followup" });
       if (params.waitSeconds === undefined || params.waitSeconds === 0) return { runId: run.wireId, status };
-      const latest = await waitAtMost(deps, run, params.waitSeconds * 1_000, context.signal);
+      const budget = AbortSignal.timeout(params.waitSeconds * 1_000);
+      const latest = await waitAtMost(deps, run, { budget, signal: context.signal });
       return { runId: run.wireId, status, ...toDelivery(latest) };
     },
 
@@ -79,16 +81,6 @@ export async function send(
   });
   connection?.followRun(run.wireId);
   return { run, status: isNew ? "started" : toWireStatus(run.status) };
-}
-
-async function waitAtMost(deps: HandlerDeps, run: RunRecord, waitMs: number, signal: AbortSignal): Promise<RunRecord> {
-  const budget = AbortSignal.timeout(waitMs);
-  try {
-    return await waitForEnd(deps, run.runId, AbortSignal.any([budget, signal]));
-  } catch (error) {
-    if (!budget.aborted) throw error;
-    return (await deps.store.runs.find(run.runId)) ?? run;
-  }
 }
 
 async function abort(

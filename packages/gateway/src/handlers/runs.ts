@@ -11,7 +11,7 @@ const defaultPage = 50;
 const mostInTree = 1_000;
 /** Characters. */
 const taskInList = 200;
-const textOfOne = 8_000;
+export const textOfOne = 8_000;
 
 export function runHandlers(deps: HandlerDeps): Pick<Handlers, Methods> {
   return {
@@ -50,16 +50,13 @@ export function runHandlers(deps: HandlerDeps): Pick<Handlers, Methods> {
 
     "runs.retry": async (context, params) => {
       const { runId } = (await getRun(deps, context, params.runId)).run;
-      const decided = await deps.store.runViews.retryDelivery(runId, context.principal.id, deps.now());
-      if (decided.kind !== "done") throw toRefusal(runId, decided);
-      deps.bus.publish("work", undefined);
-      return { runId, generation: decided.generation, toSessionKey: decided.sessionKey };
+      const { generation, sessionKey } = await retryResult(deps, { runId, by: context.principal.id });
+      return { runId, generation, toSessionKey: sessionKey };
     },
 
     "runs.dismiss": async (context, params) => {
       const { runId } = (await getRun(deps, context, params.runId)).run;
-      const decided = await deps.store.runViews.dismissDelivery(runId, context.principal.id, deps.now());
-      if (decided.kind !== "done") throw toRefusal(runId, decided);
+      await dismissResult(deps, { runId, by: context.principal.id });
       return { runId };
     },
   };
@@ -70,6 +67,28 @@ async function getRun(deps: HandlerDeps, { principal }: Pick<Context, "principal
   const found = await deps.store.runViews.find(id, { rootKey: treeOf(principal) });
   if (found === undefined) throw new ProtocolError("UNKNOWN_RUN", `unknown run ${JSON.stringify(id)}`);
   return found;
+}
+
+interface Deciding {
+  readonly runId: string;
+  readonly by: string;
+}
+
+/** @throws ProtocolError DELIVERY_SETTLED, or UNKNOWN_SESSION when there is nowhere to deliver to. */
+export async function retryResult(
+  deps: Pick<HandlerDeps, "store" | "bus" | "now">,
+  { runId, by }: Deciding,
+): Promise<{ readonly generation: number; readonly sessionKey: string }> {
+  const decided = await deps.store.runViews.retryDelivery(runId, by, deps.now());
+  if (decided.kind !== "done") throw toRefusal(runId, decided);
+  deps.bus.publish("work", undefined);
+  return decided;
+}
+
+/** @throws ProtocolError DELIVERY_SETTLED */
+export async function dismissResult(deps: Pick<HandlerDeps, "store" | "now">, { runId, by }: Deciding): Promise<void> {
+  const decided = await deps.store.runViews.dismissDelivery(runId, by, deps.now());
+  if (decided.kind !== "done") throw toRefusal(runId, decided);
 }
 
 function toRefusal(runId: string, refused: Exclude<DeliveryDecision<object>, { kind: "done" }>): ProtocolError {
@@ -152,11 +171,11 @@ function toDetails(details: RunDetails): Result<"runs.get"> {
   };
 }
 
-function toCursor({ run }: RunView): string {
+export function toCursor({ run }: RunView): string {
   return `${run.createdAtMs}.${run.runId}`;
 }
 
-function parseCursor(cursor: string): { createdAtMs: number; runId: string } {
+export function parseCursor(cursor: string): { createdAtMs: number; runId: string } {
   const dot = cursor.indexOf(".");
   return { createdAtMs: Number(cursor.slice(0, dot)), runId: cursor.slice(dot + 1) };
 }

@@ -4,9 +4,10 @@ import type { Context, Handlers } from "../dispatch/types.ts";
 import type { RunRecord } from "../store/store.ts";
 import { getSubagent, sessionOf } from "../subagents/control.ts";
 import { spawn } from "../subagents/spawn.ts";
-import { type HandlerDeps, waitForEnd } from "./deps.ts";
+import type { HandlerDeps } from "./deps.ts";
 import { send } from "./messages.ts";
 import { toRunRow } from "./runs.ts";
+import { waitAtMost } from "./waiting.ts";
 
 type Methods = "subagents.spawn" | "subagents.yield" | "subagents.list" | "subagents.wait" | "subagents.cancel" | "subagents.steer";
 
@@ -63,8 +64,7 @@ function controlHandlers(deps: HandlerDeps): Pick<Handlers, "subagents.list" | "
       const acting = actAs(context, sessionKey);
       const meant = await Promise.all(subagents.map((handle) => getSubagent(controlDeps, acting, handle)));
       const budget = AbortSignal.timeout(timeoutSeconds * 1_000);
-      const signal = AbortSignal.any([budget, context.signal]);
-      const runs = await Promise.all(meant.map(({ run }) => endOrLast(deps, run, { signal, budget })));
+      const runs = await Promise.all(meant.map(({ run }) => waitAtMost(deps, run, { budget, signal: context.signal })));
       return { status: runs.every(({ endedAtMs }) => endedAtMs !== undefined) ? "ended" : "timeout", subagents: runs.map(toAsked) };
     },
 
@@ -90,20 +90,6 @@ function controlHandlers(deps: HandlerDeps): Pick<Handlers, "subagents.list" | "
       return { subagent: toAsked(run), runId: sent.run.runId };
     },
   };
-}
-
-/** The run as it ended, or as it stands when the time is over. */
-async function endOrLast(
-  deps: HandlerDeps,
-  run: RunRecord,
-  { signal, budget }: { signal: AbortSignal; budget: AbortSignal },
-): Promise<RunRecord> {
-  try {
-    return await waitForEnd(deps, run.runId, signal);
-  } catch (error) {
-    if (!budget.aborted) throw error;
-    return (await deps.store.runs.find(run.runId)) ?? run;
-  }
 }
 
 function toAsked({ runId, sessionKey, terms: { taskName }, label, status, endedAtMs }: RunRecord): Result<"subagents.cancel">["subagent"] {

@@ -132,6 +132,18 @@ test("one reply is preceded by one compaction, and the next one may be again", (
   assert.equal(fold([input, compacted(true), call("a"), result("a"), compacted(true)]).phase, "thinking");
 });
 
+test("a message that steers may need a compaction of its own, unless another is of no use", () => {
+  const steered: JournalEntry = { kind: "steered", messages: [{ runId: "run_2", from: "device:d", text: "long" }] };
+  const compactionAfter = (entry: JournalEntry) => {
+    const state = fold([input, entry, steered]);
+    return state.phase === "thinking" && state.compaction.kind;
+  };
+
+  assert.deepEqual([compacted(true), compacted(false), notCompacted(5)].map(compactionAfter), ["possible", "given-up", "possible"]);
+  assert.equal(fold([input, compacted(true), steered, compacted(true)]).phase, "thinking");
+  assert.throws(() => fold([input, compacted(true), steered, compacted(true), compacted(true)]), JournalError);
+});
+
 test("a compaction that was not enough, or failed for good, is the run's last one", () => {
   for (const last of [compacted(false), notCompacted()])
     assert.throws(() => fold([input, last, call("a"), result("a"), compacted(true)]), JournalError);

@@ -37,7 +37,7 @@ interface Progress {
   readonly isRepaired: boolean;
 }
 
-/** `done`: since the last reply, so that one reply is preceded by one. `given-up`: another would be of no use to this run. */
+/** `done`: since the last reply or the last message that steers, so that each is preceded by one. `given-up`: another would be of no use to this run. */
 export type CompactionState =
   | { readonly kind: "possible"; readonly failures: number; readonly notBeforeMs: number }
   | { readonly kind: "done" }
@@ -64,7 +64,8 @@ const steps: { readonly [K in JournalEntry["kind"]]: Step<K> } = {
     return state.phase === "parked" ? { phase: "thinking", ...progressOf(state) } : undefined;
   },
   steered: (state) => {
-    if (state.phase === "thinking") return state;
+    // What it says may be too long for what a compaction has just left.
+    if (state.phase === "thinking") return { ...state, compaction: state.compaction.kind === "done" ? possible : state.compaction };
     return state.phase === "parked" ? { phase: "thinking", ...progressOf(state) } : undefined;
   },
   repair: (state) =>

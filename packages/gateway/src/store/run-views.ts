@@ -45,6 +45,9 @@ export interface RunFilter extends RunVisibility {
   /** Only runs that come after this one in the list. */
   readonly after?: { readonly createdAtMs: number; readonly runId: string } | undefined;
   readonly sessionKey?: string | undefined;
+  /** Only what that session delegated. */
+  readonly parentSessionKey?: string | undefined;
+  readonly trigger?: RunRecord["trigger"] | undefined;
   readonly agentId?: string | undefined;
   readonly statuses?: readonly RunStatus[] | undefined;
   readonly undelivered?: boolean | undefined;

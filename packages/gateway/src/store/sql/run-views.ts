@@ -128,13 +128,15 @@ function listTree(sql: Sql, runId: string, limit: number): { runs: readonly RunV
 }
 
 function selectRuns(sql: Sql, filter: RunFilter): readonly RunTableRow[] {
-  const { rootKey, sessionKey, agentId, statuses, after } = filter;
+  const { rootKey, sessionKey, parentSessionKey, trigger, agentId, statuses, after } = filter;
   return sql.query((db) =>
     db
       .selectFrom("runs")
       .selectAll()
       .$if(rootKey !== undefined, (query) => query.where("root_session_key", "=", rootKey ?? ""))
       .$if(sessionKey !== undefined, (query) => query.where("session_key", "=", sessionKey ?? ""))
+      .$if(parentSessionKey !== undefined, (query) => query.where("parent_session_key", "=", parentSessionKey ?? ""))
+      .$if(trigger !== undefined, (query) => query.where("trigger", "=", trigger ?? "spawn"))
       .$if(agentId !== undefined, (query) => query.where("agent_id", "=", agentId ?? ""))
       .$if(statuses !== undefined, (query) => query.where("status", "in", statuses ?? []))
       .$if(filter.undelivered === true, (query) => query.where((build) => build.exists(unsettledRows(build))))
