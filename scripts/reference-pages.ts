@@ -46,7 +46,8 @@ export function createHttpPage(routes: Readonly<Record<string, HttpRoute>>, cont
       "over TLS or on the gateway's machine, or there the gateway's secret. `x-openclaw-scopes` narrows what a request holds, and never widens it.",
     table(["path", "HTTP methods", "calls", "scope"], rows),
     "Answers other than 200: 401 no right bearer, 403 with `error.type` `forbidden` (a scope is missing), `tls_required` or `origin_not_allowed`, " +
-      "400 and 404 as the method says, 413 a body where none is taken, 429 with `Retry-After` after ten wrong bearers, 503 for the moment.",
+      "400 and 404 as the method says, 413 a larger body than is taken, 429 with `Retry-After` after ten wrong bearers, 503 for the moment. " +
+      "Paths under `/v1` answer as OpenAI's do: [guide](../guides/openai-api.md).",
   );
 }
 

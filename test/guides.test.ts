@@ -25,7 +25,12 @@ for (const [name, text] of texts) {
     for (const step of readGuide(text)) {
       if (step.kind === "asks") await world.ask(step.scopes);
       else if (step.kind === "export") await world.export(step.where, step.name, step.value);
-      else {
+      else if (step.kind === "curl") {
+        const { status, text } = await world.curl(step.words);
+        assert.equal(status, 200, `${step.words.join(" ")}\n${text}`);
+        // A streamed answer has promised its success before it ends.
+        assert.doesNotMatch(text, /"error"/);
+      } else {
         const { code, printed } = await world.run(step.where, step.text);
         assert.equal(code, step.exit, `${step.where}: ${step.text}\n${printed}`);
       }
@@ -61,6 +66,8 @@ interface World extends AsyncDisposable {
   /** The phone, which is far away, connects with the secret and asks for the scopes. */
   ask(scopes: readonly string[]): Promise<void>;
   export(where: string, name: string, value: string): Promise<void>;
+  /** What curl would ask the gateway on its own machine. */
+  curl(words: readonly string[]): Promise<{ readonly status: number; readonly text: string }>;
 }
 
 /** A home for every place of a guide; the gateway's has a proxy before it, so that whoever comes through it comes from afar. */
@@ -77,7 +84,7 @@ async function openWorld(): Promise<World> {
   await mkdir(home);
   await writeFile(join(home, "config.json5"), JSON.stringify({ gateway: { port: 0, trustedProxies: ["127.0.0.1"] } }));
   const phone = createWireKey();
-  let [proxyUrl, code] = ["", ""];
+  let [proxyUrl, gatewayUrl, code, token] = ["", "", "", ""];
   const readSecret = async (): Promise<string> => (await readFile(join(home, "state/secret"), "utf8")).trim();
   const findRequest = async (): Promise<string> => {
     const { out } = await runOnce(["devices", "--json"], envOf("gateway"));
@@ -89,6 +96,7 @@ async function openWorld(): Promise<World> {
       const words = toWords(command).slice(1);
       if (words.join(" ") === "gateway run") {
         const { url } = owned.use(await startGatewayHere(envOf(where)));
+        gatewayUrl = url.replace(/^ws/, "http");
         proxyUrl = owned.use(await startProxy(Number(new URL(url).port))).url;
         return { code: 0, printed: "" };
       }
@@ -104,6 +112,7 @@ async function openWorld(): Promise<World> {
         folder.path,
       );
       code = /^Code +(\S+)$/m.exec(out)?.[1] ?? code;
+      token = /^Token +(\S+)$/m.exec(out)?.[1] ?? token;
       return { code: exit, printed: `${out}${err}` };
     },
     async ask(scopes) {
@@ -112,6 +121,15 @@ async function openWorld(): Promise<World> {
     },
     async export(where, name, value) {
       envOf(where)[name] = value === "SECRET" ? await readSecret() : value.startsWith("wss://") ? proxyUrl : value;
+    },
+    async curl(words) {
+      const all = words.map((word) => word.replaceAll("$TOKEN", token).replace("http://127.0.0.1:18789", gatewayUrl));
+      const after = (flag: string): readonly string[] => all.flatMap((word, index) => (all[index - 1] === flag ? [word] : []));
+      const headers = new Headers(after("-H").map((line): [string, string] => [line.split(": ")[0] ?? "", line.split(": ")[1] ?? ""]));
+      const [body] = after("-d");
+      const sent = body === undefined ? {} : { method: "POST", body };
+      const response = await fetch(all.find((word) => word.startsWith(gatewayUrl)) ?? assert.fail("no URL"), { ...sent, headers });
+      return { status: response.status, text: await response.text() };
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };

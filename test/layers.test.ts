@@ -24,7 +24,7 @@ const figure: Readonly<Record<string, readonly string[]>> = {
     "seams",
   ],
   connection: ["dispatch types", "identity", "http", "bus", "principal"],
-  http: ["dispatch types", "identity", "principal"],
+  http: ["dispatch types", "identity", "principal", "bus"],
   commands: [],
   handlers: ["commands", "dispatch types", "identity", "audit", "subagents", "store", "model", "bus", "principal"],
   dispatch: ["dispatch types", "principal"],
@@ -114,7 +114,7 @@ const lazy: readonly (readonly [from: string, specifier: string])[] = [
 
 /** Packages that are not ours, and who may know them. */
 const owners: Readonly<Record<string, RegExp>> = {
-  zod: /^packages\/(protocol\/src|gateway\/src\/(tools|kit|models|runs))\//,
+  zod: /^packages\/(protocol\/src|gateway\/src\/(tools|kit|models|runs|http))\//,
   // A client needs it for one thing alone: Node's own WebSocket cannot be held to a certificate.
   ws: /^packages\/(gateway\/src\/connection\/|client\/src\/pinned-socket\.ts$)/,
   kysely: /^packages\/gateway\/src\/store\//,

@@ -204,6 +204,10 @@ const examplePaths: Readonly<Record<string, string>> = {
   "/v1/models/{id}": "/v1/models/openclaw",
   "/v1/models/{prefix}/{id}": "/v1/models/openclaw/main",
 };
+/** Of a path that takes a body: one that is understood, and changes nothing. */
+const exampleBodies: Readonly<Record<string, object>> = {
+  "/v1/chat/completions": { model: "openclaw/nobody", messages: [{ role: "user", content: "hi" }] },
+};
 const listed = Object.entries(routes).map(([path, route]) => ({ path: examplePaths[path] ?? path, route }));
 
 test("over HTTP, every path and method is answered as the table of routes says, whatever is presented", async () => {
@@ -223,7 +227,8 @@ test("over HTTP, every path and method is answered as the table of routes says, 
     "/sessions/%E0%A4%A/history",
     "/sessions/{key}/history/x",
     "/v1/models/a/b/c",
-    "/v1/chat/completions",
+    "/v1/chat",
+    "/v1/chat/completions/x",
     "/metrics",
     ...Object.keys(methods).map((name) => `/${name}`),
   ];
@@ -234,7 +239,9 @@ test("over HTTP, every path and method is answered as the table of routes says, 
     for (const method of httpMethods) {
       for (const headers of presented) {
         const { status } = await fetch(origin + path, { method, headers });
-        const admitted = route?.auth === "bearer" && !("authorization" in headers) ? 401 : 200;
+        // Without the body that it takes, a path says so to whoever may call it.
+        const passed = route?.auth === "bearer" && route.maxBodyBytes > 0 ? 400 : 200;
+        const admitted = route?.auth === "bearer" && !("authorization" in headers) ? 401 : passed;
         const said = route === undefined ? 404 : route.methods.some((one) => one === method) ? admitted : 405;
         if (status !== said) deviations.push(`${method} ${path}: ${status} instead of ${said}`);
       }
@@ -254,11 +261,13 @@ test("over HTTP, a bearer with any scopes is told what the table says of the met
   for (const [index, scopes] of subsets.entries()) {
     const { token } = await owner.call("device.token.issue", { label: `bearer ${index}`, scopes: scopes as Scope[] });
     for (const { path, calls } of doors) {
-      const answer = await fetch(origin + path, { headers: { authorization: `Bearer ${token}` } });
+      const body = exampleBodies[path];
+      const sent = { method: body === undefined ? "GET" : "POST", ...(body === undefined ? {} : { body: JSON.stringify(body) }) };
+      const answer = await fetch(origin + path, { ...sent, headers: { authorization: `Bearer ${token}` } });
       const { error } = (await answer.json()) as { error?: { details: { code: string; missingScope: string } } };
       const verdict = answer.status === 200 ? "passed" : toVerdict(error?.details.code, error?.details.missingScope);
       const said = expected(findMethod(calls) ?? assert.fail(), { role: "operator", scopes });
-      if (verdict !== said || (verdict === "passed") !== (answer.status === 200))
+      if (verdict !== said || (verdict === "passed") !== (answer.status === (body === undefined ? 200 : 404)))
         deviations.push(`${path} with [${scopes.join(" ")}]: ${answer.status} ${verdict} instead of ${said}`);
     }
   }

@@ -57,6 +57,22 @@ export const bearersMutants: readonly Mutant[] = [
     testFile: bearersTest,
   },
   {
+    what: "a run that is started over HTTP holds all that its bearer holds",
+    file: request,
+    from: "const asker = narrowed(principal, leastScopes(routes[path].calls));",
+    to: "const asker = principal;",
+    killedBy: "^a request is one durable run",
+    testFile: "test/openai-api.test.ts",
+  },
+  {
+    what: "an answer in events goes on when its bearer has ended",
+    file: request,
+    from: "signal: work.signal, ended: () => work.ended }",
+    to: "signal: new AbortController().signal, ended: () => work.ended }",
+    killedBy: "^when a bearer ends",
+    testFile: "test/openai-api.test.ts",
+  },
+  {
     what: "guesses over HTTP are not counted",
     file: identity,
     from: 'const settled = await deps.attempts.settle(ask.peer, { auth: { token }, secret: access.match, token: "wrong" }, ask.signal);',

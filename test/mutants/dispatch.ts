@@ -25,8 +25,9 @@ export const dispatchMutants: readonly Mutant[] = [
     killedBy: "in process, the local secret",
   },
   {
-    ...dispatch,
     what: "a caller of the wrong role is not refused",
+    file: "packages/gateway/src/principal/permission.ts",
+    testFile: tests.policy,
     from: 'if (permission.kind === "wrong-caller") throw',
     to: 'if (permission.kind === "wrong-caller") return;\n  if (Boolean(0)) throw',
     killedBy: "in process, a run",

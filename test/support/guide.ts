@@ -2,6 +2,8 @@
 
 export type GuideStep =
   | { readonly kind: "command"; readonly text: string; readonly where: string; readonly exit: number }
+  /** A request over HTTP, as the words after `curl`. */
+  | { readonly kind: "curl"; readonly words: readonly string[] }
   /** `<!-- phone asks for operator.read, operator.write -->` */
   | { readonly kind: "asks"; readonly who: string; readonly scopes: readonly string[] }
   /** `export NAME=VALUE` in a block. */
@@ -27,12 +29,13 @@ export function readGuide(markdown: string): readonly GuideStep[] {
 /** The words of a command, without what a pipe makes of its output. */
 export function toWords(command: string): readonly string[] {
   const [own = ""] = command.split(" | ");
-  return [...own.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, bare]) => quoted ?? bare ?? "");
+  return [...own.matchAll(/"([^"]*)"|'([^']*)'|(\S+)/g)].map(([, quoted, literal, bare]) => quoted ?? literal ?? bare ?? "");
 }
 
 function toStep(line: string, { where, exit }: { where: string; exit: number }): GuideStep {
   const exported = /^export (\w+)=(\S+)$/.exec(line);
   if (exported !== null) return { kind: "export", name: exported[1] ?? "", value: exported[2] ?? "", where };
+  if (line.startsWith("curl ")) return { kind: "curl", words: toWords(line).slice(1) };
   if (!line.startsWith("./portreeve ")) throw new Error(`a guide's sh block has a line that is no command of ours: ${line}`);
   return { kind: "command", text: line, where, exit };
 }

@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { type AgentEvent, type EventName, eventDefinitions, type SessionRow } from "@portreeve/protocol";
 import { Bus } from "../bus.ts";
+import { mayHear } from "../principal/hearing.ts";
 import { devicePrincipal, type Principal, secretPrincipal } from "../principal/principal.ts";
 import type { OutgoingEvent } from "./outbound.ts";
-import { type Hearer, mayHear, Subscriptions } from "./subscriptions.ts";
+import { type Hearer, Subscriptions } from "./subscriptions.ts";
 import { wireVersions } from "./versions/wire-version.ts";
 
 interface TestHearer extends Hearer {

@@ -1,8 +1,9 @@
 /** Who hears what: events from the bus go to the open connections that may and want to hear them. */
-import { agentOfSessionKey, covers, eventDefinitions, type EventName, type EventPayload, type SessionRow } from "@portreeve/protocol";
+import { agentOfSessionKey, eventDefinitions, type EventName, type EventPayload, type SessionRow } from "@portreeve/protocol";
 import type { Bus, BusMessages } from "../bus.ts";
 import type { Clock } from "../kit/clock.ts";
 import { background, type Log } from "../kit/log.ts";
+import { mayHear } from "../principal/hearing.ts";
 import type { Principal } from "../principal/principal.ts";
 import type { OutgoingEvent } from "./outbound.ts";
 import type { WireVersion } from "./versions/wire-version.ts";
@@ -23,15 +24,6 @@ export interface SubscriptionsDeps {
   readonly log: Log;
   /** The session as lists show it; undefined when there is none. */
   readonly rowOf: (sessionKey: string) => Promise<SessionRow | undefined>;
-}
-
-/** Whether `principal` may hear `name` at all: its scope, and for whoever is no operator only what is for everyone. Fails closed. */
-export function mayHear(principal: Principal | undefined, name: EventName): boolean {
-  if (principal === undefined) return false;
-  const { scope } = eventDefinitions[name];
-  if (scope === "everyone") return true;
-  const isOperator = principal.kind === "secret" || (principal.kind === "device" && principal.role === "operator");
-  return isOperator && covers(principal.scopes, scope);
 }
 
 export class Subscriptions implements Disposable {

@@ -10,7 +10,8 @@ import {
 } from "@portreeve/protocol";
 import type { Ids } from "../kit/ids.ts";
 import type { Log } from "../kit/log.ts";
-import { type Permission, permits, type Principal } from "../principal/principal.ts";
+import { assertPermitted } from "../principal/permission.ts";
+import { permits, type Principal } from "../principal/principal.ts";
 import type { Context, CountRefusal, Dispatch, Handlers } from "./types.ts";
 
 export interface DispatchDeps {
@@ -72,16 +73,6 @@ function authorise(principal: Principal, name: MethodName, definition: MethodDef
   if (isKnownByParams) assertPermitted(permits(principal, name, definition, parsed.ok ? parsed.params : undefined));
   if (!parsed.ok) throw new ProtocolError(parsed.code, parsed.message);
   return parsed.params;
-}
-
-function assertPermitted(permission: Permission): void {
-  if (permission.kind === "permitted") return;
-  if (permission.kind === "wrong-caller") throw new ProtocolError("WRONG_CALLER", `unauthorized role: ${permission.role}`);
-  const { scope } = permission;
-  throw new ProtocolError("MISSING_SCOPE", `missing scope: ${scope}`, {
-    details: { missingScope: scope, requiredScopes: [scope] },
-    remedy: `connect with the scope ${scope}; if the device is not approved for it, that asks for an approval`,
-  });
 }
 
 function handle(handlers: Handlers, name: MethodName, context: Context, params: unknown): Promise<unknown> {

@@ -1,14 +1,17 @@
 /** What HTTP answers: results, and refusals in the words that clients of the reference's HTTP know. Pure, but for `send`. */
 import type { ServerResponse } from "node:http";
-import { toErrorBody, toWireCode, type ProtocolError } from "@portreeve/protocol";
+import { errorRules, toErrorBody, toWireCode, type ProtocolError } from "@portreeve/protocol";
+import type { EventsAnswer } from "./event-stream.ts";
 
-export interface Answer {
+export interface WholeAnswer {
   readonly status: number;
   readonly body: object | string;
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-export function unauthorized(error?: ProtocolError): Answer {
+export type Answer = WholeAnswer | EventsAnswer;
+
+export function unauthorized(error?: ProtocolError): WholeAnswer {
   const hint = error?.remedy === undefined ? {} : { remediationHint: error.remedy };
   return {
     status: 401,
@@ -17,7 +20,7 @@ export function unauthorized(error?: ProtocolError): Answer {
   };
 }
 
-export function rateLimited({ message, remedy, retryAfterMs = 0 }: ProtocolError): Answer {
+export function rateLimited({ message, remedy, retryAfterMs = 0 }: ProtocolError): WholeAnswer {
   return {
     status: 429,
     body: { error: { message, type: "rate_limited", retryAfterMs, remediationHint: remedy } },
@@ -25,12 +28,12 @@ export function rateLimited({ message, remedy, retryAfterMs = 0 }: ProtocolError
   };
 }
 
-export function refused(status: number, type: string, message: string, remediationHint: string): Answer {
+export function refused(status: number, type: string, message: string, remediationHint: string): WholeAnswer {
   return { status, body: { error: { type, message, remediationHint } } };
 }
 
 /** What dispatch said no with. */
-export function toAnswer(error: ProtocolError): Answer {
+export function toAnswer(error: ProtocolError): WholeAnswer {
   const { details, message } = toErrorBody(error, 4);
   const missing = error.code === "MISSING_SCOPE" ? error.details["missingScope"] : undefined;
   const hint =
@@ -53,11 +56,11 @@ function kindOf({ code }: ProtocolError): { readonly status: number; readonly ty
     case "INVALID_REQUEST":
       return { status: 400, type: "invalid_request_error" };
     case "UNAVAILABLE":
-      return { status: code === "INTERNAL" ? 500 : 503, type: "api_error" };
+      return { status: errorRules[code].retryable ? 503 : 500, type: "api_error" };
   }
 }
 
-export function send(response: ServerResponse, { status, body, headers }: Answer): void {
+export function send(response: ServerResponse, { status, body, headers }: WholeAnswer): void {
   const bytes = Buffer.from(typeof body === "string" ? body : JSON.stringify(body), "utf8");
   response.writeHead(status, {
     "content-type": typeof body === "string" ? "text/plain; charset=utf-8" : "application/json; charset=utf-8",

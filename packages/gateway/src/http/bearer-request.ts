@@ -1,76 +1,112 @@
 /** One request that must present a bearer: judged, read within its bound, dispatched as what its bearer makes it. */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { findMethod, normaliseScopes, ProtocolError } from "@portreeve/protocol";
-import type { CountRefusal, Dispatch } from "../dispatch/types.ts";
+import { findMethod, type MethodName, methods, normaliseScopes, ProtocolError } from "@portreeve/protocol";
+import type { CountRefusal } from "../dispatch/types.ts";
 import type { Bearers, BearerVerdict } from "../identity/bearers.ts";
-import { narrowed, type Principal } from "../principal/principal.ts";
-import { rateLimited, refused, toAnswer, unauthorized, type Answer } from "./answer.ts";
+import type { Clock } from "../kit/clock.ts";
+import type { Ids } from "../kit/ids.ts";
+import { assertPermitted } from "../principal/permission.ts";
+import { narrowed, permits, type Principal } from "../principal/principal.ts";
+import { rateLimited, refused, toAnswer, unauthorized, type Answer, type WholeAnswer } from "./answer.ts";
+import { sendEvents } from "./event-stream.ts";
+import { startFollowedRun, type FollowedRunDeps } from "./followed-run.ts";
 import type { Passage } from "./guard.ts";
 import type { InFlight, InFlightRequest } from "./in-flight.ts";
+import { toOpenAiAnswer } from "./openai-answer.ts";
 import type { RouteAsk, RouteHandlers } from "./route-handler.ts";
-import { routes, type FoundRoute } from "./routes.ts";
+import { isRunPath, routes, type FoundRoute } from "./routes.ts";
 
-export interface BearerRequestDeps {
+export interface BearerRequestDeps extends FollowedRunDeps {
   readonly bearers: Pick<Bearers, "authenticate">;
-  readonly dispatch: Dispatch;
   readonly countRefusal: CountRefusal;
   readonly handlers: RouteHandlers;
   readonly inFlight: InFlight;
+  readonly clock: Clock;
+  readonly ids: Pick<Ids, "uuid">;
+  /** Headers of every answer. */
+  readonly transport: Readonly<Record<string, string>>;
 }
 
 export interface BearerRequest {
   readonly request: IncomingMessage;
-  readonly response: Pick<ServerResponse, "once">;
+  readonly response: ServerResponse;
   readonly route: Extract<FoundRoute, { auth: "bearer" }>;
   readonly passage: Extract<Passage, { kind: "passed" }>;
 }
 
-/** `respond` writes at once: whoever waits for the request to end knows that nothing is written after it. */
-export async function answerBearer(deps: BearerRequestDeps, asked: BearerRequest, respond: (answer: Answer) => void): Promise<void> {
+/** Resolves when the answer is written; `respond` writes at once: nothing is written after that. */
+export async function answerBearer(deps: BearerRequestDeps, asked: BearerRequest, respond: (answer: WholeAnswer) => void): Promise<void> {
+  const { response } = asked;
   using work = deps.inFlight.begin();
-  asked.response.once("close", () => work.abandon());
+  response.once("close", () => work.abandon());
   const answer = work.ended === undefined ? await judgeAndAnswer(deps, asked, work) : stopping;
-  respond(work.ended === undefined ? answer : work.ended === "expelled" ? unauthorized() : stopping);
+  if (work.ended !== undefined) return respond(work.ended === "expelled" ? unauthorized() : stopping);
+  if ("body" in answer) return respond(answer);
+  const headers = { ...deps.transport, ...answer.headers };
+  await sendEvents(response, { ...answer, headers }, { ...deps, signal: work.signal, ended: () => work.ended });
 }
 
 async function judgeAndAnswer(deps: BearerRequestDeps, asked: BearerRequest, work: InFlightRequest): Promise<Answer> {
   const { request, route, passage } = asked;
+  const { calls, maxBodyBytes, words } = routes[route.path];
   if (passage.origin === "foreign") return refuse(deps, asked, foreignOrigin);
   const verdict = await deps.bearers.authenticate({
     authorization: request.headers.authorization,
     peer: { ...passage.peer, hasOrigin: passage.origin !== "none" },
-    scopes: leastScopes(routes[route.path].calls),
+    scopes: leastScopes(calls),
     signal: work.signal,
     onClaim: (claim) => void work.claims.push(claim),
   });
   if (verdict.kind !== "admitted") return refuse(deps, asked, toRefusal(verdict));
   if (verdict.endsInMs !== undefined) work.expelAfter(verdict.endsInMs);
   const principal = narrow(verdict.principal, request.headers["x-openclaw-scopes"]);
-  const body = await readBody(request, routes[route.path].maxBodyBytes);
-  if (body === undefined) return tooLarge;
-  const query = URL.parse(request.url ?? "", "http://gateway")?.searchParams ?? new URLSearchParams();
   try {
-    return await handle(deps, asked, { principal, signal: work.signal, ask: { places: route.places, query, body } });
+    assertMayCall(deps, principal, calls);
+    const body = await readBody(request, maxBodyBytes);
+    return body === undefined ? tooLarge : await handle(deps, asked, { principal, work, ask: toAsk(asked, body) });
   } catch (error) {
-    if (error instanceof ProtocolError) return toAnswer(error);
+    if (error instanceof ProtocolError) return words === "openai" ? toOpenAiAnswer(error) : toAnswer(error);
     throw error;
   }
 }
 
+/** Whoever may not call the method, whatever the parameters, has no body read. */
+function assertMayCall({ countRefusal }: BearerRequestDeps, principal: Principal, name: MethodName): void {
+  try {
+    assertPermitted(permits(principal, name, methods[name], undefined));
+  } catch (error) {
+    if (error instanceof ProtocolError) countRefusal({ principal: principal.id, method: name, rule: error.code });
+    throw error;
+  }
+}
+
+function toAsk({ request, route: { places } }: BearerRequest, body: Buffer): RouteAsk {
+  const query = URL.parse(request.url ?? "", "http://gateway")?.searchParams ?? new URLSearchParams();
+  const [repeatKey] = [request.headers["idempotency-key"] ?? []].flat();
+  return { places, query, headers: request.headers, body, repeatKey };
+}
+
 interface Admitted {
   readonly principal: Principal;
-  readonly signal: AbortSignal;
+  readonly work: InFlightRequest;
   readonly ask: RouteAsk;
 }
 
-function handle(
-  { handlers, dispatch }: BearerRequestDeps,
-  { route }: BearerRequest,
-  { principal, signal, ask }: Admitted,
-): Promise<Answer> {
-  const call = (params: unknown): Promise<unknown> => dispatch(principal, routes[route.path].calls, params, { signal });
+function handle(deps: BearerRequestDeps, { route: { path } }: BearerRequest, { principal, work, ask }: Admitted): Promise<Answer> {
+  const { signal } = work;
+  if (isRunPath(path)) {
+    // What a program starts for others to read is nobody's own: the least that the method needs, whatever the bearer holds.
+    const asker = narrowed(principal, leastScopes(routes[path].calls));
+    const takesRunAlong = (): boolean => ask.repeatKey === undefined && work.ended !== "stopping";
+    return deps.handlers[path](ask, {
+      nowMs: deps.clock.now(),
+      newId: () => deps.ids.uuid(),
+      startRun: (params) => startFollowedRun(deps, { principal: asker, signal, takesRunAlong }, params),
+    });
+  }
+  const call = (params: unknown): Promise<unknown> => deps.dispatch(principal, routes[path].calls, params, { signal });
   // The row names the method whose parameters and result its handler knows: right by construction, but not to the type system.
-  const handler = handlers[route.path] as (ask: RouteAsk, call: (params: unknown) => Promise<unknown>) => Promise<Answer>;
+  const handler = deps.handlers[path] as (ask: RouteAsk, call: (params: unknown) => Promise<unknown>) => Promise<Answer>;
   return handler(ask, call);
 }
 
@@ -106,13 +142,13 @@ async function readBody(request: IncomingMessage, maxBytes: number): Promise<Buf
   return Buffer.concat(chunks);
 }
 
-function refuse({ countRefusal }: BearerRequestDeps, { route, passage }: BearerRequest, refusal: Answer): Answer {
+function refuse({ countRefusal }: BearerRequestDeps, { route, passage }: BearerRequest, refusal: WholeAnswer): WholeAnswer {
   const { error } = refusal.body as { readonly error: { readonly type: string } };
   countRefusal({ principal: `peer:${passage.peer.address}`, method: `HTTP ${route.path}`, rule: error.type });
   return refusal;
 }
 
-function toRefusal(verdict: Exclude<BearerVerdict, { kind: "admitted" }>): Answer {
+function toRefusal(verdict: Exclude<BearerVerdict, { kind: "admitted" }>): WholeAnswer {
   switch (verdict.kind) {
     case "unauthorized":
       return unauthorized(verdict.error);
@@ -148,7 +184,7 @@ const busy = refused(
 
 const stopping = refused(503, "stopping", "The gateway is stopping.", "Ask again when it runs.");
 
-const tooLarge: Answer = {
+const tooLarge: WholeAnswer = {
   ...refused(413, "body_too_large", "The request's body is larger than this path takes.", "Send a smaller body, or none with GET."),
   headers: { connection: "close" },
 };

@@ -1,21 +1,35 @@
 /** What a route is: a request read into parameters of the one method its row names, and that method's result as an answer. */
+import type { IncomingHttpHeaders } from "node:http";
 import type { ParamsInput, Result } from "@portreeve/protocol";
-import type { Answer } from "./answer.ts";
-import type { BearerPath, CalledBy } from "./routes.ts";
+import type { Answer, WholeAnswer } from "./answer.ts";
+import type { FollowedRun } from "./followed-run.ts";
+import type { BearerPath, CalledBy, RunPath } from "./routes.ts";
 
 export interface RouteAsk {
   /** What stands in the places of the path, decoded. */
   readonly places: Readonly<Record<string, string>>;
   readonly query: URLSearchParams;
+  readonly headers: IncomingHttpHeaders;
   /** Within the row's bound, not parsed. */
   readonly body: Buffer;
+  /** The caller's own key for this request: the same again is the same command. */
+  readonly repeatKey: string | undefined;
 }
 
 /** `call` goes through dispatch as the request's principal; it rejects with a ProtocolError, which is answered for the handler. */
 export type RouteHandler<P extends BearerPath> = (
   ask: RouteAsk,
   call: (params: ParamsInput<CalledBy<P>>) => Promise<Result<CalledBy<P>>>,
-) => Promise<Answer>;
+) => Promise<WholeAnswer>;
+
+export interface RunDoor {
+  readonly nowMs: number;
+  readonly newId: () => string;
+  /** Resolves when the run is durable. Without a key to repeat the request with, it is stopped when whoever asked goes away. */
+  startRun(params: ParamsInput<"agent">): Promise<FollowedRun>;
+}
+
+export type RunRouteHandler = (ask: RouteAsk, door: RunDoor) => Promise<Answer>;
 
 /** Exactly one handler a row: a missing or extra one does not compile. */
-export type RouteHandlers = { readonly [P in BearerPath]: RouteHandler<P> };
+export type RouteHandlers = { readonly [P in BearerPath]: P extends RunPath ? RunRouteHandler : RouteHandler<P> };

@@ -14,11 +14,27 @@ interface BearerRoute {
   readonly calls: MethodName;
   /** More is refused before it is read. */
   readonly maxBodyBytes: number;
+  /** Whose words it is answered in. */
+  readonly words: "gateway" | "openai";
+}
+
+/** A door to a run that is told of as it goes; whoever leaves before its end stops it. */
+interface RunRoute extends BearerRoute {
+  readonly calls: "agent";
+  readonly stops: "chat.abort";
 }
 
 const probe = { methods: ["GET", "HEAD"], auth: "none" } as const satisfies ProbeRoute;
 
-const models = { methods: ["GET"], auth: "bearer", calls: "agents.list", maxBodyBytes: 0 } as const satisfies BearerRoute;
+const models = { methods: ["GET"], auth: "bearer", calls: "agents.list", maxBodyBytes: 0, words: "openai" } as const satisfies BearerRoute;
+const run = {
+  methods: ["POST"],
+  auth: "bearer",
+  calls: "agent",
+  stops: "chat.abort",
+  maxBodyBytes: 8_388_608,
+  words: "openai",
+} as const satisfies RunRoute;
 
 /** A path that is not here is not served, and a path here without an answer does not compile. `{name}` is one part of a path. */
 export const routes = {
@@ -26,15 +42,17 @@ export const routes = {
   "/healthz": probe,
   "/ready": probe,
   "/readyz": probe,
-  "/sessions/{key}/history": { methods: ["GET"], auth: "bearer", calls: "chat.history", maxBodyBytes: 0 },
+  "/sessions/{key}/history": { methods: ["GET"], auth: "bearer", calls: "chat.history", maxBodyBytes: 0, words: "gateway" },
+  "/v1/chat/completions": run,
   "/v1/models": models,
   "/v1/models/{id}": models,
   "/v1/models/{prefix}/{id}": models,
-} as const satisfies Record<string, ProbeRoute | BearerRoute>;
+} as const satisfies Record<string, ProbeRoute | BearerRoute | RunRoute>;
 
 export type Path = keyof typeof routes;
 export type ProbePath = { [P in Path]: (typeof routes)[P]["auth"] extends "none" ? P : never }[Path];
 export type BearerPath = Exclude<Path, ProbePath>;
+export type RunPath = { [P in BearerPath]: (typeof routes)[P] extends { stops: string } ? P : never }[BearerPath];
 export type CalledBy<P extends BearerPath> = (typeof routes)[P]["calls"];
 
 /** The route of a request, with what stands in its places. */
@@ -51,6 +69,10 @@ export function findRoute(url: string | undefined): FoundRoute | undefined {
     return isProbe(path) ? { auth: "none", path } : { auth: "bearer", path, places };
   }
   return undefined;
+}
+
+export function isRunPath(path: BearerPath): path is RunPath {
+  return "stops" in routes[path];
 }
 
 /** @throws when what is served is not what the table has: nothing is served then. */

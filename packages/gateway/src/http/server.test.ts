@@ -48,7 +48,17 @@ async function openWorld() {
     return { defaultId: "main", mainKey: "main", scope: "per-sender", agents: [] };
   };
   const { gateway: config } = parseConfig("", "test");
-  const door = createHttpDoor({ config, clock, log, failing: () => Promise.resolve([]), bearers, dispatch, countRefusal: ignore });
+  const door = createHttpDoor({
+    config,
+    clock,
+    log,
+    failing: () => Promise.resolve([]),
+    bearers,
+    dispatch,
+    bus,
+    ids: createIds(),
+    countRefusal: ignore,
+  });
   const server = createServer(serverOptions, door.listener).listen(0, "127.0.0.1");
   await once(server, "listening");
   stack.defer(() => void server.close());

@@ -3,10 +3,13 @@ import type { IncomingMessage, RequestListener, ServerOptions, ServerResponse } 
 import type { Dispatch, CountRefusal } from "../dispatch/types.ts";
 import type { Bearers } from "../identity/bearers.ts";
 import type { ExpelDevice } from "../identity/device-management.ts";
+import type { Bus } from "../bus.ts";
 import type { Clock } from "../kit/clock.ts";
+import type { Ids } from "../kit/ids.ts";
 import type { Log } from "../kit/log.ts";
-import { send, type Answer } from "./answer.ts";
+import { send, type WholeAnswer } from "./answer.ts";
 import { answerBearer } from "./bearer-request.ts";
+import { chatCompletions } from "./chat-completions.ts";
 import { guard, toArrival, type DoorConfig, type Peer } from "./guard.ts";
 import { InFlight } from "./in-flight.ts";
 import { getModel, getPrefixedModel, listModels } from "./models.ts";
@@ -32,6 +35,8 @@ export interface HttpDoorDeps {
   readonly failing: () => Promise<readonly string[]>;
   readonly bearers: Pick<Bearers, "authenticate">;
   readonly dispatch: Dispatch;
+  readonly bus: Pick<Bus, "subscribe">;
+  readonly ids: Pick<Ids, "uuid">;
   readonly countRefusal: CountRefusal;
 }
 
@@ -45,10 +50,11 @@ export interface HttpDoor {
 }
 
 /** Exactly one answer a probe: a missing or extra one does not compile. */
-export type Probes = Readonly<Record<ProbePath, (peer: Peer) => Promise<Answer>>>;
+export type Probes = Readonly<Record<ProbePath, (peer: Peer) => Promise<WholeAnswer>>>;
 
 const handlers: RouteHandlers = {
   "/sessions/{key}/history": sessionHistory,
+  "/v1/chat/completions": chatCompletions,
   "/v1/models": listModels,
   "/v1/models/{id}": getModel,
   "/v1/models/{prefix}/{id}": getPrefixedModel,
@@ -58,8 +64,9 @@ export function createHttpDoor(deps: HttpDoorDeps): HttpDoor {
   const probes = createProbes(deps);
   assertListed([...Object.keys(probes), ...Object.keys(handlers)]);
   const inFlight = new InFlight(deps.clock);
+  const transport = deps.config.tls.mode === "off" ? {} : { "strict-transport-security": "max-age=31536000" };
 
-  const answer = async (request: IncomingMessage, response: ServerResponse, respond: (answer: Answer) => void): Promise<void> => {
+  const answer = async (request: IncomingMessage, response: ServerResponse, respond: (answer: WholeAnswer) => void): Promise<void> => {
     const route = findRoute(request.url);
     const passage = guard(toArrival(request), deps.config, route?.auth === "none");
     if (passage.kind === "refused") return respond({ status: passage.status, body: { error: passage.error } });
@@ -68,13 +75,12 @@ export function createHttpDoor(deps: HttpDoorDeps): HttpDoor {
     if (!methods.some((method) => method === request.method))
       return respond({ status: 405, body: "Method Not Allowed", headers: { allow: methods.join(", ") } });
     if (route.auth === "none") return respond(await probes[route.path](passage.peer));
-    return answerBearer({ ...deps, handlers, inFlight }, { request, response, route, passage }, respond);
+    return answerBearer({ ...deps, handlers, inFlight, transport }, { request, response, route, passage }, respond);
   };
 
-  const transport = deps.config.tls.mode === "off" ? {} : { "strict-transport-security": "max-age=31536000" };
   return {
     listener: (request, response) => {
-      const respond = (reply: Answer): void => send(response, { ...reply, headers: { ...transport, ...reply.headers } });
+      const respond = (reply: WholeAnswer): void => send(response, { ...reply, headers: { ...transport, ...reply.headers } });
       answer(request, response, respond).catch((error: unknown) => {
         deps.log.error({ err: error }, "a request over HTTP failed unexpectedly");
         respond({ status: 500, body: "Internal Server Error" });
@@ -88,8 +94,8 @@ export function createHttpDoor(deps: HttpDoorDeps): HttpDoor {
 
 function createProbes({ clock, failing: findFailing }: HttpDoorDeps): Probes {
   const startedAtMs = clock.now();
-  const live = (): Promise<Answer> => Promise.resolve({ status: 200, body: { ok: true, status: "live" } });
-  const ready = async (peer: Peer): Promise<Answer> => {
+  const live = (): Promise<WholeAnswer> => Promise.resolve({ status: 200, body: { ok: true, status: "live" } });
+  const ready = async (peer: Peer): Promise<WholeAnswer> => {
     const failing = await findFailing();
     const details = peer.directLoopback ? { failing, uptimeMs: clock.now() - startedAtMs } : {};
     return { status: failing.length === 0 ? 200 : 503, body: { ready: failing.length === 0, ...details } };

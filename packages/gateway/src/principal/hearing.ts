@@ -1,0 +1,12 @@
+/** Who may hear an event: the one rule of every door that tells events. Pure. */
+import { covers, eventDefinitions, type EventName } from "@portreeve/protocol";
+import type { Principal } from "./principal.ts";
+
+/** Whether `principal` may hear `name` at all: its scope, and for whoever is no operator only what is for everyone. Fails closed. */
+export function mayHear(principal: Principal | undefined, name: EventName): boolean {
+  if (principal === undefined) return false;
+  const { scope } = eventDefinitions[name];
+  if (scope === "everyone") return true;
+  const isOperator = principal.kind === "secret" || (principal.kind === "device" && principal.role === "operator");
+  return isOperator && covers(principal.scopes, scope);
+}
