@@ -131,8 +131,8 @@ export const bearersMutants: readonly Mutant[] = [
   {
     what: "what was asked for before the bearer ended is still answered",
     file: request,
-    from: 'respond(work.ended === undefined ? answer : work.ended === "expelled" ? unauthorized() : stopping);',
-    to: "respond(answer);",
+    from: "if (work.ended !== undefined) return respond(",
+    to: "if (work.ended !== undefined && Number.isNaN(1)) return respond(",
     killedBy: "^(whoever ends a bearer|what stands on the shared secret)",
     testFile: serverTest,
   },
