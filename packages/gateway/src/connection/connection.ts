@@ -12,6 +12,7 @@ import type { Principal } from "../principal/principal.ts";
 import { stepHandshake, type Handshake, type HandshakeInput, type HandshakeOutput } from "./handshake.ts";
 import type { GatherHello } from "./hello.ts";
 import { atDoor, toRefusal } from "./handshake-refusal.ts";
+import type { JoinedWrites } from "./joined-writes.ts";
 import { Outbound, type OutgoingEvent } from "./outbound.ts";
 import { Requests } from "./requests.ts";
 import { wireVersions, type HelloFacts, type WireVersion } from "./versions/wire-version.ts";
@@ -38,8 +39,8 @@ export interface ConnectionEvents {
 export interface Arrival {
   readonly peer: Peer;
   readonly origin: OriginVerdict;
-  /** What `send` sends leaves together. */
-  readonly inOnePacket: (send: () => void) => void;
+  /** Of the socket beneath. */
+  readonly writes: JoinedWrites;
 }
 
 /** What an admitted connection has. */
@@ -59,7 +60,6 @@ export class Connection implements ConnectionHandle {
   readonly #socket: WebSocket;
   readonly #peer: Peer;
   readonly #hasOrigin: boolean;
-  readonly #inOnePacket: Arrival["inOnePacket"];
   readonly #outbound: Outbound;
   readonly #nonce: string;
   readonly #deadline: Disposable;
@@ -83,9 +83,8 @@ export class Connection implements ConnectionHandle {
     this.#socket = socket;
     this.#peer = arrival.peer;
     this.#hasOrigin = arrival.origin !== "none";
-    this.#inOnePacket = arrival.inOnePacket;
     this.#handshake = { state: "challenged", origin: arrival.origin };
-    this.#outbound = new Outbound(socket);
+    this.#outbound = new Outbound(socket, arrival.writes);
     this.#nonce = deps.ids.uuid();
     this.#deadline = deps.clock.schedule(deps.clock.now() + limits.handshakeTimeoutMs, () => this.#step({ kind: "timeout" }));
 
@@ -223,7 +222,7 @@ export class Connection implements ConnectionHandle {
         this.#claim = output.connect.device && { deviceId: output.connect.device.id, role: output.role };
         return background(this.#deps.log, "authenticate connection", this.#authenticate(output));
       case "welcome":
-        return hello === undefined ? undefined : this.#inOnePacket(() => this.#welcome(output, hello));
+        return hello === undefined ? undefined : this.#welcome(output, hello);
       case "refuse": {
         const version = wireVersions[output.version];
         this.#deps.log.debug({ connId: this.connId, peer: this.#peer.address, code: output.error.code }, "connection refused");

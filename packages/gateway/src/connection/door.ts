@@ -8,6 +8,7 @@ import { toNetwork } from "../identity/attempts.ts";
 import type { ExpelDevice } from "../identity/device-management.ts";
 import { Connection, type ConnectionDeps } from "./connection.ts";
 import { atDoor } from "./handshake-refusal.ts";
+import { JoinedWrites } from "./joined-writes.ts";
 import { Places } from "./places.ts";
 import type { Subscriptions } from "./subscriptions.ts";
 
@@ -68,14 +69,16 @@ export class Door {
       this.#deps.connection.countRefusal({ ...atDoor(passage.peer.address), rule: fullness[verdict].rule });
       return refuseUpgrade(socket, 503, fullness[verdict].body, { "Retry-After": retryAfterSeconds });
     }
-    inOnePacket(socket, () => this.#accept({ request, socket, head }, passage));
+    this.#accept({ request, socket, head }, passage);
   }
 
   #accept({ request, socket, head }: Upgrade, { peer, origin }: Extract<ReturnType<typeof guard>, { kind: "passed" }>): void {
     const budget = new ByteBudget(socket, limits.preauthBytes);
+    const writes = new JoinedWrites(socket);
+    writes.hold();
     this.#server.handleUpgrade(request, socket, head, (webSocket) => {
       this.#accepted += 1;
-      const arrival = { peer, origin, inOnePacket: (send: () => void) => inOnePacket(socket, send) };
+      const arrival = { peer, origin, writes };
       const leave = (): void => freePlace();
       const connection: Connection = new Connection(webSocket, arrival, this.#deps.connection, {
         onOpen: (opened) => {
@@ -160,16 +163,6 @@ const retryAfterSeconds = 5;
 /** All programs on this machine are one peer, whatever address of it they take. */
 function placeKey({ address, directLoopback }: Peer): string {
   return directLoopback ? "loopback" : toNetwork(address);
-}
-
-/** A packet costs both sides more than the few hundred bytes in it. */
-function inOnePacket(socket: Duplex, send: () => void): void {
-  socket.cork();
-  try {
-    send();
-  } finally {
-    socket.uncork();
-  }
 }
 
 /** Counts what a socket sends, before anything parses it, until the count is lifted or exceeded. */

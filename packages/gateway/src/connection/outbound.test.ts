@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
+import { PassThrough } from "node:stream";
 import test from "node:test";
 import { limits } from "@portreeve/protocol";
-import { Outbound } from "./outbound.ts";
+import { JoinedWrites } from "./joined-writes.ts";
+import { Outbound, type Sink } from "./outbound.ts";
 
 /** A socket's sending side that a test can fill up. */
 function makeSink(): {
@@ -24,11 +26,15 @@ function makeSink(): {
   };
 }
 
+function makeOutbound(sink: Sink): Outbound {
+  return new Outbound(sink, new JoinedWrites(new PassThrough()));
+}
+
 const tick = { name: "tick", payloadJson: '{"ts":1}', droppable: true } as const;
 
 test("events are numbered from one, and the challenge and answers are not", () => {
   const sink = makeSink();
-  const outbound = new Outbound(sink);
+  const outbound = makeOutbound(sink);
 
   outbound.challenge({ nonce: "n" });
   outbound.event(tick);
@@ -45,7 +51,7 @@ test("events are numbered from one, and the challenge and answers are not", () =
 
 test("a slow reader misses a droppable event and sees the gap in the numbers", () => {
   const sink = makeSink();
-  const outbound = new Outbound(sink);
+  const outbound = makeOutbound(sink);
 
   outbound.event(tick);
   sink.bufferedAmount = limits.maxBufferedBytes + 1;
@@ -69,7 +75,7 @@ test("a slow reader is closed rather than kept from what it must hear", () => {
   const sinks = acts.map((act) => {
     const sink = makeSink();
     sink.bufferedAmount = limits.maxBufferedBytes + 1;
-    act(new Outbound(sink));
+    act(makeOutbound(sink));
     return sink;
   });
 
@@ -81,7 +87,7 @@ test("a slow reader is closed rather than kept from what it must hear", () => {
 
 test("nothing follows a close, and a second close changes nothing", () => {
   const sink = makeSink();
-  const outbound = new Outbound(sink);
+  const outbound = makeOutbound(sink);
 
   outbound.close(1012, "service restart");
   outbound.answer("r1", {});
@@ -94,7 +100,7 @@ test("nothing follows a close, and a second close changes nothing", () => {
 test("a reason that is too long for a close frame is cut", () => {
   const sink = makeSink();
 
-  new Outbound(sink).close(1008, "x".repeat(200));
+  makeOutbound(sink).close(1008, "x".repeat(200));
 
   assert.deepEqual(sink.closes, [`1008 ${"x".repeat(120)}`]);
 });

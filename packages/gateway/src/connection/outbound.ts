@@ -1,6 +1,7 @@
 /** What goes out over one socket: answers, and events numbered for this connection alone. */
 import { limits, type ErrorBody, type EventName } from "@portreeve/protocol";
 import { cutCloseReason } from "./close-reason.ts";
+import type { JoinedWrites } from "./joined-writes.ts";
 
 /** The part of a WebSocket that sending needs. */
 export interface Sink {
@@ -20,11 +21,13 @@ export interface OutgoingEvent {
 
 export class Outbound {
   readonly #sink: Sink;
+  readonly #writes: Pick<JoinedWrites, "hold" | "flush">;
   #seq = 0;
   #isClosed = false;
 
-  constructor(sink: Sink) {
+  constructor(sink: Sink, writes: Pick<JoinedWrites, "hold" | "flush">) {
     this.#sink = sink;
+    this.#writes = writes;
   }
 
   /** From our close on; the peer may still be sending. */
@@ -58,6 +61,7 @@ export class Outbound {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#sink.close(code, cutCloseReason(reason));
+    this.#writes.flush();
   }
 
   #sendOrClose(makeText: () => string): void {
@@ -66,7 +70,9 @@ export class Outbound {
   }
 
   #send(text: string): void {
-    if (!this.#isClosed) this.#sink.send(text);
+    if (this.#isClosed) return;
+    this.#writes.hold();
+    this.#sink.send(text);
   }
 
   #isFull(): boolean {

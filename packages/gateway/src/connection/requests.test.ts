@@ -1,14 +1,16 @@
 import assert from "node:assert/strict";
+import { PassThrough } from "node:stream";
 import test from "node:test";
 import { limits } from "@portreeve/protocol";
 import type { Dispatch } from "../dispatch/types.ts";
 import { secretPrincipal } from "../principal/principal.ts";
+import { JoinedWrites } from "./joined-writes.ts";
 import { Outbound } from "./outbound.ts";
 import { Requests } from "./requests.ts";
 import { wireVersions } from "./versions/wire-version.ts";
 
 function createRequests(dispatch: Dispatch, send: (text: string) => void = () => undefined) {
-  const outbound = new Outbound({ bufferedAmount: 0, send, close: () => undefined });
+  const outbound = new Outbound({ bufferedAmount: 0, send, close: () => undefined }, new JoinedWrites(new PassThrough()));
   const ignore = (): void => undefined;
   const requests = new Requests({
     dispatch,

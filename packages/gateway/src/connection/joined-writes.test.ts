@@ -1,0 +1,55 @@
+import assert from "node:assert/strict";
+import { Writable } from "node:stream";
+import test from "node:test";
+import { JoinedWrites } from "./joined-writes.ts";
+
+/** A socket that tells how many writes each packet was. */
+function makeSocket(): { socket: Writable; packets: number[] } {
+  const packets: number[] = [];
+  const socket = new Writable({
+    write(_chunk, _encoding, done) {
+      packets.push(1);
+      done();
+    },
+    writev(chunks, done) {
+      packets.push(chunks.length);
+      done();
+    },
+  });
+  return { socket, packets };
+}
+
+test("what is written in one turn, and by the promises it settles, leaves together; the next turn's does not wait", async () => {
+  const { socket, packets } = makeSocket();
+  const writes = new JoinedWrites(socket);
+  const write = (): void => {
+    writes.hold();
+    socket.write("x");
+  };
+
+  await new Promise((resolve) => setImmediate(resolve));
+  write();
+  write();
+  await Promise.resolve();
+  write();
+  await new Promise((resolve) => setImmediate(resolve));
+  write();
+  await new Promise((resolve) => setImmediate(resolve));
+
+  assert.deepEqual(packets, [3, 1]);
+});
+
+test("more than a packet holds does not wait, and a flush leaves nothing behind for a socket that is destroyed", () => {
+  const { socket, packets } = makeSocket();
+  const writes = new JoinedWrites(socket);
+
+  writes.hold();
+  socket.write("x".repeat(70_000));
+  writes.hold();
+  const full = [...packets];
+  writes.hold();
+  socket.write("x");
+  writes.flush();
+
+  assert.deepEqual([full, packets], [[1], [1, 1]]);
+});
