@@ -10,6 +10,7 @@ import { addDevices } from "./commands/devices.ts";
 import { addGateways } from "./commands/gateways.ts";
 import { addDoctor } from "./commands/doctor.ts";
 import { addGateway } from "./commands/gateway.ts";
+import { addLogs } from "./commands/logs.ts";
 import { addPair } from "./commands/pair.ts";
 import { addUsage } from "./commands/usage.ts";
 import { addQueries } from "./commands/queries.ts";
@@ -50,6 +51,7 @@ export function createProgram(io: Io = createProcessIo()): Command {
   addPair(program, io);
   addGateways(program, io);
   addQueries(program, io);
+  addLogs(program, io);
   addUsage(program, io);
   addRuns(program, io);
   addAudit(program, io);

@@ -6,11 +6,12 @@ import { Bus } from "./bus.ts";
 import { openListener, type Listener } from "./connection/listener.ts";
 import { createCaller } from "./dispatch/caller.ts";
 import { createDispatch } from "./dispatch/dispatch.ts";
-import type { Dispatch } from "./dispatch/types.ts";
+import type { Dispatch, PresenceBoard } from "./dispatch/types.ts";
 import { createHandlers } from "./handlers/all.ts";
 import { type AgentFacts, type CatalogueDeps, type HandlerDeps, readSessionRow } from "./handlers/deps.ts";
 import { readHealth } from "./handlers/health.ts";
 import type { SetupHandlerDeps } from "./handlers/setup.ts";
+import type { SystemHandlerDeps } from "./handlers/system.ts";
 import { createAttempts } from "./identity/attempts.ts";
 import { createBearers } from "./identity/bearers.ts";
 import { createCredentials } from "./identity/credentials.ts";
@@ -26,6 +27,7 @@ import { openStateKeys, type StateKeys } from "./identity/state-keys.ts";
 import { openTls } from "./identity/tls.ts";
 import { createAuthorityClock } from "./kit/authority-clock.ts";
 import type { SteadyClock } from "./kit/clock.ts";
+import { logFileIn } from "./kit/log-file.ts";
 import type { Config } from "./kit/config.ts";
 import { assertMayStart, findWarnings } from "./kit/exposure.ts";
 import { ProcessGroups } from "./kit/process-group.ts";
@@ -80,10 +82,10 @@ export interface Gateway extends AsyncDisposable {
 export async function compose(options: ComposeOptions): Promise<Gateway> {
   const { config, stateDir, env, log, clock, ids } = options;
   assertMayStart(config.gateway);
-  for (const warning of findWarnings(config.gateway)) log.warn({}, warning);
   await using resources = new AsyncDisposableStack();
 
   const { keys, secretFile, secretFrom } = await openKeys(options);
+  for (const warning of findWarnings(config.gateway)) log.warn({}, warning);
   const tls = await openTls(config.gateway, { stateDir, configFile: options.configFile, nowMs: clock.now() });
   const store = resources.use(await openStore(stateDir, ids));
   const refusals = resources.use(createRefusalCounter({ store: store.refusals, clock, log }));
@@ -102,10 +104,14 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   resources.use(await startEndings(deviceDeps, store));
   const attachments = createAttachmentFiles(stateDir, ids, store.sessions);
   const handlerDeps = createHandlerDeps(options, { store, bus, agents, late, toolsOf, attachments });
-  const devices = { ...admission, ...management, connectedDevices: () => late.listener?.connectedDevices() ?? new Set<string>() };
-  const audit = { store, now: () => clock.now(), flushRefusals: () => refusals.flush() };
-  const catalogue = createCatalogue(options, handlerDeps, { toolsOf, keys, cooldowns });
-  const handlers = createHandlers({ shared: handlerDeps, catalogue, devices, setup: createSetupDeps(options, setupCodes, late), audit });
+  const handlers = createHandlers({
+    shared: handlerDeps,
+    catalogue: createCatalogue(options, handlerDeps, { toolsOf, keys, cooldowns }),
+    devices: { ...admission, ...management, connectedDevices: () => late.listener?.connectedDevices() ?? new Set<string>() },
+    setup: createSetupDeps(options, setupCodes, late),
+    audit: { store, now: () => clock.now(), flushRefusals: () => refusals.flush() },
+    system: createSystemDeps(options, late),
+  });
   const dispatch = createDispatch({ handlers, log, ids, countRefusal: refusals.count, checkResults: options.checkResults });
   late.dispatch = dispatch;
 
@@ -113,29 +119,27 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   late.worker = resources.use(await startRuns(options, agents, core));
   resources.use(startCleanUp({ ...core, attachments, sessions: store.sessions, archiveAfterMs: archiveAfterMs(config) }));
 
-  late.listener = resources.use(
-    await openListener({
-      config: config.gateway,
-      keys,
-      tls,
-      ...admission,
-      dispatch,
-      bus,
-      clock,
-      log,
-      ids,
-      countRefusal: refusals.count,
-      version: options.version,
-      paths: { configPath: options.configFile, stateDir },
-      health: () => readHealth(handlerDeps),
-      sessionDefaults: () => Promise.resolve(sessionDefaults(agents)),
-      rowOf: (key) => readSessionRow(handlerDeps, key),
-    }),
-  );
+  const serving = { keys, tls, ...admission, dispatch, bus, countRefusal: refusals.count };
+  late.listener = resources.use(await openListener({ ...listenerFacts(options, handlerDeps), ...serving }));
 
   const owned = resources.move();
   const parts = { listener: late.listener, keys, secretFrom, tlsFingerprint: tls?.fingerprint, store, bus, dispatch, models };
   return { ...parts, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+/** What the listener says of the gateway, beside who serves it. */
+function listenerFacts({ config, configFile, stateDir, clock, log, ids, version }: ComposeOptions, deps: HandlerDeps) {
+  return {
+    config: config.gateway,
+    clock,
+    log,
+    ids,
+    version,
+    paths: { configPath: configFile, stateDir },
+    health: () => readHealth(deps),
+    sessionDefaults: () => Promise.resolve(sessionDefaults(deps.agents)),
+    rowOf: (key: string) => readSessionRow(deps, key),
+  };
 }
 
 /** What ended while no gateway ran ends before anything goes on. */
@@ -171,6 +175,11 @@ async function createIdentity({ config, clock, log }: ComposeOptions, { keys, st
 function createSetupDeps({ config }: ComposeOptions, setupCodes: SetupCodes, late: LateParts): SetupHandlerDeps {
   const { publicUrl, auth } = config.gateway;
   return { setupCodes, publicUrl, listeningUrl: () => late.listener?.url ?? "", authMode: auth.mode, toQrDataUrl };
+}
+
+function createSystemDeps({ clock, stateDir }: ComposeOptions, late: LateParts): SystemHandlerDeps {
+  const nobody: PresenceBoard = { list: () => [], say: () => undefined };
+  return { now: () => clock.now(), presence: () => late.listener?.presence ?? nobody, logFile: logFileIn(stateDir) };
 }
 
 interface IdentityParts {

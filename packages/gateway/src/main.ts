@@ -8,6 +8,7 @@ import { findWarnings } from "./kit/exposure.ts";
 import { runningFileIn } from "./kit/home.ts";
 import { createIds } from "./kit/ids.ts";
 import { createLog, type LogLevel } from "./kit/log.ts";
+import { logFileIn, openLogFile } from "./kit/log-file.ts";
 import { resolveDefaultModel } from "./models/defaults.ts";
 import { createTools } from "./tools/all.ts";
 
@@ -43,6 +44,8 @@ export interface RunningGateway extends AsyncDisposable {
 export async function runGateway(options: GatewayOptions): Promise<RunningGateway> {
   const { configFile, stateDir, workspaceDir, env } = options;
   const config = await readConfig(configFile);
+  await using resources = new AsyncDisposableStack();
+  const logFile = resources.use(openLogFile(logFileIn(stateDir)));
   const gateway = await compose({
     config: options.port === undefined ? config : { ...config, gateway: { ...config.gateway, port: options.port } },
     configFile,
@@ -50,7 +53,7 @@ export async function runGateway(options: GatewayOptions): Promise<RunningGatewa
     workspaceDir,
     env,
     version: packageJson.version,
-    log: createLog(options.logLevel ?? "info"),
+    log: createLog(options.logLevel ?? "info", logFile),
     clock: createSystemClock(),
     ids: createIds(),
     tools: [...createTools(), ...(options.tools ?? [])],
@@ -61,6 +64,7 @@ export async function runGateway(options: GatewayOptions): Promise<RunningGatewa
   const runningFile = runningFileIn(stateDir);
   await writeFile(runningFile, `${JSON.stringify({ url, pid: process.pid, tlsFingerprint })}\n`, { mode: 0o600 });
   const model = resolveDefaultModel(config.agents.entries["main"]?.model ?? config.agents.defaults.model, env);
+  const owned = resources.move();
   return {
     url,
     secretFrom: gateway.secretFrom,
@@ -71,6 +75,7 @@ export async function runGateway(options: GatewayOptions): Promise<RunningGatewa
     async [Symbol.asyncDispose]() {
       await gateway[Symbol.asyncDispose]();
       await rm(runningFile, { force: true });
+      await owned.disposeAsync();
     },
   };
 }

@@ -19,11 +19,13 @@ import { setupEvents, setupMethods } from "./setup.ts";
 import { subagentMethods } from "./subagents.ts";
 import { taskMethods } from "./tasks.ts";
 import { toolMethods } from "./tools.ts";
+import { systemEvents, systemMethods } from "./system.ts";
 import { usageMethods } from "./usage.ts";
 
 export const methods = {
   ...connectMethods,
   ...healthMethods,
+  ...systemMethods,
   ...agentMethods,
   ...identityMethods,
   ...modelMethods,
@@ -45,6 +47,7 @@ export const methods = {
 export const events = {
   ...connectEvents,
   ...healthEvents,
+  ...systemEvents,
   ...agentEvents,
   ...sessionEvents,
   ...chatEvents,
@@ -120,6 +123,7 @@ export { maxCaps, maxCommands, scopesToApproveNode } from "./nodes.ts";
 export type { NodeRequest, PairedNode } from "./nodes.ts";
 export type { Health } from "./health.ts";
 export type { ModelChoice } from "./models.ts";
+export type { PresenceEntry } from "./system.ts";
 export type { RunRow } from "./runs.ts";
 export type { Task, TaskStatus } from "./tasks.ts";
 export { thinkingLevels } from "./shapes.ts";

@@ -52,6 +52,12 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     scopes: ["operator.admin"],
     twoAnswers: false,
   },
+  "channels.status": {
+    summary: "The channels and their accounts: none, since the gateway has no channels.",
+    kind: "query",
+    scopes: ["operator.read"],
+    twoAnswers: false,
+  },
   "chat.abort": {
     summary: "Stop the runs of a session, or one of them, with everything they spawned.",
     kind: "command",
@@ -179,6 +185,18 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     twoAnswers: false,
   },
   health: { summary: "Whether the gateway works; the one method every connection may call.", kind: "query", scopes: [], twoAnswers: false },
+  "last-heartbeat": {
+    summary: "The newest heartbeat of an agent; null, since agents have none here.",
+    kind: "query",
+    scopes: ["operator.read"],
+    twoAnswers: false,
+  },
+  "logs.tail": {
+    summary: "Lines of the gateway's log, each a JSON object, from a byte cursor on; without one, the newest.",
+    kind: "query",
+    scopes: ["operator.read"],
+    twoAnswers: false,
+  },
   "models.list": {
     summary: "The models that agents are configured to use; with the view `all` also what their providers would offer by default.",
     kind: "query",
@@ -394,6 +412,18 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     summary: "End this turn until a child's result is there; the run waits without a slot and keeps its id.",
     kind: "command",
     scopes: ["operator.write"],
+    twoAnswers: false,
+  },
+  "system-event": {
+    summary: "Say something of the calling connection in presence. It reaches people, never an agent: for that there is `sessions.send`.",
+    kind: "command",
+    scopes: ["operator.admin"],
+    twoAnswers: false,
+  },
+  "system-presence": {
+    summary: "Who is connected: the gateway itself, then every open connection but command lines, back ends and probes.",
+    kind: "query",
+    scopes: ["operator.read"],
     twoAnswers: false,
   },
   "tasks.cancel": {

@@ -25,6 +25,7 @@ const queries: readonly AnyQuery[] = [
     params: {},
     show: showStatus,
   },
+  { words: "presence", about: "who is connected", method: "system-presence", params: {}, show: showPresence },
   { words: "sessions list", about: "sessions, newest first", method: "sessions.list", params: {}, show: showSessions },
   {
     words: "agents list",
@@ -71,6 +72,18 @@ function showStatus({ runtimeVersion, sessions, tasks, children, connections, pa
     ["pairing", `${pairing.pending} waiting, ${pairing.requestsCreated} asked for so far`],
   ];
   return toTable(["", ""], rows).trimStart();
+}
+
+function showPresence(entries: Result<"system-presence">): string {
+  const rows = entries.map(({ host, mode, version, platform, deviceId, ts }) => [
+    host ?? "-",
+    mode ?? "-",
+    version ?? "-",
+    platform ?? "-",
+    deviceId?.slice(0, 8) ?? "-",
+    toMinute(ts),
+  ]);
+  return toTable(["WHO", "MODE", "VERSION", "PLATFORM", "DEVICE", "SINCE"], rows);
 }
 
 function showSessions({ sessions, totalCount }: Result<"sessions.list">): string {

@@ -1,5 +1,5 @@
 /** One socket's life: challenge, handshake, then requests in and answers and events out, until it closes. */
-import { limits, ProtocolError } from "@portreeve/protocol";
+import { type ConnectParams, limits, ProtocolError } from "@portreeve/protocol";
 import type { WebSocket } from "ws";
 import type { ConnectionHandle, CountRefusal, Dispatch } from "../dispatch/types.ts";
 import type { OriginVerdict, Peer } from "../http/guard.ts";
@@ -68,6 +68,7 @@ export class Connection implements ConnectionHandle {
   #handshake: Handshake;
   #session: Session | undefined;
   #claim: { readonly deviceId: string; readonly role: "operator" | "node" } | undefined;
+  #client: ConnectParams["client"] | undefined;
   #isExpelled = false;
   #authorityEnd: Disposable | undefined;
   #caps: readonly string[] = [];
@@ -106,6 +107,11 @@ export class Connection implements ConnectionHandle {
   /** Which device it says it is, from its first frame on and proved or not: what may be let in as the device is closed with it. */
   get claim(): { readonly deviceId: string; readonly role: "operator" | "node" } | undefined {
     return this.#claim;
+  }
+
+  /** What it says it is: shown, never trusted. */
+  get client(): ConnectParams["client"] | undefined {
+    return this.#client;
   }
 
   get version(): WireVersion | undefined {
@@ -219,6 +225,7 @@ export class Connection implements ConnectionHandle {
     switch (output.kind) {
       case "authenticate":
         this.#caps = output.connect.caps ?? [];
+        this.#client = output.connect.client;
         this.#claim = output.connect.device && { deviceId: output.connect.device.id, role: output.role };
         return background(this.#deps.log, "authenticate connection", this.#authenticate(output));
       case "welcome":
@@ -284,7 +291,7 @@ export class Connection implements ConnectionHandle {
       name: "health",
       payloadJson: JSON.stringify(version.event("health", hello.health)),
       droppable: true,
-      healthVersion: hello.healthVersion,
+      stateVersion: { presence: hello.presenceVersion, health: hello.healthVersion },
     });
     for (const text of queued) requests.receive(text);
   }

@@ -10,12 +10,14 @@ import { Connection, type ConnectionDeps } from "./connection.ts";
 import { atDoor } from "./handshake-refusal.ts";
 import { JoinedWrites } from "./joined-writes.ts";
 import { Places } from "./places.ts";
+import type { Presence } from "./presence.ts";
 import type { Subscriptions } from "./subscriptions.ts";
 
 export interface DoorDeps {
   readonly config: DoorConfig;
   readonly connection: ConnectionDeps;
   readonly subscriptions: Subscriptions;
+  readonly presence: Pick<Presence, "arrive" | "leave">;
 }
 
 /** What Node gives with an upgrade request. */
@@ -85,11 +87,14 @@ export class Door {
           budget.lift();
           leave();
           this.#deps.subscriptions.add(opened);
+          const { connId, principal, client } = opened;
+          if (principal !== undefined && client !== undefined) this.#deps.presence.arrive({ connId, principal, client });
         },
         onClosed: (closed) => {
           leave();
           this.#connections.delete(closed);
           this.#deps.subscriptions.remove(closed);
+          this.#deps.presence.leave(closed.connId);
         },
       });
       const freePlace = this.#places.take(placeKey(peer), {

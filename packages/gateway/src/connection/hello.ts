@@ -2,11 +2,15 @@
 import { eventDefinitions, listMethods, type Health, type HelloOk } from "@portreeve/protocol";
 import type { Admission } from "../identity/pairing.ts";
 import type { Clock } from "../kit/clock.ts";
+import { mayHear } from "../principal/hearing.ts";
+import type { Presence } from "./presence.ts";
 import type { HelloFacts } from "./versions/wire-version.ts";
 
 export interface HealthFeed {
   /** The gateway's health as it is; every reading has the next number. */
   read(): Promise<{ readonly health: Health; readonly healthVersion: number }>;
+  /** Of the newest reading. */
+  readonly version: number;
 }
 
 export function createHealthFeed(health: () => Promise<Health>): HealthFeed {
@@ -17,11 +21,15 @@ export function createHealthFeed(health: () => Promise<Health>): HealthFeed {
       healthVersion += 1;
       return { health: reading, healthVersion };
     },
+    get version() {
+      return healthVersion;
+    },
   };
 }
 
 export interface HelloDeps {
   readonly health: HealthFeed;
+  readonly presence: Pick<Presence, "list" | "version">;
   readonly sessionDefaults: () => Promise<HelloOk["snapshot"]["sessionDefaults"]>;
   readonly serverVersion: string;
   readonly bootId: string;
@@ -44,6 +52,8 @@ export function createHello(deps: HelloDeps): GatherHello {
     methods,
     events: eventNames,
     ...(await deps.health.read()),
+    presence: mayHear(admission.principal, "presence") ? deps.presence.list() : [],
+    presenceVersion: deps.presence.version,
     uptimeMs: deps.clock.now() - startedAtMs,
     sessionDefaults: await deps.sessionDefaults(),
     paths: deps.paths,

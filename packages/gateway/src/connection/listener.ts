@@ -4,7 +4,7 @@ import { createServer as createTlsServer, type Server as TlsServer } from "node:
 import type { Health, HelloOk, SessionRow } from "@portreeve/protocol";
 import { limits } from "@portreeve/protocol";
 import type { Bus } from "../bus.ts";
-import type { CountRefusal, Dispatch } from "../dispatch/types.ts";
+import type { CountRefusal, Dispatch, PresenceBoard } from "../dispatch/types.ts";
 import { createHttpDoor, serverOptions } from "../http/server.ts";
 import type { Bearers } from "../identity/bearers.ts";
 import type { ExpelDevice } from "../identity/device-management.ts";
@@ -15,7 +15,8 @@ import type { Config } from "../kit/config.ts";
 import type { Ids } from "../kit/ids.ts";
 import { background, type Log } from "../kit/log.ts";
 import { Door } from "./door.ts";
-import { createHealthFeed, createHello } from "./hello.ts";
+import { createHealthFeed, createHello, type HealthFeed } from "./hello.ts";
+import { describeSelf, Presence } from "./presence.ts";
 import { Subscriptions } from "./subscriptions.ts";
 
 export interface ListenerDeps {
@@ -45,6 +46,7 @@ export interface Listener extends AsyncDisposable {
   readonly port: number;
   /** Sockets that became WebSockets: all since the start, and those not closed yet. */
   counts(): { readonly accepted: number; readonly open: number };
+  readonly presence: PresenceBoard;
   /** Ids of the devices with an open connection. */
   connectedDevices(): ReadonlySet<string>;
   /** The shared secret is another one: closes who stands on the old one alone (4001) and who is being judged by it (1012). */
@@ -73,7 +75,12 @@ const tlsOptions = { minVersion: "TLSv1.2", handshakeTimeout: 10_000, ALPNProtoc
 export async function openListener(deps: ListenerDeps): Promise<Listener> {
   const { config, clock, bus, log, ids, countRefusal } = deps;
   const health = createHealthFeed(deps.health);
-  const hello = createHello({ ...deps, health, serverVersion: deps.version, bootId: ids.uuid(), authMode: config.auth.mode });
+  const presence: Presence = new Presence({
+    clock,
+    self: describeSelf(deps.version),
+    onChanged: () => tellPresence(subscriptions, { presence, health }),
+  });
+  const hello = createHello({ ...deps, health, presence, serverVersion: deps.version, bootId: ids.uuid(), authMode: config.auth.mode });
   const connection = {
     pairing: deps.pairing,
     dispatch: deps.dispatch,
@@ -85,7 +92,7 @@ export async function openListener(deps: ListenerDeps): Promise<Listener> {
     countRefusal,
   };
   const subscriptions = new Subscriptions({ bus, clock, log, rowOf: deps.rowOf });
-  const door = new Door({ config, connection, subscriptions });
+  const door = new Door({ config, connection, subscriptions, presence });
   const failing = async (): Promise<readonly string[]> => {
     if (door.isClosing) return ["stopping"];
     return deps.health().then(
@@ -98,19 +105,13 @@ export async function openListener(deps: ListenerDeps): Promise<Listener> {
   server.on("upgrade", (request, socket, head) => door.upgrade({ request, socket, head }));
   await listen(server, config);
 
-  const beats = new DisposableStack();
-  beats.use(repeat(clock, limits.tickIntervalMs, () => subscriptions.tell("tick", { ts: clock.now() })));
-  beats.use(repeat(clock, limits.pingIntervalMs, () => door.pingAll()));
-  const tellHealth = async (): Promise<void> => {
-    const reading = await health.read();
-    subscriptions.tell("health", reading.health, { healthVersion: reading.healthVersion });
-  };
-  beats.use(repeat(clock, healthIntervalMs, () => background(log, "tell health", tellHealth())));
+  const beats = startBeats(deps, { subscriptions, door, health, presence });
 
   return {
     url: urlOf(config, portOf(server), deps.tls === undefined ? "ws" : "wss"),
     port: portOf(server),
     counts: () => door.counts(),
+    presence,
     connectedDevices: () => door.connectedDevices(),
     closeDeviceless() {
       http.secretChanged();
@@ -120,7 +121,7 @@ export async function openListener(deps: ListenerDeps): Promise<Listener> {
       await Promise.all([door.expelDevice(target, lastAnswer), http.expelDevice(target)]);
     },
     async [Symbol.asyncDispose]() {
-      beats.dispose();
+      beats[Symbol.dispose]();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       await Promise.all([door.close(), http.close()]);
       subscriptions[Symbol.dispose]();
@@ -128,6 +129,34 @@ export async function openListener(deps: ListenerDeps): Promise<Listener> {
       await closed;
     },
   };
+}
+
+interface Feeds {
+  readonly presence: Presence;
+  readonly health: HealthFeed;
+}
+
+/** What is told and done again and again until the end. */
+function startBeats(
+  { clock, log }: ListenerDeps,
+  parts: Feeds & { readonly subscriptions: Subscriptions; readonly door: Door },
+): Disposable {
+  const { subscriptions, door, health, presence } = parts;
+  const beats = new DisposableStack();
+  beats.use(presence);
+  beats.use(repeat(clock, limits.tickIntervalMs, () => subscriptions.tell("tick", { ts: clock.now() })));
+  beats.use(repeat(clock, limits.pingIntervalMs, () => door.pingAll()));
+  const tellHealth = async (): Promise<void> => {
+    const reading = await health.read();
+    subscriptions.tell("health", reading.health, { stateVersion: { presence: presence.version, health: reading.healthVersion } });
+  };
+  beats.use(repeat(clock, healthIntervalMs, () => background(log, "tell health", tellHealth())));
+  return beats;
+}
+
+function tellPresence(subscriptions: Subscriptions, { presence, health }: Feeds): void {
+  const stateVersion = { presence: presence.version, health: health.version };
+  subscriptions.tell("presence", { presence: [...presence.list()] }, { stateVersion });
 }
 
 function createPlainOrTlsServer(tls: ListenerDeps["tls"], answer: RequestListener): Server | TlsServer {

@@ -39,7 +39,7 @@ test("events are numbered from one, and the challenge and answers are not", () =
   outbound.challenge({ nonce: "n" });
   outbound.event(tick);
   outbound.answer("r1", { ok: true });
-  outbound.event({ ...tick, name: "health", healthVersion: 5 });
+  outbound.event({ ...tick, name: "health", stateVersion: { presence: 0, health: 5 } });
 
   assert.deepEqual(sink.sent, [
     { type: "event", event: "connect.challenge", payload: { nonce: "n" } },

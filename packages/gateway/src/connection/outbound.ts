@@ -10,13 +10,19 @@ export interface Sink {
   close(code: number, reason: string): void;
 }
 
+/** The numbers of what a hello shows and events renew. */
+export interface StateVersion {
+  readonly presence: number;
+  readonly health: number;
+}
+
 export interface OutgoingEvent {
   readonly name: EventName;
   /** JSON of the payload, in the connection's version: made once for all who hear it. */
   readonly payloadJson: string;
   readonly droppable: boolean;
-  /** The number of the health state that the event carries. */
-  readonly healthVersion?: number | undefined;
+  /** The numbers of the states that the event carries. */
+  readonly stateVersion?: StateVersion | undefined;
 }
 
 export class Outbound {
@@ -49,11 +55,11 @@ export class Outbound {
   }
 
   /** An event that is skipped uses up its number: the gap tells the client to read again. */
-  event({ name, payloadJson, droppable, healthVersion }: OutgoingEvent): void {
+  event({ name, payloadJson, droppable, stateVersion }: OutgoingEvent): void {
     this.#seq += 1;
     if (droppable && this.#isFull()) return;
-    const stateVersion = healthVersion === undefined ? "" : `,"stateVersion":{"presence":0,"health":${healthVersion}}`;
-    this.#sendOrClose(() => `{"type":"event","event":${JSON.stringify(name)},"payload":${payloadJson},"seq":${this.#seq}${stateVersion}}`);
+    const versions = stateVersion === undefined ? "" : `,"stateVersion":${JSON.stringify(stateVersion)}`;
+    this.#sendOrClose(() => `{"type":"event","event":${JSON.stringify(name)},"payload":${payloadJson},"seq":${this.#seq}${versions}}`);
   }
 
   /** Nothing is sent after this. */

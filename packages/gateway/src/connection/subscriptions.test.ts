@@ -59,11 +59,12 @@ const pairing: readonly EventName[] = [
   "node.pair.resolved",
 ];
 const everyone: readonly EventName[] = ["connect.challenge", "tick", "shutdown", "health"];
+const reading: readonly EventName[] = ["agent", "chat", "sessions.changed", "presence"];
 const audiences: readonly [name: string, principal: Principal | undefined, hears: readonly EventName[]][] = [
   ["a connection before its hello", undefined, []],
   ["a connection without scopes", secretPrincipal([]), everyone],
-  ["a reader", secretPrincipal(["operator.read"]), [...everyone, "agent", "chat", "sessions.changed"]],
-  ["a writer", secretPrincipal(["operator.write"]), [...everyone, "agent", "chat", "sessions.changed"]],
+  ["a reader", secretPrincipal(["operator.read"]), [...everyone, ...reading]],
+  ["a writer", secretPrincipal(["operator.write"]), [...everyone, ...reading]],
   ["one for pairing", secretPrincipal(["operator.pairing"]), [...everyone, ...pairing]],
   ["one for approvals", secretPrincipal(["operator.approvals"]), everyone],
   ["an admin", secretPrincipal(["operator.admin"]), Object.keys(eventDefinitions) as EventName[]], // The table's own keys.

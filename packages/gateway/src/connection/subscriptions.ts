@@ -5,7 +5,7 @@ import type { Clock } from "../kit/clock.ts";
 import { background, type Log } from "../kit/log.ts";
 import { mayHear } from "../principal/hearing.ts";
 import type { Principal } from "../principal/principal.ts";
-import type { OutgoingEvent } from "./outbound.ts";
+import type { OutgoingEvent, StateVersion } from "./outbound.ts";
 import type { WireVersion } from "./versions/wire-version.ts";
 
 /** A connection, as far as events go. */
@@ -61,16 +61,16 @@ export class Subscriptions implements Disposable {
   tell<N extends EventName>(
     name: N,
     payload: EventPayload<N>,
-    options: { readonly wants?: (hearer: Hearer) => boolean; readonly droppable?: boolean; readonly healthVersion?: number } = {},
+    options: { readonly wants?: (hearer: Hearer) => boolean; readonly droppable?: boolean; readonly stateVersion?: StateVersion } = {},
   ): void {
-    const { wants = () => true, droppable = eventDefinitions[name].droppable, healthVersion } = options;
+    const { wants = () => true, droppable = eventDefinitions[name].droppable, stateVersion } = options;
     const texts = new Map<WireVersion, string>();
     for (const hearer of this.#hearers) {
       const { version } = hearer;
       if (version === undefined || !mayHear(hearer.principal, name) || !wants(hearer)) continue;
       const payloadJson = texts.get(version) ?? JSON.stringify(version.event(name, payload));
       texts.set(version, payloadJson);
-      hearer.sendEvent({ name, payloadJson, droppable, healthVersion });
+      hearer.sendEvent({ name, payloadJson, droppable, stateVersion });
     }
   }
 

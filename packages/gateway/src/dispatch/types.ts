@@ -1,5 +1,5 @@
 /** What passes between a door, the dispatcher and a handler. */
-import type { Accepted, MethodName, Params, ProtocolVersion, Result } from "@portreeve/protocol";
+import type { Accepted, MethodName, Params, PresenceEntry, ProtocolVersion, Result } from "@portreeve/protocol";
 import type { Principal } from "../principal/principal.ts";
 
 /** The connection a request came over, as far as a handler may know it. */
@@ -21,6 +21,15 @@ export interface Context<A = unknown> {
   readonly signal: AbortSignal;
   /** Sends the first of two answers. */
   readonly accept: (accepted: A) => void;
+}
+
+/** What a caller says of itself in presence. */
+export type PresenceNote = Params<"system-event">;
+
+/** Who is here, as methods see it. */
+export interface PresenceBoard {
+  list(): readonly PresenceEntry[];
+  say(principal: Principal, note: PresenceNote): void;
 }
 
 /** Somebody was told no. None of the three is text that a caller chose freely. */

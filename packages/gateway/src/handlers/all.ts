@@ -22,6 +22,7 @@ import { startupHandlers } from "./startup.ts";
 import { subagentHandlers } from "./subagents.ts";
 import { taskHandlers } from "./tasks.ts";
 import { toolHandlers } from "./tools.ts";
+import { systemHandlers, type SystemHandlerDeps } from "./system.ts";
 import { usageHandlers } from "./usage.ts";
 
 export interface HandlerParts {
@@ -30,12 +31,14 @@ export interface HandlerParts {
   readonly devices: DeviceHandlerDeps & { readonly nodes: NodePairing };
   readonly setup: SetupHandlerDeps;
   readonly audit: AuditHandlerDeps;
+  readonly system: SystemHandlerDeps;
 }
 
-export function createHandlers({ shared, catalogue, devices, setup, audit }: HandlerParts): Handlers {
+export function createHandlers({ shared, catalogue, devices, setup, audit, system }: HandlerParts): Handlers {
   return {
     ...connectHandlers(),
     ...healthHandlers(shared),
+    ...systemHandlers(system),
     ...agentHandlers(shared),
     ...identityHandlers(catalogue),
     ...modelHandlers(catalogue),

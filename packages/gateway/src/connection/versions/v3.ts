@@ -1,13 +1,13 @@
 /** Version 3: what its clients know, dropped or renamed from version 4. */
 import {
   covers,
-  isRecord,
   limits,
   ProtocolError,
   toErrorBody,
   type EventName,
   type EventPayload,
   type MethodName,
+  type PresenceEntry,
   type Result,
 } from "@portreeve/protocol";
 import type { HelloFacts, WireVersion } from "./wire-version.ts";
@@ -31,6 +31,7 @@ export const v3Accepted: Partial<Record<MethodName, Projection>> = {
 
 /** Results whose shape differs from version 4. */
 export const v3Results: Partial<Record<MethodName, Projection>> = {
+  "system-presence": (entries: Result<"system-presence">) => entries.map(toPresence),
   "sessions.subscribe": ({ subscribed }: Result<"sessions.subscribe">) => ({ subscribed }),
   "sessions.list": ({ ts, path, count, defaults, sessions }: Result<"sessions.list">) => ({ ts, path, count, defaults, sessions }),
   "node.pair.list": ({ pending, paired }: Result<"node.pair.list">) => ({
@@ -50,6 +51,7 @@ export const v3Results: Partial<Record<MethodName, Projection>> = {
 
 /** Events whose payload differs from version 4. */
 export const v3Events: Partial<Record<EventName, Projection>> = {
+  presence: ({ presence }: EventPayload<"presence">) => ({ presence: presence.map(toPresence) }),
   chat: toChat,
   agent: toAgent,
   "sessions.changed": toSessionsChanged,
@@ -66,9 +68,9 @@ function toHello(facts: HelloFacts): unknown {
     server: { version: facts.serverVersion, connId: facts.connId },
     features: { methods: facts.methods[3], events: facts.events },
     snapshot: {
-      presence: [],
+      presence: facts.presence.map(toPresence),
       health: facts.health,
-      stateVersion: { presence: 0, health: facts.healthVersion },
+      stateVersion: { presence: facts.presenceVersion, health: facts.healthVersion },
       uptimeMs: facts.uptimeMs,
       sessionDefaults: { defaultAgentId, mainKey, mainSessionKey, scope },
       ...(covers(principal.scopes, "operator.admin") ? { configPath, stateDir, authMode: facts.authMode } : {}),
@@ -111,10 +113,17 @@ function toV3Error(error: ProtocolError): ProtocolError {
   return error;
 }
 
+function toPresence(entry: PresenceEntry): unknown {
+  return without(entry, ["onlineSince", "timeZone"]);
+}
+
 /** Without what version 3's closed schemas do not have. */
 function toNode(node: object): unknown {
-  const added = ["clientId", "clientMode", "permissions", "requiredApproveScopes"];
-  return Object.fromEntries(Object.entries(node).filter(([name]) => !added.includes(name)));
+  return without(node, ["clientId", "clientMode", "permissions", "requiredApproveScopes"]);
+}
+
+function without(payload: object, added: readonly string[]): unknown {
+  return Object.fromEntries(Object.entries(payload).filter(([name]) => !added.includes(name)));
 }
 
 /** Cumulative text alone; the keys of the closed version 3 schema. */
@@ -150,5 +159,5 @@ function toSessionsChanged({ reason, session, ...rest }: EventPayload<"sessions.
 
 function project(projection: Projection | undefined, payload: unknown): unknown {
   // The tables above pair each name with the payload that its definition gives it.
-  return projection === undefined || !isRecord(payload) ? payload : projection(payload as never);
+  return projection === undefined || typeof payload !== "object" || payload === null ? payload : projection(payload as never);
 }

@@ -24,9 +24,9 @@ function toHello(facts: HelloFacts): HelloOk {
     server: { version: facts.serverVersion, connId: facts.connId, bootId: facts.bootId },
     features: { methods: [...facts.methods[4]], events: [...facts.events], capabilities: [] },
     snapshot: {
-      presence: [],
+      presence: [...facts.presence],
       health: facts.health,
-      stateVersion: { presence: 0, health: facts.healthVersion },
+      stateVersion: { presence: facts.presenceVersion, health: facts.healthVersion },
       uptimeMs: facts.uptimeMs,
       sessionDefaults: facts.sessionDefaults,
       suspension: { phase: "accepting" },

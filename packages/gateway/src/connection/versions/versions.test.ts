@@ -30,6 +30,7 @@ const health: Health = {
   agents: [],
   sessions: { count: 0, recent: [] },
 };
+const here = { reason: "connect", text: "hi", ts: 3, mode: "ui", onlineSince: 3, timeZone: "UTC" };
 const token = "t".repeat(43);
 const grant = { token: new Secret(token), scopes: ["operator.write"], issuedAtMs: 5 };
 const deviceWith = (...scopes: string[]): Admission => ({
@@ -57,6 +58,8 @@ function facts(admission: Admission): HelloFacts {
     events: ["tick"],
     health,
     healthVersion: 2,
+    presence: [here],
+    presenceVersion: 7,
     uptimeMs: 7,
     sessionDefaults: {
       defaultAgentId: "main",
@@ -120,6 +123,16 @@ test("the version 3 hello has the keys of version 3 alone", () => {
   );
   assert.deepEqual(payload["policy"], { maxPayload: 26_214_400, maxBufferedBytes: 52_428_800, tickIntervalMs: 30_000 });
   assert.deepEqual(Object.keys(snapshotOf(payload)), ["presence", "health", "stateVersion", "uptimeMs", "sessionDefaults"]);
+});
+
+test("who is here comes with its number, to version 3 without the fields its closed shape does not have", () => {
+  const [old, current] = [v3, v4].map((version) => snapshotOf(hello(version, deviceWith("operator.read"))));
+  const before = { reason: "connect", text: "hi", ts: 3, mode: "ui" };
+
+  assert.deepEqual([old?.["presence"], old?.["stateVersion"]], [[before], { presence: 7, health: 2 }]);
+  assert.deepEqual([current?.["presence"], current?.["stateVersion"]], [[here], { presence: 7, health: 2 }]);
+  assert.deepEqual(v3.event("presence", { presence: [here] }), { presence: [before] });
+  assert.deepEqual(v3.result("system-presence", [here]), [before]);
 });
 
 for (const version of [v3, v4]) {

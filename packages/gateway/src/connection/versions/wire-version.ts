@@ -1,5 +1,5 @@
 /** What a protocol version is to a connection: projections of one domain. Nothing outside this folder asks which version a client speaks. */
-import type { ErrorBody, EventName, Health, HelloOk, MethodName, ProtocolError, ProtocolVersion } from "@portreeve/protocol";
+import type { ErrorBody, EventName, Health, HelloOk, MethodName, PresenceEntry, ProtocolError, ProtocolVersion } from "@portreeve/protocol";
 import type { Admission } from "../../identity/pairing.ts";
 import { v3 } from "./v3.ts";
 import { v4 } from "./v4.ts";
@@ -14,6 +14,9 @@ export interface HelloFacts {
   readonly events: readonly string[];
   readonly health: Health;
   readonly healthVersion: number;
+  /** Empty for who may not hear of it. */
+  readonly presence: readonly PresenceEntry[];
+  readonly presenceVersion: number;
   readonly uptimeMs: number;
   readonly sessionDefaults: HelloOk["snapshot"]["sessionDefaults"];
   /** Of this machine: told to `operator.admin` only. */
