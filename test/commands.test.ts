@@ -104,13 +104,13 @@ test("/subagents lists, tells, reads, steers, sends to, starts and stops the ses
   const sent = await say("team", "/subagents send survey and then rest");
   const status = await say("team", "/status");
   const started = await say("team", `/subagents spawn main ${script("second", forever)}`);
-  const killed = await say("team", "/subagents kill survey");
+  const killed = await say("team", "/subagents kill #1");
   const again = await say("team", "/subagents kill survey");
   const rest = await say("team", "/subagents kill all");
   const none = await say("team", "/subagents kill all");
   const { subagents } = await writer.call("subagents.list", { sessionKey: "others" });
 
-  assert.match(list, /^run_\w+ survey: running, result pending, \d+ tokens$/);
+  assert.match(list, /^#1 run_\w+ survey: running, result pending, \d+ tokens$/);
   assert.match(info, /: running\nAsked by run:run_/);
   assert.match(log, /^user: do survey/);
   assert.match(steered, /^Sent to survey as run run_\w+/);

@@ -37,9 +37,11 @@ interface Family {
 /** In session `name`: a parent that waits, two children, and a grandchild below the left one; all at work until they are stopped. */
 async function openFamily(name: string): Promise<Family> {
   const leafSpeaks = new Promise<void>((resolve) => {
-    const speaking = new Set<string>();
-    gw.gateway.bus.subscribe("agent", ({ stream, runId, sessionKey }) => {
-      if (stream !== "assistant" || !sessionKey.includes(":subagent:")) return;
+    const [speaking, family] = [new Set<string>(), new Set([`agent:main:${name}`])];
+    gw.gateway.bus.subscribe("agent", ({ stream, runId, sessionKey, spawnedBy = "" }) => {
+      if (!family.has(spawnedBy)) return;
+      family.add(sessionKey);
+      if (stream !== "assistant") return;
       speaking.add(runId);
       if (speaking.size === 2) resolve();
     });
@@ -124,6 +126,41 @@ test("a sub-agent is meant by its task name, and by what only its task name begi
   const both = await refusal(caller.call("subagents.wait", { sessionKey: "named", subagents: ["nobody"], timeoutSeconds: 0 }));
 
   assert.deepEqual([exact.subagents[0]?.taskName, cut.subagent.taskName, both.code], ["sum_up", "survey_files", "UNKNOWN_SUBAGENT"]);
+});
+
+test("a sub-agent is meant by its number, which stays its own, and which no label can take", async () => {
+  const { parent, left, right, leaf, as } = await openFamily("numbers");
+  const caller = gw.callerWith("operator.write");
+  const before = await as(parent).call("subagents.list", { depth: "all" });
+  const forged = { sessionKey: "numbers", label: "#1", task: script("x", forever), idempotencyKey: "forged" };
+  const { childSessionKey } = await caller.call("subagents.spawn", forged);
+  await caller.call("chat.send", { sessionKey: right.sessionKey, message: "and?", queueMode: "steer", idempotencyKey: "numbers-2" });
+
+  const after = await as(parent).call("subagents.list", { depth: "all" });
+  const children = await as(parent).call("subagents.list", {});
+  const first = await as(parent).call("subagents.wait", { subagents: ["#1", "#4"], timeoutSeconds: 0 });
+  const inner = await as(left).call("subagents.cancel", { subagent: "#1" });
+  const none = await refusal(as(right).call("subagents.cancel", { subagent: "#1" }));
+  const beyond = await refusal(as(parent).call("subagents.cancel", { subagent: "#5" }));
+  const numberOf = ({ subagents }: typeof after, key: string) => subagents.find(({ sessionKey }) => sessionKey === key)?.number;
+
+  const keys = [left.sessionKey, right.sessionKey, leaf.sessionKey];
+  assert.deepEqual(
+    keys.map((key) => numberOf(before, key)),
+    [1, 2, 3],
+  );
+  assert.deepEqual(
+    [...keys, childSessionKey].map((key) => numberOf(after, key)),
+    [1, 2, 3, 4],
+  );
+  assert.equal(numberOf(children, childSessionKey), 4);
+  assert.deepEqual(
+    first.subagents.map((one) => one.childSessionKey),
+    [left.sessionKey, childSessionKey],
+  );
+  assert.deepEqual(inner.cancelledRunIds, [leaf.runId]);
+  assert.deepEqual([none.code, beyond.code], ["UNKNOWN_SUBAGENT", "UNKNOWN_SUBAGENT"]);
+  assert.match(beyond.message, /no sub-agent #5: there have been 4/);
 });
 
 test("two sub-agents of one name are an error that lists both", async () => {

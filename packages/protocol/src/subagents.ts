@@ -35,10 +35,14 @@ const attachment = z.strictObject({
     .optional(),
 });
 
-/** What a sub-agent is called: run id, session key, task name, label, or what only one of these names begins with. */
+/** What a sub-agent is called: run id, session key, `#N`, task name, label, or what only one of these names begins with. */
 const handle = nonEmpty.max(512);
 /** Whose sub-agents: a run's are those of its own session, and it must not name another; an operator names one (default: main). */
 const ofSession = sessionKey.optional();
+const listed = runRow.extend({
+  /** `#N` means it, now and later: sub-agents of a session are counted as they were made. */
+  number: z.number().int().optional(),
+});
 /** A sub-agent that is asked about. */
 const asked = z.object({
   runId: z.string(),
@@ -148,7 +152,7 @@ export const subagentMethods = {
       depth: z.enum(["children", "all"]).optional(),
       limit: z.number().int().min(1).max(100).optional(),
     }),
-    result: z.object({ sessionKey: z.string(), subagents: z.array(runRow) }),
+    result: z.object({ sessionKey: z.string(), subagents: z.array(listed) }),
   }),
   "subagents.wait": method({
     summary: "Wait until all of the named sub-agents have ended, or the time is over. Their results still come by themselves.",

@@ -110,10 +110,13 @@ function showStatus({ session, usage, contextTokens, children, queue }: Result<"
   return lines.join("\n");
 }
 
-function showList(runs: readonly RunRow[]): string {
+function showList(runs: Result<"subagents.list">["subagents"]): string {
   if (runs.length === 0) return "This session has no sub-agent.";
   return runs
-    .map((run) => `${run.runId} ${nameOf(run)}: ${run.status}, result ${run.delivery.status}, ${run.usage.totalTokens} tokens`)
+    .map(
+      (run) =>
+        `${run.number === undefined ? "" : `#${run.number} `}${run.runId} ${nameOf(run)}: ${run.status}, result ${run.delivery.status}, ${run.usage.totalTokens} tokens`,
+    )
     .join("\n");
 }
 

@@ -57,7 +57,10 @@ function controlHandlers(deps: HandlerDeps): Pick<Handlers, "subagents.list" | "
     "subagents.list": async (context, { sessionKey, depth = "children", limit = defaultListed }) => {
       const acting = actAs(context, sessionKey);
       const views = await deps.store.runViews.listBelow(acting.sessionKey, { depth, limit });
-      return { sessionKey: acting.sessionKey, subagents: views.map((view) => toRunRow(view)) };
+      const order = await deps.store.runViews.listSubagents(acting.sessionKey);
+      const numbers = new Map(order.map((key, index) => [key, index + 1]));
+      const subagents = views.map((view) => ({ ...toRunRow(view), ...toNumber(numbers.get(view.run.sessionKey)) }));
+      return { sessionKey: acting.sessionKey, subagents };
     },
 
     "subagents.wait": async (context, { sessionKey, subagents, timeoutSeconds = defaultWaitSeconds }) => {
@@ -90,6 +93,10 @@ function controlHandlers(deps: HandlerDeps): Pick<Handlers, "subagents.list" | "
       return { subagent: toAsked(run), runId: sent.run.runId };
     },
   };
+}
+
+function toNumber(number: number | undefined): { readonly number?: number } {
+  return number === undefined ? {} : { number };
 }
 
 function toAsked({ runId, sessionKey, terms: { taskName }, label, status, endedAtMs }: RunRecord): Result<"subagents.cancel">["subagent"] {

@@ -76,6 +76,8 @@ export interface RunViewStore {
    * sessions that have been deleted since.
    */
   listBelow(sessionKey: string, options: { readonly depth: "children" | "all"; readonly limit: number }): Promise<readonly RunView[]>;
+  /** Session keys of all sub-agents below `sessionKey`, also deleted ones, in the order in which they were made. */
+  listSubagents(sessionKey: string): Promise<readonly string[]>;
   /**
    * Sends the result to the parent's session under the next generation, for a turn of its own: whatever carried it before can
    * not be read any more. Audited.

@@ -26,7 +26,9 @@ export async function getSubagent(
   { principal, sessionKey }: { principal: Principal; sessionKey: string },
   handle: string,
 ): Promise<RunView> {
-  const exact = await deps.store.runViews.findBelow(sessionKey, handle);
+  const numbered = /^#([1-9]\d{0,8})$/.exec(handle)?.[1];
+  const named = numbered === undefined ? handle : await getNumbered(deps, sessionKey, Number(numbered));
+  const exact = await deps.store.runViews.findBelow(sessionKey, named);
   if (exact !== undefined) return exact;
   const below = await deps.store.runViews.listBelow(sessionKey, { depth: "all", limit: reach });
   const meant = findMeant(below.map(toNamed), handle);
@@ -41,6 +43,16 @@ export async function getSubagent(
     case "none":
       throw await toRefusal(deps, { principal, sessionKey }, handle);
   }
+}
+
+/** The key of the session's sub-agent with that number. A label that looks like one is no handle. */
+async function getNumbered({ store }: ControlDeps, sessionKey: string, number: number): Promise<string> {
+  const subagents = await store.runViews.listSubagents(sessionKey);
+  const key = subagents[number - 1];
+  if (key !== undefined) return key;
+  throw new ProtocolError("UNKNOWN_SUBAGENT", `${sessionKey} has no sub-agent #${number}: there have been ${subagents.length}`, {
+    remedy: "list them: each is shown with its number",
+  });
 }
 
 /** What is not below the session may still be there to be seen: then the caller hears why it is not for it. */

@@ -78,7 +78,7 @@ const childRun = {
 const asked = { runId: "run_1", childSessionKey: "agent:main:subagent:1", label: "Look", status: "running", hasEnded: false };
 
 test("subagents lists the sub-agents of this session: how each stands and what became of its result", async () => {
-  const context = fakeContext({ answer: () => ({ sessionKey: "agent:main:main", subagents: [childRun] }) });
+  const context = fakeContext({ answer: () => ({ sessionKey: "agent:main:main", subagents: [{ ...childRun, number: 2 }] }) });
 
   const result = await subagentsTool.execute({ action: "list", depth: "all" }, context);
 
@@ -87,6 +87,7 @@ test("subagents lists the sub-agents of this session: how each stands and what b
     subagents: [
       {
         runId: "run_1",
+        number: 2,
         childSessionKey: "agent:main:subagent:1",
         label: "Look",
         status: "succeeded",

@@ -13,7 +13,7 @@ export const sessionsSendTool = defineTool({
     "Send a message to the agent of another session. It reads it as data from you, not from a person. Answers with its reply, `no_reply` " +
     "when it has nothing to say, or `pending` when it is still at work: that it was accepted does not say that it was answered.",
   parameters: z.strictObject({
-    sessionKey: key.describe("A key as sessions_list or subagents shows it; for steer also a run id, task name or label."),
+    sessionKey: key.describe("A key as sessions_list or subagents shows it; for steer also a run id, number (#2), task name or label."),
     message: z.string().min(1).max(32_000),
     mode: z
       .enum(["followup", "steer", "resume"])

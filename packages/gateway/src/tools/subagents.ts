@@ -1,5 +1,5 @@
 /** The tool `subagents`: see, wait for and stop what this session delegated. */
-import { methods, type Result, type RunRow } from "@portreeve/protocol";
+import { methods, type Result } from "@portreeve/protocol";
 import { z } from "zod";
 import { toFailedResult, toIdempotencyKey, toToolResult } from "./method-result.ts";
 import { defineTool, type ToolContext, type ToolResult } from "./tool.ts";
@@ -13,10 +13,10 @@ const { message } = methods["subagents.steer"].params.shape;
 const parameters = z.strictObject({
   action: z.enum(["list", "wait", "cancel", "steer"]),
   depth: depth.describe("list: `all` shows also what your sub-agents delegated."),
-  subagents: subagents.optional().describe("wait: run ids, session keys, task names or labels, 1 to 32."),
+  subagents: subagents.optional().describe("wait: run ids, session keys, numbers (#2), task names or labels, 1 to 32."),
   timeoutSeconds: timeoutSeconds.describe("wait: 0 to 60, 30 when left out."),
   message: message.optional().describe("steer: what it reads before its next step; at most 4,000 characters."),
-  subagent: subagent.optional().describe("cancel, steer: a run id, session key, task name or label."),
+  subagent: subagent.optional().describe("cancel, steer: a run id, session key, number (#2), task name or label."),
 });
 type Args = z.output<typeof parameters>;
 
@@ -87,11 +87,12 @@ function withNote(result: Result<"subagents.wait">): object {
   return { ...result, note: "Not all have ended. Call sessions_yield to wait without holding your turn." };
 }
 
-type Shown = Pick<RunRow, "runId" | "taskName" | "label" | "status" | "startedAt" | "endedAt"> & {
+type Listed = Result<"subagents.list">["subagents"][number];
+type Shown = Pick<Listed, "runId" | "number" | "taskName" | "label" | "status" | "startedAt" | "endedAt"> & {
   readonly childSessionKey: string;
-  readonly result: RunRow["delivery"]["status"];
+  readonly result: Listed["delivery"]["status"];
 };
 
-function toShown({ runId, sessionKey, taskName, label, status, startedAt, endedAt, delivery }: RunRow): Shown {
-  return { runId, childSessionKey: sessionKey, taskName, label, status, startedAt, endedAt, result: delivery.status };
+function toShown({ runId, number, sessionKey, taskName, label, status, startedAt, endedAt, delivery }: Listed): Shown {
+  return { runId, number, childSessionKey: sessionKey, taskName, label, status, startedAt, endedAt, result: delivery.status };
 }

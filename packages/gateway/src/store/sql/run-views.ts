@@ -4,7 +4,8 @@ import type { RunRecord } from "../store.ts";
 import { deliveryOf, dismissResult, listHops, redeliverResult, unsettledRows } from "./deliveries.ts";
 import type { Ids } from "../../kit/ids.ts";
 import { findRun, toRunRecord, parseEntry } from "./run-rows.ts";
-import type { JournalRow, RunTableRow } from "./schema.ts";
+import type { Kysely } from "kysely";
+import type { Database, JournalRow, RunTableRow } from "./schema.ts";
 import { findSession, openStatuses } from "./session-rows.ts";
 import { type Args, type Sql, statement } from "./statement.ts";
 import type { WriteQueue } from "./write-queue.ts";
@@ -42,6 +43,7 @@ export function createRunViewStore(queue: WriteQueue, ids: Ids): RunViewStore {
       queue.read((sql) =>
         sql.all(depth === "all" ? below : childrenFor, { sessionKey, limit }).map((run) => toView(sql, toRunRecord(run))),
       ),
+    listSubagents: (sessionKey) => queue.read((sql) => sql.all(subagentsBelow, { sessionKey }).map((one) => one.session_key)),
     retryDelivery: (runId, by, nowMs) => queue.transact((sql) => redeliverResult(sql, ids, { runId, by, nowMs })),
     dismissDelivery: (runId, by, nowMs) => queue.transact((sql) => dismissResult(sql, { runId, by, nowMs })),
   };
@@ -250,21 +252,33 @@ const childrenFor = statement((db, arg: Args<{ sessionKey: string; limit: number
 );
 
 /** Lineage of runs, not of sessions: those of deleted sessions are still somebody's. */
-const below = statement((db, arg: Args<{ sessionKey: string; limit: number }>) =>
-  db
+function runsBelow(db: Kysely<Database>, sessionKey: string) {
+  return db
     .withRecursive("lower(session_key)", (build) =>
       build
         .selectFrom("runs")
         .select("runs.session_key")
-        .where("runs.parent_session_key", "=", arg("sessionKey"))
+        .where("runs.parent_session_key", "=", sessionKey)
         .union(build.selectFrom("runs").innerJoin("lower", "lower.session_key", "runs.parent_session_key").select("runs.session_key")),
     )
     .selectFrom("runs")
+    .where("runs.session_key", "in", (build) => build.selectFrom("lower").select("lower.session_key"));
+}
+
+const below = statement((db, arg: Args<{ sessionKey: string; limit: number }>) =>
+  runsBelow(db, arg("sessionKey"))
     .selectAll("runs")
-    .where("runs.session_key", "in", (build) => build.selectFrom("lower").select("lower.session_key"))
     .orderBy("runs.created_at_ms", "desc")
     .orderBy("runs.run_id", "desc")
     .limit(arg("limit")),
+);
+
+const subagentsBelow = statement((db, arg: Args<{ sessionKey: string }>) =>
+  runsBelow(db, arg("sessionKey"))
+    .select("runs.session_key")
+    .where("runs.trigger", "=", "spawn")
+    .orderBy("runs.created_at_ms")
+    .orderBy("runs.run_id"),
 );
 
 const workingIn = statement((db, arg: Args<{ sessionKey: string }>) =>
