@@ -107,6 +107,28 @@ test("with visibility self a run sees no session but its own", async () => {
   assert.deepEqual(messages, []);
 });
 
+test("a run notes something for another session: no turn starts, and the next one there reads it first, quoted", async () => {
+  await using gw = await startGateway();
+  await ended(gw, "desk", { call: [child("helper", { say: "ready" })] }, { awaitChildren: true });
+  const [desk, operator] = [await as(gw, "desk"), gw.callerWith("operator.write")];
+  const key = (await desk.call("subagents.list", {})).subagents[0]?.sessionKey ?? assert.fail();
+  const before = await texts(gw, key, "user");
+  const note = { key, message: "<b>later</b>", mode: "notify", waitSeconds: 60, idempotencyKey: "n1" } as const;
+
+  const noted = await desk.call("sessions.send", note);
+  const again = await desk.call("sessions.send", note);
+  const quiet = await texts(gw, key, "user");
+  const waited = await operator.call("agent.wait", { runId: "n1" });
+  await operator.call("agent", { message: script("x", { say: "yes" }), sessionKey: key, idempotencyKey: "n2" });
+  const read = await desk.call("sessions.send", note);
+
+  assert.deepEqual([noted, again, read], Array(3).fill({ runId: "n1", status: "ok", messageSeq: 3 }));
+  assert.deepEqual([quiet, waited.status], [before, "ok"]);
+  const [, quoted, asked] = await texts(gw, key, "user");
+  assert.match(quoted ?? "", /not from a person[^]*<session_message from="agent:main:desk">\n&lt;b&gt;later/);
+  assert.match(asked ?? "", /^x/);
+});
+
 test("a steered sub-agent reads it before its next step, and keeps its run, deadline and rights", async () => {
   const { tool, entered, open } = gate();
   await using gw = await startGateway({ tools: [tool] });
@@ -159,8 +181,8 @@ test("an operator steers, sends and stops by session or run, and may leave what 
   assert.deepEqual(
     [sent, steered],
     [
-      { runId: "k2", status: "started" },
-      { runId: "k3", status: "started" },
+      { runId: "k2", status: "started", messageSeq: 3 },
+      { runId: "k3", status: "started", messageSeq: 3 },
     ],
   );
   assert.equal(resumed.code, "SESSION_BUSY");

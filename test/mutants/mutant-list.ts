@@ -21,6 +21,7 @@ export const tests = {
   model: "test/authority/model.test.ts",
   processes: "test/processes.test.ts",
   queueModes: "test/contract/queue-modes.test.ts",
+  notes: "test/contract/notes.test.ts",
   places: "packages/gateway/src/connection/places.test.ts",
   policy: "test/authority/policy.test.ts",
   requests: "test/invariants/requests.test.ts",

@@ -12,6 +12,14 @@ export const programMutants: readonly Mutant[] = [
     killedBy: "a message steers no run that may do more",
   },
   {
+    what: "a person's note is put to a run that may do more",
+    file: "packages/gateway/src/store/sql/notes.ts",
+    from: "runIdOf(note.started_by) !== undefined || mayActAs(toRunRecord(note).authority, authority));",
+    to: "runIdOf(note.started_by) !== undefined || mayActAs(authority, authority));",
+    testFile: tests.notes,
+    killedBy: "put to no run that may do more than that person",
+  },
+  {
     what: "a program has the gateway's environment",
     file: "packages/gateway/src/compose.ts",
     from: "return { programEnv: Object.fromEntries(kept),",

@@ -81,6 +81,9 @@ const sendIgnored = ["mentions"];
 const sendUnsupported = ["thinking", "attachments"];
 const sendStatus = z.enum(["started", "in_flight", "ok", "error", "timeout"]);
 
+/** Where the message stands in the history, or would if it were read next: what waits before it comes first. */
+const messageSeq = z.number().int();
+
 type PatchParams = z.infer<typeof patchParams>;
 
 /** Fields that say who spawned a session: whoever sets them decides who may steer it, so they need admin. */
@@ -243,15 +246,15 @@ export const sessionMethods = {
     result: z.object({ ok: z.literal(true), path: z.string(), key: z.string(), entry: sessionRow }),
   }),
   "sessions.send": method({
-    summary: "Send a message to a session that exists; it gets a turn of its own, after what works there.",
+    summary: "Send a message to a session that exists; it gets a turn of its own, after what works there, or waits for the next one.",
     scope: "operator.write",
     kind: "command",
     params: z.strictObject({
       ...sendParams,
       message: nonEmpty.max(200_000),
-      /** `resume`: only when nothing works or waits in the session. */
-      mode: z.enum(["followup", "resume"]).optional(),
-      /** How long to wait for the reply; 0, the default, is not at all. */
+      /** `resume`: only when nothing works or waits in the session. `notify`: starts no turn; the next one there reads it first. */
+      mode: z.enum(["followup", "resume", "notify"]).optional(),
+      /** How long to wait for the reply; 0, the default, is not at all. To `notify` there is none. */
       waitSeconds: z.number().int().min(0).max(60).optional(),
     }),
     ignored: sendIgnored,
@@ -259,6 +262,7 @@ export const sessionMethods = {
     result: z.object({
       runId: z.string(),
       status: sendStatus,
+      messageSeq,
       /** With `waitSeconds`: what came of it so far. That it was admitted does not say that it was answered. */
       delivery: z.enum(["pending", "replied", "no_reply", "failed"]).optional(),
       reply: z.string().optional(),
@@ -273,7 +277,7 @@ export const sessionMethods = {
     params: z.strictObject({ ...sendParams, message: nonEmpty.max(200_000) }),
     ignored: sendIgnored,
     unsupported: sendUnsupported,
-    result: z.object({ runId: z.string(), status: sendStatus }),
+    result: z.object({ runId: z.string(), status: sendStatus, messageSeq }),
   }),
   "sessions.abort": method({
     summary: "Stop what works and waits in a session, or one run, with everything it delegated.",

@@ -105,6 +105,11 @@ export async function startRun(
       remedy: "use a new idempotency key for a new message",
     });
   }
+  if (admission.kind === "too-many-notes") {
+    throw new ProtocolError("SESSION_BUSY", `${admission.unread} notes wait in ${start.key} that no turn has read`, {
+      remedy: "send a message that gets a turn of its own (followup): it reads them first",
+    });
+  }
   if (admission.kind === "replayed") return { run: admission.run, isNew: false };
   if (admission.createdSession) deps.bus.publish("sessions.changed", { sessionKey: start.key, reason: "create" });
   deps.bus.publish("sessions.changed", { sessionKey: start.key, reason: "send", runId: admission.run.wireId });

@@ -21,17 +21,19 @@ export function messageHandlers(deps: HandlerDeps): Pick<Handlers, Methods> {
           remedy: "steer it, or send without resume",
         });
       }
-      const { run, status } = await send(deps, context, { session, params, queueMode: "followup" });
-      if (params.waitSeconds === undefined || params.waitSeconds === 0) return { runId: run.wireId, status };
+      const isNote = params.mode === "notify";
+      const sent = await send(deps, context, { session, params, queueMode: isNote ? "notify" : "followup" });
+      const { run, ...told } = sent;
+      if (isNote || params.waitSeconds === undefined || params.waitSeconds === 0) return { runId: run.wireId, ...told };
       const budget = AbortSignal.timeout(params.waitSeconds * 1_000);
       const latest = await waitAtMost(deps, run, { budget, signal: context.signal });
-      return { runId: run.wireId, status, ...toDelivery(latest) };
+      return { runId: run.wireId, ...told, ...toDelivery(latest) };
     },
 
     "sessions.steer": async (context, params) => {
       const session = await getSession(deps, context, params);
-      const { run, status } = await send(deps, context, { session, params, queueMode: "steer" });
-      return { runId: run.wireId, status };
+      const { run, ...told } = await send(deps, context, { session, params, queueMode: "steer" });
+      return { runId: run.wireId, ...told };
     },
 
     "sessions.abort": (context, params) => abort(deps, context, params),
@@ -65,7 +67,7 @@ export async function send(
   deps: HandlerDeps,
   { principal, connection }: Asking,
   { session, params, queueMode, isController = false }: Sending,
-): Promise<{ readonly run: RunRecord; readonly status: Result<"sessions.send">["status"] }> {
+): Promise<{ readonly run: RunRecord } & Pick<Result<"sessions.send">, "status" | "messageSeq">> {
   await assertHops(deps.store.runs, principal, deps.sessionRules);
   const message =
     principal.kind === "run" ? quoteMessage(params.message, { sessionKey: principal.sessionKey, isController }) : params.message;
@@ -80,7 +82,8 @@ export async function send(
     params,
   });
   connection?.followRun(run.wireId);
-  return { run, status: isNew ? "started" : toWireStatus(run.status) };
+  const messageSeq = await deps.store.sessions.placeOf(session.key, isNew ? undefined : { text: run.input, sinceMs: run.createdAtMs });
+  return { run, status: isNew && run.ending === undefined ? "started" : toWireStatus(run.status), messageSeq };
 }
 
 async function abort(

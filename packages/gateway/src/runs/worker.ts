@@ -101,7 +101,10 @@ class ClaimingWorker implements Worker {
     // Asked for at once, so that both commit together.
     this.#pump();
     const admission = await admitting;
-    if (admission.kind === "admitted") for (const interrupted of admission.interrupted) this.#tellEnded(interrupted, "cancelled");
+    if (admission.kind === "admitted") {
+      for (const interrupted of admission.interrupted) this.#tellEnded(interrupted, "cancelled");
+      if (admission.run.ending !== undefined) this.#tellEnded(admission.run, "absorbed");
+    }
     this.#pump();
     return admission;
   }

@@ -125,6 +125,8 @@ export interface SessionStore extends CompactionStore {
   findMessage(key: string, messageId: string): Promise<Message | undefined>;
   /** The first and the last message of each session that has any. */
   ends(keys: readonly string[]): Promise<ReadonlyMap<string, { readonly first: Message; readonly last: Message }>>;
+  /** The number of what a user said with that text since then, if it is among the newest messages; else the one that comes next. */
+  placeOf(key: string, said: { readonly text: string; readonly sinceMs: number } | undefined): Promise<number>;
   /** Children's sessions with `cleanup: "delete"` whose result the parent has read. */
   listToCleanUp(): Promise<readonly string[]>;
   /** Archives children's sessions in which nothing has happened since `beforeMs` and nothing runs; answers their keys. */
@@ -191,9 +193,9 @@ export interface RunToAdmit {
 /**
  * What becomes of a message for a session in which a run works. `followup`: a turn of its own, afterwards. `steer`: taken into
  * that run's turn between two of its steps. `collect`: one turn with all others that were collected. `interrupt`: the session's
- * runs are cancelled, with all they spawned.
+ * runs are cancelled, with all they spawned. `notify`: no turn of its own, busy or not; the next one there reads it first.
  */
-export type QueueMode = "steer" | "followup" | "collect" | "interrupt";
+export type QueueMode = "steer" | "followup" | "collect" | "interrupt" | "notify";
 
 export type Admission =
   | {
@@ -205,7 +207,9 @@ export type Admission =
     }
   /** The same caller used the same key with the same parameters before. */
   | { readonly kind: "replayed"; readonly run: RunRecord }
-  | { readonly kind: "mismatch" };
+  | { readonly kind: "mismatch" }
+  /** So many messages that start no turn wait there already. */
+  | { readonly kind: "too-many-notes"; readonly unread: number };
 
 export interface Claimer {
   readonly owner: string;

@@ -5,7 +5,7 @@ import { z } from "zod";
 import { fakeContext } from "./fake-context.ts";
 import { sessionsSendTool } from "./sessions-send.ts";
 
-const sent = { runId: "k", status: "started", delivery: "replied", reply: "yes" };
+const sent = { runId: "k", status: "started", messageSeq: 3, delivery: "replied", reply: "yes" };
 const asked = { runId: "run_1", childSessionKey: "agent:main:subagent:1", status: "running", hasEnded: false };
 
 test("a message is sent once however often the call is made again, and its reply comes back", async () => {
@@ -39,6 +39,15 @@ test("steering goes to sub-agents alone, by whatever they are called", async () 
   );
 });
 
+test("a note is sent as one, and the model learns that no reply comes", async () => {
+  const context = fakeContext({ answer: () => ({ runId: "k", status: "ok", messageSeq: 3 }) });
+
+  const result = await sessionsSendTool.execute({ sessionKey: "agent:main:other", message: "by the way", mode: "notify" }, context);
+
+  assert.equal(z.looseObject({ mode: z.string() }).parse(context.calls[0]?.params).mode, "notify");
+  assert.match(result.text, /no reply comes/);
+});
+
 test("a refusal is a typed result, and what is too long or unknown is never sent", async () => {
   const refused = fakeContext({ answer: () => Promise.reject(new ProtocolError("MESSAGE_HOPS", "too often")) });
   const unsent = fakeContext();
@@ -46,7 +55,7 @@ test("a refusal is a typed result, and what is too long or unknown is never sent
   const result = await sessionsSendTool.execute({ sessionKey: "agent:main:other", message: "again" }, refused);
   for (const args of [
     { sessionKey: "x", message: "y".repeat(32_001) },
-    { sessionKey: "x", message: "y", mode: "notify" },
+    { sessionKey: "x", message: "y", mode: "shout" },
     { sessionKey: "x", message: "y", timeoutSeconds: 61 },
     { sessionKey: "x", message: "y", channel: "somewhere" },
   ])

@@ -16,11 +16,11 @@ export const sessionsSendTool = defineTool({
     sessionKey: key.describe("A key as sessions_list or subagents shows it; for steer also a run id, number (#2), task name or label."),
     message: z.string().min(1).max(32_000),
     mode: z
-      .enum(["followup", "steer", "resume"])
+      .enum(["followup", "steer", "notify", "resume"])
       .optional()
       .describe(
         "followup (default): a turn of its own. steer: into the turn that works, only for what this session delegated. " +
-          "resume: a new turn for one that has ended, else refused.",
+          "notify: starts no turn, its next one reads it first. resume: a new turn for one that has ended, else refused.",
       ),
     timeoutSeconds: z.number().int().min(0).max(60).optional().describe("How long to wait for the reply, 30 when left out; 0: not at all."),
   }),
@@ -33,7 +33,8 @@ export const sessionsSendTool = defineTool({
       if (mode === "steer")
         return toToolResult(await caller.call("subagents.steer", { subagent: sessionKey, message, idempotencyKey }, { signal }));
       const ask = { key: sessionKey, message, mode, waitSeconds: timeoutSeconds, idempotencyKey };
-      return toToolResult(await caller.call("sessions.send", ask, { signal }));
+      const sent = await caller.call("sessions.send", ask, { signal });
+      return toToolResult(mode === "notify" ? { ...sent, note: "It is read first by that session's next turn; no reply comes." } : sent);
     } catch (error) {
       return toFailedResult(error, signal);
     }

@@ -80,7 +80,7 @@ const waitingInSession = statement((db, arg: Args<{ sessionKey: string }>) =>
   db.selectFrom("runs").selectAll().where("session_key", "=", arg("sessionKey")).where("status", "=", "waiting"),
 );
 
-const markAbsorbed = statement((db, arg: Args<{ runId: string; by: string }>) =>
+export const markAbsorbed = statement((db, arg: Args<{ runId: string; by: string }>) =>
   db
     .updateTable("runs")
     .set({ absorbed_by: arg("by") })

@@ -8,6 +8,7 @@ import { budgetLeftOf, insertBudget } from "./budgets.ts";
 import { writeAudit } from "./audit.ts";
 import { cancelRuns } from "./cancelling.ts";
 import { forkTranscript } from "./forking.ts";
+import { findTooManyNotes, keepNote } from "./notes.ts";
 import { findRun, insertRun, toRunRecord } from "./run-rows.ts";
 import type { RunTableRow, SessionTableRow } from "./schema.ts";
 import { findSession, openStatuses } from "./session-rows.ts";
@@ -20,6 +21,8 @@ export function admitRun(sql: Sql, ids: Ids, run: RunToAdmit, partials: Partials
   if (known !== undefined)
     return known.params_hash === run.paramsHash ? { kind: "replayed", run: toRunRecord(known) } : { kind: "mismatch" };
 
+  const unread = run.queueMode === "notify" ? findTooManyNotes(sql, run.sessionKey) : undefined;
+  if (unread !== undefined) return { kind: "too-many-notes", unread };
   const interrupted = run.queueMode === "interrupt" ? cancelRuns(sql, ids, { sessionKey: run.sessionKey }, partials, nowMs) : [];
   const found = findSession(sql, run.sessionKey);
   const session =
@@ -55,7 +58,8 @@ export function admitRun(sql: Sql, ids: Ids, run: RunToAdmit, partials: Partials
       { kind: "run.started-as-owner", actor: run.startedBy, subject: inserted.run_id, facts: { sessionKey: run.sessionKey } },
       nowMs,
     );
-  return { kind: "admitted", run: toRunRecord(inserted), createdSession: found === undefined, interrupted };
+  const admitted = run.queueMode === "notify" ? keepNote(sql, ids, inserted, nowMs) : inserted;
+  return { kind: "admitted", run: toRunRecord(admitted), createdSession: found === undefined, interrupted };
 }
 
 export function spawnChild(sql: Sql, ids: Ids, child: ChildToSpawn, nowMs: number): SpawnOutcome {

@@ -7,6 +7,7 @@ import { takeOrphanedInbox } from "./announcing.ts";
 import { settle } from "./budgets.ts";
 import { deliver, writeEnding } from "./ending.ts";
 import { appendMessages } from "./messages.ts";
+import { takeNotes } from "./notes.ts";
 import { appendEntries, CorruptRowError, readJournal, readRun, toRunRecord } from "./run-rows.ts";
 import type { InboxRow, RunTableRow } from "./schema.ts";
 import { openStatuses } from "./session-rows.ts";
@@ -190,7 +191,9 @@ function openTurn(
     openings.push({ entry: { kind: "input", text: run.input }, texts: [run.input] });
   }
   const texts = absorbable.map((one) => one.input);
-  return texts.length === 0 ? openings : [...openings, { entry: toSteeredEntry(absorbable), texts }];
+  if (texts.length > 0) openings.push({ entry: toSteeredEntry(absorbable), texts });
+  const [first, ...others] = openings;
+  return first === undefined ? [] : [{ ...first, texts: [...takeNotes(sql, run), ...first.texts] }, ...others];
 }
 
 /** The results a turn of this run reads: its own children's, or, for an announce run, all that nobody waits for. */

@@ -38,6 +38,19 @@ export function readEnds(sql: Sql, keys: readonly string[]): Awaited<ReturnType<
   return new Map(ends);
 }
 
+/** How far back `placeOf` looks. */
+const searched = 200;
+
+export function placeOf(sql: Sql, key: string, said: { readonly text: string; readonly sinceMs: number } | undefined): number {
+  const found =
+    said === undefined ? undefined : sql.all(newestFirst, { key, limit: searched, offset: 0 }).find((one) => isThat(readBody(one), said));
+  return found?.seq ?? (sql.first(lastSeq, { key })?.seq ?? 0) + 1;
+}
+
+function isThat({ role, timestamp, content }: TranscriptMessage, said: { readonly text: string; readonly sinceMs: number }): boolean {
+  return role === "user" && timestamp >= said.sinceMs && content.some((block) => block.type === "text" && block.text === said.text);
+}
+
 export function toMessage(one: MessageRow): Message {
   return { ...readBody(one), __openclaw: { id: one.message_id, seq: one.seq } };
 }

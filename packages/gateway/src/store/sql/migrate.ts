@@ -16,6 +16,7 @@ import * as compactions from "./migrations/011-compactions.ts";
 import * as budgets from "./migrations/012-budgets.ts";
 import * as expectedResults from "./migrations/013-expected-results.ts";
 import * as runProcesses from "./migrations/014-run-processes.ts";
+import * as notes from "./migrations/015-notes.ts";
 
 /** By name, in order; a released migration is never edited. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -33,6 +34,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   "012-budgets": budgets,
   "013-expected-results": expectedResults,
   "014-run-processes": runProcesses,
+  "015-notes": notes,
 };
 
 /** A newer version has changed the schema in a way this one does not know. */

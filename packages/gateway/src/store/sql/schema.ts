@@ -218,6 +218,12 @@ export interface RunTableRow {
   takeovers: number;
 }
 
+/** A message that no turn has read. */
+export interface NoteRow {
+  run_id: string;
+  session_key: string;
+}
+
 /** `slot_ms`: the quarter of an hour in which the calls ended. Costs are millionths of a dollar. */
 export interface UsageRow {
   slot_ms: number;
@@ -315,5 +321,6 @@ export interface Database {
   reservations: ReservationRow;
   journal: JournalRow;
   inbox: InboxRow;
+  notes: NoteRow;
   run_processes: ProcessRow;
 }

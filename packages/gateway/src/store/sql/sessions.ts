@@ -6,7 +6,7 @@ import { type ExpressionBuilder, sql as raw, type Kysely } from "kysely";
 import { unsureEndings } from "../deliveries.ts";
 import { writeAudit } from "./audit.ts";
 import { compactSession, readView } from "./compactions.ts";
-import { findMessage, listMessages, readEnds } from "./messages.ts";
+import { findMessage, listMessages, placeOf, readEnds } from "./messages.ts";
 import type { Database, RunTableRow, SessionTableRow } from "./schema.ts";
 import { readScopes } from "./run-rows.ts";
 import { findSession, openStatuses } from "./session-rows.ts";
@@ -45,6 +45,7 @@ function createSessionReads(queue: WriteQueue): Omit<SessionStore, "patch" | "re
     listMessages: (key, page) => queue.read((sql) => listMessages(sql, key, page)),
     findMessage: (key, messageId) => queue.read((sql) => findMessage(sql, key, messageId)),
     ends: (keys) => queue.read((sql) => readEnds(sql, keys)),
+    placeOf: (key, said) => queue.read((sql) => placeOf(sql, key, said)),
     listToCleanUp: () => queue.read((sql) => sql.all(listReadChildren, {}).map((one) => one.session_key)),
     listAttachmentIds: () =>
       queue.read((sql) => sql.all(listWithAttachments, {}).flatMap(({ terms }) => readTerms(terms).attachments?.id ?? [])),
