@@ -337,7 +337,7 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     twoAnswers: false,
   },
   "sessions.send": {
-    summary: "Send a message to a session that exists; it gets a turn of its own, after what works there.",
+    summary: "Send a message to a session that exists; it gets a turn of its own, after what works there, or waits for the next one.",
     kind: "command",
     scopes: ["operator.write"],
     twoAnswers: false,
