@@ -1,6 +1,7 @@
 /**
  * `npm test`: every suite, each in its own process with a clean environment, held to a budget of seconds.
  * `npm run test:long` (`--long`): the suites whose tests take a number of cases, with the large numbers.
+ * Names after `--` run those suites alone, in the order of the list: `npm run test:long -- authority fuzz`.
  * Over budget is said; at twice the budget the suite is stopped and has failed: that is a hang or a new order of magnitude,
  * not a slow machine. The last line is `N passed, N failed`, over all suites.
  */
@@ -157,6 +158,15 @@ function describe({ name, budgetSeconds }: Suite, { passed, failed, skipped, sec
   return `${name.padEnd(12)} ${counts}; ${time}${problem === undefined ? "" : `; FAILED: ${problem}`}`;
 }
 
+/** @throws for a name that no suite has. */
+function choose(args: readonly string[]): readonly Suite[] {
+  const all = args.includes("--long") ? longSuites : suites;
+  const names = args.filter((arg) => arg !== "--long");
+  const unknown = names.find((name) => !all.some((suite) => suite.name === name));
+  if (unknown !== undefined) throw new Error(`there is no suite ${unknown}; there are: ${all.map(({ name }) => name).join(", ")}`);
+  return names.length === 0 ? all : all.filter(({ name }) => names.includes(name));
+}
+
 if (import.meta.main) {
   await using stack = new AsyncDisposableStack();
   const compileCache = await mkdtemp(join(tmpdir(), "portreeve-test-cache-"));
@@ -164,7 +174,7 @@ if (import.meta.main) {
   const lines: string[] = [];
   let passed = 0;
   let failed = 0;
-  for (const suite of process.argv.includes("--long") ? longSuites : suites) {
+  for (const suite of choose(process.argv.slice(2))) {
     console.log(`\n==== ${suite.name}`);
     const outcome = await runSuite(suite, compileCache);
     lines.push(describe(suite, outcome));
