@@ -75,14 +75,17 @@ test("10. every method is refused to every scope that does not cover it, over a 
   }
 });
 
-test("11. a run that has ended spawns nothing with its old authority", async () => {
-  await using gw = await startGateway();
+test("11. a run that has ended spawns and sends nothing with its old authority", async () => {
+  await using gw = await startGateway({ config: { agents: { defaults: { sessions: { visibility: "all" } } } } });
   await gw.callerWith(...admin).call("agent", { message: "hello", idempotencyKey: "k" });
+  await gw.callerWith("operator.write").call("sessions.patch", { key: "other", label: "x" });
   const run = await gw.gateway.store.runs.findByWireId("k", {});
   assert.ok(run !== undefined);
   const late = createCaller(gw.gateway.dispatch, runPrincipal(run));
 
   await assert.rejects(late.call("subagents.spawn", { task: "x", idempotencyKey: "late" }), { code: "UNKNOWN_RUN" });
+  await assert.rejects(late.call("sessions.send", { key: "other", message: "x" }), { code: "UNKNOWN_RUN" });
+  assert.deepEqual((await gw.callerWith("operator.read").call("sessions.status", { key: "other" })).queue, []);
   assert.equal((await gw.callerWith("operator.read").call("status", {})).children.accepted, 0);
 });
 

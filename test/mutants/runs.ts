@@ -8,6 +8,14 @@ const messages = { testFile: tests.sessionMessages };
 
 export const runMutants: readonly Mutant[] = [
   {
+    what: "a run that has ended still sends",
+    file: "packages/gateway/src/store/sql/admission.ts",
+    from: 'if (runIdOf(run.startedBy) !== undefined && starter?.ended_at_ms !== null) return { kind: "starter-ended" };',
+    to: "",
+    testFile: tests.requests,
+    killedBy: "^11. a run that has ended",
+  },
+  {
     what: "a run finds runs of other trees",
     file: "packages/gateway/src/store/sql/run-views.ts",
     from: "(rootKey !== undefined && found.root_session_key !== rootKey)",

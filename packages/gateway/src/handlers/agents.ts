@@ -110,6 +110,7 @@ export async function startRun(
       remedy: "send a message that gets a turn of its own (followup): it reads them first",
     });
   }
+  if (admission.kind === "starter-ended") throw new ProtocolError("UNKNOWN_RUN", "the run that wants to send has ended");
   if (admission.kind === "replayed") return { run: admission.run, isNew: false };
   if (admission.createdSession) deps.bus.publish("sessions.changed", { sessionKey: start.key, reason: "create" });
   deps.bus.publish("sessions.changed", { sessionKey: start.key, reason: "send", runId: admission.run.wireId });

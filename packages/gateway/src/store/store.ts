@@ -209,7 +209,9 @@ export type Admission =
   | { readonly kind: "replayed"; readonly run: RunRecord }
   | { readonly kind: "mismatch" }
   /** So many messages that start no turn wait there already. */
-  | { readonly kind: "too-many-notes"; readonly unread: number };
+  | { readonly kind: "too-many-notes"; readonly unread: number }
+  /** The run that sends has ended: its authority is over. */
+  | { readonly kind: "starter-ended" };
 
 export interface Claimer {
   readonly owner: string;

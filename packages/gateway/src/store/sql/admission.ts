@@ -23,6 +23,10 @@ export function admitRun(sql: Sql, ids: Ids, run: RunToAdmit, partials: Partials
 
   const unread = run.queueMode === "notify" ? findTooManyNotes(sql, run.sessionKey) : undefined;
   if (unread !== undefined) return { kind: "too-many-notes", unread };
+  const starter = starterOf(sql, run.startedBy);
+  // What it was about to say when it was stopped would be a run of whoever lost the right to have one.
+  if (runIdOf(run.startedBy) !== undefined && starter?.ended_at_ms !== null) return { kind: "starter-ended" };
+
   const interrupted = run.queueMode === "interrupt" ? cancelRuns(sql, ids, { sessionKey: run.sessionKey }, partials, nowMs) : [];
   const found = findSession(sql, run.sessionKey);
   const session =
@@ -44,7 +48,7 @@ export function admitRun(sql: Sql, ids: Ids, run: RunToAdmit, partials: Partials
     label: run.label ?? null,
     model: session.model ?? run.defaultModel,
     authority: withinSession({ ...run.authority, depth, owner: run.authority.owner && depth === 0 }, readTerms(session.terms)),
-    terms: { ...handedOn(readTerms(session.terms)), ...budgetOf(starterOf(sql, run.startedBy)) },
+    terms: { ...handedOn(readTerms(session.terms)), ...budgetOf(starter) },
     started_by: run.startedBy,
     parent_run_id: null,
     parent_session_key: null,
