@@ -9,6 +9,7 @@ const proxySettings =
   "Compare gateway.auth.trustedProxy and gateway.trustedProxies in config.json5 with what the proxy sends: ./portreeve status";
 const ownClient = "This client and the gateway do not fit together: update both (`./portreeve --version`, `./portreeve status`).";
 const seeRuns = "See the runs there are: ./portreeve runs";
+const seeNodes = "See the nodes and what of them is approved: ./portreeve nodes";
 const again = "Run the command again; if it stays so: ./portreeve status";
 
 /** Said after the gateway's own words, unless those name a command already. */
@@ -59,6 +60,14 @@ export const nextSteps: Readonly<Record<ErrorCode, string>> = {
   MESSAGE_HOPS:
     "Raise agents.defaults.sessions.maxHops in config.json5, or speak to the session yourself: ./portreeve agent --session KEY MESSAGE",
   NO_OPEN_CHILDREN: seeRuns,
+
+  NOT_CONNECTED: seeNodes,
+  PAIRING_CHANGED: seeNodes,
+  COMMAND_NOT_ALLOWED: seeNodes,
+  NODE_BUSY: "Wait for what is in work on the node, then run the command again.",
+  NODE_ERROR: "These are the node's own words; what it runs is in its own log.",
+  PAYLOAD_TOO_LARGE: "Ask the node for less at once.",
+  ANSWER_NOT_KEPT: "To run the command again use another idempotencyKey.",
 
   RUN_FAILED: "See which model was used: ./portreeve agents. The gateway's log has the provider's answer.",
   STOP_INCOMPLETE: "Look at what goes on with ps, and end it; the gateway log names it.",

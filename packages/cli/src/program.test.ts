@@ -109,6 +109,7 @@ test("every command that does something has examples in its help, and help ends 
       "presence",
       "sessions list",
       "agents list",
+      "nodes list",
       "logs",
       "usage",
       "runs list",

@@ -39,6 +39,7 @@ import { offeredModels } from "./models/defaults.ts";
 import { createPrices } from "./models/price.ts";
 import { createModels } from "./models/registry.ts";
 import type { Models } from "./models/model.ts";
+import { createNodes } from "./nodes/nodes.ts";
 import { type Cooldowns, createCooldowns, firstReady } from "./runs/cooldowns.ts";
 import { type Cancelled, startWorker, type Worker, type WorkerDeps } from "./runs/worker.ts";
 import { openStore } from "./store/sqlite.ts";
@@ -100,7 +101,8 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
     createSharedSecret({ initial: keys.secret, path: secretFile, clock, log, onChanged: () => late.listener?.closeDeviceless() }),
   );
   const identity = await createIdentity(options, { keys: { ...keys, secret }, store, bus, late });
-  const { deviceDeps, admission, setupCodes, ...management } = identity;
+  const { deviceDeps, admission, setupCodes, nodePairing, ...management } = identity;
+  const nodes = resources.use(createNodes({ store, bus, clock, ids, log }));
   resources.use(await startEndings(deviceDeps, store));
   const attachments = createAttachmentFiles(stateDir, ids, store.sessions);
   const handlerDeps = createHandlerDeps(options, { store, bus, agents, late, toolsOf, attachments });
@@ -108,6 +110,7 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
     shared: handlerDeps,
     catalogue: createCatalogue(options, handlerDeps, { toolsOf, keys, cooldowns }),
     devices: { ...admission, ...management, connectedDevices: () => late.listener?.connectedDevices() ?? new Set<string>() },
+    nodes: { pairing: nodePairing, nodes, manager: management.manager, now: () => clock.now() },
     setup: createSetupDeps(options, setupCodes, late),
     audit: { store, now: () => clock.now(), flushRefusals: () => refusals.flush() },
     system: createSystemDeps(options, late),
@@ -119,7 +122,7 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   late.worker = resources.use(await startRuns(options, agents, core));
   resources.use(startCleanUp({ ...core, attachments, sessions: store.sessions, archiveAfterMs: archiveAfterMs(config) }));
 
-  const serving = { keys, tls, ...admission, dispatch, bus, countRefusal: refusals.count };
+  const serving = { keys, tls, ...admission, dispatch, bus, countRefusal: refusals.count, nodes: nodes.links };
   late.listener = resources.use(await openListener({ ...listenerFacts(options, handlerDeps), ...serving }));
 
   const owned = resources.move();
@@ -154,10 +157,10 @@ async function createIdentity({ config, clock, log }: ComposeOptions, { keys, st
   const credentials = createCredentials(keys);
   const deviceDeps = { store: store.devices, credentials, clock: authorityClock, signingClock: clock, log, bus };
   const expel: ExpelDevice = (target, lastAnswer) => late.listener?.expelDevice(target, lastAnswer) ?? Promise.resolve();
-  const nodes = createNodePairing({ ...deviceDeps, store: store.nodes, expel });
+  const nodePairing = createNodePairing({ ...deviceDeps, store: store.nodes, expel });
   const policy = { authMode: config.gateway.auth.mode, autoApproveLocal: config.gateway.pairing.autoApproveLocal };
   const attempts = createAttempts({ store: store.attempts, clock });
-  const pairing = createPairing({ ...deviceDeps, ...policy, attempts, nodes });
+  const pairing = createPairing({ ...deviceDeps, ...policy, attempts, nodes: nodePairing });
   const setupCodes = createSetupCodes({ ...deviceDeps, store: store.setupCodes, attempts });
   return {
     deviceDeps,
@@ -166,7 +169,7 @@ async function createIdentity({ config, clock, log }: ComposeOptions, { keys, st
       bearers: createBearers({ ...deviceDeps, ...policy, bearers: store.bearers, devices: store.devices, attempts }),
     },
     setupCodes,
-    nodes,
+    nodePairing,
     manager: createDeviceManager({ ...deviceDeps, expel, cancelRuns: async (select) => (await cancelRuns(late, select)).runs }),
     upgrades: createScopeUpgrades(deviceDeps),
   };

@@ -64,8 +64,8 @@ export function method<P extends z.ZodType, R extends z.ZodType, A extends z.Zod
 
 export interface EventDefinition<P extends z.ZodType = z.ZodType> {
   readonly summary: string;
-  /** Who hears it; `everyone` includes connections without a scope. */
-  readonly scope: string | "everyone";
+  /** Who hears it; `everyone` includes connections without a scope, `addressee` is sent to one connection and told to no other. */
+  readonly scope: string | "everyone" | "addressee";
   /** Skipped for a connection that reads too slowly, instead of closing it. */
   readonly droppable: boolean;
   readonly payload: P;

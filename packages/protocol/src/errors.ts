@@ -66,6 +66,14 @@ export const errorRules = {
   MESSAGE_HOPS: forbidden("The message answers messages between sessions that already go back and forth as often as they may."),
   NO_OPEN_CHILDREN: invalid("There is no child to wait for."),
 
+  NOT_CONNECTED: unavailable("The node has no open connection, or lost it before it answered."),
+  PAIRING_CHANGED: unavailable("Nothing is approved for the node, or the command stopped being so before the node answered."),
+  COMMAND_NOT_ALLOWED: invalid("The node does not declare the command, or it is not approved for it."),
+  NODE_BUSY: unavailable("The node has as many commands in work as it may."),
+  NODE_ERROR: unavailable("The node answered with an error, or not in time; `details.nodeError` has its words.", false),
+  PAYLOAD_TOO_LARGE: invalid("What is sent to a node, or what it answered, is larger than it may be."),
+  ANSWER_NOT_KEPT: invalid("The command was sent with this idempotency key before, and its answer is kept no longer."),
+
   RUN_FAILED: unavailable("The run ended without success.", false),
   STOP_INCOMPLETE: unavailable("Runs were ended, but something of theirs goes on; `details.failed` says what.", false),
   STORE_UNAVAILABLE: unavailable("The gateway could not write its state; nothing was changed."),

@@ -120,7 +120,7 @@ export type { PairedDevice, PairingRequest } from "./devices.ts";
 export { attachmentFolder, deliveryAddresses } from "./subagents.ts";
 export type { SetupAccess } from "./setup.ts";
 export { maxCaps, maxCommands, scopesToApproveNode } from "./nodes.ts";
-export type { NodeRequest, PairedNode } from "./nodes.ts";
+export type { NodeRequest, NodeRow, PairedNode } from "./nodes.ts";
 export type { Health } from "./health.ts";
 export type { ModelChoice } from "./models.ts";
 export type { PresenceEntry } from "./system.ts";

@@ -21,6 +21,13 @@ export const limits = {
   setupCodeTtlMs: 600_000,
   /** Requests of one connection that may be in work at once; the next ones wait unread in the socket. */
   requestsInFlight: 256,
+  /** Commands that a node may have in work at once. */
+  nodeInvocations: 32,
+  nodeInvokeTimeoutMs: 30_000,
+  nodeInvokeMaxTimeoutMs: 600_000,
+  /** JSON of a command's parameters, and of a node's answer: whoever asked gets that twice in one frame. */
+  nodeParamsBytes: 1_048_576,
+  nodePayloadBytes: 8_388_608,
 } as const;
 
 export const supportedProtocols = [3, 4] as const;

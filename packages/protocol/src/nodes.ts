@@ -1,7 +1,7 @@
 /** Nodes: what a paired node says it can do, and which of it is approved. */
 import { z } from "zod";
 import { event, method } from "./define.ts";
-import { nonEmpty, timeMs } from "./shapes.ts";
+import { label, nonEmpty, timeMs } from "./shapes.ts";
 
 /** How much a node may say it can do. */
 export const maxCaps = 256;
@@ -36,6 +36,28 @@ export const nodeRequest = z.object({
 });
 
 export const pairedNode = z.object({ ...nodeFacts, ...surface, createdAtMs: timeMs, approvedAtMs: timeMs });
+
+/** A node as lists show it. `caps` and `commands`: what is live, which is what it declares and is approved. */
+export const nodeRow = z.object({
+  ...nodeFacts,
+  caps: surface.caps,
+  commands: surface.commands,
+  permissions: surface.permissions,
+  sessionHost: z.literal(false),
+  /** `unapproved`: it is here, and what it declares was rejected. */
+  approvalState: z.enum(["approved", "pending-approval", "unapproved"]),
+  pendingRequestId: z.string().optional(),
+  pendingDeclaredCaps: surface.caps.optional(),
+  pendingDeclaredCommands: surface.commands.optional(),
+  pendingDeclaredPermissions: surface.permissions.optional(),
+  connectedAtMs: timeMs.optional(),
+  approvedAtMs: timeMs.optional(),
+  paired: z.literal(true),
+  connected: z.boolean(),
+});
+
+/** An answer or a report of a node: refused never, ignored when it belongs to no invocation of this very connection. */
+const heard = z.object({ ok: z.literal(true), ignored: z.literal(true).optional() });
 
 const requestIdParams = z.strictObject({ requestId: nonEmpty });
 
@@ -101,6 +123,93 @@ export const nodeMethods = {
     params: z.strictObject({ nodeId: nonEmpty }),
     result: z.object({ nodeId: z.string() }),
   }),
+  "node.list": method({
+    summary: "Nodes that are approved, wait for an approval or are connected, with what of them is live.",
+    scope: "operator.read",
+    kind: "query",
+    callers: ["operator"],
+    params: z.strictObject({}),
+    result: z.object({ ts: timeMs, nodes: z.array(nodeRow) }),
+  }),
+  "node.describe": method({
+    summary: "One node, as `node.list` shows it.",
+    scope: "operator.read",
+    kind: "query",
+    callers: ["operator"],
+    params: z.strictObject({ nodeId: nonEmpty }),
+    result: nodeRow.extend({ ts: timeMs }),
+  }),
+  "node.rename": method({
+    summary: "Give a node a name of the operator's; the name of its device.",
+    scope: "operator.pairing",
+    kind: "command",
+    callers: ["operator"],
+    params: z.strictObject({ nodeId: nonEmpty, displayName: label }),
+    result: z.object({ nodeId: z.string(), displayName: z.string() }),
+  }),
+  "node.invoke": method({
+    summary: "Run one command on a node: declared by it, approved for it, and within the caller's scopes.",
+    scope: {
+      byParams: ({ command }) => scopeToInvokeNode(command),
+      malformed: "operator.write",
+      oneOf: ["operator.write", "operator.admin"],
+    },
+    kind: "command",
+    callers: ["operator"],
+    params: z.strictObject({
+      nodeId: nonEmpty,
+      command: nonEmpty,
+      params: z.unknown().optional(),
+      /** At most ten minutes; 0 and nothing mean 30 seconds. */
+      timeoutMs: z.number().int().nonnegative().optional(),
+      idempotencyKey: nonEmpty.max(256),
+    }),
+    ignored: ["sessionKey", "turnSourceChannel", "turnSourceTo", "turnSourceAccountId", "turnSourceThreadId"],
+    result: z.object({
+      ok: z.literal(true),
+      nodeId: z.string(),
+      command: z.string(),
+      /** null when the node gave none, or JSON that cannot be read. */
+      payload: z.unknown().optional(),
+      payloadJSON: z.string().nullable(),
+    }),
+  }),
+  "node.invoke.result": method({
+    summary: "A node's answer to an invocation that this connection was sent; any other is ignored, and says so.",
+    scope: "none",
+    kind: "command",
+    callers: ["node"],
+    params: z.strictObject({
+      id: nonEmpty,
+      nodeId: nonEmpty,
+      ok: z.boolean(),
+      payload: z.unknown().optional(),
+      payloadJSON: z.string().nullish(),
+      error: z.strictObject({ code: nonEmpty.optional(), message: nonEmpty.optional() }).nullish(),
+    }),
+    result: heard,
+  }),
+  "node.invoke.progress": method({
+    summary: "A node's sign of life in an invocation that this connection was sent. Nothing of it is kept: an invocation has one answer.",
+    scope: "none",
+    kind: "command",
+    callers: ["node"],
+    params: z.strictObject({
+      invokeId: nonEmpty,
+      nodeId: nonEmpty,
+      seq: z.number().int().nonnegative(),
+      chunk: z.string().max(16_384),
+    }),
+    result: heard,
+  }),
+  "node.event": method({
+    summary: "What a node reports of itself. It changes nothing here: a node holds no scopes.",
+    scope: "none",
+    kind: "command",
+    callers: ["node"],
+    params: z.strictObject({ event: nonEmpty, payload: z.unknown().optional(), payloadJSON: z.string().nullish() }),
+    result: z.object({ ok: z.literal(true), event: z.string(), handled: z.literal(false), reason: z.string() }),
+  }),
 };
 
 export const nodeEvents = {
@@ -119,6 +228,19 @@ export const nodeEvents = {
       nodeId: z.string(),
       decision: z.enum(["approved", "rejected", "removed"]),
       ts: timeMs,
+    }),
+  }),
+  "node.invoke.request": event({
+    summary: "A command for this node: sent to its own connection alone, and answered with `node.invoke.result`.",
+    scope: "addressee",
+    droppable: false,
+    payload: z.object({
+      id: z.string(),
+      nodeId: z.string(),
+      command: z.string(),
+      paramsJSON: z.string().optional(),
+      timeoutMs: z.number().int(),
+      idempotencyKey: z.string(),
     }),
   }),
 };
@@ -142,5 +264,15 @@ export function scopesToApproveNode(commands: readonly string[]): readonly strin
   return commands.some(isProgram) ? ["operator.pairing", "operator.write", "operator.admin"] : ["operator.pairing", "operator.write"];
 }
 
+/** Of `system.`, what runs no program that the caller chooses and changes no policy. */
+const harmlessOfSystem = new Set(["system.notify", "system.run.prepare", "system.which"]);
+
+/** What a caller must hold to run the command on a node, however it is approved for the node. Pure. */
+export function scopeToInvokeNode(command: string): "operator.write" | "operator.admin" {
+  if (command === "fs.listDir" || command.startsWith("browser.proxy") || command.startsWith("terminal.")) return "operator.admin";
+  return command.startsWith("system.") && !harmlessOfSystem.has(command) ? "operator.admin" : "operator.write";
+}
+
+export type NodeRow = z.infer<typeof nodeRow>;
 export type NodeRequest = z.infer<typeof nodeRequest>;
 export type PairedNode = z.infer<typeof pairedNode>;

@@ -3,6 +3,8 @@ import { type ConnectParams, limits, ProtocolError } from "@portreeve/protocol";
 import type { WebSocket } from "ws";
 import type { ConnectionHandle, CountRefusal, Dispatch } from "../dispatch/types.ts";
 import type { OriginVerdict, Peer } from "../http/guard.ts";
+import type { NodeLinks } from "../identity/node-link.ts";
+import { toDeclaration } from "../identity/node-pairing.ts";
 import type { Pairing } from "../identity/pairing.ts";
 import type { GatewayKey } from "../identity/state-keys.ts";
 import type { Clock } from "../kit/clock.ts";
@@ -26,6 +28,7 @@ export interface ConnectionDeps {
   readonly ids: Ids;
   readonly log: Log;
   readonly countRefusal: CountRefusal;
+  readonly nodes: NodeLinks;
 }
 
 export interface ConnectionEvents {
@@ -48,6 +51,12 @@ interface Session {
   readonly principal: Principal;
   readonly version: WireVersion;
   readonly requests: Requests;
+}
+
+/** Who was let in, and what the hello says to it. */
+interface Admitted {
+  readonly connect: ConnectParams;
+  readonly hello: HelloFacts;
 }
 
 /** Runs a connection may follow; the oldest is forgotten first. */
@@ -185,6 +194,7 @@ export class Connection implements ConnectionHandle {
     if (this.#isExpelled) return;
     this.#isExpelled = true;
     this.#step({ kind: "gone" });
+    this.#deps.nodes.closed(this.connId);
     const close = (): void => this.close(4001, reason);
     if (last === undefined || this.#session === undefined) {
       close();
@@ -214,14 +224,14 @@ export class Connection implements ConnectionHandle {
     else this.#session.requests.receive(text);
   }
 
-  #step(input: HandshakeInput, hello?: HelloFacts): void {
+  #step(input: HandshakeInput, admitted?: Admitted): void {
     const { next, output } = stepHandshake(this.#handshake, input);
     this.#handshake = next;
     if (next.state === "open" || next.state === "closed") this.#deadline[Symbol.dispose]();
-    if (output !== undefined) this.#perform(output, hello);
+    if (output !== undefined) this.#perform(output, admitted);
   }
 
-  #perform(output: HandshakeOutput, hello: HelloFacts | undefined): void {
+  #perform(output: HandshakeOutput, admitted: Admitted | undefined): void {
     switch (output.kind) {
       case "authenticate":
         this.#caps = output.connect.caps ?? [];
@@ -229,7 +239,7 @@ export class Connection implements ConnectionHandle {
         this.#claim = output.connect.device && { deviceId: output.connect.device.id, role: output.role };
         return background(this.#deps.log, "authenticate connection", this.#authenticate(output));
       case "welcome":
-        return hello === undefined ? undefined : this.#welcome(output, hello);
+        return admitted === undefined ? undefined : this.#welcome(output, admitted);
       case "refuse": {
         const version = wireVersions[output.version];
         this.#deps.log.debug({ connId: this.connId, peer: this.#peer.address, code: output.error.code }, "connection refused");
@@ -255,14 +265,14 @@ export class Connection implements ConnectionHandle {
       this.#hasPresented = true;
       const verdict = await judging;
       if (verdict.kind === "refused") return this.#step(verdict);
-      this.#step({ kind: "admitted" }, await hello(this.connId, verdict.admission));
+      this.#step({ kind: "admitted" }, { connect, hello: await hello(this.connId, verdict.admission) });
     } catch (error) {
       if (!(error instanceof ProtocolError)) log.error({ err: error, connId: this.connId }, "a handshake failed");
       this.#step({ kind: "refused", error: error instanceof ProtocolError ? error : new ProtocolError("INTERNAL", "internal error") });
     }
   }
 
-  #welcome({ requestId, version: protocol, queued }: Extract<HandshakeOutput, { kind: "welcome" }>, hello: HelloFacts): void {
+  #welcome({ requestId, version: protocol, queued }: Extract<HandshakeOutput, { kind: "welcome" }>, { connect, hello }: Admitted): void {
     const { dispatch, log, clock } = this.#deps;
     const version = wireVersions[protocol];
     const { principal, endsInMs } = hello.admission;
@@ -287,6 +297,7 @@ export class Connection implements ConnectionHandle {
     this.#session = { principal, version, requests };
     this.#outbound.answer(requestId, version.hello(hello));
     this.#events.onOpen(this);
+    if (principal.kind === "device" && principal.role === "node") this.#openNode(principal.deviceId, connect);
     this.sendEvent({
       name: "health",
       payloadJson: JSON.stringify(version.event("health", hello.health)),
@@ -296,10 +307,22 @@ export class Connection implements ConnectionHandle {
     for (const text of queued) requests.receive(text);
   }
 
+  /** Events to a node are not numbered: they are no part of what every connection hears. */
+  #openNode(nodeId: string, connect: ConnectParams): void {
+    this.#deps.nodes.opened({
+      connId: this.connId,
+      nodeId,
+      declared: toDeclaration(nodeId, connect),
+      openedAtMs: this.#deps.clock.now(),
+      tell: (name, payload) => this.#outbound.direct(name, this.#session?.version.event(name, payload)),
+    });
+  }
+
   #onClose(): void {
     this.#step({ kind: "gone" });
     this.#authorityEnd?.[Symbol.dispose]();
     this.#session?.requests.end();
+    this.#deps.nodes.closed(this.connId);
     this.#events.onClosed(this);
     this.#gone.resolve();
   }

@@ -59,6 +59,7 @@ async function startWorld(over: Partial<ListenerDeps> & { readonly configText?: 
     ids,
     log,
     countRefusal: () => undefined,
+    nodes: { opened: () => undefined, closed: () => undefined },
     version: "1.2.3",
     paths: { configPath: "/c", stateDir: "/s" },
     health: () =>

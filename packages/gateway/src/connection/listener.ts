@@ -8,6 +8,7 @@ import type { CountRefusal, Dispatch, PresenceBoard } from "../dispatch/types.ts
 import { createHttpDoor, serverOptions } from "../http/server.ts";
 import type { Bearers } from "../identity/bearers.ts";
 import type { ExpelDevice } from "../identity/device-management.ts";
+import type { NodeLinks } from "../identity/node-link.ts";
 import type { Pairing } from "../identity/pairing.ts";
 import type { StateKeys } from "../identity/state-keys.ts";
 import type { Clock } from "../kit/clock.ts";
@@ -32,6 +33,7 @@ export interface ListenerDeps {
   readonly ids: Ids;
   readonly log: Log;
   readonly countRefusal: CountRefusal;
+  readonly nodes: NodeLinks;
   /** Of the gateway's package. */
   readonly version: string;
   readonly paths: { readonly configPath: string; readonly stateDir: string };
@@ -90,6 +92,7 @@ export async function openListener(deps: ListenerDeps): Promise<Listener> {
     ids,
     log,
     countRefusal,
+    nodes: deps.nodes,
   };
   const subscriptions = new Subscriptions({ bus, clock, log, rowOf: deps.rowOf });
   const door = new Door({ config, connection, subscriptions, presence });

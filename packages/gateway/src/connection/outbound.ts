@@ -41,9 +41,14 @@ export class Outbound {
     return this.#isClosed;
   }
 
-  /** The one event without a number: it comes before the connection is one. */
+  /** Without a number: it comes before the connection is one. */
   challenge(payload: object): void {
     this.#send(JSON.stringify({ type: "event", event: "connect.challenge", payload }));
+  }
+
+  /** For this connection alone, and without a number. */
+  direct(name: EventName, payload: unknown): void {
+    this.#sendOrClose(() => JSON.stringify({ type: "event", event: name, payload }));
   }
 
   answer(id: string, payload: unknown): void {

@@ -58,6 +58,7 @@ const pairing: readonly EventName[] = [
   "node.pair.requested",
   "node.pair.resolved",
 ];
+const toOneNode = "node.invoke.request";
 const everyone: readonly EventName[] = ["connect.challenge", "tick", "shutdown", "health"];
 const reading: readonly EventName[] = ["agent", "chat", "sessions.changed", "presence"];
 const audiences: readonly [name: string, principal: Principal | undefined, hears: readonly EventName[]][] = [
@@ -67,7 +68,9 @@ const audiences: readonly [name: string, principal: Principal | undefined, hears
   ["a writer", secretPrincipal(["operator.write"]), [...everyone, ...reading]],
   ["one for pairing", secretPrincipal(["operator.pairing"]), [...everyone, ...pairing]],
   ["one for approvals", secretPrincipal(["operator.approvals"]), everyone],
-  ["an admin", secretPrincipal(["operator.admin"]), Object.keys(eventDefinitions) as EventName[]], // The table's own keys.
+  // The table's own keys.
+  ["an admin", secretPrincipal(["operator.admin"]), (Object.keys(eventDefinitions) as EventName[]).filter((name) => name !== toOneNode)],
+  ["one who calls a scope what it is not", secretPrincipal(["addressee"]), everyone],
   ["a node, whatever scopes it was given", devicePrincipal({ deviceId: "d", role: "node", scopes: ["operator.admin"] }), everyone],
 ];
 

@@ -1,6 +1,5 @@
 /** Every method's handler: that none is missing, and none is there twice under another shape, is the type's to say. */
 import type { Handlers } from "../dispatch/types.ts";
-import type { NodePairing } from "../identity/node-pairing.ts";
 import { agentHandlers } from "./agents.ts";
 import { type AuditHandlerDeps, auditHandlers } from "./audit.ts";
 import { chatHandlers } from "./chat.ts";
@@ -12,7 +11,7 @@ import { healthHandlers } from "./health.ts";
 import { identityHandlers } from "./identity.ts";
 import { messageHandlers } from "./messages.ts";
 import { modelHandlers } from "./models.ts";
-import { nodeHandlers } from "./nodes.ts";
+import { nodeHandlers, type NodeHandlerDeps } from "./nodes.ts";
 import { runHandlers } from "./runs.ts";
 import { sessionMakingHandlers } from "./session-making.ts";
 import { sessionViewHandlers } from "./session-views.ts";
@@ -28,13 +27,14 @@ import { usageHandlers } from "./usage.ts";
 export interface HandlerParts {
   readonly shared: HandlerDeps;
   readonly catalogue: CatalogueDeps;
-  readonly devices: DeviceHandlerDeps & { readonly nodes: NodePairing };
+  readonly devices: DeviceHandlerDeps;
+  readonly nodes: NodeHandlerDeps;
   readonly setup: SetupHandlerDeps;
   readonly audit: AuditHandlerDeps;
   readonly system: SystemHandlerDeps;
 }
 
-export function createHandlers({ shared, catalogue, devices, setup, audit, system }: HandlerParts): Handlers {
+export function createHandlers({ shared, catalogue, devices, nodes, setup, audit, system }: HandlerParts): Handlers {
   return {
     ...connectHandlers(),
     ...healthHandlers(shared),
@@ -54,7 +54,7 @@ export function createHandlers({ shared, catalogue, devices, setup, audit, syste
     ...runHandlers(shared),
     ...taskHandlers(shared),
     ...deviceHandlers(devices),
-    ...nodeHandlers(devices),
+    ...nodeHandlers(nodes),
     ...setupHandlers(setup),
     ...auditHandlers(audit),
     ...usageHandlers(shared),

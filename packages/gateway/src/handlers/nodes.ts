@@ -1,24 +1,41 @@
-/** Nodes: what they declare, and the decision about it. */
-import type { Handlers } from "../dispatch/types.ts";
-import type { NodePairing } from "../identity/node-pairing.ts";
+/** Nodes: what they declare and the decision about it, which there are, and what they are asked to do. */
+import { ProtocolError } from "@portreeve/protocol";
+import type { Context, Handlers } from "../dispatch/types.ts";
+import type { DeviceManager } from "../identity/device-management.ts";
+import { type NodePairing, unknownNode } from "../identity/node-pairing.ts";
 import { toNodeRequest, toPairedNode } from "../identity/node-view.ts";
+import type { Answerer } from "../nodes/invocations.ts";
+import type { Nodes } from "../nodes/nodes.ts";
 
-type NodeMethod =
+export interface NodeHandlerDeps {
+  readonly pairing: NodePairing;
+  readonly nodes: Nodes;
+  readonly manager: Pick<DeviceManager, "rename">;
+  readonly now: () => number;
+}
+
+type PairingMethod =
   | "node.pair.list"
   | "node.pair.request"
   | "node.pair.verify"
   | "node.pair.approve"
   | "node.pair.reject"
   | "node.pair.remove";
+type NodeMethod = "node.list" | "node.describe" | "node.rename" | "node.invoke";
+type OwnMethod = "node.invoke.result" | "node.invoke.progress" | "node.event";
 
-export function nodeHandlers({ nodes }: { readonly nodes: NodePairing }): Pick<Handlers, NodeMethod> {
+export function nodeHandlers(deps: NodeHandlerDeps): Pick<Handlers, PairingMethod | NodeMethod | OwnMethod> {
+  return { ...pairingHandlers(deps), ...operatorHandlers(deps), ...ownHandlers(deps) };
+}
+
+function pairingHandlers({ pairing }: NodeHandlerDeps): Pick<Handlers, PairingMethod> {
   return {
     "node.pair.list": async ({ principal }) => {
-      const { pending, paired } = await nodes.list(principal);
+      const { pending, paired } = await pairing.list(principal);
       return { pending: pending.map(toNodeRequest), paired: paired.map(toPairedNode) };
     },
     "node.pair.request": async ({ principal }, { nodeId, caps = [], commands = [] }) => {
-      const outcome = await nodes.ask({ nodeId, caps, commands }, principal);
+      const outcome = await pairing.ask({ nodeId, caps, commands }, principal);
       return outcome.kind === "covered"
         ? { status: "approved", created: false, node: toPairedNode(outcome.node) }
         : { status: "pending", created: outcome.created, request: toNodeRequest(outcome.request) };
@@ -27,12 +44,51 @@ export function nodeHandlers({ nodes }: { readonly nodes: NodePairing }): Pick<H
     "node.pair.verify": () => Promise.resolve({ ok: false }),
     "node.pair.approve": async ({ principal }, { requestId }) => ({
       requestId,
-      node: toPairedNode(await nodes.approve(requestId, principal)),
+      node: toPairedNode(await pairing.approve(requestId, principal)),
     }),
-    "node.pair.reject": async ({ principal }, { requestId }) => ({ requestId, ...(await nodes.reject(requestId, principal)) }),
+    "node.pair.reject": async ({ principal }, { requestId }) => ({ requestId, ...(await pairing.reject(requestId, principal)) }),
     "node.pair.remove": async ({ principal, connection, signal }, { nodeId }) => {
-      await nodes.remove(nodeId, principal, { connId: connection?.connId, signal });
+      await pairing.remove(nodeId, principal, { connId: connection?.connId, signal });
       return { nodeId };
     },
   };
+}
+
+function operatorHandlers({ nodes, manager, now }: NodeHandlerDeps): Pick<Handlers, NodeMethod> {
+  return {
+    "node.list": async () => ({ ts: now(), nodes: [...(await nodes.list())] }),
+    "node.describe": async (_context, { nodeId }) => {
+      const found = await nodes.find(nodeId);
+      if (found === undefined) throw unknownNode();
+      return { ts: now(), ...found };
+    },
+    "node.rename": async ({ principal }, { nodeId, displayName }) => {
+      if ((await nodes.find(nodeId)) === undefined) throw unknownNode();
+      await manager.rename({ deviceId: nodeId, label: displayName }, principal);
+      return { nodeId, displayName };
+    },
+    "node.invoke": ({ principal }, { nodeId, command, params, timeoutMs, idempotencyKey }) =>
+      nodes.invoke(principal, { nodeId, command, params, timeoutMs, idempotencyKey }),
+  };
+}
+
+function ownHandlers({ nodes }: NodeHandlerDeps): Pick<Handlers, OwnMethod> {
+  return {
+    "node.invoke.result": async (context, result) => heard(await nodes.hearAnswer(answererOf(context), result)),
+    "node.invoke.progress": async (context, { invokeId, nodeId }) => {
+      const by = answererOf(context);
+      return heard(nodeId === by.nodeId && nodes.hasInWork(by, invokeId));
+    },
+    "node.event": async (_context, { event }) => ({ ok: true, event, handled: false, reason: "this gateway does not act on it" }),
+  };
+}
+
+function heard(isIts: boolean): { ok: true; ignored?: true } {
+  return isIts ? { ok: true } : { ok: true, ignored: true };
+}
+
+/** The node and the connection it speaks over: what it was asked over another one is not its to answer here. */
+function answererOf({ principal, connection }: Pick<Context, "principal" | "connection">): Answerer {
+  if (principal.kind !== "device" || connection === undefined) throw new ProtocolError("WRONG_CALLER", "only a connected node may answer");
+  return { nodeId: principal.deviceId, connId: connection.connId };
 }

@@ -93,7 +93,8 @@ export function createNodePairing({ store, clock, log, bus, expel }: NodePairing
   };
 }
 
-function toDeclaration(nodeId: string, { client, caps = [], commands = [], permissions = {} }: ConnectParams): NodeDeclaration {
+/** Sorted, so that the same declaration reads the same. */
+export function toDeclaration(nodeId: string, { client, caps = [], commands = [], permissions = {} }: ConnectParams): NodeDeclaration {
   return {
     nodeId,
     clientId: client.id,
@@ -111,10 +112,10 @@ function toDeclaration(nodeId: string, { client, caps = [], commands = [], permi
 
 function tooMuch(): ProtocolError {
   return new ProtocolError("INVALID_PARAMS", `a node has at most ${maxCaps} caps and ${maxCommands} commands, what waits included`, {
-    remedy: "Ask for fewer, or decide first about what waits: ./portreeve call node.pair.list '{}'",
+    remedy: "Ask for fewer, or decide first about what waits: ./portreeve nodes list",
   });
 }
 
-function unknownNode(): ProtocolError {
-  return new ProtocolError("UNKNOWN_DEVICE", "unknown nodeId", { remedy: "List the nodes with: ./portreeve call node.pair.list '{}'" });
+export function unknownNode(): ProtocolError {
+  return new ProtocolError("UNKNOWN_DEVICE", "unknown nodeId", { remedy: "List the nodes with: ./portreeve nodes list" });
 }

@@ -16,12 +16,14 @@ export function toPairedNode(node: NodeRecord): PairedNode {
   return { ...toDeclared(node), createdAtMs: node.createdAtMs, approvedAtMs: node.approvedAtMs };
 }
 
-function toDeclared(node: NodeDeclaration) {
+/** What an operator calls a node goes before what it calls itself. */
+export function toDeclared(node: NodeDeclaration & { readonly label?: string | undefined }) {
+  const displayName = node.label ?? node.displayName;
   return {
     nodeId: node.nodeId,
     clientId: node.clientId,
     clientMode: node.clientMode,
-    ...(node.displayName === undefined ? {} : { displayName: node.displayName }),
+    ...(displayName === undefined ? {} : { displayName }),
     platform: node.platform,
     version: node.version,
     ...(node.deviceFamily === undefined ? {} : { deviceFamily: node.deviceFamily }),

@@ -7,6 +7,8 @@ export function mayHear(principal: Principal | undefined, name: EventName): bool
   if (principal === undefined) return false;
   const { scope } = eventDefinitions[name];
   if (scope === "everyone") return true;
+  // Whoever it is for is told it directly; nobody hears it by holding a scope of that name.
+  if (scope === "addressee") return false;
   const isOperator = principal.kind === "secret" || (principal.kind === "device" && principal.role === "operator");
   return isOperator && covers(principal.scopes, scope);
 }

@@ -22,11 +22,14 @@ export interface NodeSurface {
 export interface NodeDeclaration extends NodeFacts, NodeSurface {}
 
 export interface NodeRequestRecord extends NodeDeclaration {
+  /** What an operator calls the device. */
+  readonly label?: string | undefined;
   readonly requestId: string;
   readonly createdAtMs: number;
 }
 
 export interface NodeRecord extends NodeDeclaration {
+  readonly label?: string | undefined;
   readonly createdAtMs: number;
   readonly approvedAtMs: number;
 }
@@ -61,6 +64,7 @@ export interface NodeStore {
    * request. `resolved`: the request that is replaced.
    */
   ask(ask: NodeAsk, actor: Actor, nowMs: number): Promise<AskOutcome>;
+  find(nodeId: string): Promise<{ readonly pending: NodeRequestRecord | undefined; readonly approved: NodeRecord | undefined }>;
   list(): Promise<{ readonly pending: readonly NodeRequestRecord[]; readonly paired: readonly NodeRecord[] }>;
   /** `needs`: the scopes that approving these commands takes, checked against what the approver holds for good. */
   approve(

@@ -13,6 +13,7 @@ import { createDialect, openDatabase } from "./sql/dialect.ts";
 import { migrate } from "./sql/migrate.ts";
 import { createRefusalStore } from "./sql/refusals.ts";
 import { createNodeStore } from "./sql/nodes.ts";
+import { createNodeWorkStore } from "./sql/node-work.ts";
 import { createBudgetStore } from "./sql/budgets.ts";
 import { createProcessStore } from "./sql/processes.ts";
 import { createRunStore } from "./sql/runs.ts";
@@ -74,6 +75,7 @@ export function createStore(raw: DatabaseSync, ids: Ids, { onClose, elapsedMs }:
     attempts: createAttemptStore(queue),
     setupCodes: createSetupCodeStore(db, queue),
     nodes: createNodeStore(db, queue),
+    nodeWork: createNodeWorkStore(queue),
     audit: createAuditStore(db),
     refusals: createRefusalStore(db, queue),
     sessions: createSessionStore(queue, ids),

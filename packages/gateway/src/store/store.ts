@@ -12,6 +12,7 @@ import type { BearerStore } from "./bearer-store.ts";
 import type { DeviceStore } from "./device-store.ts";
 import type { SetupCodeStore } from "./setup-codes.ts";
 import type { NodeStore } from "./nodes.ts";
+import type { NodeWorkStore } from "./node-work.ts";
 import type { ProcessStore } from "./process-store.ts";
 import type { RunViewStore } from "./run-views.ts";
 import type { Completion, JournalEntry, Outcome } from "./journal.ts";
@@ -25,6 +26,7 @@ export interface Store extends AsyncDisposable {
   readonly attempts: AttemptStore;
   readonly setupCodes: SetupCodeStore;
   readonly nodes: NodeStore;
+  readonly nodeWork: NodeWorkStore;
   readonly audit: AuditStore;
   readonly refusals: RefusalStore;
   readonly sessions: SessionStore;

@@ -39,6 +39,9 @@ export const v3Results: Partial<Record<MethodName, Projection>> = {
     paired: paired.map(toNode),
   }),
   "node.pair.approve": ({ requestId, node }: Result<"node.pair.approve">) => ({ requestId, node: toNode(node) }),
+  "node.list": ({ ts, nodes }: Result<"node.list">) => ({ ts, nodes: nodes.map(toNodeRow) }),
+  "node.describe": toNodeRow,
+  "node.event": ({ ok }: Result<"node.event">) => ({ ok }),
   "device.token.rotate": ({ deviceId, role, token, scopes, rotatedAtMs }: Result<"device.token.rotate">) => ({
     deviceId,
     role,
@@ -110,6 +113,11 @@ function toV3Error(error: ProtocolError): ProtocolError {
     const message = "unauthorized: bootstrap token invalid or expired (scan a fresh setup code)";
     return new ProtocolError(error.code, message, { details: error.details, ...remedy });
   }
+  if (error.code === "PAIRING_CHANGED") return new ProtocolError("NOT_CONNECTED", "node not connected", remedy);
+  if ("nodeCommandDispatched" in error.details) {
+    const { nodeCommandDispatched: _, ...details } = error.details;
+    return new ProtocolError(error.code, error.message, { details, ...remedy });
+  }
   return error;
 }
 
@@ -124,6 +132,12 @@ function toNode(node: object): unknown {
 
 function without(payload: object, added: readonly string[]): unknown {
   return Object.fromEntries(Object.entries(payload).filter(([name]) => !added.includes(name)));
+}
+
+/** Version 3 has no states of an approval: what is not live is not shown. */
+function toNodeRow(row: object): unknown {
+  const added = ["sessionHost", "approvalState"];
+  return Object.fromEntries(Object.entries(row).filter(([name]) => !added.includes(name) && !name.startsWith("pending")));
 }
 
 /** Cumulative text alone; the keys of the closed version 3 schema. */

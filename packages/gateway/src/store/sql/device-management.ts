@@ -85,6 +85,7 @@ async function remove(tx: Kysely<Database>, deviceId: string, actor: Actor, nowM
   for (const { request_id } of requests) await resolve(tx, request_id, "rejected");
   await tx.deleteFrom("nodes").where("node_id", "=", deviceId).execute();
   await tx.deleteFrom("node_requests").where("node_id", "=", deviceId).execute();
+  await tx.deleteFrom("node_work").where("node_id", "=", deviceId).execute();
   await tx.deleteFrom("device_grants").where("device_id", "=", deviceId).execute();
   await tx.deleteFrom("devices").where("device_id", "=", deviceId).execute();
   await refuseKey(tx, device.public_key, nowMs);

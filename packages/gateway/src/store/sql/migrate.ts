@@ -17,6 +17,7 @@ import * as budgets from "./migrations/012-budgets.ts";
 import * as expectedResults from "./migrations/013-expected-results.ts";
 import * as runProcesses from "./migrations/014-run-processes.ts";
 import * as notes from "./migrations/015-notes.ts";
+import * as nodeWork from "./migrations/016-node-work.ts";
 
 /** By name, in order; a released migration is never edited. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -35,6 +36,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   "013-expected-results": expectedResults,
   "014-run-processes": runProcesses,
   "015-notes": notes,
+  "016-node-work": nodeWork,
 };
 
 /** A newer version has changed the schema in a way this one does not know. */

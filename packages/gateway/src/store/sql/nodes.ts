@@ -10,6 +10,7 @@ import { appendAudit } from "./audit.ts";
 import { findState } from "./device-rows.ts";
 import { authorityOf } from "./device-management.ts";
 import type { Database, NodeRequestRow, NodeRow } from "./schema.ts";
+import { type Args, statement } from "./statement.ts";
 import type { WriteQueue } from "./write-queue.ts";
 
 export function createNodeStore(db: Kysely<Database>, queue: WriteQueue): NodeStore {
@@ -18,11 +19,13 @@ export function createNodeStore(db: Kysely<Database>, queue: WriteQueue): NodeSt
 
     ask: (asked, actor, nowMs) => queue.write((tx) => ask(tx, { asked, actor }, nowMs)),
 
-    async list() {
-      const pending = await db.selectFrom("node_requests").selectAll().orderBy("created_at_ms", "desc").execute();
-      const paired = await db.selectFrom("nodes").selectAll().orderBy("approved_at_ms", "desc").execute();
-      return { pending: pending.map(toRequest), paired: paired.map(toNode) };
-    },
+    find: (nodeId) =>
+      queue.read((sql) => {
+        const [pending, approved] = [sql.first(findRequest, { nodeId }), sql.first(findNode, { nodeId })];
+        return { pending: pending && toRequest(pending), approved: approved && toNode(approved) };
+      }),
+
+    list: () => queue.read((sql) => ({ pending: sql.all(listRequests, {}).map(toRequest), paired: sql.all(listNodes, {}).map(toNode) })),
 
     approve: (requestId, approver, nowMs) => queue.write((tx) => approve(tx, { requestId, approver }, nowMs)),
 
@@ -42,6 +45,7 @@ export function createNodeStore(db: Kysely<Database>, queue: WriteQueue): NodeSt
         const waiting = await tx.deleteFrom("node_requests").where("node_id", "=", nodeId).returning("request_id").executeTakeFirst();
         const approved = await tx.deleteFrom("nodes").where("node_id", "=", nodeId).returning("node_id").executeTakeFirst();
         if (waiting === undefined && approved === undefined) return { kind: "unknown" };
+        await tx.deleteFrom("node_work").where("node_id", "=", nodeId).execute();
         await appendAudit(tx, { kind: "node.removed", actor: actor.id, subject: nodeId, facts: {} }, nowMs);
         return { kind: "removed", requestId: waiting?.request_id };
       }),
@@ -120,12 +124,12 @@ async function approve(tx: Kysely<Database>, { requestId, approver }: Approval, 
   const row = { declaration: found.declaration, created_at_ms: before?.created_at_ms ?? nowMs, approved_at_ms: nowMs };
   await tx
     .insertInto("nodes")
-    .values({ node_id: nodeId, ...row })
+    .values({ node_id: nodeId, ...row, work_revision: 0 })
     .onConflict((conflict) => conflict.column("node_id").doUpdateSet(row))
     .execute();
   await tx.deleteFrom("node_requests").where("node_id", "=", nodeId).execute();
   await appendAudit(tx, { kind: "node.approved", actor: approver.id, subject: nodeId, facts: { requestId, commands } }, nowMs);
-  return { kind: "approved", node: toNode({ node_id: nodeId, ...row }) };
+  return { kind: "approved", node: toNode(row) };
 }
 
 /** A request that waits, if the actor may decide about nodes: a device that manages itself alone may not, also about itself. */
@@ -156,15 +160,58 @@ function isWithin(declared: NodeSurface, approved: NodeSurface): boolean {
   );
 }
 
-function toRequest(row: NodeRequestRow): NodeRequestRecord {
-  return { ...parse(row.declaration), requestId: row.request_id, createdAtMs: row.created_at_ms };
+interface Labelled {
+  readonly operator_label?: string | null;
 }
 
-function toNode(row: NodeRow): NodeRecord {
-  return { ...parse(row.declaration), createdAtMs: row.created_at_ms, approvedAtMs: row.approved_at_ms };
+function toRequest(row: NodeRequestRow & Labelled): NodeRequestRecord {
+  return { ...parse(row.declaration), label: row.operator_label ?? undefined, requestId: row.request_id, createdAtMs: row.created_at_ms };
+}
+
+type ApprovedRow = Pick<NodeRow, "declaration" | "created_at_ms" | "approved_at_ms"> & Labelled;
+
+function toNode(row: ApprovedRow): NodeRecord {
+  const times = { createdAtMs: row.created_at_ms, approvedAtMs: row.approved_at_ms };
+  return { ...parse(row.declaration), label: row.operator_label ?? undefined, ...times };
 }
 
 function parse(text: string): NodeDeclaration {
   // Only this module writes the column, from the same type.
   return JSON.parse(text) as NodeDeclaration;
 }
+
+const listRequests = statement((db, _arg: Args<object>) =>
+  db
+    .selectFrom("node_requests")
+    .leftJoin("devices", "device_id", "node_id")
+    .selectAll("node_requests")
+    .select("operator_label")
+    .orderBy("node_requests.created_at_ms", "desc"),
+);
+
+const listNodes = statement((db, _arg: Args<object>) =>
+  db
+    .selectFrom("nodes")
+    .leftJoin("devices", "device_id", "node_id")
+    .selectAll("nodes")
+    .select("operator_label")
+    .orderBy("nodes.approved_at_ms", "desc"),
+);
+
+const findRequest = statement((db, arg: Args<{ nodeId: string }>) =>
+  db
+    .selectFrom("node_requests")
+    .leftJoin("devices", "device_id", "node_id")
+    .selectAll("node_requests")
+    .select("operator_label")
+    .where("node_id", "=", arg("nodeId")),
+);
+
+const findNode = statement((db, arg: Args<{ nodeId: string }>) =>
+  db
+    .selectFrom("nodes")
+    .leftJoin("devices", "device_id", "node_id")
+    .selectAll("nodes")
+    .select("operator_label")
+    .where("node_id", "=", arg("nodeId")),
+);

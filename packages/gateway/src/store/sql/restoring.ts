@@ -57,6 +57,7 @@ export async function takeOver(
   for (const id of removedDevices) {
     await tx.deleteFrom("devices").where("device_id", "=", id).execute();
     await tx.deleteFrom("nodes").where("node_id", "=", id).execute();
+    await tx.deleteFrom("node_work").where("node_id", "=", id).execute();
   }
   let revokedGrants = 0;
   for (const { deviceId, role } of since.revoked) {

@@ -99,6 +99,24 @@ export interface NodeRow {
   declaration: string;
   created_at_ms: number;
   approved_at_ms: number;
+  work_revision: number;
+}
+
+/** A command that was sent to a node, or was about to be. */
+export interface InvocationRow {
+  principal: string;
+  idempotency_key: string;
+  fingerprint: string;
+  created_at_ms: number;
+}
+
+export interface NodeWorkRow {
+  node_id: string;
+  type: string;
+  work_id: string;
+  is_urgent: number;
+  created_at_ms: number;
+  expires_at_ms: number;
 }
 
 /** What a node declared beyond that; one waits for each. */
@@ -305,6 +323,8 @@ export interface Database {
   past_generations: PastGenerationRow;
   nodes: NodeRow;
   node_requests: NodeRequestRow;
+  node_invocations: InvocationRow;
+  node_work: NodeWorkRow;
   pairing_requests: PairingRequestRow;
   setup_codes: SetupCodeRow;
   refused_keys: RefusedKeyRow;

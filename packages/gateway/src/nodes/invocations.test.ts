@@ -1,0 +1,92 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import type { NodeLink } from "../identity/node-link.ts";
+import { ManualClock } from "../kit/manual-clock.ts";
+import { type InvokeOutcome, Invocations } from "./invocations.ts";
+import { KeptAnswers } from "./kept-answers.ts";
+
+const said: InvokeOutcome = { kind: "answered", payload: 1, payloadJSON: "1" };
+
+function open() {
+  const clock = new ManualClock();
+  const sent: unknown[] = [];
+  const tell: NodeLink["tell"] = (name, payload) => void sent.push([name, payload]);
+  const facts = { clientId: "node-host", clientMode: "node", platform: "linux", version: "1", caps: [], commands: [], permissions: {} };
+  const absent = { displayName: undefined, deviceFamily: undefined, modelIdentifier: undefined };
+  const link: NodeLink = { connId: "c1", nodeId: "n1", declared: { nodeId: "n1", ...facts, ...absent }, openedAtMs: 0, tell };
+  return { clock, sent, link, invocations: new Invocations(clock) };
+}
+
+test("a command that nobody answers in time ends, and an answer after that finds nothing", async () => {
+  const { clock, link, invocations, sent } = open();
+  const ending = invocations.send(link, { id: "i1", command: "device.info", paramsJSON: undefined, timeoutMs: 500 });
+
+  clock.advance(499);
+  assert.equal(invocations.find("i1", link), "device.info");
+  clock.advance(1);
+
+  assert.deepEqual(await ending, { kind: "timed-out" });
+  assert.equal(invocations.settle("i1", link, said), false);
+  const payload = { id: "i1", nodeId: "n1", command: "device.info", timeoutMs: 500, idempotencyKey: "i1" };
+  assert.deepEqual(sent, [["node.invoke.request", payload]]);
+});
+
+test("a command that is answered does not end a second time", async () => {
+  const { clock, link, invocations } = open();
+  const ending = invocations.send(link, { id: "i1", command: "device.info", paramsJSON: undefined, timeoutMs: 500 });
+
+  const settled = [invocations.settle("i1", link, said), invocations.settle("i1", link, { kind: "timed-out" })];
+  invocations.endConnection("c1");
+  clock.advance(500);
+
+  assert.deepEqual([settled, await ending], [[true, false], said]);
+});
+
+test("what is approved decides what goes on, for that node alone", async () => {
+  const { link, invocations } = open();
+  const other = { ...link, nodeId: "n2", connId: "c2" };
+  const ask = { paramsJSON: undefined, timeoutMs: 500 };
+  const ended = invocations.send(link, { id: "i1", command: "a", ...ask });
+  void invocations.send(link, { id: "i2", command: "b", ...ask });
+  void invocations.send(other, { id: "i3", command: "a", ...ask });
+
+  invocations.endUnapproved("n1", ["b"]);
+
+  assert.deepEqual(await ended, { kind: "pairing-changed" });
+  assert.deepEqual([invocations.find("i2", link), invocations.find("i3", other)], ["b", "a"]);
+});
+
+test("answers are kept for ten minutes and within their bounds, the oldest go first", async () => {
+  const answers = new KeptAnswers();
+  const keep = async (key: string, payloadJSON: string, nowMs: number): Promise<void> => {
+    const answer = Promise.resolve<InvokeOutcome>({ kind: "answered", payload: null, payloadJSON });
+    answers.keep(key, { fingerprint: key, answer }, nowMs);
+    await answer;
+    await Promise.resolve();
+  };
+  const open = Promise.withResolvers<InvokeOutcome>();
+  answers.keep("open", { fingerprint: "open", answer: open.promise }, 0);
+  await keep("old", "x", 0);
+  await keep("large", "x".repeat(20_000_000), 1);
+  await keep("larger", "x".repeat(20_000_000), 2);
+  assert.deepEqual(
+    ["open", "old", "large", "larger"].map((key) => answers.find(key) !== undefined),
+    [true, false, false, true],
+  );
+
+  await keep("new", "x", 600_003);
+  assert.deepEqual(
+    ["open", "larger", "new"].map((key) => answers.find(key) !== undefined),
+    [true, false, true],
+  );
+});
+
+test("a call that was not made leaves nothing under its key", async () => {
+  const answers = new KeptAnswers();
+  const answer = Promise.reject<InvokeOutcome>(new Error("not sent"));
+  answers.keep("k", { fingerprint: "f", answer }, 0);
+
+  await assert.rejects(answer);
+
+  assert.equal(answers.find("k"), undefined);
+});
