@@ -203,6 +203,37 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     scopes: ["operator.read"],
     twoAnswers: false,
   },
+  "node.describe": { summary: "One node, as `node.list` shows it.", kind: "query", scopes: ["operator.read"], twoAnswers: false },
+  "node.event": {
+    summary: "What a node reports of itself. It changes nothing here: a node holds no scopes.",
+    kind: "command",
+    scopes: [],
+    twoAnswers: false,
+  },
+  "node.invoke": {
+    summary: "Run one command on a node: declared by it, approved for it, and within the caller's scopes.",
+    kind: "command",
+    scopes: ["operator.write", "operator.admin"],
+    twoAnswers: false,
+  },
+  "node.invoke.progress": {
+    summary: "A node's sign of life in an invocation that this connection was sent. Nothing of it is kept: an invocation has one answer.",
+    kind: "command",
+    scopes: [],
+    twoAnswers: false,
+  },
+  "node.invoke.result": {
+    summary: "A node's answer to an invocation that this connection was sent; any other is ignored, and says so.",
+    kind: "command",
+    scopes: [],
+    twoAnswers: false,
+  },
+  "node.list": {
+    summary: "Nodes that are approved, wait for an approval or are connected, with what of them is live.",
+    kind: "query",
+    scopes: ["operator.read"],
+    twoAnswers: false,
+  },
   "node.pair.approve": {
     summary: "Approve what a node declares. Commands need `operator.write` too, those that run programs `operator.admin`.",
     kind: "command",
@@ -236,6 +267,12 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
   "node.pair.verify": {
     summary: "Whether a token of node pairing is right. None is: none is ever issued, a node proves itself with its device key.",
     kind: "query",
+    scopes: ["operator.pairing"],
+    twoAnswers: false,
+  },
+  "node.rename": {
+    summary: "Give a node a name of the operator's; the name of its device.",
+    kind: "command",
     scopes: ["operator.pairing"],
     twoAnswers: false,
   },
