@@ -206,6 +206,8 @@ const examplePaths: Readonly<Record<string, string>> = {
 };
 /** Of a path that takes a body: one that is understood, and changes nothing. */
 const exampleBodies: Readonly<Record<string, object>> = {
+  "/v1/responses": { model: "openclaw/nobody", input: "hi" },
+  "/tools/invoke": { tool: "no_such_tool" },
   "/v1/chat/completions": { model: "openclaw/nobody", messages: [{ role: "user", content: "hi" }] },
 };
 const listed = Object.entries(routes).map(([path, route]) => ({ path: examplePaths[path] ?? path, route }));

@@ -51,6 +51,7 @@ export const nextSteps: Readonly<Record<ErrorCode, string>> = {
   MODE_UNAVAILABLE: "Leave `mode` and `thread` out: a sub-agent then runs once and answers.",
   SANDBOX_UNAVAILABLE: "Leave `sandbox` out, or narrow the sub-agent with `tools`.",
   THINKING_UNUSABLE: "Leave `thinking` out, or name a level the model has; for openai-compatible: models.providers.<name>.thinking.",
+  UNKNOWN_TOOL: "See which tools there are: ./portreeve call tools.catalog",
   TOOL_UNUSABLE: "Name tools that the agent has; policies are under agents.entries.<id>.tools in config.json5.",
   MODEL_UNUSABLE: "See which model each agent would use: ./portreeve agents. Models are set in config.json5 (docs/reference/config.md).",
   DELIVERY_SETTLED: "See how the run and its result stand: ./portreeve runs",

@@ -47,6 +47,7 @@ import type { RunRecord, RunSelection, Store } from "./store/store.ts";
 import { createAttachmentFiles } from "./subagents/attachment-files.ts";
 import { startCleanUp } from "./subagents/clean-up.ts";
 import { createRedact, createToolsOf, type ToolsOf } from "./tools/agent-tools.ts";
+import { callDirectly } from "./tools/direct-call.ts";
 import type { Tool } from "./tools/tool.ts";
 
 export interface ComposeOptions {
@@ -253,6 +254,7 @@ function createCatalogue(
     ...shared,
     tools,
     toolsOf,
+    callTool: (call) => callDirectly({ toolsOf, workspaceOf: shared.agents.workspaceOf }, call),
     models: { offered: offeredModels, contextWindowOf, cooling: () => cooldowns.cooling(clock.now()) },
     gatewayKey: { id: keys.gatewayId, publicKey: keys.gatewayKey.publicKey },
   };

@@ -57,6 +57,7 @@ export const errorRules = {
   MODE_UNAVAILABLE: invalid("A sub-agent cannot be started in this mode here."),
   SANDBOX_UNAVAILABLE: forbidden("The gateway has no sandbox to run the sub-agent in."),
   THINKING_UNUSABLE: invalid("The model does not think at this level."),
+  UNKNOWN_TOOL: invalid("The agent has no such tool, or none that is called without a run."),
   TOOL_UNUSABLE: invalid("There is no such tool, or none that the sub-agent could have."),
   MODEL_UNUSABLE: invalid("The model is not configured or cannot be used."),
   DELIVERY_SETTLED: invalid("The run's result is not one that can be delivered again or dismissed."),

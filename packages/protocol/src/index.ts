@@ -18,6 +18,7 @@ import { sessionViewMethods } from "./session-views.ts";
 import { setupEvents, setupMethods } from "./setup.ts";
 import { subagentMethods } from "./subagents.ts";
 import { taskMethods } from "./tasks.ts";
+import { toolInvocationMethods } from "./tool-invocation.ts";
 import { toolMethods } from "./tools.ts";
 import { systemEvents, systemMethods } from "./system.ts";
 import { usageMethods } from "./usage.ts";
@@ -30,6 +31,7 @@ export const methods = {
   ...identityMethods,
   ...modelMethods,
   ...toolMethods,
+  ...toolInvocationMethods,
   ...sessionMethods,
   ...sessionViewMethods,
   ...chatMethods,

@@ -20,6 +20,7 @@ import { setupHandlers, type SetupHandlerDeps } from "./setup.ts";
 import { startupHandlers } from "./startup.ts";
 import { subagentHandlers } from "./subagents.ts";
 import { taskHandlers } from "./tasks.ts";
+import { toolInvocationHandlers } from "./tool-invocation.ts";
 import { toolHandlers } from "./tools.ts";
 import { systemHandlers, type SystemHandlerDeps } from "./system.ts";
 import { usageHandlers } from "./usage.ts";
@@ -43,6 +44,7 @@ export function createHandlers({ shared, catalogue, devices, nodes, setup, audit
     ...identityHandlers(catalogue),
     ...modelHandlers(catalogue),
     ...toolHandlers(catalogue),
+    ...toolInvocationHandlers(catalogue),
     ...sessionHandlers(shared),
     ...sessionMakingHandlers(shared),
     ...sessionViewHandlers(shared),

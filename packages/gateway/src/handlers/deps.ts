@@ -52,10 +52,26 @@ export interface ToolFacts {
   readonly description: string;
 }
 
+export interface ToolCallAlone {
+  readonly name: string;
+  readonly args: Readonly<Record<string, unknown>>;
+  readonly authority: RunAuthority;
+  readonly agentId: string;
+  readonly sessionKey: string;
+  readonly caller: Caller;
+  readonly signal: AbortSignal;
+}
+
+export type CalledTool =
+  | { readonly kind: "unavailable" }
+  | { readonly kind: "called"; readonly text: string; readonly isError: boolean; readonly details: unknown };
+
 /** What there is to choose from. */
 export interface CatalogueDeps extends HandlerDeps {
   readonly tools: readonly ToolFacts[];
   readonly toolsOf: (authority: RunAuthority, agentId: string) => readonly ToolFacts[];
+  /** Calls a tool without a run, if it is one that needs none and that `authority` may use. */
+  readonly callTool: (call: ToolCallAlone) => Promise<CalledTool>;
   readonly models: {
     /** What the provider families would offer, configured or not. */
     readonly offered: readonly string[];

@@ -47,7 +47,8 @@ export function toAnswer(error: ProtocolError): WholeAnswer {
 }
 
 function kindOf({ code }: ProtocolError): { readonly status: number; readonly type: string } {
-  if (code === "UNKNOWN_AGENT_ID" || code === "UNKNOWN_SESSION" || code === "UNKNOWN_RUN") return { status: 404, type: "not_found" };
+  if (code === "UNKNOWN_AGENT_ID" || code === "UNKNOWN_SESSION" || code === "UNKNOWN_RUN" || code === "UNKNOWN_TOOL")
+    return { status: 404, type: "not_found" };
   if (code === "WRONG_CALLER") return { status: 403, type: "forbidden" };
   switch (toWireCode(code, 4)) {
     case "FORBIDDEN":

@@ -35,7 +35,7 @@ export function parseBody<P extends z.ZodType>(bytes: Buffer, shape: BodyShape<P
 export function notSupported(param: string): ProtocolError {
   return new ProtocolError("NOT_SUPPORTED", `not supported: ${param}`, {
     details: { param },
-    remedy: "leave it out; docs/guides/openai-api.md says what is taken",
+    remedy: "leave it out; the guide on OpenAI's API says what is taken",
   });
 }
 

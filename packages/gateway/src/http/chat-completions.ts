@@ -1,11 +1,12 @@
 /** `POST /v1/chat/completions`: one run of an agent, answered whole or as it speaks, as OpenAI's clients know it. */
 import type { Result } from "@portreeve/protocol";
 import { parseBody } from "./body.ts";
-import { chatShape, toPrompt } from "./chat-request.ts";
+import { chatShape, readMessages } from "./chat-request.ts";
 import type { ServerEvent } from "./event-stream.ts";
 import { answerOf, type FollowedRun } from "./followed-run.ts";
 import { assertAnswered, countTokens, saidIgnored, saidSession, toOpenAiError } from "./openai-answer.ts";
 import { findMeant, nameForOne } from "./openai-session.ts";
+import { toPrompt } from "./prompt.ts";
 import type { RunRouteHandler } from "./route-handler.ts";
 
 export const chatCompletions: RunRouteHandler = async (ask, door) => {
@@ -14,7 +15,7 @@ export const chatCompletions: RunRouteHandler = async (ask, door) => {
   const { isNamed, ...meant } = findMeant(body, ask.headers, nameForOne(uuid, ask.repeatKey));
   const run = await door.startRun({
     ...meant,
-    message: toPrompt(body.messages, isNamed),
+    message: toPrompt(readMessages(body), { isNamed, param: "messages" }),
     idempotencyKey: ask.repeatKey ?? `chatcmpl_${uuid}`,
   });
   const head = { id: `chatcmpl_${uuid}`, created: Math.floor(door.nowMs / 1_000), model: body.model };

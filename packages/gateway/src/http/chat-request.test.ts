@@ -2,14 +2,15 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { ProtocolError } from "@portreeve/protocol";
 import { parseBody } from "./body.ts";
-import { chatShape, toPrompt } from "./chat-request.ts";
+import { chatShape, readMessages } from "./chat-request.ts";
 import { findMeant } from "./openai-session.ts";
+import { toPrompt } from "./prompt.ts";
 
 const user = { role: "user", content: "hi" };
 
 function promptOf(messages: unknown, isNamed = false): string {
   const body = Buffer.from(JSON.stringify({ model: "openclaw", messages }));
-  return toPrompt(parseBody(body, chatShape).value.messages, isNamed);
+  return toPrompt(readMessages(parseBody(body, chatShape).value), { isNamed, param: "messages" });
 }
 
 function refusalOf(ask: () => unknown): readonly unknown[] {
@@ -25,7 +26,7 @@ function refusalOf(ask: () => unknown): readonly unknown[] {
 const refused = (body: string | object): readonly unknown[] =>
   refusalOf(() => {
     const { value } = parseBody(Buffer.from(typeof body === "string" ? body : JSON.stringify(body)), chatShape);
-    toPrompt(value.messages, false);
+    toPrompt(readMessages(value), { isNamed: false, param: "messages" });
     findMeant(value, {}, "new");
   });
 

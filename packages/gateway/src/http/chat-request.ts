@@ -1,6 +1,7 @@
-/** The body of `POST /v1/chat/completions`, and the one message of a run that its messages become. Pure. */
+/** The body of `POST /v1/chat/completions`, and what is said in it. Pure. */
 import { z } from "zod";
 import { invalid, notSupported, type BodyShape } from "./body.ts";
+import type { Said } from "./prompt.ts";
 
 const part = z.looseObject({ type: z.string(), text: z.string().optional() });
 const message = z.strictObject({
@@ -54,34 +55,13 @@ export const chatShape = {
   unsupported: ["audio", "function_call", "functions", "logprobs", "stop", "tools", "top_logprobs", "web_search_options"],
 } as const satisfies BodyShape<typeof fields>;
 
-/**
- * What the agent is told. In a session of the caller's choice what was said before the last reply stands there already; else
- * it is told too. All of it is the caller's own text: `system` instructs as far as a message of theirs can.
- * @throws ProtocolError INVALID_PARAMS, NOT_SUPPORTED
- */
-export function toPrompt(messages: readonly ChatMessage[], isNamedSession: boolean): string {
-  const said = messages.map((one, index) => ({ role: toRole(one.role), text: readText(one, `messages[${index}]`) }));
-  const lastReply = said.findLastIndex(({ role }) => role === "assistant");
-  const isNew = (index: number): boolean => index > lastReply;
-  const asked = said.filter(({ role }, index) => role === "user" && isNew(index));
-  if (asked.every(({ text }) => text.trim() === "")) throw invalid("messages", "Missing user message in `messages`.");
-  const instructions = said.filter(({ role }) => role === "system");
-  const before = isNamedSession ? [] : said.filter(({ role }, index) => role !== "system" && !isNew(index));
-  const question = joinTexts(asked);
-  if (instructions.length + before.length === 0) return question;
-  const parts = [
-    ...(instructions.length === 0 ? [] : [`[Instructions]\n${joinTexts(instructions)}`]),
-    ...(before.length === 0 ? [] : [`[Conversation so far]\n${before.map(toLine).join("\n\n")}`]),
-    `[Message]\n${question}`,
-  ];
-  return parts.join("\n\n");
+/** @throws ProtocolError INVALID_PARAMS, NOT_SUPPORTED */
+export function readMessages({ messages }: ChatRequest): readonly Said[] {
+  return messages.map((one, index) => ({ role: toRole(one.role), text: readText(one, `messages[${index}]`) }));
 }
 
-type Role = "system" | "user" | "assistant" | "tool";
-
-function toRole(role: ChatMessage["role"]): Role {
-  if (role === "developer") return "system";
-  return role === "function" ? "tool" : role;
+function toRole(role: ChatMessage["role"]): Said["role"] {
+  return role === "user" || role === "assistant" ? role : "system";
 }
 
 function readText({ role, content, tool_calls: toolCalls, function_call: functionCall }: ChatMessage, at: string): string {
@@ -98,12 +78,4 @@ function readPart(type: string, text: string | undefined, at: string): string {
   if (type !== "text") throw notSupported(`${at}.${type.slice(0, 100)}`);
   if (text === undefined) throw invalid(`${at}.text`, `Missing required parameter: '${at}.text'.`);
   return text;
-}
-
-function joinTexts(said: readonly { readonly text: string }[]): string {
-  return said.map(({ text }) => text).join("\n\n");
-}
-
-function toLine({ role, text }: { readonly role: Role; readonly text: string }): string {
-  return `${role === "user" ? "User" : "Assistant"}: ${text}`;
 }

@@ -17,9 +17,12 @@ export interface Naming {
   readonly user?: string | null | undefined;
 }
 
+/** They say which channel a message came by, of which there are none. */
+export const channelHeaders = ["x-openclaw-message-channel", "x-openclaw-account-id"] as const;
+
 /** `newName`: of a session for this request alone. @throws ProtocolError INVALID_PARAMS, NOT_SUPPORTED */
 export function findMeant(body: Naming, headers: IncomingHttpHeaders, newName: string): Meant {
-  for (const name of ["x-openclaw-model", "x-openclaw-message-channel", "x-openclaw-account-id"]) {
+  for (const name of ["x-openclaw-model", ...channelHeaders]) {
     if (read(headers, name) !== undefined) throw notSupported(name);
   }
   const agentId = findAgent(body.model, read(headers, "x-openclaw-agent-id"));

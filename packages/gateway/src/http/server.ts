@@ -15,7 +15,9 @@ import { InFlight } from "./in-flight.ts";
 import { getModel, getPrefixedModel, listModels } from "./models.ts";
 import type { RouteHandlers } from "./route-handler.ts";
 import { assertListed, findRoute, routes, type ProbePath } from "./routes.ts";
+import { responses } from "./responses.ts";
 import { sessionHistory } from "./session-history.ts";
+import { toolsInvoke } from "./tools-invoke.ts";
 
 export const serverOptions = {
   maxHeaderSize: 16_384,
@@ -54,7 +56,9 @@ export type Probes = Readonly<Record<ProbePath, (peer: Peer) => Promise<WholeAns
 
 const handlers: RouteHandlers = {
   "/sessions/{key}/history": sessionHistory,
+  "/tools/invoke": toolsInvoke,
   "/v1/chat/completions": chatCompletions,
+  "/v1/responses": responses,
   "/v1/models": listModels,
   "/v1/models/{id}": getModel,
   "/v1/models/{prefix}/{id}": getPrefixedModel,

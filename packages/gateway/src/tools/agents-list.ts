@@ -8,6 +8,7 @@ export const agentsListTool = defineTool({
   description: "List the agents that sessions_spawn takes as agentId, and the model each would use.",
   parameters: methods["agents.list"].params,
   repeat: "safe",
+  withoutRun: true,
   notForChildren: true,
   async execute(params, context) {
     try {

@@ -41,6 +41,7 @@ export const grepTool = defineTool({
     literal: z.boolean().optional().describe("Take the pattern as plain text."),
   }),
   repeat: "safe",
+  withoutRun: true,
   async execute({ pattern: source, path = ".", include = "*", ignoreCase = false, literal = false }, context) {
     const compiled = compilePattern(source, { isLiteral: literal, ignoreCase });
     if (compiled.kind === "invalid") return failed(`${compiled.reason}. Correct the pattern, or set literal to take it as plain text.`);

@@ -13,6 +13,7 @@ export const lsTool = defineTool({
   description: "List a folder of the workspace, sorted by name, one entry a line: `name/` is a folder, `name@` a link.",
   parameters: z.strictObject({ path: pathParameter.optional() }),
   repeat: "safe",
+  withoutRun: true,
   async execute({ path = "." }, context) {
     const place = await resolveForRun(context, path);
     if (place.kind !== "inside") return { text: describeRefusal(path, place), isError: true };

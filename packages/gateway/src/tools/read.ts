@@ -19,6 +19,7 @@ export const readTool = defineTool({
     limit: z.number().int().min(1).max(maxLines).optional().describe("How many lines to read."),
   }),
   repeat: "safe",
+  withoutRun: true,
   async execute({ path, offset = 1, limit = maxLines }, context) {
     const place = await resolveForRun(context, path);
     if (place.kind !== "inside") return { text: describeRefusal(path, place), isError: true };

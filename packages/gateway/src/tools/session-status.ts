@@ -13,6 +13,7 @@ export const sessionStatusTool = defineTool({
     sessionKey: methods["sessions.status"].params.shape.key.describe("A key as sessions_list shows it; this session when left out."),
   }),
   repeat: "safe",
+  withoutRun: true,
   notForChildren: true,
   async execute({ sessionKey }, context) {
     try {

@@ -25,6 +25,7 @@ export const sessionsHistoryTool = defineTool({
     limit: z.number().int().min(1).max(200).optional().describe("How many messages."),
   }),
   repeat: "safe",
+  withoutRun: true,
   notForLeaves: true,
   async execute({ sessionKey, limit = defaultLimit }, context) {
     try {

@@ -15,6 +15,7 @@ export const sessionsListTool = defineTool({
     search: z.string().min(1).max(200).optional().describe("Only sessions whose key or label holds this."),
   }),
   repeat: "safe",
+  withoutRun: true,
   notForLeaves: true,
   async execute({ limit = defaultLimit, ...rest }, context) {
     try {

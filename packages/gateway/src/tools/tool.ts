@@ -72,6 +72,8 @@ export interface Tool {
   readonly notForLeaves: boolean;
   /** Not for any sub-agent, whatever it may delegate. */
   readonly notForChildren: boolean;
+  /** Only looks, and at nothing of a run's own: may be called without one. */
+  readonly withoutRun: boolean;
   /** Must not throw for what the model did wrong: that is a result with `isError`. */
   execute(args: unknown, context: ToolContext): Promise<ToolResult>;
 }
@@ -85,6 +87,7 @@ interface ToolInput<P extends z.ZodType> {
   readonly ownerOnly?: boolean;
   readonly notForLeaves?: boolean;
   readonly notForChildren?: boolean;
+  readonly withoutRun?: boolean;
   readonly execute: (args: z.output<P>, context: ToolContext) => Promise<ToolResult>;
 }
 
@@ -96,6 +99,7 @@ export function defineTool<P extends z.ZodType>(input: ToolInput<P>): Tool {
     ownerOnly: false,
     notForLeaves: false,
     notForChildren: false,
+    withoutRun: false,
     ...rest,
     // Asked for with every model call; made once.
     schema: () => (schema ??= z.toJSONSchema(parameters, { io: "input" })),

@@ -1,18 +1,30 @@
-/** Agents as models of OpenAI's API: what its clients send is one durable run, and is answered in their words. */
+/** Programs over HTTP: what clients of OpenAI's API send is one durable run, answered in their words; a tool is called without one. */
 import assert from "node:assert/strict";
 import { request as httpRequest } from "node:http";
 import test, { after, before } from "node:test";
 import type { AgentEvent, Scope } from "@portreeve/protocol";
+import { z } from "zod";
+import { defineTool } from "../packages/gateway/src/tools/tool.ts";
 import { gate } from "./support/gate-tool.ts";
 import { script, type Step } from "./support/script.ts";
-import { startGateway, type TestGateway } from "./support/start-gateway.ts";
+import { startGateway, type TestGateway, writeWorkspaceFile } from "./support/start-gateway.ts";
 
 const chat = "/v1/chat/completions";
 const held = gate();
 let gw: TestGateway;
 
 before(async () => {
-  gw = await startGateway({ tools: [held.tool], config: { agents: { entries: { ops: {} } } } });
+  const ownerOnly = defineTool({
+    name: "owner_only",
+    description: "For the owner's runs.",
+    parameters: z.strictObject({}),
+    repeat: "safe",
+    ownerOnly: true,
+    withoutRun: true,
+    execute: () => Promise.resolve({ text: "done" }),
+  });
+  const entries = { main: {}, ops: { tools: { deny: ["read"] } } };
+  gw = await startGateway({ tools: [held.tool, ownerOnly], config: { agents: { entries } } });
 });
 after(() => gw[Symbol.asyncDispose]());
 
@@ -296,6 +308,164 @@ test("when a bearer ends, its answer breaks off and its run stops", async () => 
   await ended;
 
   assert.equal(await statusOf(runId), "cancelled");
+});
+
+interface NewerResponse {
+  readonly id: string;
+  readonly status: string;
+  readonly output: readonly { readonly content: readonly { readonly text: string }[] }[];
+  readonly usage: Readonly<Record<string, number>> | null;
+  readonly error: Readonly<Record<string, unknown>> | null;
+}
+
+const responses = { path: "/v1/responses" };
+const responseTo = (...steps: readonly Step[]) => ({ model: "openclaw", instructions: "be brief", input: script("go", ...steps) });
+
+interface NamedEvent {
+  readonly type: string;
+  readonly sequence_number: number;
+  readonly delta?: string;
+  readonly response?: NewerResponse;
+}
+
+async function readNamedEvents(response: Response): Promise<{ readonly events: readonly NamedEvent[]; readonly isDone: boolean }> {
+  const found = [...(await response.text()).matchAll(/^event: (.*)\ndata: (.*)$/gm)];
+  const events = found.map(([, name, json = ""]) => {
+    const event = JSON.parse(json) as NamedEvent;
+    assert.equal(event.type, name);
+    return event;
+  });
+  return { events, isDone: events.at(-1)?.type === "response.completed" };
+}
+
+test("the newer API answers from one run too, whole with its usage, and streamed in its own events", async () => {
+  const whole = (await (await post(responseTo({ say: "hi there" }), responses)).json()) as NewerResponse;
+  const { events, isDone } = await readNamedEvents(await post({ ...responseTo({ say: "hi there" }), stream: true }, responses));
+  const run = await gw.gateway.store.runs.findByWireId(whole.id, {});
+
+  const deltas = events.filter(({ type }) => type === "response.output_text.delta").map(({ delta = "" }) => delta);
+  const { usage: counted, output } = events.at(-1)?.response ?? assert.fail();
+  assert.deepEqual([whole.status, whole.usage?.["total_tokens"], whole.error], ["completed", run?.usage.totalTokens, null]);
+  assert.match(run?.input ?? "", /^\[Instructions\]\nbe brief\n\n\[Message\]\ngo\n/);
+  assert.match(whole.output[0]?.content[0]?.text ?? "", /^hi there/);
+  assert.deepEqual(
+    [deltas.join(""), output[0]?.content[0]?.text, isDone],
+    [whole.output[0]?.content[0]?.text, whole.output[0]?.content[0]?.text, true],
+  );
+  assert.ok(Number(counted?.["output_tokens"]) > 0);
+  assert.deepEqual(
+    events.map(({ sequence_number: number }) => number),
+    events.map((_, index) => index),
+  );
+  assert.deepEqual(
+    events.map(({ type }) => type).filter((type) => type !== "response.output_text.delta"),
+    [
+      "response.created",
+      "response.in_progress",
+      "response.output_item.added",
+      "response.content_part.added",
+      "response.output_text.done",
+      "response.content_part.done",
+      "response.output_item.done",
+      "response.completed",
+    ],
+  );
+});
+
+test("the newer API refuses by name what it cannot honour, and a run that fails streams a failed response", async () => {
+  const input = { model: "openclaw", input: "hi" };
+  const cases: readonly (readonly [body: object, param: string])[] = [
+    [{ ...input, previous_response_id: "resp_1" }, "previous_response_id"],
+    [{ ...input, tools: [{ type: "web_search" }] }, "tools"],
+    [{ ...input, background: true }, "background"],
+    [{ ...input, input: " " }, "input"],
+    [{ ...input, input: [{ type: "function_call_output", call_id: "1", output: "x" }] }, "input[0].type 'function_call_output'"],
+    [{ ...input, input: [{ role: "user", content: [{ type: "input_image", image_url: "x" }] }] }, "input[0].content[0].input_image"],
+    [{ ...input, input: [{ content: "x" }] }, "input[0].role"],
+    [{ ...input, text: { format: { type: "json_schema" } } }, "text.format.type"],
+    [{ ...input, lane: "x" }, "lane"],
+  ];
+
+  for (const [body, param] of cases) {
+    const response = await post(body, responses);
+    assert.deepEqual([response.status, (await refusal(response)).param], [400, param], JSON.stringify(body));
+  }
+  const failing = { ...responseTo({ fail: { kind: "refused", retryable: false } }), stream: true };
+  const { events, isDone } = await readNamedEvents(await post(failing, responses));
+
+  const last = events.at(-1);
+  assert.deepEqual(
+    [isDone, last?.type, last?.response?.status, last?.response?.error?.["code"]],
+    [false, "response.failed", "failed", "RUN_FAILED"],
+  );
+});
+
+test("what was said is told in parts and in turns to the newer API as well", async () => {
+  const input = [
+    { role: "user", content: "one?" },
+    { type: "message", role: "assistant", content: [{ type: "output_text", text: "1" }] },
+    { role: "user", content: [{ type: "input_text", text: script("two?", { say: "2" }) }] },
+  ];
+
+  const { id } = (await (await post({ model: "openclaw", input }, responses)).json()) as NewerResponse;
+  const run = await gw.gateway.store.runs.findByWireId(id, {});
+
+  assert.match(run?.input ?? "", /^\[Conversation so far\]\nUser: one\?\n\nAssistant: 1\n\n\[Message\]\ntwo\?\n/);
+});
+
+test("a tool that only looks is called without a run, within the agent's policy, and every other is not there", async () => {
+  const invoke = async (body: object, sent: Sent = {}) => {
+    const response = await post(body, { path: "/tools/invoke", ...sent });
+    return { status: response.status, body: (await response.json()) as { ok: boolean; result?: object; error?: Record<string, unknown> } };
+  };
+  await writeWorkspaceFile(gw, "note.txt", "remember");
+  const { token: admin } = await issue("operator.admin");
+  const before = (await gw.callerWith("operator.read").call("runs.list", {})).runs.length;
+
+  const read = await invoke({ tool: "read", action: "json", args: { path: "note.txt" } });
+  const listed = await invoke({ name: "sessions_list" });
+  const outside = await invoke({ tool: "read", args: { path: "../state/secret" } });
+  const denied = await invoke({ tool: "read", agentId: "ops", args: { path: "note.txt" } });
+  const unavailable = ["sessions_spawn", "sessions_send", "subagents", "exec", "__proto__", "owner_only"];
+  const refused = await Promise.all(unavailable.map((tool) => invoke({ tool }, { bearer: admin })));
+  const bad = [
+    await invoke({}),
+    await invoke({ tool: "read", args: { nothing: 1 } }),
+    await invoke({ tool: "read", dryRun: true }),
+    await invoke({ tool: "read", agentId: "nobody" }),
+    await invoke({ tool: "read" }, { headers: { "x-openclaw-scopes": "operator.read" } }),
+  ];
+
+  assert.deepEqual([read.status, read.body], [200, { ok: true, result: { content: [{ type: "text", text: "remember" }] } }]);
+  assert.equal(listed.status, 200);
+  assert.deepEqual([outside.status, outside.body.error?.["type"]], [400, "tool_error"]);
+  assert.doesNotMatch(JSON.stringify(outside), new RegExp(gw.token));
+  assert.deepEqual([denied.status, denied.body.error?.["message"]], [404, "Tool not available: read"]);
+  assert.deepEqual(
+    refused.map(({ status, body }) => [status, body.error?.["message"]]),
+    unavailable.map((tool) => [404, `Tool not available: ${tool}`]),
+  );
+  assert.deepEqual(
+    bad.map(({ status }) => status),
+    [400, 400, 400, 404, 403],
+  );
+  assert.equal((await gw.callerWith("operator.read").call("runs.list", {})).runs.length, before);
+});
+
+test("in a session that was narrowed a tool is called within its limits", async () => {
+  const caller = gw.callerWith("operator.write");
+  const spawn = { tool: "sessions_spawn", args: { label: "narrow", task: script("do", { say: "done" }), tools: ["ls"] } };
+  await caller.call("agent", {
+    message: script("go", { call: [spawn] }, { awaitChildren: true }, { say: "x" }),
+    idempotencyKey: "narrowing",
+  });
+  const child = (await caller.call("runs.tree", { runId: "narrowing" })).runs.find(({ label }) => label === "narrow") ?? assert.fail();
+  const place = { sessionKey: child.sessionKey };
+
+  const ls = await caller.call("tools.invoke", { name: "ls", ...place });
+
+  assert.equal(ls.ok, true);
+  await assert.rejects(caller.call("tools.invoke", { name: "read", args: { path: "note.txt" }, ...place }), /Tool not available: read/);
 });
 
 test("a gateway that stops says so in the answer, and its run goes on with the next one", async () => {
