@@ -505,6 +505,12 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     scopes: ["operator.read"],
     twoAnswers: false,
   },
+  "tools.invoke": {
+    summary: "Call one tool of an agent without a run: one that only looks, and that its tool policy permits.",
+    kind: "query",
+    scopes: ["operator.write"],
+    twoAnswers: false,
+  },
   "usage.cost": {
     summary: "Tokens and cost of every model call, by day; the last 30 days unless said otherwise.",
     kind: "query",
