@@ -123,8 +123,10 @@ test("with visibility self a run sees no session but its own", async () => {
 });
 
 test("a run notes something for another session: no turn starts, and the next one there reads it first, quoted", async () => {
-  await using gw = await startGateway();
-  await ended(gw, "desk", { call: [child("helper", { say: "ready" })] }, { awaitChildren: true });
+  const { tool, entered } = gate();
+  await using gw = await startGateway({ tools: [tool] });
+  await begun(gw, "desk", { call: [child("helper", { say: "ready" })] }, { awaitChildren: true }, { call: [{ tool: "gate", args: {} }] });
+  await entered;
   const [desk, operator] = [await as(gw, "desk"), gw.callerWith("operator.write")];
   const key = (await desk.call("subagents.list", {})).subagents[0]?.sessionKey ?? assert.fail();
   const before = await texts(gw, key, "user");
