@@ -5,6 +5,7 @@ import { type ParamsInput, type Result } from "@portreeve/protocol";
 import { secretPrincipal } from "../packages/gateway/src/principal/principal.ts";
 import { script } from "./support/script.ts";
 import { startGateway } from "./support/start-gateway.ts";
+import { connectWire, createWireKey, type Frame, type Wire } from "./support/wire-client.ts";
 
 const gw = await startGateway({
   config: { agents: { defaults: { fallbacks: ["openai/gpt-5.5"] }, entries: { quiet: { tools: { deny: ["sessions_spawn"] } } } } },
@@ -248,3 +249,61 @@ test("a conversation opens with one answer: messages, the session, agents with a
   assert.ok(opened.metadata.commands.some(({ name }) => name === "stop"));
   assert.deepEqual(opened.metadata.models, (await reader.call("models.list", { agentId: "main" })).models);
 });
+
+test("whoever listens to a session, or to all, hears each of its messages once and in order; after unsubscribing it hears none", async () => {
+  const [one, all, plain] = await Promise.all(
+    ([4, 3, 4] as const).map((protocol) =>
+      connectWire(gw.url, { key: createWireKey(), token: gw.token, scopes: ["operator.read"], protocol }),
+    ),
+  );
+  assert.ok(one !== undefined && all !== undefined && plain !== undefined);
+  const subscribed = await one.request("sessions.messages.subscribe", { key: "heard" });
+  await all.request("sessions.subscribe", {});
+  const seqsOf = (wire: Wire) => wire.frames.filter(isMessageOf("agent:main:heard")).map(({ payload }) => payload?.["messageSeq"]);
+
+  await talk("unheard", "hello");
+  await talk("heard", script("look", { call: [{ tool: "ls", args: {} }] }, { say: "seen" }));
+  for (const wire of [one, all]) await wire.frame((frame) => isMessageOf("agent:main:heard")(frame) && frame.payload?.["messageSeq"] === 4);
+  await one.request("sessions.messages.unsubscribe", { key: "heard" });
+  await admin.call("chat.inject", { sessionKey: "heard", message: "a note", label: "desk" });
+  const injected = await all.frame((frame) => isMessageOf("agent:main:heard")(frame) && frame.payload?.["messageSeq"] === 5);
+
+  assert.deepEqual(subscribed.payload, { subscribed: true, key: "agent:main:heard" });
+  assert.deepEqual([seqsOf(one), seqsOf(all), seqsOf(plain)], [[1, 2, 3, 4], [1, 2, 3, 4, 5], []]);
+  assert.equal(one.frames.some(isMessageOf("agent:main:unheard")), false);
+  assert.match(JSON.stringify(injected.payload?.["message"]), /\[desk\]\\n\\na note/);
+  for (const wire of [one, all, plain]) await wire[Symbol.asyncDispose]();
+});
+
+test("what is injected is in the history and told as the end of a chat; not while a run works, nor where there is no session", async () => {
+  const key = await talk("noted", "hello");
+  await using wire = await connectWire(gw.url, { key: createWireKey(), token: gw.token, scopes: ["operator.read"] });
+
+  const { messageId } = await admin.call("chat.inject", { sessionKey: key, message: "by hand" });
+  const final = await wire.frame(({ event, payload }) => event === "chat" && payload?.["runId"] === `inject-${messageId}`);
+  await writer.call("chat.send", { sessionKey: key, message: script("wait", { hang: true }), idempotencyKey: "noted-2" });
+
+  assert.deepEqual([final.payload?.["state"], final.payload?.["sessionKey"]], ["final", key]);
+  const { messages } = await reader.call("chat.history", { sessionKey: key });
+  assert.equal(messages.find(({ __openclaw }) => __openclaw.id === messageId)?.model, "gateway-injected");
+  await assert.rejects(admin.call("chat.inject", { sessionKey: key, message: "between" }), { code: "SESSION_BUSY" });
+  await assert.rejects(admin.call("chat.inject", { sessionKey: "never", message: "x" }), { code: "UNKNOWN_SESSION" });
+  await writer.call("chat.abort", { sessionKey: key });
+});
+
+test("a session is deleted only as it is meant: with that id, that age, and archived where that is asked", async () => {
+  const key = await talk("doomed", "hello");
+  const { sessionId, updatedAt } = (await describe(key)) ?? assert.fail();
+  const remove = (expected: object) => admin.call("sessions.delete", { key, ...expected });
+
+  for (const expected of [{ expectedSessionId: "another" }, { expectedSessionUpdatedAt: updatedAt - 1 }, { archivedOnly: true }])
+    await assert.rejects(remove(expected), { code: "SESSION_CHANGED" });
+  await writer.call("sessions.patch", { key, archived: true });
+
+  assert.equal((await remove({ archivedOnly: true, expectedSessionId: sessionId })).deleted, true);
+  assert.equal((await remove({ archivedOnly: true })).deleted, false);
+});
+
+function isMessageOf(sessionKey: string): (frame: Frame) => boolean {
+  return ({ event, payload }) => event === "session.message" && payload?.["sessionKey"] === sessionKey;
+}

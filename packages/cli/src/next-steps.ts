@@ -35,6 +35,7 @@ export const nextSteps: Readonly<Record<ErrorCode, string>> = {
   SESSION_BUSY: "Wait for its run to end, then run the command again: ./portreeve sessions",
   SESSION_CHANGED: "List sessions and take the id that stands there: ./portreeve sessions",
   AMBIGUOUS_SESSION: "Name the session by its key: ./portreeve sessions",
+  TOO_MANY_SUBSCRIPTIONS: "Listen to fewer sessions on one connection, or to all of them with sessions.subscribe",
   LINEAGE_FIXED: "See whose child a session is: ./portreeve sessions",
 
   SPAWN_DEPTH: "Raise agents.defaults.subagents.maxSpawnDepth in config.json5, or delegate less deeply.",

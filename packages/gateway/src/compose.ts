@@ -10,6 +10,7 @@ import type { Dispatch, PresenceBoard } from "./dispatch/types.ts";
 import { createHandlers } from "./handlers/all.ts";
 import { type AgentFacts, type CatalogueDeps, type HandlerDeps, readSessionRow } from "./handlers/deps.ts";
 import { readHealth } from "./handlers/health.ts";
+import { readMessages } from "./handlers/history.ts";
 import type { SetupHandlerDeps } from "./handlers/setup.ts";
 import type { SystemHandlerDeps } from "./handlers/system.ts";
 import { createAttempts } from "./identity/attempts.ts";
@@ -89,9 +90,9 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   const { keys, secretFile, secretFrom } = await openKeys(options);
   for (const warning of findWarnings(config.gateway)) log.warn({}, warning);
   const tls = await openTls(config.gateway, { stateDir, configFile: options.configFile, nowMs: clock.now() });
-  const store = resources.use(await openStore(stateDir, ids));
-  const refusals = resources.use(createRefusalCounter({ store: store.refusals, clock, log }));
   const bus = new Bus();
+  const store = resources.use(await openStore(stateDir, ids, { onAppended: (appended) => bus.publish("appended", appended) }));
+  const refusals = resources.use(createRefusalCounter({ store: store.refusals, clock, log }));
   const models = createModels({ providers: config.models.providers, defaultModel: config.agents.defaults.model, env, clock });
   const [cooldowns, toolsOf] = [createCooldowns(), openTools(options)];
   const agents = agentFacts(options, models, cooldowns);
@@ -143,6 +144,7 @@ function listenerFacts({ config, configFile, stateDir, clock, log, ids, version 
     health: () => readHealth(deps),
     sessionDefaults: () => Promise.resolve(sessionDefaults(deps.agents)),
     rowOf: (key: string) => readSessionRow(deps, key),
+    messagesOf: (key: string, range: { readonly fromSeq: number; readonly throughSeq: number }) => readMessages(deps.store, key, range),
   };
 }
 

@@ -126,6 +126,21 @@ export const chatMethods = {
       z.object({ ok: z.literal(false), unavailableReason: z.literal("not_found") }),
     ]),
   }),
+  "chat.inject": method({
+    summary: "Add a message to a session as if its agent had said it; no model is asked.",
+    scope: "operator.admin",
+    kind: "command",
+    callers: ["operator"],
+    hidden: true,
+    params: z.strictObject({
+      sessionKey,
+      agentId: agentId.optional(),
+      message: nonEmpty.max(200_000),
+      /** Stands before the message, in brackets. */
+      label: z.string().max(100).optional(),
+    }),
+    result: z.object({ ok: z.literal(true), messageId: z.string() }),
+  }),
   "chat.abort": method({
     summary: "Stop the runs of a session, or one of them, with everything they spawned.",
     scope: "operator.write",

@@ -39,8 +39,9 @@ export const errorRules = {
   UNKNOWN_AGENT_ID: invalid("The agent id is not configured."),
   MAIN_SESSION: invalid("An agent's main session cannot be deleted."),
   SESSION_BUSY: unavailable("The session has a run that has not ended."),
-  SESSION_CHANGED: invalid("The session is not the one the caller means: it was emptied since."),
+  SESSION_CHANGED: invalid("The session is not as the caller expects it."),
   AMBIGUOUS_SESSION: invalid("Several sessions have this label."),
+  TOO_MANY_SUBSCRIPTIONS: invalid("The connection listens to as many sessions as it may."),
   LINEAGE_FIXED: invalid("The session's lineage is set and cannot be changed."),
 
   SPAWN_DEPTH: forbidden("The session is at the deepest level that may have children."),

@@ -3,6 +3,8 @@ import { z } from "zod";
 import { method } from "./define.ts";
 import { agentId, label, message, nonEmpty, sessionKey, sessionRow, timeMs } from "./shapes.ts";
 
+const messagesOf = z.strictObject({ key: sessionKey, agentId: agentId.optional() });
+
 export const sessionViewMethods = {
   "sessions.describe": method({
     summary: "One session as lists show it; `null` when there is none.",
@@ -75,5 +77,23 @@ export const sessionViewMethods = {
       limit: z.number().int().min(1).max(1_000).optional(),
     }),
     result: z.object({ messages: z.array(message) }),
+  }),
+  "sessions.messages.subscribe": method({
+    summary: "Hear `session.message` of one session on this connection until it closes; the session need not exist yet.",
+    scope: "operator.read",
+    kind: "query",
+    callers: ["operator"],
+    params: messagesOf,
+    // Approvals come to whoever may decide them, with or without it.
+    ignored: ["includeApprovals"],
+    result: z.object({ subscribed: z.literal(true), key: z.string() }),
+  }),
+  "sessions.messages.unsubscribe": method({
+    summary: "Stop hearing `session.message` of one session on this connection.",
+    scope: "operator.read",
+    kind: "query",
+    callers: ["operator"],
+    params: messagesOf,
+    result: z.object({ subscribed: z.literal(false), key: z.string() }),
   }),
 };

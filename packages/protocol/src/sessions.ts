@@ -1,7 +1,7 @@
 /** Sessions: durable conversations. Every session of an agent's sub-agents is one too. */
 import { z } from "zod";
 import { event, method } from "./define.ts";
-import { agentId, idempotencyKey, label, nonEmpty, runStatus, sessionKey, sessionRow, timeMs, usage } from "./shapes.ts";
+import { agentId, idempotencyKey, label, message, nonEmpty, runStatus, sessionKey, sessionRow, timeMs, usage } from "./shapes.ts";
 
 const listParams = z.strictObject({
   limit: z.number().int().min(1).max(1_000).optional(),
@@ -338,14 +338,37 @@ export const sessionMethods = {
     scope: "operator.admin",
     kind: "command",
     callers: ["operator"],
-    params: z.strictObject({ key: sessionKey, agentId: agentId.optional(), deleteTranscript: z.boolean().optional() }),
+    params: z.strictObject({
+      key: sessionKey,
+      agentId: agentId.optional(),
+      deleteTranscript: z.boolean().optional(),
+      /** Refused unless the session is archived. */
+      archivedOnly: z.boolean().optional(),
+      /** Refused when the session's id, or the time of its last change, is another by now. */
+      expectedSessionId: nonEmpty.optional(),
+      expectedSessionUpdatedAt: z.number().optional(),
+    }),
     ignored: ["emitLifecycleHooks"],
-    unsupported: ["expectedSessionId", "expectedLifecycleRevision", "expectedSessionUpdatedAt", "archivedOnly"],
+    unsupported: ["expectedLifecycleRevision"],
     result: z.object({ ok: z.literal(true), key: z.string(), deleted: z.boolean(), archived: z.array(z.string()) }),
   }),
 };
 
 export const sessionEvents = {
+  "session.message": event({
+    summary:
+      "A message was added to a transcript; for connections that called `sessions.messages.subscribe` for it, or `sessions.subscribe`.",
+    scope: "operator.read",
+    droppable: false,
+    payload: z.object({
+      sessionKey: z.string(),
+      agentId: z.string(),
+      message,
+      messageId: z.string(),
+      messageSeq: z.number().int(),
+      session: sessionRow,
+    }),
+  }),
   "sessions.changed": event({
     summary: "A session was made, changed, worked in or deleted; for connections that called `sessions.subscribe`.",
     scope: "operator.read",
@@ -353,7 +376,7 @@ export const sessionEvents = {
     payload: z.object({
       sessionKey: z.string(),
       agentId: z.string(),
-      reason: z.enum(["create", "send", "patch", "reset", "delete", "compact", "agent.run.started", "agent.run.ended"]),
+      reason: z.enum(["create", "send", "patch", "reset", "delete", "compact", "message", "agent.run.started", "agent.run.ended"]),
       runId: z.string().optional(),
       ts: timeMs,
       session: sessionRow.optional(),

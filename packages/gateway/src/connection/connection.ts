@@ -61,6 +61,7 @@ interface Admitted {
 
 /** Runs a connection may follow; the oldest is forgotten first. */
 const followedRuns = 1_024;
+const heardSessions = 1_024;
 
 export class Connection implements ConnectionHandle {
   readonly connId: string;
@@ -73,6 +74,7 @@ export class Connection implements ConnectionHandle {
   readonly #nonce: string;
   readonly #deadline: Disposable;
   readonly #followed = new Set<string>();
+  readonly #heardMessages = new Set<string>();
   readonly #gone = Promise.withResolvers<void>();
   #handshake: Handshake;
   #session: Session | undefined;
@@ -137,6 +139,16 @@ export class Connection implements ConnectionHandle {
 
   setSessionsSubscription(on: boolean): void {
     this.#hearsSessions = on;
+  }
+
+  hearsMessages(sessionKey: string): boolean {
+    return this.#heardMessages.has(sessionKey);
+  }
+
+  setMessagesSubscription(sessionKey: string, on: boolean): boolean {
+    if (!on) this.#heardMessages.delete(sessionKey);
+    else if (this.#heardMessages.size < heardSessions) this.#heardMessages.add(sessionKey);
+    return !on || this.#heardMessages.has(sessionKey);
   }
 
   followRun(wireId: string): void {

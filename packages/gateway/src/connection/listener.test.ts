@@ -84,6 +84,7 @@ async function startWorld(over: Partial<ListenerDeps> & { readonly configText?: 
         modelConfigured: true,
       }),
     rowOf: () => Promise.resolve(undefined),
+    messagesOf: () => Promise.resolve([]),
     ...deps,
   });
   const peers: Peer[] = [];

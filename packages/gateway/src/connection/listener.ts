@@ -18,7 +18,7 @@ import { background, type Log } from "../kit/log.ts";
 import { Door } from "./door.ts";
 import { createHealthFeed, createHello, type HealthFeed } from "./hello.ts";
 import { describeSelf, Presence } from "./presence.ts";
-import { Subscriptions } from "./subscriptions.ts";
+import { Subscriptions, type SubscriptionsDeps } from "./subscriptions.ts";
 
 export interface ListenerDeps {
   readonly config: Config["gateway"];
@@ -39,7 +39,8 @@ export interface ListenerDeps {
   readonly paths: { readonly configPath: string; readonly stateDir: string };
   readonly health: () => Promise<Health>;
   readonly sessionDefaults: () => Promise<HelloOk["snapshot"]["sessionDefaults"]>;
-  readonly rowOf: (sessionKey: string) => Promise<SessionRow | undefined>;
+  readonly rowOf: SubscriptionsDeps["rowOf"];
+  readonly messagesOf: SubscriptionsDeps["messagesOf"];
 }
 
 export interface Listener extends AsyncDisposable {
@@ -94,7 +95,7 @@ export async function openListener(deps: ListenerDeps): Promise<Listener> {
     countRefusal,
     nodes: deps.nodes,
   };
-  const subscriptions = new Subscriptions({ bus, clock, log, rowOf: deps.rowOf });
+  const subscriptions = new Subscriptions({ bus, clock, log, rowOf: deps.rowOf, messagesOf: deps.messagesOf });
   const door = new Door({ config, connection, subscriptions, presence });
   const failing = async (): Promise<readonly string[]> => {
     if (door.isClosing) return ["stopping"];

@@ -19,7 +19,7 @@ function createRequests(dispatch: Dispatch, send: (text: string) => void = () =>
     checkAuthority: ignore,
     version: wireVersions[4],
     outbound,
-    handle: { connId: "c", caps: [], setSessionsSubscription: ignore, followRun: ignore },
+    handle: { connId: "c", caps: [], setSessionsSubscription: ignore, setMessagesSubscription: () => true, followRun: ignore },
     pause: ignore,
     resume: ignore,
   });

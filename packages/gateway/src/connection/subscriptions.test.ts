@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { type AgentEvent, type EventName, eventDefinitions, type SessionRow } from "@portreeve/protocol";
+import { type AgentEvent, type EventName, eventDefinitions, type Message, type SessionRow } from "@portreeve/protocol";
 import { Bus } from "../bus.ts";
 import { mayHear } from "../principal/hearing.ts";
 import { devicePrincipal, type Principal, secretPrincipal } from "../principal/principal.ts";
 import type { OutgoingEvent } from "./outbound.ts";
-import { type Hearer, Subscriptions } from "./subscriptions.ts";
+import { type Hearer, Subscriptions, type SubscriptionsDeps } from "./subscriptions.ts";
 import { wireVersions } from "./versions/wire-version.ts";
 
 interface TestHearer extends Hearer {
@@ -20,6 +20,7 @@ function hearer(options: Partial<Hearer> & { readonly followed?: readonly string
     version: wireVersions[4],
     caps: [],
     hearsSessions: false,
+    hearsMessages: () => false,
     follows: (wireId) => followed.includes(wireId),
     sendEvent: (event) => void heard.push(event),
     heard,
@@ -27,7 +28,10 @@ function hearer(options: Partial<Hearer> & { readonly followed?: readonly string
   };
 }
 
-function open(rowOf: (key: string) => Promise<SessionRow | undefined> = () => Promise.resolve(undefined)): {
+function open(
+  rowOf: (key: string) => Promise<SessionRow | undefined> = () => Promise.resolve(undefined),
+  messagesOf: SubscriptionsDeps["messagesOf"] = () => Promise.resolve([]),
+): {
   bus: Bus;
   subscriptions: Subscriptions;
   errors: string[];
@@ -41,7 +45,7 @@ function open(rowOf: (key: string) => Promise<SessionRow | undefined> = () => Pr
   };
   const clock = { now: () => 7, schedule: () => ({ [Symbol.dispose]: () => undefined }) };
   const bus = new Bus();
-  return { bus, errors, subscriptions: new Subscriptions({ bus, clock, log, rowOf }) };
+  return { bus, errors, subscriptions: new Subscriptions({ bus, clock, log, rowOf, messagesOf }) };
 }
 
 const namesOf = (heard: readonly OutgoingEvent[]): readonly string[] => heard.map(({ name }) => name);
@@ -60,7 +64,7 @@ const pairing: readonly EventName[] = [
 ];
 const toOneNode = "node.invoke.request";
 const everyone: readonly EventName[] = ["connect.challenge", "tick", "shutdown", "health"];
-const reading: readonly EventName[] = ["agent", "chat", "sessions.changed", "presence"];
+const reading: readonly EventName[] = ["agent", "chat", "session.message", "sessions.changed", "presence"];
 const audiences: readonly [name: string, principal: Principal | undefined, hears: readonly EventName[]][] = [
   ["a connection before its hello", undefined, []],
   ["a connection without scopes", secretPrincipal([]), everyone],
@@ -211,4 +215,69 @@ test("whoever left hears nothing, and after the end nobody does", () => {
   bus.publish("chat", chatEnd);
 
   assert.deepEqual([namesOf(gone.heard), namesOf(stays.heard)], [[], ["chat"]]);
+});
+
+const said = (seq: number): Message => ({
+  role: "user",
+  content: [{ type: "text", text: `message ${seq}` }],
+  timestamp: 1,
+  __openclaw: { id: `msg_${seq}`, seq },
+});
+
+test("messages go to whoever listens to their session or to all, to nobody without the scope, and no more than fifty of one addition", async () => {
+  const key = "agent:main:a";
+  const session = { key, agentId: "main" } as unknown as SessionRow; // No field is looked at but these.
+  const asked: object[] = [];
+  const { bus, subscriptions } = open(
+    () => Promise.resolve(session),
+    (_key, range) => {
+      asked.push(range);
+      return Promise.resolve([said(range.throughSeq - 1), said(range.throughSeq)]);
+    },
+  );
+  const told = Promise.withResolvers<void>();
+  const [all, one, elsewhere] = [
+    hearer({ hearsSessions: true }),
+    hearer({ hearsMessages: (name) => name === key }),
+    hearer({ hearsMessages: (name) => name === "agent:main:b" }),
+  ];
+  const blind = hearer({ hearsSessions: true, principal: secretPrincipal([]) });
+  const last = hearer({ hearsMessages: () => true, version: wireVersions[3], sendEvent: () => told.resolve() });
+  for (const each of [all, one, elsewhere, blind, last]) subscriptions.add(each);
+
+  bus.publish("appended", { sessionKey: key, fromSeq: 1, throughSeq: 200 });
+  await told.promise;
+
+  assert.deepEqual(asked, [{ fromSeq: 151, throughSeq: 200 }]);
+  assert.deepEqual(
+    [all, one, elsewhere, blind].map(({ heard }) => heard.map(({ payloadJson }) => JSON.parse(payloadJson).messageSeq)),
+    [[199, 200], [199, 200], [], []],
+  );
+  assert.deepEqual(JSON.parse(one.heard[0]?.payloadJson ?? ""), {
+    sessionKey: key,
+    agentId: "main",
+    message: said(199),
+    messageId: "msg_199",
+    messageSeq: 199,
+    session: { key, agentId: "main" },
+  });
+});
+
+test("nothing is read of a session that nobody listens to, and nothing is told of one that is gone by then", async () => {
+  const asked: string[] = [];
+  const { bus, subscriptions } = open(
+    (key) => Promise.resolve(key.endsWith("gone") ? undefined : ({ key, agentId: "main" } as unknown as SessionRow)),
+    (key) => {
+      asked.push(key);
+      return Promise.resolve([said(1)]);
+    },
+  );
+  const told = Promise.withResolvers<string>();
+  subscriptions.add(hearer({ hearsMessages: (key) => !key.endsWith("b"), sendEvent: ({ payloadJson }) => told.resolve(payloadJson) }));
+
+  for (const key of ["agent:main:b", "agent:main:gone", "agent:main:a"])
+    bus.publish("appended", { sessionKey: key, fromSeq: 1, throughSeq: 1 });
+
+  assert.equal(JSON.parse(await told.promise).sessionKey, "agent:main:a");
+  assert.deepEqual(asked, ["agent:main:gone", "agent:main:a"]);
 });

@@ -1,5 +1,5 @@
 /** Who hears what: events from the bus go to the open connections that may and want to hear them. */
-import { agentOfSessionKey, eventDefinitions, type EventName, type EventPayload, type SessionRow } from "@portreeve/protocol";
+import { agentOfSessionKey, eventDefinitions, type EventName, type EventPayload, type Message, type SessionRow } from "@portreeve/protocol";
 import type { Bus, BusMessages } from "../bus.ts";
 import type { Clock } from "../kit/clock.ts";
 import { background, type Log } from "../kit/log.ts";
@@ -14,6 +14,7 @@ export interface Hearer {
   readonly version: WireVersion | undefined;
   readonly caps: readonly string[];
   readonly hearsSessions: boolean;
+  hearsMessages(sessionKey: string): boolean;
   follows(wireId: string): boolean;
   sendEvent(event: OutgoingEvent): void;
 }
@@ -24,13 +25,20 @@ export interface SubscriptionsDeps {
   readonly log: Log;
   /** The session as lists show it; undefined when there is none. */
   readonly rowOf: (sessionKey: string) => Promise<SessionRow | undefined>;
+  /** Messages of a session as histories show them, oldest first. */
+  readonly messagesOf: (
+    sessionKey: string,
+    range: { readonly fromSeq: number; readonly throughSeq: number },
+  ) => Promise<readonly Message[]>;
 }
+
+const toldAtOnce = 50;
 
 export class Subscriptions implements Disposable {
   readonly #deps: SubscriptionsDeps;
   readonly #hearers = new Set<Hearer>();
   readonly #bus: DisposableStack;
-  /** Looks up one session row after the other, so that changes arrive in their order. */
+  /** Looks up one thing after the other, so that changes arrive in their order. */
   #lookups: Promise<void> = Promise.resolve();
 
   constructor(deps: SubscriptionsDeps) {
@@ -40,6 +48,7 @@ export class Subscriptions implements Disposable {
     // The end of a reply is not live text: whoever loses it must be closed, not left waiting.
     this.#bus.use(deps.bus.subscribe("chat", (event) => this.tell("chat", event, { droppable: event.state === "delta" })));
     this.#bus.use(deps.bus.subscribe("sessions.changed", (change) => this.#tellSessions(change)));
+    this.#bus.use(deps.bus.subscribe("appended", (appended) => this.#tellMessages(appended)));
     this.#bus.use(deps.bus.subscribe("device.pair.requested", (request) => this.tell("device.pair.requested", request)));
     this.#bus.use(deps.bus.subscribe("device.pair.resolved", (resolution) => this.tell("device.pair.resolved", resolution)));
     const completed = "device.pair.setup.completed";
@@ -89,7 +98,7 @@ export class Subscriptions implements Disposable {
     const wants = (hearer: Hearer): boolean => hearer.hearsSessions;
     if (![...this.#hearers].some(wants)) return;
     const ts = this.#deps.clock.now();
-    const tell = async (): Promise<void> => {
+    this.#lookUp("tell session change", async () => {
       const session = await this.#deps.rowOf(sessionKey);
       const agentId = session?.agentId ?? agentOfSessionKey(sessionKey) ?? "";
       this.tell(
@@ -97,10 +106,30 @@ export class Subscriptions implements Disposable {
         { sessionKey, agentId, reason, ts, ...(runId === undefined ? {} : { runId }), ...(session === undefined ? {} : { session }) },
         { wants },
       );
-    };
-    // A failed look-up loses one hint; the next change is told all the same.
+    });
+  }
+
+  /** Whoever hears of every session hears what is said in each. */
+  #tellMessages({ sessionKey, fromSeq, throughSeq }: BusMessages["appended"]): void {
+    const wants = (hearer: Hearer): boolean => hearer.hearsSessions || hearer.hearsMessages(sessionKey);
+    if (![...this.#hearers].some(wants)) return;
+    this.#lookUp("tell messages", async () => {
+      // A copied conversation is not news: who misses numbers before these reads the history.
+      const range = { fromSeq: Math.max(fromSeq, throughSeq - toldAtOnce + 1), throughSeq };
+      const messages = await this.#deps.messagesOf(sessionKey, range);
+      const session = await this.#deps.rowOf(sessionKey);
+      if (session === undefined) return;
+      for (const message of messages) {
+        const { id: messageId, seq: messageSeq } = message.__openclaw;
+        this.tell("session.message", { sessionKey, agentId: session.agentId, message, messageId, messageSeq, session }, { wants });
+      }
+    });
+  }
+
+  /** One look after the other; one that fails loses its hint, and the next change is told all the same. */
+  #lookUp(name: string, tell: () => Promise<void>): void {
     const lookup = this.#lookups.then(tell);
     this.#lookups = lookup.catch(() => undefined);
-    background(this.#deps.log, "tell session change", lookup);
+    background(this.#deps.log, name, lookup);
   }
 }

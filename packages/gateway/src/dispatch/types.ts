@@ -9,6 +9,8 @@ export interface ConnectionHandle {
   readonly caps: readonly string[];
   /** Hear `sessions.changed` from now on, or no more. */
   setSessionsSubscription(on: boolean): void;
+  /** Hear `session.message` of this session from now on, or no more. Answers false when it hears as many as it may. */
+  setMessagesSubscription(sessionKey: string, on: boolean): boolean;
   /** This connection started the run: tool events of it come here. */
   followRun(wireId: string): void;
 }

@@ -1,6 +1,6 @@
 /** Chat: send, read back, stop. */
-import { ProtocolError } from "@portreeve/protocol";
-import type { Handlers } from "../dispatch/types.ts";
+import { type Params, ProtocolError, type Result } from "@portreeve/protocol";
+import type { Context, Handlers } from "../dispatch/types.ts";
 import { sessionViewOf } from "../principal/principal.ts";
 import { startRun } from "./agents.ts";
 import { answerIfCommand } from "./commands.ts";
@@ -9,7 +9,9 @@ import { cutTexts, readHistory } from "./history.ts";
 
 const messageCutAt = 500_000;
 
-export function chatHandlers(deps: HandlerDeps): Pick<Handlers, "chat.send" | "chat.history" | "chat.message.get" | "chat.abort"> {
+export function chatHandlers(
+  deps: HandlerDeps,
+): Pick<Handlers, "chat.send" | "chat.history" | "chat.message.get" | "chat.inject" | "chat.abort"> {
   const abort = async (sessionKey: string, wireId: string | undefined): Promise<{ ok: true; aborted: boolean; runIds: string[] }> => {
     const cancelled = await deps.cancelRuns({ sessionKey, wireId });
     return { ok: true, aborted: cancelled.length > 0, runIds: cancelled.map((run) => run.wireId) };
@@ -45,6 +47,32 @@ export function chatHandlers(deps: HandlerDeps): Pick<Handlers, "chat.send" | "c
       return message === undefined ? { ok: false, unavailableReason: "not_found" } : { ok: true, message: cutTexts(message, maxChars) };
     },
 
+    "chat.inject": (context, params) => inject(deps, context, params),
+
     "chat.abort": (_context, params) => abort(resolveSession(deps.agents, params.sessionKey, params.agentId).key, params.runId),
   };
+}
+
+async function inject(
+  deps: HandlerDeps,
+  { principal }: Pick<Context, "principal">,
+  { label = "", ...params }: Params<"chat.inject">,
+): Promise<Result<"chat.inject">> {
+  const { key: sessionKey, agentId } = resolveSession(deps.agents, params.sessionKey, params.agentId);
+  const text = label.trim() === "" ? params.message : `[${label.trim()}]\n\n${params.message}`;
+  const message = { role: "assistant" as const, content: [{ type: "text" as const, text }], timestamp: deps.now() };
+  const outcome = await deps.store.sessions.inject(
+    sessionKey,
+    { ...message, model: "gateway-injected" },
+    { by: principal.id, nowMs: deps.now() },
+  );
+  if (outcome.kind === "missing") throw new ProtocolError("UNKNOWN_SESSION", `No session found: ${sessionKey}`);
+  if (outcome.kind !== "injected")
+    throw new ProtocolError("SESSION_BUSY", `a run works in ${sessionKey}: nothing can be put between what it says`, {
+      remedy: "wait for it, or stop it with chat.abort",
+    });
+  const { messageId } = outcome;
+  deps.bus.publish("sessions.changed", { sessionKey, reason: "message" });
+  deps.bus.publish("chat", { runId: `inject-${messageId}`, sessionKey, agentId, seq: 1, state: "final", message });
+  return { ok: true, messageId };
 }

@@ -38,6 +38,15 @@ export async function readHistory(
   return { session, page };
 }
 
+/** Part of a transcript, as a page would show it. */
+export async function readMessages(
+  { sessions }: Pick<HandlerDeps["store"], "sessions">,
+  key: string,
+  range: { readonly fromSeq: number; readonly throughSeq: number },
+): Promise<readonly Message[]> {
+  return (await sessions.messagesBetween(key, range)).map((message) => cutTexts(message, textCutAt));
+}
+
 export function cutTexts(message: Message, maxChars: number): Message {
   return {
     ...message,

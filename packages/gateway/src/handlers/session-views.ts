@@ -11,7 +11,13 @@ const mostPreviewItems = 50;
 const previewChars = 240;
 const titleChars = 60;
 
-type Methods = "sessions.describe" | "sessions.preview" | "sessions.resolve" | "sessions.get";
+type Methods =
+  | "sessions.describe"
+  | "sessions.preview"
+  | "sessions.resolve"
+  | "sessions.get"
+  | "sessions.messages.subscribe"
+  | "sessions.messages.unsubscribe";
 type Preview = Result<"sessions.preview">["previews"][number];
 
 export function sessionViewHandlers(deps: HandlerDeps): Pick<Handlers, Methods> {
@@ -40,6 +46,21 @@ export function sessionViewHandlers(deps: HandlerDeps): Pick<Handlers, Methods> 
         ...(limit === undefined ? {} : { limit }),
       });
       return { messages: page.messages };
+    },
+
+    "sessions.messages.subscribe": async ({ connection }, params) => {
+      const { key } = resolveSession(deps.agents, params.key, params.agentId);
+      if (connection?.setMessagesSubscription(key, true) === false)
+        throw new ProtocolError("TOO_MANY_SUBSCRIPTIONS", "this connection listens to as many sessions as it may", {
+          remedy: "unsubscribe from sessions that nobody looks at, or subscribe to all with sessions.subscribe",
+        });
+      return { subscribed: true, key };
+    },
+
+    "sessions.messages.unsubscribe": async ({ connection }, params) => {
+      const { key } = resolveSession(deps.agents, params.key, params.agentId);
+      connection?.setMessagesSubscription(key, false);
+      return { subscribed: false, key };
     },
   };
 }

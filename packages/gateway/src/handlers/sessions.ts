@@ -2,7 +2,7 @@
 import { mainKey, mainSessionKey, type Params, ProtocolError, type Result, toSessionKey } from "@portreeve/protocol";
 import type { Context, Handlers } from "../dispatch/types.ts";
 import { sessionViewOf } from "../principal/principal.ts";
-import type { Lineage } from "../store/store.ts";
+import type { Lineage, MeantSession } from "../store/store.ts";
 import { type HandlerDeps, resolveSession, splitModel, toSessionRow } from "./deps.ts";
 import { toRows } from "./session-views.ts";
 
@@ -64,35 +64,24 @@ export function sessionHandlers(deps: HandlerDeps): Pick<Handlers, Methods> {
 
     "sessions.reset": (context, params) => reset(deps, context, params),
 
-    "sessions.delete": async (context, params) => {
-      const { key, agentId } = resolveSession(deps.agents, params.key, params.agentId);
-      if (key === toSessionKey(mainKey, agentId)) throw new ProtocolError("MAIN_SESSION", `Cannot delete the main session (${key}).`);
-      await deps.cancelRuns({ sessionKey: key });
-      const outcome = await deps.store.sessions.delete(key, context.principal.id, deps.now());
-      if (outcome === "busy")
-        throw new ProtocolError("SESSION_BUSY", `a run started in ${key} while it was being deleted`, { remedy: "delete it again" });
-      if (outcome === "deleted") deps.bus.publish("sessions.changed", { sessionKey: key, reason: "delete" });
-      if (outcome === "deleted") await deps.attachments.sweep();
-      return { ok: true, key, deleted: outcome === "deleted", archived: [] };
-    },
+    "sessions.delete": (context, params) => remove(deps, context, params),
   };
 }
 
 async function reset(
   deps: HandlerDeps,
   { principal }: Pick<Context, "principal">,
-  { expectedSessionId: expectedId, ...params }: Params<"sessions.reset">,
+  params: Params<"sessions.reset">,
 ): Promise<Result<"sessions.reset">> {
   const { key } = resolveSession(deps.agents, params.key, params.agentId);
-  const found = await deps.store.sessions.find(key);
-  if (expectedId !== undefined && found !== undefined && found.sessionId !== expectedId) throw changed(key, expectedId);
+  const meant = await assertMeant(deps, key, params);
   await deps.cancelRuns({ sessionKey: key });
-  const outcome = await deps.store.sessions.reset(key, { expectedId, by: principal.id }, deps.now());
+  const outcome = await deps.store.sessions.reset(key, { meant, by: principal.id }, deps.now());
   switch (outcome.kind) {
     case "missing":
       throw new ProtocolError("UNKNOWN_SESSION", `No session found: ${key}`);
     case "other":
-      throw changed(key, expectedId);
+      throw changed(key);
     case "busy":
       throw new ProtocolError("SESSION_BUSY", `a run started in ${key} while it was being emptied`, { remedy: "reset it again" });
     case "reset":
@@ -101,8 +90,51 @@ async function reset(
   }
 }
 
-function changed(key: string, expectedId: string | undefined): ProtocolError {
-  return new ProtocolError("SESSION_CHANGED", `${key} is not the session ${expectedId} any more`, { remedy: "look at it again" });
+async function remove(
+  deps: HandlerDeps,
+  { principal }: Pick<Context, "principal">,
+  params: Params<"sessions.delete">,
+): Promise<Result<"sessions.delete">> {
+  const { key, agentId } = resolveSession(deps.agents, params.key, params.agentId);
+  if (key === toSessionKey(mainKey, agentId)) throw new ProtocolError("MAIN_SESSION", `Cannot delete the main session (${key}).`);
+  const meant = await assertMeant(deps, key, params);
+  await deps.cancelRuns({ sessionKey: key });
+  const outcome = await deps.store.sessions.delete(key, principal.id, deps.now(), meant);
+  if (outcome === "other") throw changed(key);
+  if (outcome === "busy")
+    throw new ProtocolError("SESSION_BUSY", `a run started in ${key} while it was being deleted`, { remedy: "delete it again" });
+  if (outcome === "deleted") deps.bus.publish("sessions.changed", { sessionKey: key, reason: "delete" });
+  if (outcome === "deleted") await deps.attachments.sweep();
+  return { ok: true, key, deleted: outcome === "deleted", archived: [] };
+}
+
+interface Expected {
+  readonly expectedSessionId?: string | undefined;
+  readonly expectedSessionUpdatedAt?: number | undefined;
+  readonly archivedOnly?: boolean | undefined;
+}
+
+/** Before anything of it is stopped. Answers what the store is to hold on to. @throws ProtocolError SESSION_CHANGED */
+async function assertMeant(deps: HandlerDeps, key: string, expected: Expected): Promise<MeantSession> {
+  const { expectedSessionId: sessionId, expectedSessionUpdatedAt: updatedAt, archivedOnly = false } = expected;
+  const session = await deps.store.sessions.find(key);
+  const isMeant =
+    session === undefined ||
+    (session.sessionId === (sessionId ?? session.sessionId) &&
+      session.updatedAtMs === (updatedAt ?? session.updatedAtMs) &&
+      (!archivedOnly || session.archivedAtMs !== undefined));
+  if (!isMeant) throw changed(key);
+  return { sessionId, ...(archivedOnly ? { isArchived: true } : {}) };
+}
+
+function changed(key: string): ProtocolError {
+  return new ProtocolError(
+    "SESSION_CHANGED",
+    `${key} is not as the caller expected it: emptied, changed or taken out of the archive since`,
+    {
+      remedy: "look at it again with sessions.describe",
+    },
+  );
 }
 
 async function compact(deps: HandlerDeps, params: Params<"sessions.compact">): Promise<Result<"sessions.compact">> {

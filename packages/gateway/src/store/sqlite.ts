@@ -23,7 +23,7 @@ import { createSessionStore } from "./sql/sessions.ts";
 import { createSetupCodeStore } from "./sql/setup-codes.ts";
 import { createSql } from "./sql/statement.ts";
 import { createUsageStore } from "./sql/usage.ts";
-import { toStoreError, WriteQueue } from "./sql/write-queue.ts";
+import { toStoreError, WriteQueue, type WriteQueueOptions } from "./sql/write-queue.ts";
 
 /** The state folder cannot be used; the message says why and what to do. */
 export class StateFolderError extends Error {
@@ -34,20 +34,20 @@ export class StateFolderError extends Error {
  * Opens the database in `stateDir` and brings it to the newest schema. Holds the folder's lock until disposed.
  * @throws StateFolderError when another gateway holds the lock or the files cannot be opened.
  */
-export async function openStore(stateDir: string, ids: Ids): Promise<Store> {
+export async function openStore(stateDir: string, ids: Ids, options: Pick<StoreOptions, "onAppended"> = {}): Promise<Store> {
   const lock = lockStateFolder(stateDir);
   try {
     const file = join(stateDir, "portreeve.db");
     createPrivate(file);
-    return await openStoreFile(file, ids, () => lock.close());
+    return await openStoreFile(file, ids, { ...options, onClose: () => lock.close() });
   } catch (error) {
     lock.close();
     throw toFolderError(stateDir, error);
   }
 }
 
-/** The store over one database file (or `:memory:`), without a lock. `onClose` runs after the database is closed. */
-export async function openStoreFile(file: string, ids: Ids, onClose: () => void = () => undefined): Promise<Store> {
+/** The store over one database file (or `:memory:`), without a lock. */
+export async function openStoreFile(file: string, ids: Ids, options: Pick<StoreOptions, "onClose" | "onAppended"> = {}): Promise<Store> {
   const raw = openDatabase(file);
   const db = new Kysely<Database>({ dialect: createDialect(raw) });
   try {
@@ -56,19 +56,20 @@ export async function openStoreFile(file: string, ids: Ids, onClose: () => void 
     await db.destroy();
     throw error;
   }
-  return createStore(raw, ids, { onClose });
+  return createStore(raw, ids, options);
 }
 
-interface StoreOptions {
+interface StoreOptions extends Pick<WriteQueueOptions, "onAppended"> {
+  /** Runs after the database is closed. */
   readonly onClose?: () => void;
   /** Instead of the system's, for commits that take many writes. */
   readonly elapsedMs?: () => number;
 }
 
 /** The store over an open database of the newest schema, which it owns. */
-export function createStore(raw: DatabaseSync, ids: Ids, { onClose, elapsedMs }: StoreOptions = {}): Store {
+export function createStore(raw: DatabaseSync, ids: Ids, { onClose, ...queueOptions }: StoreOptions = {}): Store {
   const db = new Kysely<Database>({ dialect: createDialect(raw) });
-  const queue = new WriteQueue(db, createSql(raw), elapsedMs);
+  const queue = new WriteQueue(db, createSql(raw), queueOptions);
   return {
     devices: createDeviceStore(db, queue),
     bearers: createBearerStore(db, queue),

@@ -84,6 +84,12 @@ export interface SessionFilter {
   readonly archived: boolean | "all";
 }
 
+/** Which session a caller means: what is left out may be anything. */
+export interface MeantSession {
+  readonly sessionId?: string | undefined;
+  readonly isArchived?: true | undefined;
+}
+
 export interface Lineage {
   readonly parentKey: string;
   readonly depth: number;
@@ -110,20 +116,28 @@ export interface SessionStore extends CompactionStore {
   ): Promise<{ readonly kind: "patched"; readonly session: SessionRecord; readonly created: boolean } | { readonly kind: "lineage-fixed" }>;
   /**
    * Empties the transcript under a new session id; results that waited for the session are dismissed. Audited. `busy` while a run
-   * of it has not ended; `other`: `expectedId` is not its id.
+   * of it has not ended; `other`: it is not the one that is meant.
    */
   reset(
     key: string,
-    reset: { readonly expectedId: string | undefined; readonly by: string },
+    reset: { readonly meant?: MeantSession; readonly by: string },
     nowMs: number,
   ): Promise<{ readonly kind: "reset"; readonly session: SessionRecord } | { readonly kind: "missing" | "busy" | "other" }>;
-  /** Deletes session and transcript. `busy` while a run of it has not ended. */
-  delete(key: string, by: string, nowMs: number): Promise<"deleted" | "missing" | "busy">;
+  /** Deletes session and transcript. `busy` while a run of it has not ended; `other`: it is not the one that is meant. */
+  delete(key: string, by: string, nowMs: number, meant?: MeantSession): Promise<"deleted" | "missing" | "busy" | "other">;
+  /** Adds a message that no run said. Audited. `busy` while a run of the session has not ended. */
+  inject(
+    key: string,
+    message: TranscriptMessage,
+    at: { readonly by: string; readonly nowMs: number },
+  ): Promise<{ readonly kind: "injected"; readonly messageId: string } | { readonly kind: "missing" | "busy" }>;
   /** Oldest first; `offset` counts from the newest message. */
   listMessages(
     key: string,
     page: { readonly limit: number; readonly offset: number },
   ): Promise<{ readonly messages: readonly Message[]; readonly total: number }>;
+  /** Those with the numbers `fromSeq` to `throughSeq`, oldest first. */
+  messagesBetween(key: string, range: { readonly fromSeq: number; readonly throughSeq: number }): Promise<readonly Message[]>;
   findMessage(key: string, messageId: string): Promise<Message | undefined>;
   /** The first and the last message of each session that has any. */
   ends(keys: readonly string[]): Promise<ReadonlyMap<string, { readonly first: Message; readonly last: Message }>>;

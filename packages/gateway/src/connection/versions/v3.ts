@@ -58,6 +58,14 @@ export const v3Events: Partial<Record<EventName, Projection>> = {
   chat: toChat,
   agent: toAgent,
   "sessions.changed": toSessionsChanged,
+  "session.message": ({ sessionKey, message, messageId, messageSeq, session }: EventPayload<"session.message">) => ({
+    ...session,
+    sessionKey,
+    message,
+    messageId,
+    messageSeq,
+    session,
+  }),
   "node.pair.requested": toNode,
 };
 

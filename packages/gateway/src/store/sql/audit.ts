@@ -24,6 +24,7 @@ export interface AuditEntry {
     | "result.redelivered"
     | "result.dismissed"
     | "session.deleted"
+    | "session.injected"
     | "session.reset"
     | "state.restored";
   readonly actor: string;

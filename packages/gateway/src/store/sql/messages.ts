@@ -6,14 +6,20 @@ import type { MessageRow } from "./schema.ts";
 import { touchSession } from "./session-rows.ts";
 import { type Args, row, type Sql, statement } from "./statement.ts";
 
-/** Appends to the transcript and marks the session as changed. */
-export function appendMessages(sql: Sql, key: string, messages: readonly TranscriptMessage[], ids: Ids, nowMs: number): void {
+/** Appends to the transcript and marks the session as changed; answers the ids of the messages. */
+export function appendMessages(sql: Sql, key: string, messages: readonly TranscriptMessage[], ids: Ids, nowMs: number): readonly string[] {
   touchSession(sql, key, nowMs);
-  let seq = messages.length === 0 ? 0 : (sql.first(lastSeq, { key })?.seq ?? 0);
-  for (const message of messages) {
+  if (messages.length === 0) return [];
+  let seq = sql.first(lastSeq, { key })?.seq ?? 0;
+  const fromSeq = seq + 1;
+  const messageIds = messages.map((message) => {
     seq += 1;
-    sql.run(insertRow, { message_id: ids.next("msg"), session_key: key, seq, body: JSON.stringify(message) });
-  }
+    const message_id = ids.next("msg");
+    sql.run(insertRow, { message_id, session_key: key, seq, body: JSON.stringify(message) });
+    return message_id;
+  });
+  sql.appended.push({ sessionKey: key, fromSeq, throughSeq: seq });
+  return messageIds;
 }
 
 export function listMessages(
@@ -23,6 +29,11 @@ export function listMessages(
 ): Awaited<ReturnType<SessionStore["listMessages"]>> {
   const rows = sql.all(newestFirst, { key, ...page }).reverse();
   return { messages: rows.map(toMessage), total: sql.first(countMessages, { key })?.n ?? 0 };
+}
+
+/** Those with the numbers `fromSeq` to `throughSeq`, oldest first; fewer when the transcript was emptied meanwhile. */
+export function messagesBetween(sql: Sql, key: string, range: { readonly fromSeq: number; readonly throughSeq: number }): Message[] {
+  return sql.all(between, { key, ...range }).map(toMessage);
 }
 
 export function findMessage(sql: Sql, key: string, messageId: string): Message | undefined {
@@ -84,6 +95,16 @@ const newestFirst = statement((db, arg: Args<{ key: string; limit: number; offse
 
 const oldest = statement((db, arg: Args<{ key: string }>) =>
   db.selectFrom("messages").selectAll().where("session_key", "=", arg("key")).orderBy("seq").limit(1),
+);
+
+const between = statement((db, arg: Args<{ key: string; fromSeq: number; throughSeq: number }>) =>
+  db
+    .selectFrom("messages")
+    .selectAll()
+    .where("session_key", "=", arg("key"))
+    .where("seq", ">=", arg("fromSeq"))
+    .where("seq", "<=", arg("throughSeq"))
+    .orderBy("seq"),
 );
 
 const byId = statement((db, arg: Args<{ key: string; messageId: string }>) =>

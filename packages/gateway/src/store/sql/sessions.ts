@@ -4,11 +4,11 @@ import type { SessionView } from "../../principal/principal.ts";
 import type { Lineage, SessionFilter, SessionRecord, SessionStore } from "../store.ts";
 import { type ExpressionBuilder, sql as raw, type Kysely } from "kysely";
 import { unsureEndings } from "../deliveries.ts";
-import { writeAudit } from "./audit.ts";
 import { compactSession, readView } from "./compactions.ts";
-import { findMessage, listMessages, placeOf, readEnds } from "./messages.ts";
+import { findMessage, listMessages, messagesBetween, placeOf, readEnds } from "./messages.ts";
 import type { Database, RunTableRow, SessionTableRow } from "./schema.ts";
 import { readScopes } from "./run-rows.ts";
+import { deleteSession, injectMessage, resetSession } from "./session-endings.ts";
 import { findSession, openStatuses } from "./session-rows.ts";
 import { type Args, type Optional, row, shaped, type Sql, statement } from "./statement.ts";
 import { limitsOf, readTerms, type StoredTerms, writeTerms } from "./terms.ts";
@@ -18,15 +18,22 @@ export function createSessionStore(queue: WriteQueue, ids: Ids): SessionStore {
   return {
     ...createSessionReads(queue),
     patch: (key, patch, nowMs) => queue.transact((sql) => patchSession(sql, ids, key, patch, nowMs)),
-    reset: (key, reset, nowMs) => queue.transact((sql) => resetSession(sql, ids, { key, ...reset }, nowMs)),
-    delete: (key, by, nowMs) => queue.transact((sql) => deleteSession(sql, key, by, nowMs)),
+    reset: (key, reset, nowMs) =>
+      queue.transact((sql) => {
+        const done = resetSession(sql, ids, { key, meant: {}, ...reset }, nowMs);
+        return "kind" in done ? done : { kind: "reset", session: toSessionRecord(sql, done) };
+      }),
+    delete: (key, by, nowMs, meant = {}) => queue.transact((sql) => deleteSession(sql, { key, by, meant }, nowMs)),
+    inject: (key, message, { by, nowMs }) => queue.transact((sql) => injectMessage(sql, ids, { key, message, by }, nowMs)),
     compact: (key, compaction, nowMs) => queue.transact((sql) => compactSession(sql, key, compaction, nowMs)),
     archiveChildren: (beforeMs, nowMs) =>
       queue.transact((sql) => sql.all(archiveQuietChildren, { beforeMs, nowMs }).map((one) => one.session_key)),
   };
 }
 
-function createSessionReads(queue: WriteQueue): Omit<SessionStore, "patch" | "reset" | "delete" | "compact" | "archiveChildren"> {
+function createSessionReads(
+  queue: WriteQueue,
+): Omit<SessionStore, "patch" | "reset" | "delete" | "inject" | "compact" | "archiveChildren"> {
   return {
     find: (key, view) => queue.read((sql) => toVisible(sql, findSession(sql, key), view)),
     findById: (sessionId, view) => queue.read((sql) => toVisible(sql, sql.first(bySessionId, { sessionId }), view)),
@@ -43,6 +50,7 @@ function createSessionReads(queue: WriteQueue): Omit<SessionStore, "patch" | "re
       }),
     view: (key) => queue.read((sql) => readView(sql, key)),
     listMessages: (key, page) => queue.read((sql) => listMessages(sql, key, page)),
+    messagesBetween: (key, range) => queue.read((sql) => messagesBetween(sql, key, range)),
     findMessage: (key, messageId) => queue.read((sql) => findMessage(sql, key, messageId)),
     ends: (keys) => queue.read((sql) => readEnds(sql, keys)),
     placeOf: (key, said) => queue.read((sql) => placeOf(sql, key, said)),
@@ -160,33 +168,6 @@ function patchSession(
   return { kind: "patched", session: toSessionRecord(sql, changed), created: before === undefined };
 }
 
-function resetSession(
-  sql: Sql,
-  ids: Ids,
-  { key, expectedId, by }: { readonly key: string } & Parameters<SessionStore["reset"]>[1],
-  nowMs: number,
-): Awaited<ReturnType<SessionStore["reset"]>> {
-  const before = findSession(sql, key);
-  if (before === undefined) return { kind: "missing" };
-  if (expectedId !== undefined && expectedId !== before.session_id) return { kind: "other" };
-  if (sql.first(openRun, { key }) !== undefined) return { kind: "busy" };
-  const session: SessionTableRow = { ...before, session_id: ids.uuid(), updated_at_ms: nowMs, archived_at_ms: null };
-  sql.run(emptyTranscript, { key });
-  sql.run(forgetSummaries, { key });
-  sql.run(dismissUnread, { key, by, nowMs });
-  sql.query((db) => db.updateTable("sessions").set(session).where("session_key", "=", key));
-  const facts = { from: before.session_id, to: session.session_id };
-  writeAudit(sql, { kind: "session.reset", actor: by, subject: key, facts }, nowMs);
-  return { kind: "reset", session: toSessionRecord(sql, session) };
-}
-
-function deleteSession(sql: Sql, key: string, by: string, nowMs: number): Awaited<ReturnType<SessionStore["delete"]>> {
-  if (sql.first(openRun, { key }) !== undefined) return "busy";
-  if (sql.run(deleteRow, { key }) === 0) return "missing";
-  writeAudit(sql, { kind: "session.deleted", actor: by, subject: key, facts: {} }, nowMs);
-  return "deleted";
-}
-
 function toLineageColumns(sql: Sql, lineage: Lineage) {
   const parent = findSession(sql, lineage.parentKey);
   return { root_key: parent?.root_key ?? lineage.parentKey, parent_key: lineage.parentKey, depth: lineage.depth, role: lineage.role };
@@ -224,20 +205,6 @@ const insertRow = statement((db, arg: Args<SessionTableRow>) =>
   ),
 );
 
-const deleteRow = statement((db, arg: Args<{ key: string }>) => db.deleteFrom("sessions").where("session_key", "=", arg("key")));
-
-const emptyTranscript = statement((db, arg: Args<{ key: string }>) => db.deleteFrom("messages").where("session_key", "=", arg("key")));
-
-const forgetSummaries = statement((db, arg: Args<{ key: string }>) => db.deleteFrom("compactions").where("session_key", "=", arg("key")));
-
-const dismissUnread = statement((db, arg: Args<{ key: string; by: string; nowMs: number }>) =>
-  db
-    .updateTable("inbox")
-    .set({ closed_as: "dismissed", closed_by: arg("by"), consumed_at_ms: arg("nowMs") })
-    .where("session_key", "=", arg("key"))
-    .where("consumed_at_ms", "is", null),
-);
-
 const newestRun = statement((db, arg: Args<{ key: string }>) =>
   db
     .selectFrom("runs")
@@ -255,10 +222,6 @@ const activeRuns = statement((db, arg: Args<{ key: string }>) =>
     .where("session_key", "=", arg("key"))
     .where("status", "in", openStatuses)
     .orderBy("created_at_ms"),
-);
-
-const openRun = statement((db, arg: Args<{ key: string }>) =>
-  db.selectFrom("runs").select("run_id").where("session_key", "=", arg("key")).where("status", "in", openStatuses).limit(1),
 );
 
 const archiveQuietChildren = statement((db, arg: Args<{ beforeMs: number; nowMs: number }>) =>

@@ -60,6 +60,13 @@ export function row<T>(arg: Args<T>, columns: { readonly [K in keyof T & string]
   return Object.fromEntries(names.map((name) => [name, arg(name)])) as T;
 }
 
+/** Messages that were added to a session's transcript: those with the numbers `fromSeq` to `throughSeq`. */
+export interface Appended {
+  readonly sessionKey: string;
+  readonly fromSeq: number;
+  readonly throughSeq: number;
+}
+
 /** Runs statements on one connection. */
 export interface Sql {
   all<A, R>(statement: Statement<A, R>, args: A): R[];
@@ -70,6 +77,8 @@ export interface Sql {
   query<R>(build: (db: Kysely<Database>) => Compilable<R>): R[];
   /** Transaction control and nothing else. */
   exec(command: string): void;
+  /** What the open transaction has added to transcripts: told once it has committed. */
+  readonly appended: Appended[];
 }
 
 export function createSql(raw: DatabaseSync): Sql {
@@ -120,6 +129,7 @@ export function createSql(raw: DatabaseSync): Sql {
       if (known === undefined) commands.set(command, (known = raw.prepare(command)));
       known.run();
     },
+    appended: [],
   };
 }
 

@@ -12,7 +12,8 @@ async function open() {
   const raw = openDatabase(":memory:");
   const db = new Kysely<Database>({ dialect: createDialect(raw) });
   await migrate(db);
-  const queue = new WriteQueue(db, createSql(raw));
+  const told: string[] = [];
+  const queue = new WriteQueue(db, createSql(raw), { onAppended: ({ sessionKey }) => void told.push(sessionKey) });
   const write = (name: string, size = 1) =>
     queue.write((tx) =>
       tx
@@ -22,7 +23,7 @@ async function open() {
     );
   const names = async () => (await db.selectFrom("counters").select("name").orderBy("name").execute()).map((row) => row.name);
   const transact = (name: string) => queue.transact((sql) => sql.run(insertCounter, { name }));
-  return { raw, queue, write, transact, names, [Symbol.asyncDispose]: () => db.destroy() };
+  return { raw, queue, told, write, transact, names, [Symbol.asyncDispose]: () => db.destroy() };
 }
 
 const insertCounter = statement((db, arg: Args<{ name: string }>) => db.insertInto("counters").values({ name: arg("name"), value: 1 }));
@@ -176,4 +177,25 @@ test("those who wait for one commit go on a few at a time, in order: others get 
     seen.some((count) => count > 0 && count < 40),
     `looked when ${seen.join()} of 40 were told`,
   );
+});
+
+test("additions to transcripts are told after their commit, before whoever waited goes on, and never what was undone", async () => {
+  await using store = await open();
+  const add = (sessionKey: string, error?: Error) =>
+    store.queue.transact((sql) => {
+      sql.appended.push({ sessionKey, fromSeq: 1, throughSeq: 1 });
+      if (error !== undefined) throw error;
+    });
+
+  const [first] = await Promise.allSettled([add("a").then(() => [...store.told]), add("undone", new Error("no")), add("b")]);
+  assert.deepEqual(first, { status: "fulfilled", value: ["a", "b"] });
+
+  const pages = Number(store.raw.prepare("pragma page_count").get()?.["page_count"]);
+  store.raw.exec(`pragma max_page_count = ${pages}`);
+  const large = "x".repeat(100_000);
+  await assert.rejects(Promise.all([add("lost"), store.transact(large)]), { code: "STORE_UNAVAILABLE" });
+  store.raw.exec("pragma max_page_count = 1000000");
+  await Promise.all([add("mixed"), store.write("c")]);
+
+  assert.deepEqual(store.told, ["a", "b", "mixed"]);
 });

@@ -5,7 +5,7 @@
 import type { ControlledTransaction, Kysely } from "kysely";
 import { ProtocolError } from "@portreeve/protocol";
 import type { Database } from "./schema.ts";
-import type { Sql } from "./statement.ts";
+import type { Appended, Sql } from "./statement.ts";
 
 type Job = {
   readonly resolve: (value: never) => void;
@@ -26,18 +26,30 @@ interface AsyncJob {
 const commitAfterMs = 10;
 const toldAtOnce = 8;
 
+export interface WriteQueueOptions {
+  readonly elapsedMs?: (() => number) | undefined;
+  /** Must not throw. */
+  readonly onAppended?: ((appended: Appended) => void) | undefined;
+}
+
 export class WriteQueue {
   readonly #db: Kysely<Database>;
   readonly #sql: Sql;
   readonly #elapsedMs: () => number;
+  readonly #onAppended: (appended: Appended) => void;
   #waiting: Job[] = [];
   #flushing: Promise<void> | undefined;
   /** A transaction that awaits its queries is open: the connection shows what is not committed. */
   #mixed: Promise<void> | undefined;
 
-  /** `elapsedMs` measures how long a commit has taken jobs. */
-  constructor(db: Kysely<Database>, sql: Sql, elapsedMs: () => number = () => performance.now()) {
+  /** `elapsedMs` measures how long a commit has taken jobs; `onAppended` hears of every addition to a transcript, once durable. */
+  constructor(
+    db: Kysely<Database>,
+    sql: Sql,
+    { elapsedMs = () => performance.now(), onAppended = () => undefined }: WriteQueueOptions = {},
+  ) {
     this.#elapsedMs = elapsedMs;
+    this.#onAppended = onAppended;
     this.#db = db;
     this.#sql = sql;
   }
@@ -79,6 +91,7 @@ export class WriteQueue {
         await new Promise(setImmediate);
         const firstAsync = this.#waiting.findIndex((job) => !job.isSync);
         const settled = firstAsync === 0 ? await this.#flushMixed(this.#waiting.splice(0)) : this.#flushSync(firstAsync);
+        for (const appended of this.#sql.appended.splice(0)) this.#onAppended(appended);
         await tellAll(settled);
       }
     } finally {
@@ -105,6 +118,7 @@ export class WriteQueue {
         sql.exec("commit");
       } catch (error) {
         rollBack(sql);
+        sql.appended.length = 0;
         throw error;
       }
     } catch (error) {
@@ -130,6 +144,7 @@ export class WriteQueue {
           .rollback()
           .execute()
           .catch(() => undefined);
+        this.#sql.appended.length = 0;
         throw error;
       }
     } catch (error) {
@@ -151,6 +166,7 @@ async function tellAll(settled: readonly (() => void)[]): Promise<void> {
 }
 
 function runSync(sql: Sql, job: Job & SyncJob): () => void {
+  const before = sql.appended.length;
   sql.exec("savepoint job");
   try {
     const value = job.work(sql);
@@ -160,6 +176,7 @@ function runSync(sql: Sql, job: Job & SyncJob): () => void {
     if (isStorageFailure(error)) throw error;
     sql.exec("rollback to job");
     sql.exec("release job");
+    sql.appended.length = before;
     return () => job.reject(error);
   }
 }
