@@ -1,7 +1,7 @@
 /** The gateway's one port: HTTP and WebSocket, guarded before anything is allocated, closed in order at the end. */
 import { createServer, type RequestListener, type Server } from "node:http";
 import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
-import type { Health, HelloOk, SessionRow } from "@portreeve/protocol";
+import type { Health, HelloOk } from "@portreeve/protocol";
 import { limits } from "@portreeve/protocol";
 import type { Bus } from "../bus.ts";
 import type { CountRefusal, Dispatch, PresenceBoard } from "../dispatch/types.ts";
