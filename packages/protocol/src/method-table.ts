@@ -70,6 +70,12 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     scopes: ["operator.read"],
     twoAnswers: false,
   },
+  "chat.inject": {
+    summary: "Add a message to a session as if its agent had said it; no model is asked.",
+    kind: "command",
+    scopes: ["operator.admin"],
+    twoAnswers: false,
+  },
   "chat.message.get": {
     summary: "One message of a session, with its texts whole as far as `maxChars` goes.",
     kind: "query",
@@ -349,6 +355,18 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     twoAnswers: false,
   },
   "sessions.list": { summary: "List sessions, newest first.", kind: "query", scopes: ["operator.read"], twoAnswers: false },
+  "sessions.messages.subscribe": {
+    summary: "Hear `session.message` of one session on this connection until it closes; the session need not exist yet.",
+    kind: "query",
+    scopes: ["operator.read"],
+    twoAnswers: false,
+  },
+  "sessions.messages.unsubscribe": {
+    summary: "Stop hearing `session.message` of one session on this connection.",
+    kind: "query",
+    scopes: ["operator.read"],
+    twoAnswers: false,
+  },
   "sessions.patch": {
     summary: "Change a session's label, model or archived state; creates the session when it is missing.",
     kind: "command",
