@@ -1,7 +1,7 @@
 /** What a spawn may ask for, what its receipt promises, and that a refused one leaves nothing. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import type { AgentEvent, ErrorCode, ParamsInput, ProtocolError, Result } from "@portreeve/protocol";
+import { type AgentEvent, type ErrorCode, type ParamsInput, ProtocolError, type Result } from "@portreeve/protocol";
 import { callTools, type ChatBody, say, startFakeOpenAi } from "./support/fake-openai.ts";
 import { script } from "./support/script.ts";
 import { createManualClock } from "./support/manual-clock.ts";
@@ -246,6 +246,30 @@ test("a budget bounds the reply on the wire, and a call that does not fit ends t
   assert.equal(row?.role, "toolResult");
   const { sessions } = await gw.callerWith("operator.read").call("sessions.list", {});
   assert.equal(sessions.find(({ key }) => key === childSessionKey)?.status, "budget_exceeded");
+});
+
+test("what an agent may use in a day is shared by all its runs, also by those of people, and is another agent's alone to spend", async () => {
+  const entries = { spare: {}, free: { budgetPerDay: {} } };
+  await using gw = await startGateway({ config: { agents: { defaults: { budgetPerDay: { turns: 2 } }, entries } } });
+  const ask = (sessionKey: string, key: string) =>
+    gw.callerWith("operator.write").call("agent", { message: script("x", { say: "y" }), sessionKey, idempotencyKey: key });
+
+  await ask("one", "k1");
+  await ask("two", "k2");
+  const refused = await ask("three", "k3").then(
+    () => assert.fail("it was not refused"),
+    (error: unknown) => error,
+  );
+  const spare = await ask("agent:spare:main", "k4");
+  for (const key of ["k5", "k6", "k7"]) await ask("agent:free:main", key);
+
+  assert.ok(refused instanceof ProtocolError);
+  assert.deepEqual(
+    [refused.code, refused.details["outcome"], refused.details["stopReason"]],
+    ["RUN_FAILED", "budget_exceeded", "budget_day_turns"],
+  );
+  assert.match(refused.message, /the budget of agent main for this day .* is spent: .* left are 0 turns/);
+  assert.equal(spare.status, "ok");
 });
 
 test("a parent reads what its child's budget has left, and why it ended", async () => {

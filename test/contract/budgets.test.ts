@@ -76,6 +76,59 @@ for (const [driver, open] of Object.entries(drivers)) {
     assert.deepEqual(after, [{ tokens: 80 }, { tokens: 70, turns: 1 }]);
   });
 
+  test(`${driver}: the reply that ends a run is spent like any other`, async () => {
+    await using store = await open();
+    const upper = await spawn(store, await startMain(store), { tokens: 100, turns: 3 }, "a");
+    const lower = await spawn(store, upper, {}, "b");
+    await store.budgets.reserve(at(lower), estimate());
+
+    await store.runs.end(lower.run.runId, lower.epoch, endedWell, [], 5, [reply(20)]);
+
+    assert.deepEqual(await store.budgets.left(upper.run.runId), { tokens: 80, turns: 2 });
+  });
+
+  test(`${driver}: runs of one agent share its day, whatever tree they are in; another day and another agent are others`, async () => {
+    await using store = await open();
+    const day = { id: "day:main:2026-01-01", most: { tokens: 100 } };
+    const first = await startMain(store);
+    const limited = await spawn(store, first, { tokens: 90 }, "a");
+
+    const one = await store.budgets.reserve(at(first), estimate(), day);
+    const two = await store.budgets.reserve(at(limited), estimate(), day);
+    await store.runs.end(limited.run.runId, limited.epoch, endedWell, [], 5, [reply(30)]);
+    await store.runs.append(first.run.runId, first.epoch, [reply(60)], [], 5);
+    const spent = await store.budgets.reserve(at(first), estimate(), day);
+    const others = [];
+    for (const id of ["day:main:2026-01-02", "day:other:2026-01-01"])
+      others.push((await store.budgets.reserve(at(first), estimate(), { ...day, id })).kind);
+
+    assert.deepEqual(one, { kind: "reserved", maxOutput: 50, isAll: false });
+    // What the other call holds is not there to be had.
+    assert.deepEqual(two, { kind: "reserved", maxOutput: 30, isAll: true });
+    assert.deepEqual(spent, { kind: "exceeded", dimension: "tokens", needed: 15, left: { tokens: 10 }, isDay: true });
+    assert.deepEqual(others, ["reserved", "reserved"]);
+  });
+
+  test(`${driver}: a day's bound counts as it is configured now; a tree that has less is what is named; a crash holds nothing back`, async () => {
+    await using store = await open();
+    const day = { id: "day:main:2026-01-01", most: { turns: 2 } };
+    const main = await startMain(store);
+    await store.budgets.reserve(at(main), estimate(), day);
+    await store.runs.append(main.run.runId, main.epoch, [reply(1)], [], 5);
+
+    const lowered = await store.budgets.reserve(at(main), estimate(), { ...day, most: { turns: 1 } });
+    const raised = await store.budgets.reserve(at(main), estimate(), day);
+    await store.runs.endLeases();
+    const again = await claimOne(store, 6);
+    const afterCrash = await store.budgets.reserve(at(again), estimate(), day);
+    await store.runs.append(again.run.runId, again.epoch, [reply(1)], [], 7);
+    const child = await spawn(store, again, { tokens: 5 }, "poor");
+    const poor = await store.budgets.reserve(at(child), estimate(), { ...day, most: { tokens: 1_000 } });
+
+    assert.deepEqual([lowered.kind, raised.kind, afterCrash.kind], ["exceeded", "reserved", "reserved"]);
+    assert.deepEqual(poor, { kind: "exceeded", dimension: "tokens", needed: 15, left: { tokens: 5 }, isDay: false });
+  });
+
   test(`${driver}: what does not fit is not reserved, and what is left is named`, async () => {
     await using store = await open();
     const main = await startMain(store);
@@ -85,8 +138,8 @@ for (const [driver, open] of Object.entries(drivers)) {
     const tokens = await store.budgets.reserve(at(short), estimate());
     const turns = await store.budgets.reserve(at(idle), estimate());
 
-    assert.deepEqual(tokens, { kind: "exceeded", dimension: "tokens", needed: 15, left: { tokens: 14, turns: 1 } });
-    assert.deepEqual(turns, { kind: "exceeded", dimension: "turns", needed: 1, left: { tokens: 100, turns: 0 } });
+    assert.deepEqual(tokens, { kind: "exceeded", dimension: "tokens", needed: 15, left: { tokens: 14, turns: 1 }, isDay: false });
+    assert.deepEqual(turns, { kind: "exceeded", dimension: "turns", needed: 1, left: { tokens: 100, turns: 0 }, isDay: false });
     assert.deepEqual(await store.budgets.left(short.run.runId), { tokens: 14, turns: 1 });
   });
 
@@ -102,7 +155,7 @@ for (const [driver, open] of Object.entries(drivers)) {
 
     assert.equal(unpriced.kind, "exceeded");
     assert.deepEqual(first, { kind: "reserved", maxOutput: 40, isAll: true });
-    assert.deepEqual(second, { kind: "exceeded", dimension: "usd", needed: 0.00125, left: { usd: 0.001 } });
+    assert.deepEqual(second, { kind: "exceeded", dimension: "usd", needed: 0.00125, left: { usd: 0.001 }, isDay: false });
   });
 
   test(`${driver}: a child gets what its parent has left, and nothing when that is nothing`, async () => {

@@ -126,6 +126,7 @@ export class Life {
       contextWindowOf: () => 1_000_000,
       compactAtShare: 0.8,
       fallbacksOf: () => [],
+      budgetPerDay: () => undefined,
       cooldowns: createCooldowns(),
       stallMs: undefined,
       programEnv: {},

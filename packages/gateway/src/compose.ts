@@ -307,6 +307,7 @@ function runSettings({ gateway, models, agents }: Config) {
     priceOf: createPrices(models.prices),
     contextWindowOf: createContextWindows(models.contextWindows),
     compactAtShare: compaction.share,
+    budgetPerDay: (agentId: string) => agents.entries[agentId]?.budgetPerDay ?? agents.defaults.budgetPerDay,
     maxConcurrentChildren: subagents.maxConcurrent,
     stallMs: toMs(stallSeconds),
     drainMs: gateway.drainSeconds * 1_000,

@@ -163,6 +163,14 @@ const fallbacks = z
   .max(8)
   .describe("Models (`provider/name`) that stand in, in this order, when the model or its provider fails.");
 
+const budgetPerDay = z
+  .strictObject({
+    tokens: z.number().int().nonnegative().optional(),
+    usd: z.number().nonnegative().max(1_000_000).optional().describe("US dollars; needs the price of every model it uses."),
+    turns: z.number().int().nonnegative().optional().describe("Calls of a model."),
+  })
+  .describe("What all runs of an agent together may use in a day (UTC); a call that does not fit ends its run as `budget_exceeded`.");
+
 const agentId = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,63}$/, "must be an agent id: a-z, 0-9, _ and -, starting with a letter or digit");
 
 const configSchema = z.strictObject({
@@ -190,6 +198,7 @@ const configSchema = z.strictObject({
             .optional()
             .describe("`provider/name`; else the provider whose key is in the environment, else `scripted`."),
           fallbacks: fallbacks.default([]),
+          budgetPerDay: budgetPerDay.optional(),
           stallSeconds: z
             .number()
             .int()
@@ -231,6 +240,7 @@ const configSchema = z.strictObject({
             workspace: z.string().min(1).optional().describe("The folder the agent's file tools see."),
             model: z.string().min(1).optional().describe("`provider/name`, instead of the default."),
             fallbacks: fallbacks.optional(),
+            budgetPerDay: budgetPerDay.optional(),
             tools: toolPolicySchema.optional(),
           }),
         )
@@ -244,6 +254,7 @@ interface AgentConfig {
   readonly workspace?: string | undefined;
   readonly model?: string | undefined;
   readonly fallbacks?: readonly string[] | undefined;
+  readonly budgetPerDay?: z.output<typeof budgetPerDay> | undefined;
   readonly tools?: z.output<typeof toolPolicySchema> | undefined;
 }
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import type { JournalEntry } from "../store/journal.ts";
 import { fold, type RunState } from "./machine.ts";
-import { compactAgainAtMs, type ContextSize, next as nextOf, type Plan, retryAtMs, runLimits } from "./plan.ts";
+import { compactAgainAtMs, type ContextSize, next as nextOf, type Plan, retryAtMs, runLimits, toBudgetEnding } from "./plan.ts";
 
 const roomy: ContextSize = { tokens: 10, limit: 80, window: 100 };
 const next = (state: RunState, size: ContextSize = roomy): Plan => nextOf(state, { chain: ["m"], cooling: new Set() }, () => size);
@@ -179,4 +179,26 @@ test("the model that answered last is asked again", () => {
   const planned = plan(fold([input, failureOf("m", { errorKind: "auth", retryable: false }), answeredByN, result(false)]), ["n"]);
 
   assert.equal(planned.do === "call-model" && planned.model, "n");
+});
+
+test("a spent budget says which one it is, what is left, and what a price would need", () => {
+  const exceeded = { kind: "exceeded", dimension: "tokens", needed: 15, left: { tokens: 4, turns: 1 }, isDay: false } as const;
+
+  const endings = [
+    toBudgetEnding(exceeded, "main"),
+    toBudgetEnding({ ...exceeded, isDay: true }, "main"),
+    toBudgetEnding({ ...exceeded, dimension: "usd", needed: Infinity, isDay: true }, "main"),
+  ];
+
+  assert.deepEqual(
+    endings.map(({ outcome, stopReason }) => [outcome, stopReason]),
+    [
+      ["budget_exceeded", "budget_tokens"],
+      ["budget_exceeded", "budget_day_tokens"],
+      ["budget_exceeded", "budget_day_usd"],
+    ],
+  );
+  assert.match(endings[0]?.error ?? "", /^the budget is spent: .* about 15 tokens; left are 4 tokens, 1 turns$/);
+  assert.match(endings[1]?.error ?? "", /^the budget of agent main for this day \(budgetPerDay, until 00:00 UTC\) is spent/);
+  assert.match(endings[2]?.error ?? "", /price of the model is not known \(models\.prices\)/);
 });

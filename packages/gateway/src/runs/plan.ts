@@ -70,10 +70,13 @@ export function retryAtMs(error: Pick<ModelError, "retryAfterMs">, failuresBefor
 }
 
 /** How a run ends whose next call does not fit into what is left. */
-export function toBudgetEnding({ dimension, needed, left }: Extract<Reservation, { kind: "exceeded" }>): Ending {
+export function toBudgetEnding({ dimension, needed, left, isDay }: Extract<Reservation, { kind: "exceeded" }>, agentId: string): Ending {
   const rest = Object.entries(left).map(([name, amount]) => `${amount} ${name}`);
-  const error = `the budget is spent: the next model call needs about ${needed} ${dimension}; left are ${rest.join(", ")}`;
-  return { outcome: "budget_exceeded", text: "", error, stopReason: `budget_${dimension}` };
+  const what = isDay ? `the budget of agent ${agentId} for this day (budgetPerDay, until 00:00 UTC)` : "the budget";
+  const price = `the price of the model is not known (models.prices), and ${what} is in usd`;
+  const need = `${what} is spent: the next model call needs about ${needed} ${dimension}; left are ${rest.join(", ")}`;
+  const stopReason = isDay ? `budget_day_${dimension}` : `budget_${dimension}`;
+  return { outcome: "budget_exceeded", text: "", error: Number.isFinite(needed) ? need : price, stopReason };
 }
 
 /** A reply that the budget cut short. */

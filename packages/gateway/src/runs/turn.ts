@@ -9,7 +9,7 @@ import { ModelError, type ModelRequest, type ToolCall } from "../models/model.ts
 import { type CallCost, costOf } from "../models/price.ts";
 import { type RunPrincipal, runPrincipal } from "../principal/principal.ts";
 import type { JournalEntry } from "../store/journal.ts";
-import { type Reservation, toDeadlineEnding } from "../store/budgets.ts";
+import { type BudgetLeft, type Reservation, toDayBudget, toDeadlineEnding } from "../store/budgets.ts";
 import type { Claim, Ending, Store, TranscriptMessage } from "../store/store.ts";
 import type { Tool, ToolContext } from "../tools/tool.ts";
 import { estimateCall, maxOutputOf } from "./call-estimate.ts";
@@ -55,6 +55,8 @@ export interface TurnDeps extends CompactingDeps {
   readonly callerFor: (principal: RunPrincipal) => Caller;
   /** Models that stand in, in their order, when the run's own fails. */
   readonly fallbacksOf: (agentId: string) => readonly string[];
+  /** What all runs of the agent may use in a day. */
+  readonly budgetPerDay: (agentId: string) => BudgetLeft | undefined;
   readonly cooldowns: Cooldowns;
   /** How long nothing may come of a model or a tool; undefined: for ever. */
   readonly stallMs: number | undefined;
@@ -172,7 +174,7 @@ export class Turn {
     const request = this.#request();
     const reserved = await this.#reserve(request, id);
     if (reserved.kind === "exceeded") {
-      await this.#end(toBudgetEnding(reserved));
+      await this.#end(toBudgetEnding(reserved, this.#claim.run.agentId));
       return false;
     }
     const watcher = { text: (delta: string) => this.#events.addText(delta), sign: () => this.#watch.sign() };
@@ -215,7 +217,7 @@ export class Turn {
     // The summary is made of less than the call that would follow.
     const reserved = await this.#reserve(this.#request(), modelId);
     if (reserved.kind === "exceeded") {
-      await this.#end(toBudgetEnding(reserved));
+      await this.#end(toBudgetEnding(reserved, run.agentId));
       return false;
     }
     this.#events.compacting();
@@ -255,9 +257,10 @@ export class Turn {
 
   async #reserve(request: ModelRequest, model: string): Promise<Exclude<Reservation, { kind: "lost" }>> {
     const { run, epoch } = this.#claim;
-    if (run.authority.limits === undefined) return { kind: "unlimited" };
+    const day = toDayBudget(run.agentId, this.#deps.budgetPerDay(run.agentId), this.#deps.clock.now());
+    if (run.authority.limits === undefined && day === undefined) return { kind: "unlimited" };
     const estimate = estimateCall(request, this.#deps.priceOf(model));
-    const reserved = await this.#deps.store.budgets.reserve({ runId: run.runId, epoch }, estimate);
+    const reserved = await this.#deps.store.budgets.reserve({ runId: run.runId, epoch }, estimate, day);
     if (reserved.kind === "lost") throw new ClaimLost("lost while reserving");
     return reserved;
   }

@@ -17,9 +17,9 @@ export interface CallEstimate {
 
 /** What is left to spend, where anything is limited. */
 export interface BudgetLeft {
-  readonly tokens?: number;
-  readonly usd?: number;
-  readonly turns?: number;
+  readonly tokens?: number | undefined;
+  readonly usd?: number | undefined;
+  readonly turns?: number | undefined;
 }
 
 export type Reservation =
@@ -27,11 +27,30 @@ export type Reservation =
   | { readonly kind: "unlimited" }
   /** `maxOutput`: undefined where tokens and money are free. `isAll`: there is no more in the budget than that. */
   | { readonly kind: "reserved"; readonly maxOutput: number | undefined; readonly isAll: boolean }
-  | { readonly kind: "exceeded"; readonly dimension: keyof BudgetLeft; readonly needed: number; readonly left: BudgetLeft };
+  /** `isDay`: what all runs of the agent may use that day; else what the run's tree may. */
+  | {
+      readonly kind: "exceeded";
+      readonly dimension: keyof BudgetLeft;
+      readonly needed: number;
+      readonly left: BudgetLeft;
+      readonly isDay: boolean;
+    };
+
+/** What all runs of an agent may use in one day (UTC). */
+export interface DayBudget {
+  readonly id: string;
+  readonly most: BudgetLeft;
+}
+
+/** Today's, or undefined where nothing is limited. */
+export function toDayBudget(agentId: string, most: BudgetLeft | undefined, nowMs: number): DayBudget | undefined {
+  if (most === undefined || Object.values(most).every((bound) => bound === undefined)) return undefined;
+  return { id: `day:${agentId}:${new Date(nowMs).toISOString().slice(0, 10)}`, most };
+}
 
 export interface BudgetStore {
-  /** Fenced by the claim's epoch. A second reservation of a run replaces its first. */
-  reserve(run: { readonly runId: string; readonly epoch: number }, call: CallEstimate): Promise<Reservation>;
+  /** Fenced by the claim's epoch. A second reservation of a run replaces its first. `day`: as it is now, whatever it was before. */
+  reserve(run: { readonly runId: string; readonly epoch: number }, call: CallEstimate, day?: DayBudget): Promise<Reservation>;
   /** What the run and all above it leave it; undefined: it has no budget. */
   left(runId: string): Promise<BudgetLeft | undefined>;
 }

@@ -2,7 +2,7 @@
 import { sql as raw } from "kysely";
 import type { Ids } from "../../kit/ids.ts";
 import type { Bound, Budget } from "../../principal/lattice.ts";
-import type { BudgetLeft, BudgetStore, CallEstimate, Reservation } from "../budgets.ts";
+import type { BudgetLeft, BudgetStore, CallEstimate, DayBudget, Reservation } from "../budgets.ts";
 import type { JournalEntry } from "../journal.ts";
 import { findHeld, findRun } from "./run-rows.ts";
 import type { BudgetRow, ReservationRow } from "./schema.ts";
@@ -12,7 +12,7 @@ import type { WriteQueue } from "./write-queue.ts";
 
 export function createBudgetStore(queue: WriteQueue): BudgetStore {
   return {
-    reserve: ({ runId, epoch }, call) => queue.transact((sql) => reserve(sql, runId, epoch, call)),
+    reserve: (run, call, day) => queue.transact((sql) => reserve(sql, run, call, day)),
     left: (runId) => queue.read((sql) => budgetLeftOf(sql, runId)),
   };
 }
@@ -29,10 +29,11 @@ export function insertBudget(sql: Sql, ids: Ids, budget: Budget, parentId: strin
   const caps = { max_tokens: toCap(budget.tokens), max_micro_usd: toCap(budget.usd, 1_000_000), max_turns: toCap(budget.turns) };
   if (Object.values(caps).every((cap) => cap === null)) return parentId;
   const budget_id = `budget_${ids.uuid()}`;
-  const spent = { spent_tokens: 0, spent_micro_usd: 0, spent_turns: 0, held_tokens: 0, held_micro_usd: 0, held_turns: 0 };
-  sql.run(insertRow, { budget_id, parent_id: parentId ?? null, ...caps, ...spent });
+  sql.run(insertRow, { budget_id, parent_id: parentId ?? null, ...caps, ...unspent });
   return budget_id;
 }
+
+const unspent = { spent_tokens: 0, spent_micro_usd: 0, spent_turns: 0, held_tokens: 0, held_micro_usd: 0, held_turns: 0 };
 
 type CallEnd = Extract<JournalEntry, { kind: "reply" | "model-error" | "compacted" | "compaction-failed" }>;
 
@@ -54,7 +55,7 @@ export function settle(sql: Sql, runId: string, entries: readonly JournalEntry[]
     used.microUsd += input + output + cacheRead + cacheWrite;
     used.turns += entry.kind === "reply" || entry.kind === "compacted" ? 1 : 0;
   }
-  for (const { budget_id } of chainOf(sql, held.budget_id)) {
+  for (const { budget_id } of [...chainOf(sql, held.budget_id), ...chainOf(sql, held.day_id ?? undefined)]) {
     sql.run(spend, { budgetId: budget_id, ...used, heldTokens: held.tokens, heldMicroUsd: held.micro_usd, heldTurns: held.turns });
   }
   sql.run(deleteReservation, { runId });
@@ -66,16 +67,25 @@ export function releaseReservations(sql: Sql): void {
   sql.run(holdNothing, {});
 }
 
-function reserve(sql: Sql, runId: string, epoch: number, call: CallEstimate): Reservation {
+function reserve(
+  sql: Sql,
+  { runId, epoch }: { readonly runId: string; readonly epoch: number },
+  call: CallEstimate,
+  day: DayBudget | undefined,
+): Reservation {
   const run = findHeld(sql, runId, epoch);
   if (run === undefined) return { kind: "lost" };
   settle(sql, runId);
-  const chain = chainOf(sql, readTerms(run.terms).budgetId);
+  const ofDay = day === undefined ? [] : [putDay(sql, day)];
+  const chain = [...chainOf(sql, readTerms(run.terms).budgetId), ...ofDay];
   const [own] = chain;
   if (own === undefined) return { kind: "unlimited" };
 
   const left = leftIn(chain);
-  const exceeded = (dimension: keyof BudgetLeft, needed: number): Reservation => ({ kind: "exceeded", dimension, needed, left });
+  const exceeded = (dimension: keyof BudgetLeft, needed: number): Reservation => {
+    const isDay = (leftIn(ofDay)[dimension] ?? Infinity) < needed;
+    return { kind: "exceeded", dimension, needed, left, isDay };
+  };
   const { input, leastOutput, mostOutput, price } = call;
   if ((left.turns ?? 1) < 1) return exceeded("turns", 1);
   if (left.tokens !== undefined && left.tokens < input + leastOutput) return exceeded("tokens", input + leastOutput);
@@ -88,10 +98,25 @@ function reserve(sql: Sql, runId: string, epoch: number, call: CallEstimate): Re
   const affordable = Math.floor(Math.min((left.tokens ?? Infinity) - input, byMoney));
   const output = Math.min(mostOutput, affordable);
   const microUsd = price === undefined ? 0 : Math.ceil(input * price.input + output * price.output);
-  sql.run(insertReservation, { run_id: runId, budget_id: own.budget_id, tokens: input + output, micro_usd: microUsd, turns: 1 });
+  const held = { tokens: input + output, micro_usd: microUsd, turns: 1 };
+  const day_id = day === undefined || own.budget_id === day.id ? null : day.id;
+  sql.run(insertReservation, { run_id: runId, budget_id: own.budget_id, day_id, ...held });
   for (const { budget_id } of chain) sql.run(hold, { budgetId: budget_id, tokens: input + output, microUsd, turns: 1 });
   const isFree = left.tokens === undefined && left.usd === undefined;
   return { kind: "reserved", maxOutput: isFree ? undefined : output, isAll: affordable <= mostOutput };
+}
+
+/** The row of the day, with the bounds that are configured now. */
+function putDay(sql: Sql, { id, most }: DayBudget): BudgetRow {
+  const caps = { max_tokens: most.tokens ?? null, max_micro_usd: toMicro(most.usd), max_turns: most.turns ?? null };
+  const known = sql.first(byId, { id });
+  if (known === undefined) sql.run(insertRow, { budget_id: id, parent_id: null, ...caps, ...unspent });
+  else sql.run(setCaps, { id, ...caps });
+  return { budget_id: id, parent_id: null, ...unspent, ...known, ...caps };
+}
+
+function toMicro(usd: number | undefined): number | null {
+  return usd === undefined ? null : Math.floor(usd * 1_000_000);
 }
 
 /** The budget and all above it. */
@@ -153,8 +178,17 @@ const insertRow = statement((db, arg: Args<BudgetRow>) =>
   ),
 );
 
+const setCaps = statement((db, arg: Args<{ id: string } & Pick<BudgetRow, "max_tokens" | "max_micro_usd" | "max_turns">>) =>
+  db
+    .updateTable("budgets")
+    .set({ max_tokens: arg("max_tokens"), max_micro_usd: arg("max_micro_usd"), max_turns: arg("max_turns") })
+    .where("budget_id", "=", arg("id")),
+);
+
 const insertReservation = statement((db, arg: Args<ReservationRow>) =>
-  db.insertInto("reservations").values(row(arg, { run_id: true, budget_id: true, tokens: true, micro_usd: true, turns: true })),
+  db
+    .insertInto("reservations")
+    .values(row(arg, { run_id: true, budget_id: true, tokens: true, micro_usd: true, turns: true, day_id: true })),
 );
 
 const hold = statement((db, arg: Args<{ budgetId: string; tokens: number; microUsd: number; turns: number }>) =>

@@ -59,6 +59,7 @@ export function endRun(
   if (held === undefined) return { kind: "lost" };
   appendEntries(sql, at.runId, at.epoch, last, at.nowMs);
   charge(sql, held, last, at.nowMs);
+  if (last.some(endsCall)) settle(sql, held.run_id, last);
   const run = writeEnding(sql, ids, held, ending, messages, at.nowMs);
   deliver(sql, ids, run, ending, at.nowMs);
   return { kind: "ended", run: toRunRecord(run) };

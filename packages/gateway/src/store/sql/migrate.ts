@@ -18,6 +18,7 @@ import * as expectedResults from "./migrations/013-expected-results.ts";
 import * as runProcesses from "./migrations/014-run-processes.ts";
 import * as notes from "./migrations/015-notes.ts";
 import * as nodeWork from "./migrations/016-node-work.ts";
+import * as dayBudgets from "./migrations/017-day-budgets.ts";
 
 /** By name, in order; a released migration is never edited. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -37,6 +38,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   "014-run-processes": runProcesses,
   "015-notes": notes,
   "016-node-work": nodeWork,
+  "017-day-budgets": dayBudgets,
 };
 
 /** A newer version has changed the schema in a way this one does not know. */

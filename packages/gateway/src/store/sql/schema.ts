@@ -284,6 +284,8 @@ export interface ReservationRow {
   tokens: number;
   micro_usd: number;
   turns: number;
+  /** What its agent may use that day, where a run's own budget is the nearest. */
+  day_id: string | null;
 }
 
 export interface JournalRow {
