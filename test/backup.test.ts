@@ -1,7 +1,7 @@
 /** Backups of real gateways: taken while they work, damaged in every way, and put back. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { appendFile, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { appendFile, cp, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -213,6 +213,32 @@ test("what could be used once is not there to be used again", async () => {
   using db = new DatabaseSync(join(elsewhere.path, "state/portreeve.db"), { readOnly: true });
   assert.deepEqual(db.prepare("select count(*) as n from setup_codes").get()?.["n"], 0);
   assert.equal(db.prepare("select kind from audit where kind = 'state.restored'").all().length, 1);
+});
+
+test("what a sub-agent was handed comes back with it, for its owner alone; changed or in a place of its own choosing it is refused", async () => {
+  await using home = await openHome({ agents: { defaults: { subagents: { attachments: { enabled: true } } } } });
+  await using target = await openPlace();
+  const [backup, forged] = [join(target.path, "backup"), join(target.path, "forged")];
+  const ask = { task: "read it", attachments: [{ name: "notes.md", content: "the notes" }], idempotencyKey: "k1" };
+  ok(await home.cli(["call", "subagents.spawn", JSON.stringify(ask)]));
+  ok(await home.cli(["backup", backup]));
+
+  const [folder = ""] = await readdir(join(backup, "attachments"));
+  const file = join(backup, "attachments", folder, "notes.md");
+  await cp(backup, forged, { recursive: true });
+  const manifest = await readFile(join(forged, "manifest.json"), "utf8");
+  await writeFile(join(forged, "manifest.json"), manifest.replace(`${folder}/notes.md`, `${folder}/../notes.md`));
+  const elsewhere = refusalOf(await target.cli("restore", forged, "--json"));
+  ok(await target.cli("restore", backup));
+  await writeFile(file, "other notes");
+  const changed = refusalOf(await target.cli("restore", backup, "--force", "--json"));
+
+  const restored = join(target.path, "state/attachments", folder);
+  assert.equal(await readFile(join(restored, "notes.md"), "utf8"), "the notes");
+  const modes = await Promise.all([restored, join(restored, "notes.md")].map(async (path) => (await stat(path)).mode & 0o777));
+  assert.deepEqual(modes, [0o700, 0o600]);
+  assert.deepEqual([elsewhere.code, changed.code], ["BACKUP_DAMAGED", "BACKUP_DAMAGED"]);
+  assert.match(changed.message, new RegExp(`attachments/${folder}/notes.md has 11 bytes`));
 });
 
 test("no state is replaced under a gateway that runs, not even by force", async () => {

@@ -9,7 +9,7 @@ import { findUnsoundness } from "../doctor/soundness.ts";
 import { copyDatabase, countRows } from "../store/restoring.ts";
 import { BackupError } from "./backup-error.ts";
 import { readGatewayId } from "./gateway-id.ts";
-import { copyPrivate, makePrivateFile, measure, notWritable, openDraft, sync, syncFolder } from "./files.ts";
+import { copyAttachments, copyPrivate, makePrivateFile, measure, notWritable, openDraft, sync, syncFolder } from "./files.ts";
 import { backupFiles, createManifest, type Manifest, manifestFile } from "./manifest.ts";
 
 export { BackupError } from "./backup-error.ts";
@@ -79,6 +79,8 @@ async function copyState({ stateDir, configFile, draft }: { stateDir: string; co
     if (name === "portreeve.db") await copyWhole(stateDir, join(draft, name));
     else await copyPrivate(name === "config.json5" ? configFile : join(stateDir, name), join(draft, name));
   }
+  // After the database: the files of every child that it knows were there before the child was.
+  await copyAttachments(stateDir, draft);
 }
 
 async function copyWhole(stateDir: string, target: string): Promise<void> {

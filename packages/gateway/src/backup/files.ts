@@ -1,10 +1,11 @@
 /** The files of a backup on disk: folders 0700, files 0600, complete and durable before they have their name. */
 import { createHash, randomBytes } from "node:crypto";
-import { createReadStream } from "node:fs";
+import { createReadStream, type Dirent } from "node:fs";
 import { chmod, copyFile, lstat, mkdir, open, readdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { attachmentsIn, makePrivateFolder } from "../kit/home.ts";
 import { BackupError } from "./backup-error.ts";
-import { type BackupFile, backupFiles, type FileFacts } from "./manifest.ts";
+import { type BackupFile, backupFiles, type FileFacts, isBackupFile } from "./manifest.ts";
 
 /** A folder beside `path` that is gone when disposed, unless it was renamed. @throws BackupError NOT_WRITABLE */
 export async function openDraft(path: string): Promise<AsyncDisposable & { readonly path: string }> {
@@ -22,26 +23,61 @@ export async function makePrivateFile(path: string): Promise<void> {
   await (await open(path, "wx", 0o600)).close();
 }
 
-/** Copies a regular file; answers whether there was one. */
+/** Copies a regular file, into a folder that is made for it; answers whether there was one. */
 export async function copyPrivate(from: string, to: string): Promise<boolean> {
   if (!(await isFile(from))) return false;
+  await makePrivateFolder(dirname(to));
   await makePrivateFile(to);
   await copyFile(from, to);
   await chmod(to, 0o600);
   return true;
 }
 
+/** Copies what sub-agents were handed. What goes meanwhile belongs to a session that has been archived or deleted. */
+export async function copyAttachments(from: string, to: string): Promise<void> {
+  for (const name of await listAttachments(from)) {
+    try {
+      await copyPrivate(join(from, name), join(to, name));
+    } catch (error) {
+      if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
+      await rm(join(to, name), { force: true });
+    }
+  }
+}
+
+/** No link is followed: it could lead to what is not ours. */
+async function listAttachments(folder: string): Promise<readonly BackupFile[]> {
+  const root = attachmentsIn(folder);
+  const folders = (await listIn(root)).filter((one) => one.isDirectory());
+  const found = await Promise.all(
+    folders.map(async ({ name }) =>
+      (await listIn(join(root, name))).filter((one) => one.isFile()).map((one) => `attachments/${name}/${one.name}`),
+    ),
+  );
+  return found.flat().filter(isBackupFile).toSorted();
+}
+
+async function listIn(path: string): Promise<readonly Dirent[]> {
+  const isThere = await lstat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+  return isThere ? readdir(path, { withFileTypes: true }) : [];
+}
+
 /** Size and hash of every file of a backup that is in `folder`. */
 export async function measure(folder: string): Promise<readonly FileFacts[]> {
-  const found = await Promise.all(
-    backupFiles.map(async (name) => ((await isFile(join(folder, name))) ? [await measureFile(folder, name)] : [])),
-  );
+  const names = [...backupFiles, ...(await listAttachments(folder))];
+  const found = await Promise.all(names.map(async (name) => ((await isFile(join(folder, name))) ? [await measureFile(folder, name)] : [])));
   return found.flat();
 }
 
-/** Puts every file of `folder`, and the folder, on the disk. */
+/** Puts everything in `folder`, and the folder, on the disk. */
 export async function syncFolder(folder: string): Promise<void> {
-  for (const name of await readdir(folder)) await sync(join(folder, name));
+  for (const one of await readdir(folder, { withFileTypes: true })) {
+    const path = join(folder, one.name);
+    await (one.isDirectory() ? syncFolder(path) : sync(path));
+  }
   await sync(folder);
 }
 

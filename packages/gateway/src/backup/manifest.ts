@@ -1,5 +1,6 @@
 /** What a backup says of itself, and what it may hold. Pure. */
 import { isRecord } from "@portreeve/protocol";
+import { isAttachmentId, problemWithName } from "../kit/attachments.ts";
 import { BackupError } from "./backup-error.ts";
 
 /**
@@ -7,7 +8,16 @@ import { BackupError } from "./backup-error.ts";
  * are derived from it, so with a new one no token of the time since the backup, rotated or revoked, can come to life.
  */
 export const backupFiles = ["portreeve.db", "gateway-key.pem", "secret", "tls-key.pem", "tls-cert.pem", "config.json5"] as const;
-export type BackupFile = (typeof backupFiles)[number];
+/** A file that a sub-agent was handed: `attachments/<its folder>/<name>`. */
+type AttachmentFile = `attachments/${string}`;
+export type BackupFile = (typeof backupFiles)[number] | AttachmentFile;
+
+/** One of the closed list, or a plain name in a folder that the gateway named: nothing else is ever read or written. */
+export function isBackupFile(name: unknown): name is BackupFile {
+  if (backupFiles.some((one) => one === name)) return true;
+  const [root, folder = "", file = "", ...others] = String(name).split("/");
+  return root === "attachments" && isAttachmentId(folder) && problemWithName(file) === undefined && others.length === 0;
+}
 
 export const manifestFile = "manifest.json";
 const format = 1;
@@ -76,14 +86,8 @@ function isManifest(value: unknown): value is Manifest {
   );
 }
 
-/** The names are a closed list: nothing else is ever read or written, whatever a manifest says. */
 function isFile(value: unknown): value is FileFacts {
-  return (
-    isRecord(value) &&
-    backupFiles.some((name) => name === value["name"]) &&
-    Number.isInteger(value["bytes"]) &&
-    typeof value["sha256"] === "string"
-  );
+  return isRecord(value) && isBackupFile(value["name"]) && Number.isInteger(value["bytes"]) && typeof value["sha256"] === "string";
 }
 
 function parseJson(text: string): unknown {

@@ -48,6 +48,11 @@ export function decideAttachments(asked: readonly AskedAttachment[] | undefined,
   return asked.map(decode);
 }
 
+/** Whether that names the folder of a child's attachments. */
+export function isAttachmentId(name: string): boolean {
+  return /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(name);
+}
+
 /** Why no file may be called that, or undefined. */
 export function problemWithName(name: string): string | undefined {
   if (name === "") return "it is empty";

@@ -6,7 +6,7 @@ import { constants } from "node:fs";
 import { lstat, mkdir, open, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { ProtocolError } from "@portreeve/protocol";
-import type { Attachment } from "../kit/attachments.ts";
+import { type Attachment, isAttachmentId } from "../kit/attachments.ts";
 import { attachmentsIn, makePrivateFolder } from "../kit/home.ts";
 import type { Ids } from "../kit/ids.ts";
 import type { Manifest } from "../store/spawning.ts";
@@ -18,8 +18,6 @@ export interface AttachmentFiles {
   /** Removes what belongs to no session, or to one that is archived. */
   sweep(): Promise<void>;
 }
-
-const folderName = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 export function createAttachmentFiles(stateDir: string, ids: Ids, sessions: Pick<SessionStore, "listAttachmentIds">): AttachmentFiles {
   const root = attachmentsIn(stateDir);
@@ -87,7 +85,7 @@ function removeFolder(root: string, id: string): Promise<void> {
 
 /** Ours alone, by their names: whatever else lies there stays. */
 async function listFolders(root: string): Promise<readonly string[]> {
-  return (await isFolder(root)) ? (await readdir(root)).filter((name) => folderName.test(name)) : [];
+  return (await isFolder(root)) ? (await readdir(root)).filter(isAttachmentId) : [];
 }
 
 /** A link is none: it could lead to what is not ours. */
