@@ -402,3 +402,15 @@ test("a tool that may not run twice is not repeated after a restart: the model i
   assert.equal(executions, 1);
   assert.match(JSON.stringify(messages.at(-1)), /told: The gateway stopped while launch was running with .*moon.* unknown/);
 });
+
+test("health and status count the sessions of each agent, where clients read them", async () => {
+  await using gw = await startGateway();
+  await ask(gw, script("go", { say: "done" }));
+  const [health, status] = await Promise.all(
+    (["health", "status"] as const).map((method) => gw.callerWith("operator.read").call(method, {})),
+  );
+
+  const counted = { path: "", count: 1, recent: [] };
+  assert.deepEqual(health, { ...health, agents: [{ agentId: "main", isDefault: true, sessions: counted }], sessions: counted });
+  assert.deepEqual(status?.sessions, { ...status?.sessions, paths: [], count: 1, byAgent: [{ agentId: "main", ...counted }] });
+});

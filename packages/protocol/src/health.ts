@@ -3,6 +3,9 @@ import { z } from "zod";
 import { event, method } from "./define.ts";
 import { timeMs } from "./shapes.ts";
 
+/** Sessions lie in the database: `path` is empty, and there because clients read it. */
+const sessionCount = z.object({ path: z.string(), count: z.number().int(), recent: z.array(z.unknown()) });
+
 const healthResult = z.object({
   ok: z.literal(true),
   ts: timeMs,
@@ -12,8 +15,8 @@ const healthResult = z.object({
   channelLabels: z.object({}),
   heartbeatSeconds: z.number().int(),
   defaultAgentId: z.string(),
-  agents: z.array(z.object({ agentId: z.string(), isDefault: z.boolean() })),
-  sessions: z.object({ count: z.number().int(), recent: z.array(z.unknown()) }),
+  agents: z.array(z.object({ agentId: z.string(), isDefault: z.boolean(), sessions: sessionCount })),
+  sessions: sessionCount,
 });
 
 export type Health = z.infer<typeof healthResult>;
@@ -30,7 +33,13 @@ const statusResult = z.object({
     failures: z.number().int(),
     byStatus: z.record(z.string(), z.number().int()),
   }),
-  sessions: z.object({ count: z.number().int(), defaults: z.object({ model: z.string() }), recent: z.array(z.unknown()) }),
+  sessions: z.object({
+    paths: z.array(z.string()),
+    count: z.number().int(),
+    defaults: z.object({ model: z.string() }),
+    recent: z.array(z.unknown()),
+    byAgent: z.array(sessionCount.extend({ agentId: z.string() })),
+  }),
   /** Since this process started; a reconnect counts again. */
   connections: z.object({ accepted: z.number().int(), open: z.number().int() }),
   /** Since the state folder was made. */

@@ -73,7 +73,7 @@ async function startWorld(over: Partial<ListenerDeps> & { readonly configText?: 
         heartbeatSeconds: 0,
         defaultAgentId: "main",
         agents: [],
-        sessions: { count: 0, recent: [] },
+        sessions: { path: "", count: 0, recent: [] },
       }),
     sessionDefaults: () =>
       Promise.resolve({

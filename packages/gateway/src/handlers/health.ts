@@ -6,7 +6,7 @@ import type { HandlerDeps } from "./deps.ts";
 /** The health object, for the method, the hello and the event. */
 export async function readHealth(deps: HandlerDeps): Promise<Health> {
   const startedAt = deps.now();
-  const count = await deps.store.sessions.count();
+  const { total, of } = await countSessions(deps);
   return {
     ok: true,
     ts: startedAt,
@@ -16,9 +16,18 @@ export async function readHealth(deps: HandlerDeps): Promise<Health> {
     channelLabels: {},
     heartbeatSeconds: 0,
     defaultAgentId: deps.agents.defaultAgentId,
-    agents: deps.agents.ids.map((agentId) => ({ agentId, isDefault: agentId === deps.agents.defaultAgentId })),
-    sessions: { count, recent: [] },
+    agents: deps.agents.ids.map((agentId) => ({
+      agentId,
+      isDefault: agentId === deps.agents.defaultAgentId,
+      sessions: { path: "", count: of(agentId), recent: [] },
+    })),
+    sessions: { path: "", count: total, recent: [] },
   };
+}
+
+async function countSessions(deps: HandlerDeps): Promise<{ readonly total: number; of(agentId: string): number }> {
+  const counts = await deps.store.sessions.countByAgent();
+  return { total: [...counts.values()].reduce((sum, count) => sum + count, 0), of: (agentId) => counts.get(agentId) ?? 0 };
 }
 
 export function healthHandlers(deps: HandlerDeps): Pick<Handlers, "health" | "status"> {
@@ -29,6 +38,7 @@ export function healthHandlers(deps: HandlerDeps): Pick<Handlers, "health" | "st
       const of = (...statuses: readonly string[]): number => statuses.reduce((sum, status) => sum + (byStatus[status] ?? 0), 0);
       const total = of(...Object.keys(byStatus));
       const active = of("queued", "running", "waiting");
+      const sessions = await countSessions(deps);
       return {
         runtimeVersion: deps.version,
         heartbeat: { defaultAgentId: deps.agents.defaultAgentId, agents: [] },
@@ -42,9 +52,11 @@ export function healthHandlers(deps: HandlerDeps): Pick<Handlers, "health" | "st
           byStatus: { ...byStatus },
         },
         sessions: {
-          count: await deps.store.sessions.count(),
+          paths: [],
+          count: sessions.total,
           defaults: { model: deps.agents.modelOf(deps.agents.defaultAgentId) },
           recent: [],
+          byAgent: deps.agents.ids.map((agentId) => ({ agentId, path: "", count: sessions.of(agentId), recent: [] })),
         },
         connections: deps.connections(),
         pairing: await deps.store.devices.counts(deps.now()),

@@ -150,6 +150,8 @@ export interface SessionStore extends CompactionStore {
   /** Ids of the attachments of sessions that are not archived, or in which something runs. */
   listAttachmentIds(): Promise<readonly string[]>;
   count(): Promise<number>;
+  /** How many each agent has; agents without one are left out. */
+  countByAgent(): Promise<ReadonlyMap<string, number>>;
 }
 
 // ---- runs

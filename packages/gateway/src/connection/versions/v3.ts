@@ -106,7 +106,9 @@ function toV3Error(error: ProtocolError): ProtocolError {
   const remedy = error.remedy === undefined ? {} : { remedy: error.remedy };
   if (error.code === "PAIRING_REQUIRED") {
     const { requestId, reason } = error.details;
-    return new ProtocolError("PAIRING_REQUIRED", "pairing required", {
+    // Its clients show the message and nothing else of the error: without the remedy in it a person would not know what to do.
+    const message = error.remedy === undefined ? "pairing required" : `pairing required: ${error.remedy}`;
+    return new ProtocolError("PAIRING_REQUIRED", message, {
       details: { ...(requestId === undefined ? {} : { requestId }), reason },
       ...remedy,
     });

@@ -28,7 +28,7 @@ const health: Health = {
   heartbeatSeconds: 0,
   defaultAgentId: "main",
   agents: [],
-  sessions: { count: 0, recent: [] },
+  sessions: { path: "", count: 0, recent: [] },
 };
 const here = { reason: "connect", text: "hi", ts: 3, mode: "ui", onlineSince: 3, timeZone: "UTC" };
 const token = "t".repeat(43);
@@ -160,12 +160,12 @@ test("a pairing refusal is rich in version 4 and short in version 3", () => {
   });
   assert.deepEqual(v3.error(pairing), {
     code: "NOT_PAIRED",
-    message: "pairing required",
+    message: "pairing required: approve it",
     details: { code: "PAIRING_REQUIRED", requestId: "q1", reason: "not-paired", remediationHint: "approve it" },
   });
   assert.deepEqual(
     [v3.closeReason(pairing), v4.closeReason(pairing)],
-    ["pairing required", "pairing required: device is not approved yet (requestId: q1)"],
+    ["pairing required: approve it", "pairing required: device is not approved yet (requestId: q1)"],
   );
 });
 

@@ -58,6 +58,7 @@ function createSessionReads(
     listAttachmentIds: () =>
       queue.read((sql) => sql.all(listWithAttachments, {}).flatMap(({ terms }) => readTerms(terms).attachments?.id ?? [])),
     count: () => queue.read((sql) => sql.first(countSessions, {})?.n ?? 0),
+    countByAgent: () => queue.read((sql) => new Map(sql.all(countSessionsByAgent, {}).map(({ agent_id, n }) => [agent_id, n]))),
   };
 }
 
@@ -181,6 +182,13 @@ const bySessionId = statement((db, arg: Args<{ sessionId: string }>) =>
 
 const countSessions = statement((db, _arg: Args<object>) =>
   db.selectFrom("sessions").select((build) => build.fn.countAll<number>().as("n")),
+);
+
+const countSessionsByAgent = statement((db, _arg: Args<object>) =>
+  db
+    .selectFrom("sessions")
+    .select((build) => ["agent_id", build.fn.countAll<number>().as("n")])
+    .groupBy("agent_id"),
 );
 
 const insertRow = statement((db, arg: Args<SessionTableRow>) =>
