@@ -2,6 +2,7 @@
  * `npm test`: every suite, each in its own process with a clean environment, held to a budget of seconds.
  * `npm run test:long` (`--long`): the suites whose tests take a number of cases, with the large numbers.
  * Names after `--` run those suites alone, in the order of the list: `npm run test:long -- authority fuzz`.
+ * `npm run test:clients` (`--clients`): clients that others wrote, installed for the run.
  * Over budget is said; at twice the budget the suite is stopped and has failed: that is a hang or a new order of magnitude,
  * not a slow machine. The last line is `N passed, N failed`, over all suites.
  */
@@ -33,7 +34,7 @@ const suites: readonly Suite[] = [
   { name: "unit", files: "packages/**/*.test.ts", isolation: "none", budgetSeconds: 30 },
   {
     name: "integration",
-    files: "test/{*,!(authority|mutants|simulation|chaos|stryker)/**/*}.test.ts",
+    files: "test/{*,!(authority|mutants|simulation|chaos|clients|stryker)/**/*}.test.ts",
     isolation: "process",
     budgetSeconds: 180,
   },
@@ -71,10 +72,12 @@ const longSuites: readonly Suite[] = [
   { name: "stryker", files: "test/stryker/*.test.ts", isolation: "process", budgetSeconds: 900 },
 ];
 
+const clientSuites: readonly Suite[] = [{ name: "clients", files: "test/clients/*.test.ts", isolation: "process", budgetSeconds: 1_800 }];
+
 const root = join(import.meta.dirname, "..");
 
 /** All that a test may see of the caller's environment: a list of what to remove would miss the next provider's key. */
-const keptVariables = ["PATH", "LANG", "LC_ALL", "TZ", "TERM", "TMPDIR", "CI", "NO_COLOR", "FORCE_COLOR"];
+const keptVariables = ["PATH", "LANG", "LC_ALL", "TZ", "TERM", "TMPDIR", "CI", "NO_COLOR", "FORCE_COLOR", "PORTREEVE_CLIENTS"];
 
 function cleanEnv(home: string): NodeJS.ProcessEnv {
   const kept = keptVariables.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]]));
@@ -160,8 +163,8 @@ function describe({ name, budgetSeconds }: Suite, { passed, failed, skipped, sec
 
 /** @throws for a name that no suite has. */
 function choose(args: readonly string[]): readonly Suite[] {
-  const all = args.includes("--long") ? longSuites : suites;
-  const names = args.filter((arg) => arg !== "--long");
+  const all = args.includes("--long") ? longSuites : args.includes("--clients") ? clientSuites : suites;
+  const names = args.filter((arg) => !arg.startsWith("--"));
   const unknown = names.find((name) => !all.some((suite) => suite.name === name));
   if (unknown !== undefined) throw new Error(`there is no suite ${unknown}; there are: ${all.map(({ name }) => name).join(", ")}`);
   return names.length === 0 ? all : all.filter(({ name }) => names.includes(name));
