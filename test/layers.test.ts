@@ -13,6 +13,7 @@ const figure: Readonly<Record<string, readonly string[]>> = {
     "http",
     "dispatch",
     "handlers",
+    "cron",
     "identity",
     "runs",
     "nodes",
@@ -27,7 +28,7 @@ const figure: Readonly<Record<string, readonly string[]>> = {
   connection: ["dispatch types", "identity", "http", "bus", "principal"],
   http: ["dispatch types", "identity", "principal", "bus"],
   commands: [],
-  handlers: ["commands", "dispatch types", "identity", "audit", "nodes", "subagents", "store", "model", "bus", "principal"],
+  handlers: ["cron", "commands", "dispatch types", "identity", "audit", "nodes", "subagents", "store", "model", "bus", "principal"],
   dispatch: ["dispatch types", "principal"],
   audit: ["dispatch types", "store"],
   doctor: ["identity", "models", "machine", "sql", "store"],
@@ -35,6 +36,7 @@ const figure: Readonly<Record<string, readonly string[]>> = {
   identity: ["store", "bus", "principal"],
   runs: ["machine", "store", "model", "tool", "bus", "principal"],
   nodes: ["identity", "store", "bus", "principal"],
+  cron: ["store", "bus"],
   subagents: ["store", "model", "bus", "principal"],
   sql: ["store", "principal"],
   models: ["model"],
@@ -57,6 +59,7 @@ const seams: Readonly<Record<string, readonly string[]>> = {
     "store/store.ts",
     "store/attempt-store.ts",
     "store/budgets.ts",
+    "store/cron-store.ts",
     "store/audit-store.ts",
     "store/bearer-store.ts",
     "store/device-management.ts",
@@ -105,6 +108,7 @@ const lazy: readonly (readonly [from: string, specifier: string])[] = [
   ["packages/gateway/src/models/registry.ts", "./openai-compatible.ts"],
   ["packages/client/src/connect.ts", "./pinned-socket.ts"],
   ["packages/gateway/src/compose.ts", "./kit/qr.ts"],
+  ["packages/gateway/src/cron/schedule.ts", "./expression.ts"],
   ["packages/cli/src/main.ts", "./program.ts"],
   ["packages/cli/src/target.ts", "@portreeve/gateway/config"],
   ["packages/cli/src/commands/gateway.ts", "@portreeve/gateway/main"],
@@ -124,6 +128,7 @@ const owners: Readonly<Record<string, RegExp>> = {
   pino: /^packages\/gateway\/src\/kit\//,
   json5: /^packages\/gateway\/src\/kit\//,
   "@ai-sdk": /^packages\/gateway\/src\/models\//,
+  croner: /^packages\/gateway\/src\/cron\/expression\.ts$/,
   uqr: /^packages\/gateway\/src\/kit\/qr\.ts$/,
   commander: /^packages\/cli\/src\//,
 };
@@ -145,11 +150,11 @@ test("the clients' entry of the protocol loads no zod", () => {
   assert.deepEqual(loadedWith("packages/protocol/src/wire.ts", /^zod$/), []);
 });
 
-test("the command line loads no gateway, and the gateway no model provider, until they are asked to", () => {
+test("the command line loads no gateway, and the gateway no model provider and no cron expressions, until they are asked to", () => {
   const cli = [...sources.keys()]
     .filter((file) => file.startsWith("packages/cli/"))
     .flatMap((file) => loadedWith(file, /gateway\/src\/(main|compose)\.ts$|^(zod|ws|kysely|pino)$/));
-  const gateway = loadedWith("packages/gateway/src/main.ts", /^@ai-sdk\//);
+  const gateway = loadedWith("packages/gateway/src/main.ts", /^(@ai-sdk\/|croner$)/);
 
   assert.deepEqual({ cli, gateway }, { cli: [], gateway: [] });
 });

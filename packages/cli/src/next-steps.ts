@@ -38,6 +38,12 @@ export const nextSteps: Readonly<Record<ErrorCode, string>> = {
   TOO_MANY_SUBSCRIPTIONS: "Listen to fewer sessions on one connection, or to all of them with sessions.subscribe",
   LINEAGE_FIXED: "See whose child a session is: ./portreeve sessions",
 
+  CRON_JOB_NOT_FOUND: "See the jobs there are: ./portreeve cron list --all",
+  CRON_SCHEDULE_INVALID: "See how times are written: ./portreeve cron add --help",
+  CRON_NEVER_FIRES: "Name a time that is to come: ./portreeve cron add --help",
+  CRON_JOB_CHANGED: "Look at it again: ./portreeve cron list --all",
+  CRON_TOO_MANY_JOBS: "Remove those that are not needed: ./portreeve cron remove ID",
+
   SPAWN_DEPTH: "Raise agents.defaults.subagents.maxSpawnDepth in config.json5, or delegate less deeply.",
   SPAWN_CHILDREN: "Wait for a child to end, or raise agents.defaults.subagents.maxChildrenPerAgent in config.json5.",
   SPAWN_TIMEOUT: "Name a deadline within agents.defaults.subagents.runTimeoutMinSeconds and runTimeoutMaxSeconds of config.json5.",

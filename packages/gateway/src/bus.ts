@@ -12,6 +12,7 @@ export interface BusMessages {
   "sessions.changed": { readonly sessionKey: string; readonly reason: EventPayload<"sessions.changed">["reason"]; readonly runId?: string };
   /** The session's transcript has grown: by the messages with these numbers. */
   appended: { readonly sessionKey: string; readonly fromSeq: number; readonly throughSeq: number };
+  cron: EventPayload<"cron">;
   /** Something was made that ends by itself. */
   "expiry-set": undefined;
   "device.pair.requested": EventPayload<"device.pair.requested">;

@@ -6,8 +6,10 @@ import { Bus } from "./bus.ts";
 import { openListener, type Listener } from "./connection/listener.ts";
 import { createCaller } from "./dispatch/caller.ts";
 import { createDispatch } from "./dispatch/dispatch.ts";
+import { type Scheduler, startScheduler } from "./cron/scheduler.ts";
 import type { Dispatch, PresenceBoard } from "./dispatch/types.ts";
 import { createHandlers } from "./handlers/all.ts";
+import type { CronHandlerDeps } from "./handlers/cron.ts";
 import { type AgentFacts, type CatalogueDeps, type HandlerDeps, readSessionRow } from "./handlers/deps.ts";
 import { readHealth } from "./handlers/health.ts";
 import { readMessages } from "./handlers/history.ts";
@@ -116,12 +118,14 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
     setup: createSetupDeps(options, setupCodes, late),
     audit: { store, now: () => clock.now(), flushRefusals: () => refusals.flush() },
     system: createSystemDeps(options, late),
+    cron: createCronDeps(options, handlerDeps, late),
   });
   const dispatch = createDispatch({ handlers, log, ids, countRefusal: refusals.count, checkResults: options.checkResults });
   late.dispatch = dispatch;
 
   const core = { store, bus, clock, ids, log, models, toolsOf, callerFor: handlerDeps.callerFor, cooldowns };
   late.worker = resources.use(await startRuns(options, agents, core));
+  late.scheduler = resources.use(await startScheduler({ ...core, store: store.cron, agents, ...config.cron, timeZone: localTimeZone() }));
   resources.use(startCleanUp({ ...core, attachments, sessions: store.sessions, archiveAfterMs: archiveAfterMs(config) }));
 
   const serving = { keys, tls, ...admission, dispatch, bus, countRefusal: refusals.count, nodes: nodes.links };
@@ -200,9 +204,23 @@ interface LateParts {
   dispatch?: Dispatch;
   worker?: Worker;
   listener?: Listener;
+  scheduler?: Scheduler;
 }
 
 const notStarted: Dispatch = () => Promise.reject(new Error("the gateway has not started"));
+
+function createCronDeps({ ids }: ComposeOptions, shared: HandlerDeps, late: LateParts): CronHandlerDeps {
+  return { ...shared, scheduler: () => late.scheduler ?? neverStarted(), processInstanceId: ids.uuid() };
+}
+
+function neverStarted(): never {
+  throw new Error("the gateway has not started");
+}
+
+/** Of the machine, where a job names none. */
+function localTimeZone(): string {
+  return new Intl.DateTimeFormat().resolvedOptions().timeZone;
+}
 
 async function cancelRuns({ worker }: LateParts, select: RunSelection): Promise<Cancelled> {
   return (await worker?.cancel(select)) ?? { runs: [], failed: [] };

@@ -75,6 +75,11 @@ export const errorRules = {
   NODE_ERROR: unavailable("The node answered with an error, or not in time; `details.nodeError` has its words.", false),
   PAYLOAD_TOO_LARGE: invalid("What is sent to a node, or what it answered, is larger than it may be."),
   ANSWER_NOT_KEPT: invalid("The command was sent with this idempotency key before, and its answer is kept no longer."),
+  CRON_JOB_NOT_FOUND: invalid("No job has this id."),
+  CRON_SCHEDULE_INVALID: invalid("The schedule cannot be read."),
+  CRON_NEVER_FIRES: invalid("The schedule has no time to come."),
+  CRON_JOB_CHANGED: invalid("The job was changed since it was read."),
+  CRON_TOO_MANY_JOBS: invalid("There are as many jobs as there may be."),
 
   RUN_FAILED: unavailable("The run ended without success.", false),
   STOP_INCOMPLETE: unavailable("Runs were ended, but something of theirs goes on; `details.failed` says what.", false),

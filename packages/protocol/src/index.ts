@@ -5,6 +5,7 @@ import { auditMethods } from "./audit.ts";
 import { chatEvents, chatMethods } from "./chat.ts";
 import { commandMethods } from "./commands.ts";
 import { connectEvents, connectMethods } from "./connect.ts";
+import { cronEvents, cronMethods } from "./cron.ts";
 import type { EventDefinition, MethodDefinition } from "./define.ts";
 import { deviceEvents, deviceMethods } from "./devices.ts";
 import type { ProtocolVersion } from "./errors.ts";
@@ -44,6 +45,7 @@ export const methods = {
   ...auditMethods,
   ...nodeMethods,
   ...usageMethods,
+  ...cronMethods,
 };
 
 export const events = {
@@ -56,6 +58,7 @@ export const events = {
   ...deviceEvents,
   ...setupEvents,
   ...nodeEvents,
+  ...cronEvents,
 };
 
 export type MethodName = keyof typeof methods;
@@ -118,6 +121,8 @@ export type { ConnectParams, HelloOk } from "./connect.ts";
 export type { AgentEvent } from "./agents.ts";
 export type { AuditRow, ExplainedStep } from "./audit.ts";
 export type { ChatEvent } from "./chat.ts";
+export { cronDelivery, cronJobSpec, cronPayload } from "./cron.ts";
+export type { CronJob, CronJobSpec, CronRunEntry, CronSchedule } from "./cron.ts";
 export type { PairedDevice, PairingRequest } from "./devices.ts";
 export { attachmentFolder, deliveryAddresses } from "./subagents.ts";
 export type { SetupAccess } from "./setup.ts";

@@ -30,7 +30,7 @@ export const runRow = z.object({
   sessionKey: z.string(),
   rootSessionKey: z.string(),
   agentId: z.string(),
-  trigger: z.enum(["message", "spawn", "announce"]),
+  trigger: z.enum(["message", "spawn", "announce", "cron"]),
   taskName: z.string().optional(),
   label: z.string().optional(),
   /** The beginning of what was asked. */

@@ -17,7 +17,7 @@ export const idempotencyKey = z
   .string()
   .min(1)
   .max(256)
-  .refine((key) => !key.startsWith("announce:") && !key.startsWith("run_"), "must not start with 'announce:' or 'run_'");
+  .refine((key) => !/^(announce:|cron:|run_)/.test(key), "must not start with 'announce:', 'cron:' or 'run_'");
 
 /** How hard a model thinks before it answers; `off` is not at all. */
 export const thinkingLevels = ["off", "minimal", "low", "medium", "high", "xhigh"] as const;

@@ -138,10 +138,11 @@ function causeOf({ actor, subject }: AuditRow): string | undefined {
 
 function tellRun(run: RunRecord, rows: readonly AuditRow[]): Told {
   const row = rows.at(-1);
-  const rules = { message: "run.started", spawn: "run.spawned", announce: "run.announced" } as const;
+  const rules = { message: "run.started", spawn: "run.spawned", announce: "run.announced", cron: "run.scheduled" } as const;
   const how = {
     message: `was started by ${run.startedBy}`,
     spawn: `was spawned by ${run.startedBy} for ${run.parentSessionKey ?? "a session"}`,
+    cron: `was started by a job that acts for ${run.startedBy}`,
     announce: "was made to read results of sub-agents that no run waited for",
   } as const;
   const { scopes, owner, depth } = run.authority;

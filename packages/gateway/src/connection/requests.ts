@@ -118,7 +118,7 @@ export class Requests {
       this.#wrongRoleAnswers = 0;
       if (isHeard()) outbound.answer(id, isMethodName(method) ? version.result(method, result) : result);
     } catch (error) {
-      if (isHeard()) this.#refuse(id, error);
+      if (isHeard()) this.#refuse(id, method, error);
     } finally {
       this.#unsettled.delete(controller.signal);
       if (controller.signal === this.#last?.signal) this.#last.finish();
@@ -128,11 +128,13 @@ export class Requests {
     }
   }
 
-  #refuse(id: string, thrown: unknown): void {
+  #refuse(id: string, method: string, thrown: unknown): void {
     const { log, outbound, version, handle } = this.#deps;
     if (!(thrown instanceof ProtocolError)) log.error({ err: thrown, connId: handle.connId }, "a request failed outside of dispatch");
     const error = thrown instanceof ProtocolError ? thrown : new ProtocolError("INTERNAL", "internal error");
-    outbound.refuse(id, version.error(error));
+    const instead = version.insteadOfRefusal(method, error);
+    if (instead === undefined) outbound.refuse(id, version.error(error));
+    else outbound.answer(id, instead);
     this.#wrongRoleAnswers = error.code === "WRONG_CALLER" ? this.#wrongRoleAnswers + 1 : 0;
     if (this.#wrongRoleAnswers > limits.wrongRoleAnswers) outbound.close(1008, "repeated unauthorized calls");
   }

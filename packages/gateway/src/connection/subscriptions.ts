@@ -49,6 +49,7 @@ export class Subscriptions implements Disposable {
     this.#bus.use(deps.bus.subscribe("chat", (event) => this.tell("chat", event, { droppable: event.state === "delta" })));
     this.#bus.use(deps.bus.subscribe("sessions.changed", (change) => this.#tellSessions(change)));
     this.#bus.use(deps.bus.subscribe("appended", (appended) => this.#tellMessages(appended)));
+    this.#bus.use(deps.bus.subscribe("cron", (change) => this.tell("cron", change)));
     this.#bus.use(deps.bus.subscribe("device.pair.requested", (request) => this.tell("device.pair.requested", request)));
     this.#bus.use(deps.bus.subscribe("device.pair.resolved", (resolution) => this.tell("device.pair.resolved", resolution)));
     const completed = "device.pair.setup.completed";

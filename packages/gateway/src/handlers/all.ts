@@ -5,6 +5,7 @@ import { type AuditHandlerDeps, auditHandlers } from "./audit.ts";
 import { chatHandlers } from "./chat.ts";
 import { commandHandlers } from "./commands.ts";
 import { connectHandlers } from "./connect.ts";
+import { type CronHandlerDeps, cronHandlers } from "./cron.ts";
 import type { CatalogueDeps, HandlerDeps } from "./deps.ts";
 import { type DeviceHandlerDeps, deviceHandlers } from "./devices.ts";
 import { healthHandlers } from "./health.ts";
@@ -33,9 +34,10 @@ export interface HandlerParts {
   readonly setup: SetupHandlerDeps;
   readonly audit: AuditHandlerDeps;
   readonly system: SystemHandlerDeps;
+  readonly cron: CronHandlerDeps;
 }
 
-export function createHandlers({ shared, catalogue, devices, nodes, setup, audit, system }: HandlerParts): Handlers {
+export function createHandlers({ shared, catalogue, devices, nodes, setup, audit, system, cron }: HandlerParts): Handlers {
   return {
     ...connectHandlers(),
     ...healthHandlers(shared),
@@ -60,5 +62,6 @@ export function createHandlers({ shared, catalogue, devices, nodes, setup, audit
     ...setupHandlers(setup),
     ...auditHandlers(audit),
     ...usageHandlers(shared),
+    ...cronHandlers(cron),
   };
 }

@@ -248,6 +248,18 @@ const configSchema = z.strictObject({
         .transform((entries) => ({ main: {}, ...entries }) as Readonly<Record<string, AgentConfig>>),
     })
     .prefault({}),
+  cron: z
+    .strictObject({
+      enabled: z.boolean().default(true).describe("Whether jobs run at their time; else they are kept, and run by hand alone."),
+      maxConcurrentRuns: z
+        .number()
+        .int()
+        .min(1)
+        .max(1_000)
+        .default(8)
+        .describe("Runs of jobs that work at once; a job that is due beyond it waits for one of them."),
+    })
+    .prefault({}),
 });
 
 interface AgentConfig {

@@ -2,7 +2,14 @@
  * Who acts, and with what. The only module that can make a Principal: every other one receives it.
  * Authority only ever shrinks on the way: the lattice's `attenuate` is the one function that derives one from another.
  */
-import { agentOfSessionKey, covers, normaliseScopes, type CallerRole, type MethodDefinition } from "@portreeve/protocol";
+import {
+  agentOfSessionKey,
+  covers,
+  meet as meetScopes,
+  normaliseScopes,
+  type CallerRole,
+  type MethodDefinition,
+} from "@portreeve/protocol";
 import {
   attenuate,
   covers as coversAuthority,
@@ -126,6 +133,17 @@ export function authorityToStart(starter: Principal): RunAuthority {
   // A run of the owner's acts for them, but is no person: what it starts was not started by one directly.
   const authority = attenuate(authorityOf(starter), { ...launch, owner: starter.kind !== "run", depth: depthOf(starter) });
   return toRun(authority, policyOf(starter));
+}
+
+/** What a job of `creator` may do when its time comes, never as the owner: nobody starts it directly. `tools` narrows it. */
+export function authorityOfJob(creator: Principal, tools: Limits["tools"] = "all"): RunAuthority {
+  const authority = attenuate(authorityOf(creator), { ...launch, tools, owner: false, depth: depthOf(creator) });
+  return toRun(authority, policyOf(creator));
+}
+
+/** A run's authority within what whoever it acts for holds at this moment. */
+export function withinScopes(run: RunAuthority, held: readonly string[]): RunAuthority {
+  return { ...run, scopes: meetScopes(run.scopes, held) };
 }
 
 /**

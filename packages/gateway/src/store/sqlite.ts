@@ -16,6 +16,7 @@ import { createNodeStore } from "./sql/nodes.ts";
 import { createNodeWorkStore } from "./sql/node-work.ts";
 import { createBudgetStore } from "./sql/budgets.ts";
 import { createProcessStore } from "./sql/processes.ts";
+import { createCronStore } from "./sql/cron.ts";
 import { createRunStore } from "./sql/runs.ts";
 import { createRunViewStore } from "./sql/run-views.ts";
 import type { Database } from "./sql/schema.ts";
@@ -85,6 +86,7 @@ export function createStore(raw: DatabaseSync, ids: Ids, { onClose, ...queueOpti
     budgets: createBudgetStore(queue),
     usage: createUsageStore(queue),
     runViews: createRunViewStore(queue, ids),
+    cron: createCronStore(queue, ids),
     async [Symbol.asyncDispose]() {
       await queue.drain();
       await db.destroy();

@@ -3,13 +3,14 @@
  * survives kill -9 and power loss. Nobody holds a transaction; expected outcomes are named return values.
  * A method rejects with ProtocolError STORE_UNAVAILABLE when the state cannot be written; then nothing was changed.
  */
-import type { Message, RunStatus, Silence, Usage } from "@portreeve/protocol";
+import type { Message, RunStatus, Silence, ThinkingLevel, Usage } from "@portreeve/protocol";
 import type { RunAuthority, SessionView, StoredLimits } from "../principal/principal.ts";
 import type { AttemptStore } from "./attempt-store.ts";
 import type { CompactionStore } from "./compactions.ts";
 import type { AuditStore, RefusalStore } from "./audit-store.ts";
 import type { BearerStore } from "./bearer-store.ts";
 import type { DeviceStore } from "./device-store.ts";
+import type { CronStore } from "./cron-store.ts";
 import type { SetupCodeStore } from "./setup-codes.ts";
 import type { NodeStore } from "./nodes.ts";
 import type { NodeWorkStore } from "./node-work.ts";
@@ -35,6 +36,7 @@ export interface Store extends AsyncDisposable {
   readonly budgets: BudgetStore;
   readonly usage: UsageStore;
   readonly runViews: RunViewStore;
+  readonly cron: CronStore;
 }
 
 // ---- sessions
@@ -164,7 +166,7 @@ export interface RunRecord {
   readonly sessionId: string;
   readonly rootSessionKey: string;
   readonly agentId: string;
-  readonly trigger: "message" | "spawn" | "announce";
+  readonly trigger: "message" | "spawn" | "announce" | "cron";
   readonly input: string;
   readonly label: string | undefined;
   /** `provider/name`, fixed at admission. */
@@ -206,6 +208,8 @@ export interface RunToAdmit {
   /** Everything that makes two calls the same call. */
   readonly paramsHash: string;
   readonly queueMode: QueueMode;
+  /** A job's: with its own model and thinking, whatever the session's are. */
+  readonly job?: { readonly model: string | undefined; readonly thinking: ThinkingLevel | undefined };
 }
 
 /**

@@ -10,6 +10,7 @@ import {
   type PresenceEntry,
   type Result,
 } from "@portreeve/protocol";
+import { v3CronEvents, v3CronResults, v3InsteadOfRefusal } from "./v3-cron.ts";
 import type { HelloFacts, WireVersion } from "./wire-version.ts";
 
 export const v3: WireVersion = {
@@ -20,6 +21,7 @@ export const v3: WireVersion = {
   accepted: (method, payload) => project(v3Accepted[method], payload),
   result: (method, payload) => project(v3Results[method], payload),
   event: (name, payload) => project(v3Events[name], payload),
+  insteadOfRefusal: v3InsteadOfRefusal,
 };
 
 type Projection = (payload: never) => unknown;
@@ -49,12 +51,14 @@ export const v3Results: Partial<Record<MethodName, Projection>> = {
     scopes,
     rotatedAtMs,
   }),
+  ...v3CronResults,
   "chat.history": ({ sessionKey, sessionId, messages }: Result<"chat.history">) => ({ sessionKey, sessionId, messages }),
 };
 
 /** Events whose payload differs from version 4. */
 export const v3Events: Partial<Record<EventName, Projection>> = {
   presence: ({ presence }: EventPayload<"presence">) => ({ presence: presence.map(toPresence) }),
+  ...v3CronEvents,
   chat: toChat,
   agent: toAgent,
   "sessions.changed": toSessionsChanged,

@@ -13,6 +13,7 @@ export const v4: WireVersion = {
   accepted: (_method, payload) => payload,
   result: (_method, payload) => payload,
   event: (_name, payload) => payload,
+  insteadOfRefusal: () => undefined,
 };
 
 function toHello(facts: HelloFacts): HelloOk {

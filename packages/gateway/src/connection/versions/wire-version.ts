@@ -33,6 +33,8 @@ export interface WireVersion {
   accepted(method: MethodName, payload: unknown): unknown;
   result(method: MethodName, payload: unknown): unknown;
   event(name: EventName, payload: unknown): unknown;
+  /** The result of a method, where the version has one for what is refused elsewhere. */
+  insteadOfRefusal(method: string, error: ProtocolError): object | undefined;
 }
 
 export const wireVersions: Readonly<Record<ProtocolVersion, WireVersion>> = { 3: v3, 4: v4 };

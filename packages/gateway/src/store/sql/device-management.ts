@@ -5,9 +5,11 @@ import type { Actor, Denied, DeviceManagement, TokenSubject } from "../device-ma
 import { ceilingOf, elevationLeftMs, liveGrant } from "../grants.ts";
 import type { DeviceStore } from "../device-store.ts";
 import { appendAudit } from "./audit.ts";
+import { deviceIsGone, disableJobsOf } from "./cron-rows.ts";
 import { newestTimeMs, noteTime } from "./expiries.ts";
 import { findState, refuseKey, resolve, toElevationColumns, toGrant } from "./device-rows.ts";
 import type { Database, GrantRow } from "./schema.ts";
+import { runAwaited } from "./statement.ts";
 import type { WriteQueue } from "./write-queue.ts";
 
 export function createDeviceManagement(db: Kysely<Database>, queue: WriteQueue): DeviceManagement {
@@ -90,6 +92,7 @@ async function remove(tx: Kysely<Database>, deviceId: string, actor: Actor, nowM
   await tx.deleteFrom("devices").where("device_id", "=", deviceId).execute();
   await refuseKey(tx, device.public_key, nowMs);
   const facts = { roles: grants.map((grant) => grant.role) };
+  await disableJobs(tx, deviceId, actor, nowMs);
   await appendAudit(tx, { kind: "device.removed", actor: actor.id, subject: deviceId, facts }, nowMs);
   return { kind: "removed", rejectedRequests: requests.map((request) => request.request_id) };
 }
@@ -137,8 +140,17 @@ async function revokeToken(
   const { deviceId, role } = subject;
   const device = await tx.selectFrom("devices").select("public_key").where("device_id", "=", deviceId).executeTakeFirst();
   if (device !== undefined) await refuseKey(tx, device.public_key, nowMs);
+  if (role === "operator") await disableJobs(tx, deviceId, actor, nowMs);
   await appendAudit(tx, { kind: "device.token-revoked", actor: actor.id, subject: deviceId, facts: { role } }, nowMs);
   return { kind: "revoked", revokedAtMs: nowMs };
+}
+
+/** What acted for the device starts nothing any more, also when somebody pairs it again. */
+async function disableJobs(tx: Kysely<Database>, deviceId: string, actor: Actor, nowMs: number): Promise<void> {
+  const jobs = await runAwaited(tx, disableJobsOf, { actsFor: `device:${deviceId}`, reason: deviceIsGone });
+  if (jobs.length === 0) return;
+  const facts = { reason: deviceIsGone, jobs: jobs.length };
+  await appendAudit(tx, { kind: "cron.disabled", actor: actor.id, subject: `device:${deviceId}`, facts }, nowMs);
 }
 
 /** The grant if `actor` may manage its token, and what `actor` itself holds for good. */

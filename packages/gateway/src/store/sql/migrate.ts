@@ -19,6 +19,7 @@ import * as runProcesses from "./migrations/014-run-processes.ts";
 import * as notes from "./migrations/015-notes.ts";
 import * as nodeWork from "./migrations/016-node-work.ts";
 import * as dayBudgets from "./migrations/017-day-budgets.ts";
+import * as cron from "./migrations/018-cron.ts";
 
 /** By name, in order; a released migration is never edited. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -39,6 +40,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   "015-notes": notes,
   "016-node-work": nodeWork,
   "017-day-budgets": dayBudgets,
+  "018-cron": cron,
 };
 
 /** A newer version has changed the schema in a way this one does not know. */

@@ -198,7 +198,7 @@ export interface RunTableRow {
   session_id: string;
   root_session_key: string;
   agent_id: string;
-  trigger: "message" | "spawn" | "announce";
+  trigger: "message" | "spawn" | "announce" | "cron";
   input: string;
   label: string | null;
   model: string;
@@ -319,6 +319,47 @@ export interface ProcessRow {
   run_id: string;
 }
 
+/** A job. `spec`: a CronJobSpec as JSON; `authority`: a RunAuthority as JSON. */
+export interface CronJobRow {
+  job_id: string;
+  spec: string;
+  name: string;
+  agent_id: string;
+  /** As the spec names it. */
+  session_key: string | null;
+  /** The session it speaks in; null: one of its own each time. */
+  target_key: string | null;
+  schedule_kind: string;
+  enabled: number;
+  acts_for: string;
+  authority: string;
+  created_at_ms: number;
+  updated_at_ms: number;
+  next_run_at_ms: number | null;
+  /** How many runs it has started: also the number in their wire ids. */
+  fired: number;
+  last_seq: number | null;
+  disabled_reason: string | null;
+}
+
+/** What came of one time at which a job was due or was run by hand. */
+export interface CronFireRow {
+  seq: number;
+  job_id: string;
+  job_name: string;
+  agent_id: string;
+  due_at_ms: number;
+  at_ms: number;
+  /** `skipped`: the run of the time before had not ended. */
+  kind: "run" | "skipped" | "error";
+  /** Of `skipped`: the run that went on. */
+  run_id: string | null;
+  error: string | null;
+  /** How many times in a row were skipped for that run. */
+  times: number;
+  wants_delivery: number;
+}
+
 export interface Database {
   devices: DeviceRow;
   device_grants: GrantRow;
@@ -345,4 +386,6 @@ export interface Database {
   inbox: InboxRow;
   notes: NoteRow;
   run_processes: ProcessRow;
+  cron_jobs: CronJobRow;
+  cron_fires: CronFireRow;
 }

@@ -1,0 +1,242 @@
+/** Jobs in SQL. */
+import { createHash } from "node:crypto";
+import { type ExpressionBuilder, sql as raw, type Kysely } from "kysely";
+import type { Ids } from "../../kit/ids.ts";
+import {
+  cronBounds,
+  type CronFilter,
+  type CronFireFilter,
+  type CronJobRecord,
+  type CronJobToWrite,
+  type CronStore,
+  type DueJob,
+} from "../cron-store.ts";
+import { writeAudit } from "./audit.ts";
+import { fireJob } from "./cron-firing.ts";
+import { findJob, toFire, toJobColumns, toJobRecord, toReadableJob, writeJob } from "./cron-rows.ts";
+import type { CronFireRow, CronJobRow, Database } from "./schema.ts";
+import { type Args, type Sql, statement } from "./statement.ts";
+import type { WriteQueue } from "./write-queue.ts";
+
+export function createCronStore(queue: WriteQueue, ids: Ids): CronStore {
+  return {
+    ...createCronReads(queue),
+    add: (job, by, nowMs) => queue.transact((sql) => addJob(sql, ids, { job, by, nowMs })),
+    update: (jobId, job, seen, by, nowMs) => queue.transact((sql) => updateJob(sql, { jobId, seen }, { job, by, nowMs })),
+    remove: (jobId, by, nowMs) =>
+      queue.transact((sql) => {
+        if (sql.run(dropJob, { jobId }) === 0) return "missing";
+        writeAudit(sql, { kind: "cron.removed", actor: by, subject: jobId, facts: {} }, nowMs);
+        return "removed";
+      }),
+    fire: (ask, nowMs) => queue.transact((sql) => fireJob(sql, ids, ask, nowMs)),
+    async settle(runId) {
+      const found = await queue.read((sql) => findFireOf(sql, runId));
+      if (found === undefined || !isSpent(found.job, found.fire.outcome)) return found && { ...found, removed: false };
+      const removed = await queue.transact((sql) => sql.run(dropSpent, { jobId: found.job.jobId }) > 0);
+      return { ...found, removed };
+    },
+    settleAll: () =>
+      queue.transact((sql) => {
+        for (const job of sql.all(spentJobs, {})) {
+          const record = toReadableJob(sql, job);
+          if (record?.lastFire !== undefined && isSpent(record, record.lastFire.outcome)) sql.run(dropSpent, { jobId: job.job_id });
+        }
+      }),
+  };
+}
+
+function createCronReads(queue: WriteQueue): Pick<CronStore, "find" | "list" | "counts" | "listDue" | "listFires"> {
+  return {
+    find: (jobId) =>
+      queue.read((sql) => {
+        const job = findJob(sql, jobId);
+        return job === undefined ? undefined : toJobRecord(sql, job);
+      }),
+    list: (filter) => queue.read((sql) => listJobs(sql, filter)),
+    counts: () =>
+      queue.read((sql) => ({ jobs: sql.first(countAll, {})?.n ?? 0, nextRunAtMs: sql.first(firstDue, {})?.next_run_at_ms ?? undefined })),
+    listDue: (nowMs, limit) => queue.read((sql) => sql.all(due, { nowMs, limit }).map((job) => toDueJob(sql, job))),
+    listFires: (filter) => queue.read((sql) => listFires(sql, filter)),
+  };
+}
+
+function toDueJob(sql: Sql, row: CronJobRow): DueJob {
+  return { jobId: row.job_id, dueAtMs: row.next_run_at_ms ?? 0, job: toReadableJob(sql, row) };
+}
+
+interface Writing {
+  readonly job: CronJobToWrite;
+  readonly by: string;
+  readonly nowMs: number;
+}
+
+function addJob(sql: Sql, ids: Ids, { job, by, nowMs }: Writing): CronJobRecord | "too-many" {
+  if ((sql.first(countAll, {})?.n ?? 0) >= cronBounds.jobs) return "too-many";
+  const added: CronJobRow = {
+    ...toJobColumns(job),
+    job_id: ids.next("cron"),
+    created_at_ms: nowMs,
+    updated_at_ms: nowMs,
+    fired: 0,
+    last_seq: null,
+    disabled_reason: null,
+  };
+  writeJob(sql, added);
+  writeAudit(sql, { kind: "cron.added", actor: by, subject: added.job_id, facts: toFacts(job) }, nowMs);
+  return toJobRecord(sql, added);
+}
+
+function updateJob(
+  sql: Sql,
+  { jobId, seen }: { readonly jobId: string; readonly seen: CronJobRecord },
+  { job, by, nowMs }: Writing,
+): CronJobRecord | "missing" | "changed" {
+  const before = findJob(sql, jobId);
+  if (before === undefined) return "missing";
+  // A time that came to pass meanwhile would come to pass again.
+  const isChanged = before.updated_at_ms !== seen.updatedAtMs || before.next_run_at_ms !== (seen.nextRunAtMs ?? null);
+  if (isChanged || (before.enabled === 1) !== seen.enabled) return "changed";
+  const changed: CronJobRow = {
+    ...before,
+    ...toJobColumns(job),
+    updated_at_ms: Math.max(nowMs, before.updated_at_ms + 1),
+    disabled_reason: job.enabled ? null : before.disabled_reason,
+  };
+  writeJob(sql, changed);
+  writeAudit(sql, { kind: "cron.changed", actor: by, subject: jobId, facts: toFacts(job) }, nowMs);
+  return toJobRecord(sql, changed);
+}
+
+/** What is granted: never the text, which may hold anything. */
+function toFacts({ enabled, actsFor, authority, agentId }: CronJobToWrite): Readonly<Record<string, unknown>> {
+  return { enabled, actsFor, agentId, scopes: authority.scopes, ...(authority.limits === undefined ? {} : { limits: authority.limits }) };
+}
+
+/** Its only time went well, and it was to be removed then. */
+function isSpent({ spec, nextRunAtMs }: CronJobRecord, outcome: NonNullable<CronJobRecord["lastFire"]>["outcome"]): boolean {
+  return spec.deleteAfterRun === true && nextRunAtMs === undefined && outcome.kind === "run" && outcome.run.status === "succeeded";
+}
+
+function findFireOf(sql: Sql, runId: string) {
+  const fire = sql.first(fireOfRun, { runId });
+  const job = fire === undefined ? undefined : findJob(sql, fire.job_id);
+  return fire === undefined || job === undefined ? undefined : { job: toJobRecord(sql, job), fire: toFire(sql, fire) };
+}
+
+// ---- lists
+
+/** How a time that is over reads; a job whose newest is not over yet has `unknown`. */
+const statusOfFire = raw<string>`case
+  when cron_fires.seq is null then 'unknown'
+  when cron_fires.kind <> 'run' then cron_fires.kind
+  when runs.run_id is null then 'error'
+  when runs.ended_at_ms is null then 'unknown'
+  when runs.status = 'succeeded' then 'ok' else 'error' end`;
+
+function listJobs(sql: Sql, filter: CronFilter): Awaited<ReturnType<CronStore["list"]>> {
+  const select = (db: Kysely<Database>) => {
+    const { enabled, query, agentId, sessionKey, scheduleKind, lastRunStatus } = filter;
+    return db
+      .selectFrom("cron_jobs")
+      .leftJoin("cron_fires", "cron_fires.seq", "cron_jobs.last_seq")
+      .leftJoin("runs", "runs.run_id", "cron_fires.run_id")
+      .$if(enabled !== undefined, (rows) => rows.where("cron_jobs.enabled", "=", enabled === true ? 1 : 0))
+      .$if(agentId !== undefined, (rows) => rows.where("cron_jobs.agent_id", "=", agentId ?? ""))
+      .$if(sessionKey !== undefined, (rows) =>
+        rows.where((row) =>
+          row.or([row("cron_jobs.session_key", "=", sessionKey ?? ""), row("cron_jobs.target_key", "=", sessionKey ?? "")]),
+        ),
+      )
+      .$if(scheduleKind !== undefined, (rows) => rows.where("cron_jobs.schedule_kind", "=", scheduleKind ?? ""))
+      .$if(lastRunStatus !== undefined, (rows) => rows.where(statusOfFire, "=", lastRunStatus ?? ""))
+      .$if(query !== undefined, (rows) => rows.where(raw<boolean>`cron_jobs.spec like ${toPattern(query ?? "")} escape '\\'`));
+  };
+  const column = { nextRunAtMs: "cron_jobs.next_run_at_ms", updatedAtMs: "cron_jobs.updated_at_ms", name: "cron_jobs.name" } as const;
+  const rows = sql.query((db) =>
+    select(db)
+      .selectAll("cron_jobs")
+      // What is not due by itself comes last, whichever way the rest is.
+      .$if(filter.sortBy === "nextRunAtMs", (all) => all.orderBy(raw`cron_jobs.next_run_at_ms is null`))
+      .orderBy(column[filter.sortBy], filter.sortDir)
+      .orderBy("cron_jobs.job_id")
+      .limit(filter.limit)
+      .offset(filter.offset),
+  );
+  const [count] = sql.query((db) =>
+    select(db).select((build) => [build.fn.countAll<number>().as("n"), raw<number>`max(cron_jobs.updated_at_ms)`.as("newest")]),
+  );
+  const total = count?.n ?? 0;
+  const revision = createHash("sha256").update(`${total} ${count?.newest}`).digest("hex").slice(0, 16);
+  return { jobs: rows.flatMap((job) => toReadableJob(sql, job) ?? []), total, revision };
+}
+
+function listFires(sql: Sql, filter: CronFireFilter): Awaited<ReturnType<CronStore["listFires"]>> {
+  const select = (db: Kysely<Database>) => {
+    const { jobId, agentId, runId, statuses, wantsDelivery, query } = filter;
+    return db
+      .selectFrom("cron_fires")
+      .leftJoin("runs", "runs.run_id", "cron_fires.run_id")
+      .where((row) =>
+        row.or([row("cron_fires.kind", "<>", "run"), row("runs.run_id", "is", null), row("runs.ended_at_ms", "is not", null)]),
+      )
+      .$if(jobId !== undefined, (rows) => rows.where("cron_fires.job_id", "=", jobId ?? ""))
+      .$if(agentId !== undefined, (rows) => rows.where("cron_fires.agent_id", "=", agentId ?? ""))
+      .$if(runId !== undefined, (rows) => rows.where((row) => isRun(row, runId ?? "")))
+      .$if(statuses !== undefined, (rows) => rows.where(statusOfFire, "in", [...(statuses ?? [])]))
+      .$if(wantsDelivery !== undefined, (rows) => rows.where("cron_fires.wants_delivery", "=", wantsDelivery === true ? 1 : 0))
+      .$if(query !== undefined, (rows) => rows.where(raw<boolean>`cron_fires.job_name like ${toPattern(query ?? "")} escape '\\'`));
+  };
+  const rows: readonly CronFireRow[] = sql.query((db) =>
+    select(db).selectAll("cron_fires").orderBy("cron_fires.seq", filter.sortDir).limit(filter.limit).offset(filter.offset),
+  );
+  const [count] = sql.query((db) => select(db).select((build) => build.fn.countAll<number>().as("n")));
+  return { fires: rows.map((fire) => toFire(sql, fire)), total: count?.n ?? 0 };
+}
+
+function isRun(row: ExpressionBuilder<Database & { runs: Database["runs"] | null }, "cron_fires" | "runs">, runId: string) {
+  return row("cron_fires.run_id", "in", row.selectFrom("runs as named").select("named.run_id").where("named.wire_id", "=", runId));
+}
+
+function toPattern(query: string): string {
+  return `%${query.replace(/[%_\\]/g, "\\$&")}%`;
+}
+
+// ---- statements
+
+const countAll = statement((db, _arg: Args<object>) => db.selectFrom("cron_jobs").select((build) => build.fn.countAll<number>().as("n")));
+
+const firstDue = statement((db, _arg: Args<object>) =>
+  db.selectFrom("cron_jobs").select("next_run_at_ms").where("next_run_at_ms", "is not", null).orderBy("next_run_at_ms").limit(1),
+);
+
+const due = statement((db, arg: Args<{ nowMs: number; limit: number }>) =>
+  db
+    .selectFrom("cron_jobs")
+    .selectAll()
+    .where("next_run_at_ms", "is not", null)
+    .where("next_run_at_ms", "<=", arg("nowMs"))
+    .orderBy("next_run_at_ms")
+    .orderBy("job_id")
+    .limit(arg("limit")),
+);
+
+const dropJob = statement((db, arg: Args<{ jobId: string }>) => db.deleteFrom("cron_jobs").where("job_id", "=", arg("jobId")));
+
+/** Not one that was given another time meanwhile. */
+const dropSpent = statement((db, arg: Args<{ jobId: string }>) =>
+  db.deleteFrom("cron_jobs").where("job_id", "=", arg("jobId")).where("next_run_at_ms", "is", null),
+);
+
+const spentJobs = statement((db, _arg: Args<object>) =>
+  db
+    .selectFrom("cron_jobs")
+    .selectAll()
+    .where("schedule_kind", "=", "at")
+    .where("next_run_at_ms", "is", null)
+    .where("last_seq", "is not", null),
+);
+
+const fireOfRun = statement((db, arg: Args<{ runId: string }>) =>
+  db.selectFrom("cron_fires").selectAll().where("run_id", "=", arg("runId")).where("kind", "=", "run"),
+);
