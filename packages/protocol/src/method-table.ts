@@ -113,6 +113,44 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     scopes: ["operator.admin"],
     twoAnswers: false,
   },
+  "cron.add": {
+    summary: "Add a job. It runs with at most what whoever adds it holds, and never with more than `operator.write`.",
+    kind: "command",
+    scopes: ["operator.admin"],
+    twoAnswers: false,
+  },
+  "cron.get": { summary: "One job.", kind: "query", scopes: ["operator.read"], twoAnswers: false },
+  "cron.list": {
+    summary: "List jobs; only enabled ones unless asked for others.",
+    kind: "query",
+    scopes: ["operator.read"],
+    twoAnswers: false,
+  },
+  "cron.remove": { summary: "Remove a job. What it has started goes on.", kind: "command", scopes: ["operator.admin"], twoAnswers: false },
+  "cron.run": {
+    summary: "Run a job now, beside its schedule: always, only when it is due, or only when it is enabled.",
+    kind: "command",
+    scopes: ["operator.admin"],
+    twoAnswers: false,
+  },
+  "cron.runs": {
+    summary: "What came of jobs: finished runs, times that were skipped, and times at which no run could start.",
+    kind: "query",
+    scopes: ["operator.read"],
+    twoAnswers: false,
+  },
+  "cron.status": {
+    summary: "Whether jobs run, how many there are, and when the next is due.",
+    kind: "query",
+    scopes: ["operator.read"],
+    twoAnswers: false,
+  },
+  "cron.update": {
+    summary: "Change a job. From then on it runs with the authority of whoever changed it.",
+    kind: "command",
+    scopes: ["operator.admin"],
+    twoAnswers: false,
+  },
   "device.pair.approve": {
     summary:
       "Approve a pending request; the approver must hold every scope it grants. With `expiresInMinutes` the scopes beyond what the device had end then.",
@@ -539,6 +577,13 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     summary: "Quotas as providers report them. This gateway asks none of them, so the list is empty.",
     kind: "query",
     scopes: ["operator.read"],
+    twoAnswers: false,
+  },
+  wake: {
+    summary:
+      "Say something to an agent's main session, or another: `now` starts a turn of its own, `next-heartbeat` waits for what is collected.",
+    kind: "command",
+    scopes: ["operator.write"],
     twoAnswers: false,
   },
 };
