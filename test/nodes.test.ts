@@ -309,3 +309,35 @@ test("a node's name is its device's, and a node nobody knows has none", async ()
   await assert.rejects(admin.call("node.rename", { nodeId: "nobody", displayName: "x" }), { code: "UNKNOWN_DEVICE" });
   await assert.rejects(admin.call("node.describe", { nodeId: "nobody" }), { code: "UNKNOWN_DEVICE" });
 });
+
+test("work for a node waits over a restart until that node has done it, one piece of a type, the urgent first", async () => {
+  await using before = await openApproved([]);
+  await using other = await openApproved([]);
+  const writer = gw.callerWith("operator.write");
+  const nodeId = before.key.id;
+
+  const first = await writer.call("node.pending.enqueue", { nodeId, type: "status.request", expiresInMs: 60_000 });
+  const second = await writer.call("node.pending.enqueue", { nodeId, type: "location.request", priority: "high" });
+  const again = await writer.call("node.pending.enqueue", { nodeId, type: "status.request" });
+  const foreign = await other.request("node.pending.ack", { ids: [first.queued.id] });
+  await gw.restart();
+  await using node = await openNode([], { key: before.key });
+  const one = await node.request("node.pending.drain", { maxItems: 1 });
+  const all = await node.request("node.pending.drain");
+  const done = await node.request("node.pending.ack", { ids: [second.queued.id, second.queued.id, "nothing"] });
+  const rest = await node.request("node.pending.drain");
+  await node.request("node.pending.ack", { ids: [first.queued.id] });
+  const empty = await node.request("node.pending.drain");
+
+  const idsOf = (frame: Frame): readonly string[] => (frame.payload?.["items"] as { id: string }[]).map(({ id }) => id);
+  assert.deepEqual([again.queued.id, again.revision], [first.queued.id, second.revision + 1]);
+  assert.ok((again.queued.expiresAtMs ?? 0) > (first.queued.expiresAtMs ?? 0));
+  assert.deepEqual(foreign.payload, { nodeId: other.key.id, ackedIds: [], remainingCount: 0 });
+  assert.deepEqual([idsOf(one), one.payload?.["hasMore"]], [[second.queued.id], true]);
+  assert.deepEqual([idsOf(all), idsOf(rest), idsOf(empty)], [[second.queued.id, first.queued.id], [first.queued.id], ["baseline-status"]]);
+  assert.deepEqual(done.payload, { nodeId, ackedIds: [second.queued.id], remainingCount: 1 });
+  assert.deepEqual((await node.request("node.pending.pull", {})).payload, { nodeId, actions: [] });
+  await assert.rejects(gw.callerWith("operator.write").call("node.pending.enqueue", { nodeId: "nobody", type: "status.request" }), {
+    code: "UNKNOWN_DEVICE",
+  });
+});

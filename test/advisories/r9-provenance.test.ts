@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { findMethod } from "@portreeve/protocol";
 import { callTools, say, startFakeOpenAi } from "../support/fake-openai.ts";
 import { startGatewayProcess } from "../support/gateway-process.ts";
 import { script, spawnStep } from "../support/script.ts";
@@ -215,11 +216,13 @@ advisory(67, "the id of a session opens nothing that its key does not", async ()
 advisory(70, "no method takes an internal field from a client", async () => {
   const { gateway } = shared;
   await using wire = await connectWire(gateway.url, { token: gateway.token, scopes: ["operator.admin"] });
+  await using node = await connectWire(gateway.url, { key: createWireKey(), token: gateway.token, role: "node" });
   const { methods } = wire.hello["features"] as { methods: string[] };
 
   for (const method of methods.filter((name) => name !== "subagents.yield")) {
+    const caller = findMethod(method)?.callers.includes("operator") === true ? wire : node;
     for (const field of ["internalApproved", "internal_approval", "approvalProvenance"]) {
-      const { error } = await wire.request(method, { [field]: true });
+      const { error } = await caller.request(method, { [field]: true });
       assert.equal(error?.message, `not allowed: ${field}`, method);
     }
   }
@@ -238,8 +241,10 @@ advisory(77, "a node tells nobody an event of its own making, and calls nothing 
     await node.request("device.pair.list"),
     await node.request("node.event", payload),
   ].map(({ error }) => error?.details?.["code"]);
+  const reported = await node.request("node.event", { event: "exec.finished", payload });
   await watcher.request("health");
 
-  assert.deepEqual(refused, ["WRONG_CALLER", "WRONG_CALLER", "UNKNOWN_METHOD"]);
+  assert.deepEqual(refused, ["WRONG_CALLER", "WRONG_CALLER", "INVALID_PARAMS"]);
+  assert.equal(reported.payload?.["handled"], false);
   assert.doesNotMatch(JSON.stringify(watcher.frames), /forged/);
 });

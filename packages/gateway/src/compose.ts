@@ -114,7 +114,7 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
     shared: handlerDeps,
     catalogue: createCatalogue(options, handlerDeps, { toolsOf, keys, cooldowns }),
     devices: { ...admission, ...management, connectedDevices: () => late.listener?.connectedDevices() ?? new Set<string>() },
-    nodes: { pairing: nodePairing, nodes, manager: management.manager, now: () => clock.now() },
+    nodes: { pairing: nodePairing, nodes, manager: management.manager, work: store.nodeWork, now: deviceDeps.clock.now },
     setup: createSetupDeps(options, setupCodes, late),
     audit: { store, now: () => clock.now(), flushRefusals: () => refusals.flush() },
     system: createSystemDeps(options, late),

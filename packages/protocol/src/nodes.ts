@@ -56,6 +56,15 @@ export const nodeRow = z.object({
   connected: z.boolean(),
 });
 
+/** Something a node is to do by itself, when it next asks. */
+const nodeWork = z.object({
+  id: z.string(),
+  type: z.enum(["status.request", "location.request"]),
+  priority: z.enum(["default", "normal", "high"]),
+  createdAtMs: timeMs,
+  expiresAtMs: timeMs.nullable(),
+});
+
 /** An answer or a report of a node: refused never, ignored when it belongs to no invocation of this very connection. */
 const heard = z.object({ ok: z.literal(true), ignored: z.literal(true).optional() });
 
@@ -209,6 +218,45 @@ export const nodeMethods = {
     callers: ["node"],
     params: z.strictObject({ event: nonEmpty, payload: z.unknown().optional(), payloadJSON: z.string().nullish() }),
     result: z.object({ ok: z.literal(true), event: z.string(), handled: z.literal(false), reason: z.string() }),
+  }),
+  "node.pending.enqueue": method({
+    summary: "Leave work for an approved node until it asks; of each type one piece waits, for a day unless it is said otherwise.",
+    scope: "operator.write",
+    kind: "command",
+    callers: ["operator"],
+    params: z.strictObject({
+      nodeId: nonEmpty,
+      type: nodeWork.shape.type,
+      priority: z.enum(["normal", "high"]).optional(),
+      expiresInMs: z.number().int().min(1_000).max(86_400_000).optional(),
+    }),
+    // There is no way to wake a node that is away.
+    ignored: ["wake"],
+    result: z.object({ nodeId: z.string(), revision: z.number().int(), queued: nodeWork, wakeTriggered: z.literal(false) }),
+  }),
+  "node.pending.drain": method({
+    summary: "A node's waiting work, the urgent first; it waits until it is acknowledged. With none, a request for its status.",
+    scope: "none",
+    kind: "query",
+    callers: ["node"],
+    params: z.strictObject({ maxItems: z.number().int().min(1).max(10).optional() }),
+    result: z.object({ nodeId: z.string(), revision: z.number().int(), items: z.array(nodeWork), hasMore: z.boolean() }),
+  }),
+  "node.pending.ack": method({
+    summary: "A node has done these pieces of its own work.",
+    scope: "none",
+    kind: "command",
+    callers: ["node"],
+    params: z.strictObject({ ids: z.array(nonEmpty).min(1).max(100) }),
+    result: z.object({ nodeId: z.string(), ackedIds: z.array(z.string()), remainingCount: z.number().int() }),
+  }),
+  "node.pending.pull": method({
+    summary: "Commands that wait for a node. There are none: a command for a node that is away is refused, never kept.",
+    scope: "none",
+    kind: "query",
+    callers: ["node"],
+    params: z.strictObject({}),
+    result: z.object({ nodeId: z.string(), actions: z.array(z.never()) }),
   }),
 };
 

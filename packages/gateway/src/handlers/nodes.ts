@@ -6,11 +6,13 @@ import { type NodePairing, unknownNode } from "../identity/node-pairing.ts";
 import { toNodeRequest, toPairedNode } from "../identity/node-view.ts";
 import type { Answerer } from "../nodes/invocations.ts";
 import type { Nodes } from "../nodes/nodes.ts";
+import type { NodeWorkStore } from "../store/node-work.ts";
 
 export interface NodeHandlerDeps {
   readonly pairing: NodePairing;
   readonly nodes: Nodes;
   readonly manager: Pick<DeviceManager, "rename">;
+  readonly work: Pick<NodeWorkStore, "enqueue" | "listWork" | "finishWork">;
   readonly now: () => number;
 }
 
@@ -23,9 +25,10 @@ type PairingMethod =
   | "node.pair.remove";
 type NodeMethod = "node.list" | "node.describe" | "node.rename" | "node.invoke";
 type OwnMethod = "node.invoke.result" | "node.invoke.progress" | "node.event";
+type WorkMethod = "node.pending.enqueue" | "node.pending.drain" | "node.pending.ack" | "node.pending.pull";
 
-export function nodeHandlers(deps: NodeHandlerDeps): Pick<Handlers, PairingMethod | NodeMethod | OwnMethod> {
-  return { ...pairingHandlers(deps), ...operatorHandlers(deps), ...ownHandlers(deps) };
+export function nodeHandlers(deps: NodeHandlerDeps): Pick<Handlers, PairingMethod | NodeMethod | OwnMethod | WorkMethod> {
+  return { ...pairingHandlers(deps), ...operatorHandlers(deps), ...ownHandlers(deps), ...workHandlers(deps) };
 }
 
 function pairingHandlers({ pairing }: NodeHandlerDeps): Pick<Handlers, PairingMethod> {
@@ -82,6 +85,33 @@ function ownHandlers({ nodes }: NodeHandlerDeps): Pick<Handlers, OwnMethod> {
     "node.event": async (_context, { event }) => ({ ok: true, event, handled: false, reason: "this gateway does not act on it" }),
   };
 }
+
+function workHandlers({ work, now }: NodeHandlerDeps): Pick<Handlers, WorkMethod> {
+  return {
+    "node.pending.enqueue": async (_context, { nodeId, type, priority = "normal", expiresInMs = dayMs }) => {
+      const nowMs = now();
+      const added = await work.enqueue({ nodeId, type, priority, expiresAtMs: nowMs + expiresInMs }, nowMs);
+      if (added === undefined) throw unknownNode();
+      return { nodeId, ...added, wakeTriggered: false };
+    },
+    "node.pending.drain": async (context, { maxItems = 4 }) => {
+      const { nodeId } = answererOf(context);
+      const nowMs = now();
+      const { revision, items } = await work.listWork(nodeId, nowMs);
+      if (items.length > 0) return { nodeId, revision, items: items.slice(0, maxItems), hasMore: items.length > maxItems };
+      const status = { id: "baseline-status", type: "status.request", priority: "default", createdAtMs: nowMs, expiresAtMs: null } as const;
+      return { nodeId, revision, items: [status], hasMore: false };
+    },
+    "node.pending.ack": async (context, { ids }) => {
+      const { nodeId } = answererOf(context);
+      const { done, left } = await work.finishWork(nodeId, ids, now());
+      return { nodeId, ackedIds: [...done], remainingCount: left };
+    },
+    "node.pending.pull": async (context) => ({ nodeId: answererOf(context).nodeId, actions: [] }),
+  };
+}
+
+const dayMs = 86_400_000;
 
 function heard(isIts: boolean): { ok: true; ignored?: true } {
   return isIts ? { ok: true } : { ok: true, ignored: true };
