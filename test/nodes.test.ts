@@ -329,7 +329,7 @@ test("work for a node waits over a restart until that node has done it, one piec
   await node.request("node.pending.ack", { ids: [first.queued.id] });
   const empty = await node.request("node.pending.drain");
 
-  const idsOf = (frame: Frame): readonly string[] => (frame.payload?.["items"] as { id: string }[]).map(({ id }) => id);
+  const idsOf = (frame: Frame): readonly string[] => ((frame.payload ?? {})["items"] as { id: string }[]).map(({ id }) => id);
   assert.deepEqual([again.queued.id, again.revision], [first.queued.id, second.revision + 1]);
   assert.ok((again.queued.expiresAtMs ?? 0) > (first.queued.expiresAtMs ?? 0));
   assert.deepEqual(foreign.payload, { nodeId: other.key.id, ackedIds: [], remainingCount: 0 });
