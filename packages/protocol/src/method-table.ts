@@ -314,6 +314,25 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     scopes: ["operator.pairing"],
     twoAnswers: false,
   },
+  "node.pending.ack": { summary: "A node has done these pieces of its own work.", kind: "command", scopes: [], twoAnswers: false },
+  "node.pending.drain": {
+    summary: "A node's waiting work, the urgent first; it waits until it is acknowledged. With none, a request for its status.",
+    kind: "query",
+    scopes: [],
+    twoAnswers: false,
+  },
+  "node.pending.enqueue": {
+    summary: "Leave work for an approved node until it asks; of each type one piece waits, for a day unless it is said otherwise.",
+    kind: "command",
+    scopes: ["operator.write"],
+    twoAnswers: false,
+  },
+  "node.pending.pull": {
+    summary: "Commands that wait for a node. There are none: a command for a node that is away is refused, never kept.",
+    kind: "query",
+    scopes: [],
+    twoAnswers: false,
+  },
   "node.rename": {
     summary: "Give a node a name of the operator's; the name of its device.",
     kind: "command",
