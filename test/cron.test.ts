@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import type { EventPayload, ParamsInput } from "@portreeve/protocol";
+import { openHome } from "./support/cli.ts";
 import { createManualClock, type ManualClock } from "./support/manual-clock.ts";
 import { script } from "./support/script.ts";
 import { startGateway, type TestGateway, type TestGatewayOptions } from "./support/start-gateway.ts";
@@ -327,4 +328,46 @@ test("methods, events and refusals, in one gateway", async (t) => {
 
     assert.deepEqual(run?.authority.limits?.tools, ["ls", "no_such_tool"]);
   });
+});
+
+test("the command line adds, lists, runs, disables, enables and removes a job", async () => {
+  await using home = await openHome();
+  const json = async <T>(...words: string[]): Promise<T> => JSON.parse((await home.cli([...words, "--json"])).out) as T;
+  const said = script("look", { say: "by hand" });
+
+  const { id } = await json<{ id: string }>("cron", "add", said, "--cron", "0 9 * * 1-5", "--tz", "Europe/Berlin", "--name", "morning");
+  const started = await home.cli(["cron", "run", id]);
+  const [, runId = ""] = /runs show (\S+)/.exec(started.out) ?? [];
+  await home.cli(["call", "agent.wait", JSON.stringify({ runId })]);
+  const disabled = await home.cli(["cron", "disable", id]);
+  const [none, all, history] = [await home.cli(["cron"]), await home.cli(["cron", "list", "--all"]), await home.cli(["cron", "runs", id])];
+  const enabled = await home.cli(["cron", "enable", id]);
+  const removed = await home.cli(["cron", "remove", id]);
+  const again = await home.cli(["cron", "remove", id]);
+  const never = await home.cli(["cron", "add", "look", "--cron", "0 0 30 2 *"]);
+
+  assert.match(none.out, /no enabled job/);
+  assert.match(all.out, /morning +0 9 \* \* 1-5 Europe\/Berlin +disabled +ok +isolated +(secret|device):/);
+  assert.match(history.out, /morning +ok .*by hand/);
+  assert.match(disabled.out, /^Disabled/);
+  assert.match(enabled.out, /^Enabled .*next at/);
+  assert.deepEqual(
+    [removed.code, again.code, never.code].map((code) => code === 0),
+    [true, false, false],
+  );
+  assert.match(again.err, /cron list --all/);
+  assert.match(never.err, /never comes/);
+});
+
+test("a note waits for the next turn of its session, and starts none", async () => {
+  await using gw = await startGateway();
+  const main = "agent:main:main";
+
+  await admin(gw).call("wake", { mode: "next-heartbeat", text: "the build is done" });
+  const before = (await gw.gateway.store.runs.counts()).byStatus;
+  await gw.callerWith("operator.write").call("agent", { message: script("what is new", { say: "read" }), idempotencyKey: "k1" });
+  const { messages } = await admin(gw).call("chat.history", { sessionKey: main });
+
+  assert.equal(before["queued"] ?? before["running"], undefined);
+  assert.match(JSON.stringify(messages), /the build is done/);
 });

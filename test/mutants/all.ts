@@ -4,6 +4,7 @@ import { auditMutants } from "./audit.ts";
 import { backupMutants } from "./backup.ts";
 import { bearersMutants } from "./bearers.ts";
 import { compactionMutants } from "./compaction.ts";
+import { cronMutants } from "./cron.ts";
 import { credentialsMutants } from "./credentials.ts";
 import { deviceMutants } from "./devices.ts";
 import { dispatchMutants } from "./dispatch.ts";
@@ -33,5 +34,6 @@ export const mutants: readonly Mutant[] = [
   ...compactionMutants,
   ...bearersMutants,
   ...runMutants,
+  ...cronMutants,
   ...programMutants,
 ];

@@ -14,6 +14,7 @@ export const tests = {
   audit: "test/audit.test.ts",
   clock: "test/clock-moved-back.test.ts",
   approvals: "packages/gateway/src/identity/pairing.test.ts",
+  cron: "test/contract/cron.test.ts",
   departed: "test/departed-runs.test.ts",
   grant: "packages/gateway/src/identity/grant.test.ts",
   lattice: "packages/gateway/src/principal/lattice.test.ts",

@@ -5,6 +5,7 @@ import { addAgent } from "./commands/agent.ts";
 import { addAudit } from "./commands/audit.ts";
 import { addBackup } from "./commands/backup.ts";
 import { addCall } from "./commands/call.ts";
+import { addCron } from "./commands/cron.ts";
 import { addDemo } from "./commands/demo.ts";
 import { addDevices } from "./commands/devices.ts";
 import { addGateways } from "./commands/gateways.ts";
@@ -54,6 +55,7 @@ export function createProgram(io: Io = createProcessIo()): Command {
   addLogs(program, io);
   addUsage(program, io);
   addRuns(program, io);
+  addCron(program, io);
   addAudit(program, io);
   addDoctor(program, io);
   addBackup(program, io);

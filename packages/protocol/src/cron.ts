@@ -282,7 +282,7 @@ export const cronMethods = {
   }),
   wake: method({
     summary:
-      "Say something to an agent's main session, or another: `now` starts a turn of its own, `next-heartbeat` waits for what is collected.",
+      "Say something to an agent's main session, or another: `now` starts a turn of its own, `next-heartbeat` is read by the next one.",
     scope: "operator.write",
     kind: "command",
     callers: ["operator"],

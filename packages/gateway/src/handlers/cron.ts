@@ -59,7 +59,7 @@ export function cronHandlers(deps: CronHandlerDeps): Pick<Handlers, Methods> {
         wireId: randomUUID(),
         label: undefined,
         timeoutMs: undefined,
-        queueMode: mode === "now" ? "followup" : "collect",
+        queueMode: mode === "now" ? "followup" : "notify",
         params: { text },
       });
       return { ok: true };

@@ -6,6 +6,7 @@ import { covers, nothing } from "./lattice.ts";
 import {
   authorityOf,
   authorityOfChild,
+  authorityOfJob,
   authorityToStart,
   devicePrincipal,
   lifecyclePrincipal,
@@ -15,6 +16,7 @@ import {
   type RunAuthority,
   runPrincipal,
   secretPrincipal,
+  withinScopes,
 } from "./principal.ts";
 
 const admin = ["operator.admin", "operator.pairing"];
@@ -71,6 +73,19 @@ for (const [name, authority] of started) {
     assert.deepEqual(authorityToStart(principals[name] ?? assert.fail()), authority);
   });
 }
+
+test("a job of the owner runs without the owner's tools, and with those it was given alone", () => {
+  const job = authorityOfJob(principals["a device with admin"] ?? assert.fail(), ["ls"]);
+
+  assert.deepEqual([job.scopes, job.owner, job.depth, job.limits?.tools], [["operator.write"], false, 0, ["ls"]]);
+});
+
+test("a run whose device holds less by now holds no more than that", () => {
+  const job = authorityOfJob(principals["a device with admin"] ?? assert.fail());
+
+  assert.deepEqual(withinScopes(job, ["operator.read"]).scopes, ["operator.read"]);
+  assert.deepEqual(withinScopes(job, []).scopes, []);
+});
 
 test("a run that the owner's run starts is nobody's owner", () => {
   assert.equal(authorityToStart(run({ scopes: ["operator.write"], owner: true, depth: 0 })).owner, false);
