@@ -600,7 +600,7 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
   },
   wake: {
     summary:
-      "Say something to an agent's main session, or another: `now` starts a turn of its own, `next-heartbeat` waits for what is collected.",
+      "Say something to an agent's main session, or another: `now` starts a turn of its own, `next-heartbeat` is read by the next one.",
     kind: "command",
     scopes: ["operator.write"],
     twoAnswers: false,
