@@ -1,4 +1,5 @@
 /** The pages of docs/reference: the contract and the configuration as tables. Pure. */
+import { reloadKindOf } from "../packages/gateway/src/kit/config-schema.ts";
 import type { Contract, ContractMethod } from "./contract.ts";
 import { listFields, toBoundsText, toTypeBlock, toTypeText, type JsonSchema } from "./schema-text.ts";
 
@@ -78,7 +79,9 @@ export function createConfigPage(schema: JsonSchema): string {
     "Configuration",
     "One JSON5 file, `config.json5` in the home folder (`PORTREEVE_HOME`, else `~/.portreeve`), or `--config FILE`. Every key is optional unless " +
       "it says otherwise, an empty file is valid, unknown keys are refused.",
-    table(["key", "type", "default", "meaning"], listConfigRows(schema, "")),
+    "A change through `config.set`, `.patch` or `.apply` counts at once where the last column says so; every other change, and one made in an " +
+      "editor, counts after the next start. A patch rewrites the file as JSON: its comments are then in `config.json5.bak` alone.",
+    table(["key", "type", "default", "meaning", "a change counts"], listConfigRows(schema, "")),
   );
 }
 
@@ -143,8 +146,11 @@ function listConfigRows(schema: JsonSchema, path: string): string[][] {
     const entry = field.additionalProperties;
     if (typeof entry === "object" && entry !== null) return listConfigRows(entry, `${key}.<id>`);
     const { meaning, stated } = splitDefault(field.description ?? "");
+    const counts = reloadKindOf(key.split(".")) === "hot" ? "at once" : "after a restart";
     const fallback = stated ?? (field.default === undefined ? (isRequired ? "required" : "none") : code(JSON.stringify(field.default)));
-    return [[code(key), [code(toTypeText(field)), toBoundsText(field)].filter((text) => text !== "").join(", "), fallback, meaning]];
+    return [
+      [code(key), [code(toTypeText(field)), toBoundsText(field)].filter((text) => text !== "").join(", "), fallback, meaning, counts],
+    ];
   });
 }
 

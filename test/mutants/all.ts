@@ -5,6 +5,7 @@ import { backupMutants } from "./backup.ts";
 import { bearersMutants } from "./bearers.ts";
 import { compactionMutants } from "./compaction.ts";
 import { cronMutants } from "./cron.ts";
+import { configMutants } from "./config.ts";
 import { credentialsMutants } from "./credentials.ts";
 import { deviceMutants } from "./devices.ts";
 import { dispatchMutants } from "./dispatch.ts";
@@ -36,4 +37,5 @@ export const mutants: readonly Mutant[] = [
   ...runMutants,
   ...cronMutants,
   ...programMutants,
+  ...configMutants,
 ];

@@ -43,6 +43,11 @@ export const nextSteps: Readonly<Record<ErrorCode, string>> = {
   CRON_NEVER_FIRES: "Name a time that is to come: ./portreeve cron add --help",
   CRON_JOB_CHANGED: "Look at it again: ./portreeve cron list --all",
   CRON_TOO_MANY_JOBS: "Remove those that are not needed: ./portreeve cron remove ID",
+  UNKNOWN_CONFIG_KEY: "See every setting: docs/reference/config.md, or ./portreeve call config.schema",
+  CONFIG_HASH_REQUIRED: "See the configuration and its hash: ./portreeve call config.get",
+  CONFIG_CHANGED: "See the configuration and its hash: ./portreeve call config.get",
+  CONFIG_INVALID: "See every setting: docs/reference/config.md",
+  CONFIG_UNWRITABLE: "Make config.json5 and its folder writable for the gateway's user: ./portreeve doctor",
 
   SPAWN_DEPTH: "Raise agents.defaults.subagents.maxSpawnDepth in config.json5, or delegate less deeply.",
   SPAWN_CHILDREN: "Wait for a child to end, or raise agents.defaults.subagents.maxChildrenPerAgent in config.json5.",

@@ -13,6 +13,7 @@ export interface BusMessages {
   /** The session's transcript has grown: by the messages with these numbers. */
   appended: { readonly sessionKey: string; readonly fromSeq: number; readonly throughSeq: number };
   cron: EventPayload<"cron">;
+  "config.changed": EventPayload<"config.changed">;
   /** Something was made that ends by itself. */
   "expiry-set": undefined;
   "device.pair.requested": EventPayload<"device.pair.requested">;

@@ -3,6 +3,8 @@ import { dirname, join } from "node:path";
 import { mainKey, mainSessionKey, ProtocolError } from "@portreeve/protocol";
 import { createRefusalCounter } from "./audit/refusal-counter.ts";
 import { Bus } from "./bus.ts";
+import { createConfigDeps } from "./compose/config.ts";
+import { agentFacts, archiveAfterMs, liveModels, makeWorkspaces, openTools, runSettings } from "./compose/live.ts";
 import { openListener, type Listener } from "./connection/listener.ts";
 import { createCaller } from "./dispatch/caller.ts";
 import { createDispatch } from "./dispatch/dispatch.ts";
@@ -34,22 +36,21 @@ import { logFileIn } from "./kit/log-file.ts";
 import type { Config } from "./kit/config.ts";
 import { assertMayStart, findWarnings } from "./kit/exposure.ts";
 import { ProcessGroups } from "./kit/process-group.ts";
-import { attachmentsIn, makePrivateFolder, secretFileIn } from "./kit/home.ts";
+import { attachmentsIn, secretFileIn } from "./kit/home.ts";
 import type { Ids } from "./kit/ids.ts";
+import { LiveConfig } from "./kit/live-config.ts";
 import type { Log } from "./kit/log.ts";
 import { createContextWindows } from "./models/context-window.ts";
 import { offeredModels } from "./models/defaults.ts";
-import { createPrices } from "./models/price.ts";
-import { createModels } from "./models/registry.ts";
 import type { Models } from "./models/model.ts";
 import { createNodes } from "./nodes/nodes.ts";
-import { type Cooldowns, createCooldowns, firstReady } from "./runs/cooldowns.ts";
+import { type Cooldowns, createCooldowns } from "./runs/cooldowns.ts";
 import { type Cancelled, startWorker, type Worker, type WorkerDeps } from "./runs/worker.ts";
 import { openStore } from "./store/sqlite.ts";
 import type { RunRecord, RunSelection, Store } from "./store/store.ts";
 import { createAttachmentFiles } from "./subagents/attachment-files.ts";
 import { startCleanUp } from "./subagents/clean-up.ts";
-import { createRedact, createToolsOf, type ToolsOf } from "./tools/agent-tools.ts";
+import { createRedact, type ToolsOf } from "./tools/agent-tools.ts";
 import { callDirectly } from "./tools/direct-call.ts";
 import type { Tool } from "./tools/tool.ts";
 
@@ -95,10 +96,11 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   const bus = new Bus();
   const store = resources.use(await openStore(stateDir, ids, { onAppended: (appended) => bus.publish("appended", appended) }));
   const refusals = resources.use(createRefusalCounter({ store: store.refusals, clock, log }));
-  const models = createModels({ providers: config.models.providers, defaultModel: config.agents.defaults.model, env, clock });
-  const [cooldowns, toolsOf] = [createCooldowns(), openTools(options)];
-  const agents = agentFacts(options, models, cooldowns);
-  await makeWorkspaces(config, agents);
+  const live = new LiveConfig(config);
+  const models = liveModels(live, { env, clock });
+  const [cooldowns, toolsOf] = [createCooldowns(), openTools(options, live)];
+  const agents = agentFacts(options, live, { models, cooldowns });
+  await makeWorkspaces(live, agents);
 
   const late: LateParts = {};
   const secret = resources.use(
@@ -109,7 +111,7 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   const nodes = resources.use(createNodes({ store, bus, clock, ids, log }));
   resources.use(await startEndings(deviceDeps, store));
   const attachments = createAttachmentFiles(stateDir, ids, store.sessions);
-  const handlerDeps = createHandlerDeps(options, { store, bus, agents, late, toolsOf, attachments });
+  const handlerDeps = createHandlerDeps(options, live, { store, bus, agents, late, toolsOf, attachments });
   const handlers = createHandlers({
     shared: handlerDeps,
     catalogue: createCatalogue(options, handlerDeps, { toolsOf, keys, cooldowns }),
@@ -119,12 +121,13 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
     audit: { store, now: () => clock.now(), flushRefusals: () => refusals.flush() },
     system: createSystemDeps(options, late),
     cron: createCronDeps(options, handlerDeps, late),
+    config: await createConfigDeps({ ...options, gatewayKey: keys.gatewayKey, now: () => clock.now(), live, store, bus, agents }),
   });
   const dispatch = createDispatch({ handlers, log, ids, countRefusal: refusals.count, checkResults: options.checkResults });
   late.dispatch = dispatch;
 
   const core = { store, bus, clock, ids, log, models, toolsOf, callerFor: handlerDeps.callerFor, cooldowns };
-  late.worker = resources.use(await startRuns(options, agents, core));
+  late.worker = resources.use(await startRuns(options, live, { agents, core }));
   late.scheduler = resources.use(await startScheduler({ ...core, store: store.cron, agents, ...config.cron, timeZone: localTimeZone() }));
   resources.use(startCleanUp({ ...core, attachments, sessions: store.sessions, archiveAfterMs: archiveAfterMs(config) }));
 
@@ -246,7 +249,7 @@ function programs(env: ComposeOptions["env"]) {
 
 type SharedParts = Pick<HandlerDeps, "store" | "bus" | "agents" | "attachments"> & { readonly late: LateParts; readonly toolsOf: ToolsOf };
 
-function createHandlerDeps({ config, clock, version }: ComposeOptions, { late, toolsOf, ...parts }: SharedParts): HandlerDeps {
+function createHandlerDeps({ clock, version }: ComposeOptions, live: LiveConfig, { late, toolsOf, ...parts }: SharedParts): HandlerDeps {
   return {
     ...parts,
     version,
@@ -257,8 +260,12 @@ function createHandlerDeps({ config, clock, version }: ComposeOptions, { late, t
     cancelRuns: (select) => stopRuns(late, select),
     compactSession: (ask) => late.worker?.compact(ask) ?? Promise.reject(new Error("no worker has started")),
     connections: () => late.listener?.counts() ?? { accepted: 0, open: 0 },
-    spawnLimits: config.agents.defaults.subagents,
-    sessionRules: config.agents.defaults.sessions,
+    get spawnLimits() {
+      return live.current.agents.defaults.subagents;
+    },
+    get sessionRules() {
+      return live.current.agents.defaults.sessions;
+    },
     callerFor: (principal) => createCaller(late.dispatch ?? notStarted, principal),
     toolNamesOf: (authority, agentId) => toolsOf(authority, agentId).map((tool) => tool.name),
   };
@@ -272,6 +279,12 @@ function createCatalogue(
   const contextWindowOf = createContextWindows(config.models.contextWindows);
   return {
     ...shared,
+    get spawnLimits() {
+      return shared.spawnLimits;
+    },
+    get sessionRules() {
+      return shared.sessionRules;
+    },
     tools,
     toolsOf,
     callTool: (call) => callDirectly({ toolsOf, workspaceOf: shared.agents.workspaceOf }, call),
@@ -310,42 +323,12 @@ type RunCore = Pick<WorkerDeps, "store" | "bus" | "clock" | "ids" | "log" | "mod
 
 function startRuns(
   { config, env, stateDir, tools }: ComposeOptions,
-  { workspaceOf, fallbacksOf }: AgentFacts,
-  core: RunCore,
+  live: LiveConfig,
+  { agents: { workspaceOf, fallbacksOf }, core }: { readonly agents: AgentFacts; readonly core: RunCore },
 ): Promise<Worker> {
   const attachmentsOf = (id: string): string => join(attachmentsIn(stateDir), id);
   const redact = createRedact(tools);
-  return startWorker({ ...core, workspaceOf, attachmentsOf, redact, fallbacksOf, ...programs(env), ...runSettings(config) });
-}
-
-/** What runs are held to: prices and sizes of models, how long a transcript may be, and how long nothing may happen. */
-function runSettings({ gateway, models, agents }: Config) {
-  const { subagents, compaction, stallSeconds } = agents.defaults;
-  return {
-    priceOf: createPrices(models.prices),
-    contextWindowOf: createContextWindows(models.contextWindows),
-    compactAtShare: compaction.share,
-    budgetPerDay: (agentId: string) => agents.entries[agentId]?.budgetPerDay ?? agents.defaults.budgetPerDay,
-    maxConcurrentChildren: subagents.maxConcurrent,
-    stallMs: toMs(stallSeconds),
-    drainMs: gateway.drainSeconds * 1_000,
-  };
-}
-
-function archiveAfterMs({ agents }: Config): number | undefined {
-  return toMs(agents.defaults.subagents.archiveAfterMinutes * 60);
-}
-
-/** 0 is never. */
-function toMs(seconds: number): number | undefined {
-  return seconds === 0 ? undefined : seconds * 1_000;
-}
-
-/** Folders the configuration does not name are ours to make. */
-async function makeWorkspaces(config: Config, agents: AgentFacts): Promise<void> {
-  for (const id of agents.ids) {
-    if (config.agents.entries[id]?.workspace === undefined) await makePrivateFolder(agents.workspaceOf(id));
-  }
+  return startWorker({ ...core, workspaceOf, attachmentsOf, redact, fallbacksOf, ...programs(env), ...runSettings(config, live) });
 }
 
 /** Drawn seldom: the library stays off start-up. */
@@ -353,29 +336,6 @@ async function toQrDataUrl(text: string): Promise<string> {
   return (await import("./kit/qr.ts")).toQrDataUrl(text);
 }
 
-function openTools({ config, configFile, tools }: ComposeOptions): ToolsOf {
-  const { entries, defaults } = config.agents;
-  return createToolsOf({ tools, agents: entries, maxSpawnDepth: defaults.subagents.maxSpawnDepth, source: configFile });
-}
-
 function sessionDefaults({ defaultAgentId }: AgentFacts) {
   return { defaultAgentId, mainKey, mainSessionKey: mainSessionKey(defaultAgentId), scope: "per-sender", modelConfigured: true };
-}
-
-function agentFacts({ config, clock, workspaceDir }: ComposeOptions, models: Models, cooldowns: Cooldowns): AgentFacts {
-  const defaultAgentId = "main";
-  const { entries } = config.agents;
-  const modelOf = (id: string): string => entries[id]?.model ?? models.defaultId;
-  const fallbacksOf = (id: string): readonly string[] => entries[id]?.fallbacks ?? config.agents.defaults.fallbacks;
-  return {
-    defaultAgentId,
-    ids: Object.keys(entries),
-    modelOf,
-    fallbacksOf,
-    modelToStart: (id) => firstReady([modelOf(id), ...fallbacksOf(id)], cooldowns.cooling(clock.now())),
-    workspaceOf: (id) => entries[id]?.workspace ?? (id === defaultAgentId ? workspaceDir : `${workspaceDir}-${id}`),
-    isPriced: (model) => createPrices(config.models.prices)(model) !== undefined,
-    problemWithModel: (id) => models.problemWith(id),
-    problemWithThinking: (id, level) => models.problemWithThinking(id, level),
-  };
 }

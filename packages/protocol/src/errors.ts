@@ -80,6 +80,11 @@ export const errorRules = {
   CRON_NEVER_FIRES: invalid("The schedule has no time to come."),
   CRON_JOB_CHANGED: invalid("The job was changed since it was read."),
   CRON_TOO_MANY_JOBS: invalid("There are as many jobs as there may be."),
+  UNKNOWN_CONFIG_KEY: invalid("The configuration has no such key."),
+  CONFIG_HASH_REQUIRED: invalid("A configuration that exists is changed only by who says which one they saw."),
+  CONFIG_CHANGED: invalid("The configuration is not the one the caller saw."),
+  CONFIG_INVALID: invalid("The configuration would not be valid; `details.issues` says where."),
+  CONFIG_UNWRITABLE: unavailable("The configuration file could not be read or written; nothing was changed."),
 
   RUN_FAILED: unavailable("The run ended without success.", false),
   STOP_INCOMPLETE: unavailable("Runs were ended, but something of theirs goes on; `details.failed` says what.", false),

@@ -4,6 +4,7 @@ import { agentEvents, agentMethods } from "./agents.ts";
 import { auditMethods } from "./audit.ts";
 import { chatEvents, chatMethods } from "./chat.ts";
 import { commandMethods } from "./commands.ts";
+import { configEvents, configMethods } from "./config.ts";
 import { connectEvents, connectMethods } from "./connect.ts";
 import { cronEvents, cronMethods } from "./cron.ts";
 import type { EventDefinition, MethodDefinition } from "./define.ts";
@@ -28,6 +29,7 @@ export const methods = {
   ...connectMethods,
   ...healthMethods,
   ...systemMethods,
+  ...configMethods,
   ...agentMethods,
   ...identityMethods,
   ...modelMethods,
@@ -52,6 +54,7 @@ export const events = {
   ...connectEvents,
   ...healthEvents,
   ...systemEvents,
+  ...configEvents,
   ...agentEvents,
   ...sessionEvents,
   ...chatEvents,

@@ -55,6 +55,7 @@ export class Subscriptions implements Disposable {
     const completed = "device.pair.setup.completed";
     this.#bus.use(deps.bus.subscribe(completed, (completion) => this.tell(completed, completion)));
     this.#bus.use(deps.bus.subscribe("device.pair.changed", (change) => this.tell("device.pair.changed", change)));
+    this.#bus.use(deps.bus.subscribe("config.changed", (change) => this.tell("config.changed", change)));
     this.#bus.use(deps.bus.subscribe("node.pair.requested", (request) => this.tell("node.pair.requested", request)));
     this.#bus.use(deps.bus.subscribe("node.pair.resolved", (resolution) => this.tell("node.pair.resolved", resolution)));
   }

@@ -4,6 +4,7 @@ import { agentHandlers } from "./agents.ts";
 import { type AuditHandlerDeps, auditHandlers } from "./audit.ts";
 import { chatHandlers } from "./chat.ts";
 import { commandHandlers } from "./commands.ts";
+import { type ConfigHandlerDeps, configHandlers } from "./config.ts";
 import { connectHandlers } from "./connect.ts";
 import { type CronHandlerDeps, cronHandlers } from "./cron.ts";
 import type { CatalogueDeps, HandlerDeps } from "./deps.ts";
@@ -35,13 +36,15 @@ export interface HandlerParts {
   readonly audit: AuditHandlerDeps;
   readonly system: SystemHandlerDeps;
   readonly cron: CronHandlerDeps;
+  readonly config: ConfigHandlerDeps;
 }
 
-export function createHandlers({ shared, catalogue, devices, nodes, setup, audit, system, cron }: HandlerParts): Handlers {
+export function createHandlers({ shared, catalogue, devices, nodes, setup, audit, system, cron, config }: HandlerParts): Handlers {
   return {
     ...connectHandlers(),
     ...healthHandlers(shared),
     ...systemHandlers(system),
+    ...configHandlers(config),
     ...agentHandlers(shared),
     ...identityHandlers(catalogue),
     ...modelHandlers(catalogue),

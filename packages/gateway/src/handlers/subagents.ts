@@ -17,7 +17,9 @@ const defaultWaitSeconds = 30;
 export function subagentHandlers(deps: HandlerDeps): Pick<Handlers, Methods> {
   const spawnDeps = {
     store: deps.store,
-    limits: deps.spawnLimits,
+    get limits() {
+      return deps.spawnLimits;
+    },
     attachments: deps.attachments,
     toolNamesOf: deps.toolNamesOf,
     spawnRun: deps.spawnRun,

@@ -9,7 +9,8 @@ import { Secret } from "./secret.ts";
 const secret = z
   .string()
   .min(1)
-  .transform((value) => new Secret(value));
+  .transform((value) => new Secret(value))
+  .meta({ sensitive: true });
 
 const gatewaySchema = z
   .strictObject({
@@ -279,6 +280,24 @@ export { configSchema };
 /** A mistake in the file, worded for the person who made it. */
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
+  /** The mistakes one by one, without what came; empty when the message is about no key. */
+  readonly issues: readonly ConfigIssue[];
+
+  constructor(message: string, options?: ErrorOptions & { readonly issues?: readonly ConfigIssue[] }) {
+    super(message, options);
+    this.issues = options?.issues ?? [];
+  }
+
+  /** One mistake at one key. */
+  static at(path: string, message: string): ConfigError {
+    return new ConfigError(`${path === "" ? "(root)" : path}: ${message}`, { issues: [{ path, message }] });
+  }
+}
+
+export interface ConfigIssue {
+  /** Keys joined by dots; empty for the whole. */
+  readonly path: string;
+  readonly message: string;
 }
 
 /**
@@ -286,17 +305,33 @@ export class ConfigError extends Error {
  * @throws ConfigError with the path, what was expected and what came, one line a mistake.
  */
 export function parseConfig(text: string, source: string): Config {
-  let json: unknown;
+  return checkConfig(parseJson5(text, source), source);
+}
+
+/** The value of a configuration file's text. @throws ConfigError */
+export function parseJson5(text: string, source: string): unknown {
   try {
-    json = text.trim() === "" ? {} : JSON5.parse(text);
+    return text.trim() === "" ? {} : JSON5.parse(text);
   } catch (error) {
-    throw new ConfigError(`${source}: not JSON5: ${error instanceof Error ? error.message.replace(/^JSON5: /, "") : String(error)}`, {
-      cause: error,
-    });
+    const why = `not JSON5: ${error instanceof Error ? error.message.replace(/^JSON5: /, "") : String(error)}`;
+    throw new ConfigError(`${source}: ${why}`, { cause: error, issues: [{ path: "", message: why }] });
   }
+}
+
+/** The configuration that `json` is. @throws ConfigError */
+export function checkConfig(json: unknown, source: string): Config {
   const parsed = configSchema.safeParse(json, { reportInput: true });
   if (parsed.success) return parsed.data;
-  throw new ConfigError(parsed.error.issues.map((issue) => `${source}: ${describe(issue)}`).join("\n"), { cause: parsed.error });
+  const { issues } = parsed.error;
+  throw new ConfigError(issues.map((issue) => `${source}: ${describe(issue)}`).join("\n"), {
+    cause: parsed.error,
+    issues: issues.map(toIssue),
+  });
+}
+
+function toIssue(issue: z.core.$ZodIssue): ConfigIssue {
+  const message = issue.code === "unrecognized_keys" ? `unknown key: ${issue.keys.join(", ")}` : issue.message;
+  return { path: issue.path.map(String).join("."), message };
 }
 
 /** The configuration in `path`; a missing file is an empty one. */

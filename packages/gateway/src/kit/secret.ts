@@ -21,6 +21,11 @@ export class Secret {
     return timingSafeEqual(sha256(this.#value), sha256(candidate));
   }
 
+  /** SHA-256, hex: tells whether two secrets are the same one. */
+  digest(): string {
+    return sha256(this.#value).toString("hex");
+  }
+
   toString(): string {
     return shown;
   }

@@ -41,6 +41,20 @@ export interface PairingDecision {
   readonly state: "pending" | "approved" | "rejected" | "superseded";
 }
 
+export interface ConfigChange {
+  /** The principal. */
+  readonly by: string;
+  readonly method: string;
+  readonly paths: readonly string[];
+  /** Of the text that is in place then. */
+  readonly hash: string;
+}
+
+export interface ConfigChangeStore {
+  /** Appends to the audit which keys are about to change, never what they are. */
+  record(change: ConfigChange, nowMs: number): Promise<void>;
+}
+
 export interface AuditStore {
   /** The newest rows that fit, newest last. Grants are appended by the store methods that make them, in the same transaction. */
   list(limit: number, filter?: AuditFilter): Promise<readonly AuditRow[]>;

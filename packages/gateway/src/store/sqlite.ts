@@ -9,6 +9,7 @@ import { createAttemptStore } from "./sql/attempts.ts";
 import { createBearerStore } from "./sql/bearers.ts";
 import { createAuditStore } from "./sql/audit-reads.ts";
 import { createDeviceStore } from "./sql/devices.ts";
+import { createConfigChangeStore } from "./sql/config-changes.ts";
 import { createDialect, openDatabase } from "./sql/dialect.ts";
 import { migrate } from "./sql/migrate.ts";
 import { createRefusalStore } from "./sql/refusals.ts";
@@ -79,6 +80,7 @@ export function createStore(raw: DatabaseSync, ids: Ids, { onClose, ...queueOpti
     nodes: createNodeStore(db, queue),
     nodeWork: createNodeWorkStore(queue),
     audit: createAuditStore(db),
+    configChanges: createConfigChangeStore(queue),
     refusals: createRefusalStore(db, queue),
     sessions: createSessionStore(queue, ids),
     processes: createProcessStore(queue),

@@ -7,7 +7,7 @@ import type { Message, RunStatus, Silence, ThinkingLevel, Usage } from "@portree
 import type { RunAuthority, SessionView, StoredLimits } from "../principal/principal.ts";
 import type { AttemptStore } from "./attempt-store.ts";
 import type { CompactionStore } from "./compactions.ts";
-import type { AuditStore, RefusalStore } from "./audit-store.ts";
+import type { AuditStore, ConfigChangeStore, RefusalStore } from "./audit-store.ts";
 import type { BearerStore } from "./bearer-store.ts";
 import type { DeviceStore } from "./device-store.ts";
 import type { CronStore } from "./cron-store.ts";
@@ -29,6 +29,7 @@ export interface Store extends AsyncDisposable {
   readonly nodes: NodeStore;
   readonly nodeWork: NodeWorkStore;
   readonly audit: AuditStore;
+  readonly configChanges: ConfigChangeStore;
   readonly refusals: RefusalStore;
   readonly sessions: SessionStore;
   readonly runs: RunStore;

@@ -33,6 +33,9 @@ export const v3Accepted: Partial<Record<MethodName, Projection>> = {
 
 /** Results whose shape differs from version 4. */
 export const v3Results: Partial<Record<MethodName, Projection>> = {
+  "config.set": toChanged,
+  "config.patch": toChanged,
+  "config.apply": toChanged,
   "system-presence": (entries: Result<"system-presence">) => entries.map(toPresence),
   "sessions.subscribe": ({ subscribed }: Result<"sessions.subscribe">) => ({ subscribed }),
   "sessions.list": ({ ts, path, count, defaults, sessions }: Result<"sessions.list">) => ({ ts, path, count, defaults, sessions }),
@@ -133,6 +136,10 @@ function toV3Error(error: ProtocolError): ProtocolError {
     return new ProtocolError(error.code, error.message, { details, ...remedy });
   }
   return error;
+}
+
+function toChanged({ ok, noop, path, config }: Result<"config.set">): unknown {
+  return { ok, ...(noop === undefined ? {} : { noop }), path, config };
 }
 
 function toPresence(entry: PresenceEntry): unknown {

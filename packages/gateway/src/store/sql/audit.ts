@@ -30,7 +30,8 @@ export interface AuditEntry {
     | "session.deleted"
     | "session.injected"
     | "session.reset"
-    | "state.restored";
+    | "state.restored"
+    | "config.changed";
   readonly actor: string;
   readonly subject: string;
   readonly facts: Readonly<Record<string, unknown>>;

@@ -1,0 +1,36 @@
+import { type Mutant, tests } from "./mutant-list.ts";
+
+export const configMutants: readonly Mutant[] = [
+  {
+    what: "a text at a mistyped key is shown",
+    file: "packages/gateway/src/kit/config-redaction.ts",
+    from: "schema === undefined || schema.sensitive === true",
+    to: "schema?.sensitive === true",
+    testFile: tests.configRedaction,
+    killedBy: "^a text at a key that the schema does not have",
+  },
+  {
+    what: "a secret can be written to where it is shown",
+    file: "packages/gateway/src/kit/config-redaction.ts",
+    from: "known !== sentinel && isSecret(known, at)",
+    to: "isSecret(known, at)",
+    testFile: tests.configRedaction,
+    killedBy: "^a sentinel stands for the secret",
+  },
+  {
+    what: "a stored key follows its provider to a new address",
+    file: "packages/gateway/src/kit/config-change.ts",
+    from: 'typeof given !== "string" || given === sentinel',
+    to: "given === sentinel",
+    testFile: tests.configChange,
+    killedBy: "another address, the key as it was",
+  },
+  {
+    what: "whoever saw another file changes this one",
+    file: "packages/gateway/src/handlers/config.ts",
+    from: "baseHash !== undefined && baseHash !== hash",
+    to: "baseHash === undefined && baseHash !== hash",
+    testFile: tests.config,
+    killedBy: "^whoever did not see the file",
+  },
+];
