@@ -64,7 +64,7 @@ const pairing: readonly EventName[] = [
 ];
 const toOneNode = "node.invoke.request";
 const everyone: readonly EventName[] = ["connect.challenge", "tick", "shutdown", "health"];
-const reading: readonly EventName[] = ["agent", "chat", "session.message", "sessions.changed", "presence"];
+const reading: readonly EventName[] = ["agent", "chat", "session.message", "sessions.changed", "presence", "cron"];
 const audiences: readonly [name: string, principal: Principal | undefined, hears: readonly EventName[]][] = [
   ["a connection before its hello", undefined, []],
   ["a connection without scopes", secretPrincipal([]), everyone],
