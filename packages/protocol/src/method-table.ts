@@ -107,6 +107,42 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     scopes: ["operator.read"],
     twoAnswers: false,
   },
+  "config.apply": {
+    summary: "As `config.set`: what can count at once does; nothing restarts by itself, `restartRequired` says what waits for it.",
+    kind: "command",
+    scopes: ["operator.admin"],
+    twoAnswers: false,
+  },
+  "config.get": {
+    summary: "The configuration file as it is, its hash and what counts now; secrets are shown as `__OPENCLAW_REDACTED__`.",
+    kind: "query",
+    scopes: ["operator.read"],
+    twoAnswers: false,
+  },
+  "config.patch": {
+    summary: "Merge a JSON merge patch into the configuration file; its comments go, the file before is kept as `<path>.bak`.",
+    kind: "command",
+    scopes: ["operator.admin"],
+    twoAnswers: false,
+  },
+  "config.schema": {
+    summary: "The JSON Schema of the configuration, and what each key means.",
+    kind: "query",
+    scopes: ["operator.read"],
+    twoAnswers: false,
+  },
+  "config.schema.lookup": {
+    summary: "One key of the configuration, the keys below it, and whether a change counts at once.",
+    kind: "query",
+    scopes: ["operator.read"],
+    twoAnswers: false,
+  },
+  "config.set": {
+    summary: "Replace the configuration file by a JSON5 text. Its comments stay unless it holds the sentinel of a secret.",
+    kind: "command",
+    scopes: ["operator.admin"],
+    twoAnswers: false,
+  },
   connect: {
     summary: "Open the connection; valid only as its first request.",
     kind: "command",
