@@ -130,6 +130,8 @@ const owners: Readonly<Record<string, RegExp>> = {
   "@ai-sdk": /^packages\/gateway\/src\/models\//,
   croner: /^packages\/gateway\/src\/cron\/expression\.ts$/,
   uqr: /^packages\/gateway\/src\/kit\/qr\.ts$/,
+  // Its types: what is said to editors is held to the protocol, and nothing of it is loaded.
+  "@agentclientprotocol": /^packages\/cli\/src\/acp\//,
   commander: /^packages\/cli\/src\//,
 };
 

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { run } from "../packages/cli/src/program.ts";
+import { captureIo } from "./support/captured-io.ts";
 import { runCli } from "./support/cli.ts";
 import { startGatewayProcess } from "./support/gateway-process.ts";
 import { connectWire, createWireKey, type Frame } from "./support/wire-client.ts";
@@ -94,7 +95,7 @@ test("who is here, what the log says, and what there is none of", async (t) => {
       said += text;
       if (said.split("paired silently").length > 3) stop.abort();
     };
-    const io = { env, cwd: tmpdir(), isTerminal: false, hasColour: false, ask: undefined, out, err: () => undefined };
+    const io = { ...captureIo({ env, cwd: tmpdir() }), out, err: () => undefined };
     const code = await run(["logs", "--follow", "--interval", "50", "--limit", "2"], { ...io, interrupted: () => stop.signal });
 
     assert.match(presence.out, /gateway/, presence.err);

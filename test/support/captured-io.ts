@@ -37,6 +37,8 @@ export function captureIo(options: CapturedIoOptions = {}): CapturedIo {
             questions.push(question);
             return Promise.resolve(answer);
           },
+    // Nobody types.
+    lines: async function* () {},
     out: (text) => void (stdout += text),
     err: (text) => void (stderr += text),
     interrupted: () => abort.signal,

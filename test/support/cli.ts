@@ -45,6 +45,7 @@ export async function runCli(args: readonly string[], env: Readonly<Record<strin
     isTerminal: false,
     hasColour: false,
     ask: undefined,
+    lines: async function* () {},
     out: (text) => void (out += text),
     err: (text) => void (err += text),
     interrupted: () => new AbortController().signal,

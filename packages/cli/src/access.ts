@@ -7,6 +7,7 @@ import {
   GatewayClient,
   RemoteError,
   type ClientInfo,
+  type ClientOptions,
   type Credential,
   type DeviceKey,
   type GatewayPins,
@@ -29,6 +30,10 @@ export interface AccessOptions {
   readonly keepPin?: (() => Promise<void>) | undefined;
 }
 
+/** What becomes of a connection that is lost. */
+export type Keeping = Pick<ClientOptions, "reconnect" | "onOpen">;
+const once: Keeping = { reconnect: false };
+
 export class Access {
   readonly #options: AccessOptions;
   #socketsOpened = 0;
@@ -47,15 +52,15 @@ export class Access {
    * none is kept for it: each call goes with the secret.
    * @throws RemoteError for a refusal; ConnectionError when there is no answer.
    */
-  async open(scopes: readonly string[]): Promise<GatewayClient> {
+  async open(scopes: readonly string[], keep: Keeping = once): Promise<GatewayClient> {
     try {
-      return await this.#openPaired(scopes);
+      return await this.#openPaired(scopes, keep);
     } catch (error) {
       if (!(error instanceof TokenRefused)) throw error;
       const { gatewayKey, token, refusal } = error;
       await this.#options.tokens.forget({ gatewayKey, url: this.#options.target.url }, token);
       if ((await this.#options.target.secret()) === undefined) throw refusal;
-      return await this.#openPaired(scopes);
+      return await this.#openPaired(scopes, keep);
     }
   }
 
@@ -81,25 +86,33 @@ export class Access {
   }
 
   /** Opens with the gateway's token; without one, first pairs at the ceiling and keeps the token that comes back. */
-  async #openPaired(scopes: readonly string[]): Promise<GatewayClient> {
-    const first = await this.#openOnce(scopes, ceiling);
+  async #openPaired(scopes: readonly string[], keep: Keeping): Promise<GatewayClient> {
+    const first = await this.#openOnce(scopes, ceiling, keep);
     if (!first.isMeeting) return first.client;
     first.client.close();
-    return (await this.#openOnce(scopes, scopes)).client;
+    return (await this.#openOnce(scopes, scopes, keep)).client;
   }
 
-  async #openOnce(scopes: readonly string[], scopesToMeet: readonly string[]): Promise<{ client: GatewayClient; isMeeting: boolean }> {
+  async #openOnce(
+    scopes: readonly string[],
+    scopesToMeet: readonly string[],
+    keep: Keeping,
+  ): Promise<{ client: GatewayClient; isMeeting: boolean }> {
     const { target, tokens } = this.#options;
     const presented: { gatewayKey: string | undefined; token: string | undefined } = { gatewayKey: undefined, token: undefined };
     const device = await this.#options.device();
     try {
-      const client = await this.#connect(device, async (gatewayKey) => {
-        if (gatewayKey === undefined) return { scopes, credential: await this.#secretFor(undefined) };
-        presented.gatewayKey = gatewayKey;
-        presented.token = await tokens.find({ gatewayKey, url: target.url });
-        if (presented.token !== undefined) return { scopes, credential: { kind: "device-token", value: presented.token } };
-        return { scopes: scopesToMeet, credential: await this.#secretFor(gatewayKey) };
-      });
+      const client = await this.#connect(
+        device,
+        async (gatewayKey) => {
+          if (gatewayKey === undefined) return { scopes, credential: await this.#secretFor(undefined) };
+          presented.gatewayKey = gatewayKey;
+          presented.token = await tokens.find({ gatewayKey, url: target.url });
+          if (presented.token !== undefined) return { scopes, credential: { kind: "device-token", value: presented.token } };
+          return { scopes: scopesToMeet, credential: await this.#secretFor(gatewayKey) };
+        },
+        keep,
+      );
       const { gatewayKey, token } = presented;
       if (gatewayKey === undefined || token !== undefined) return { client, isMeeting: false };
       const { deviceToken } = client.hello;
@@ -116,6 +129,7 @@ export class Access {
   async #connect(
     device: DeviceKey | undefined,
     present: (gatewayKey: string | undefined) => Promise<Presentation>,
+    keep: Keeping = once,
   ): Promise<GatewayClient> {
     this.#socketsOpened += 1;
     const client: ClientInfo = { id: "cli", mode: "cli", version: this.#options.version, platform: process.platform };
@@ -125,7 +139,7 @@ export class Access {
       client,
       device,
       caps: ["tool-events"],
-      reconnect: false,
+      ...keep,
       pins: this.#options.pins,
       present: ({ gatewayKey }) => present(gatewayKey),
     });

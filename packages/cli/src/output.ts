@@ -1,4 +1,5 @@
 /** What the commands see of the outside: streams, environment, Ctrl-C. And how text, tables and JSON go out. */
+import { createInterface as createLineReader } from "node:readline";
 import { createInterface } from "node:readline/promises";
 import { stripVTControlCharacters, styleText } from "node:util";
 
@@ -10,6 +11,8 @@ export interface Io {
   readonly hasColour: boolean;
   /** Asks the person at the terminal and answers their line, empty when they left it at that; undefined: nobody can be asked. */
   readonly ask: ((question: string) => Promise<string>) | undefined;
+  /** The lines of standard input. */
+  lines(): AsyncIterable<string>;
   out(text: string): void;
   err(text: string): void;
   /** Aborts at the first Ctrl-C or SIGTERM from now on; the second one ends the process. */
@@ -25,6 +28,7 @@ export function createProcessIo(): Io {
     isTerminal: stdout.isTTY,
     hasColour: stdout.isTTY && !env["NO_COLOR"],
     ask: stdin.isTTY && stderr.isTTY ? askOnTerminal : undefined,
+    lines: () => createLineReader({ input: stdin, crlfDelay: Infinity }),
     out: (text) => void stdout.write(text),
     err: (text) => void stderr.write(text),
     interrupted() {

@@ -1,6 +1,7 @@
 /** The commands, their help, and what one run of the program comes to. */
 import { Command, CommanderError } from "commander";
 import manifest from "../package.json" with { type: "json" };
+import { addAcp } from "./commands/acp.ts";
 import { addAgent } from "./commands/agent.ts";
 import { addAudit } from "./commands/audit.ts";
 import { addBackup } from "./commands/backup.ts";
@@ -48,6 +49,7 @@ export function createProgram(io: Io = createProcessIo()): Command {
     .addHelpText("after", after);
   addGateway(program, io);
   addAgent(program, io);
+  addAcp(program, io);
   addDevices(program, io);
   addPair(program, io);
   addGateways(program, io);

@@ -140,5 +140,6 @@ export { thinkingLevels } from "./shapes.ts";
 export type { ContentBlock, Message, RunStatus, SessionRow, ThinkingLevel, Usage } from "./shapes.ts";
 export * from "./session-key.ts";
 export * from "./setup-code.ts";
+export { Speech } from "./speech.ts";
 export * from "./silence.ts";
 export { authenticationWords, wordList, type WordFacts } from "./words.ts";

@@ -5,6 +5,7 @@ export * from "./limits.ts";
 export * from "./scopes.ts";
 export * from "./session-key.ts";
 export * from "./setup-code.ts";
+export { Speech } from "./speech.ts";
 export { authenticationWords, wordList, type WordFacts } from "./words.ts";
 export { methodTable } from "./method-table.ts";
 export type { MethodTableEntry } from "./method-table.ts";

@@ -1,11 +1,10 @@
 /** A run that a request starts, follows and, when whoever asked goes away, stops. */
-import type { Accepted, ParamsInput, Result } from "@portreeve/protocol";
+import { Speech, type Accepted, type ParamsInput, type Result } from "@portreeve/protocol";
 import type { Bus } from "../bus.ts";
 import type { Dispatch } from "../dispatch/types.ts";
 import { background, type Log } from "../kit/log.ts";
 import { mayHear } from "../principal/hearing.ts";
 import type { Principal } from "../principal/principal.ts";
-import { Speech } from "./speech.ts";
 
 export interface FollowedRunDeps {
   readonly dispatch: Dispatch;

@@ -1,0 +1,132 @@
+/** One prompt: a run that is started, told as it goes, and waited for, also over a connection that is lost and comes back. */
+import { randomUUID } from "node:crypto";
+import type { SessionUpdate, StopReason } from "@agentclientprotocol/sdk";
+import { ConnectionError, RemoteError, type GatewayClient } from "@portreeve/client";
+import { Speech, type EventPayload, type Result } from "@portreeve/protocol/wire";
+import { said, toToolUpdate } from "./updates.ts";
+
+export type Tell = (update: SessionUpdate) => void;
+
+export interface TurnAsk {
+  readonly sessionKey: string;
+  readonly message: string;
+  /** For how long a lost gateway is waited for. */
+  readonly patienceMs: number;
+}
+
+export class Turn {
+  readonly #runId = `acp:${randomUUID()}`;
+  readonly #client: GatewayClient;
+  readonly #ask: TurnAsk;
+  readonly #tell: Tell;
+  readonly #speech = new Speech();
+  #isAfterTool = true;
+  #isAccepted = false;
+  #isCancelled = false;
+
+  constructor(client: GatewayClient, ask: TurnAsk, tell: Tell) {
+    this.#client = client;
+    this.#ask = ask;
+    this.#tell = tell;
+  }
+
+  /** @throws RemoteError, ConnectionError */
+  async run(): Promise<StopReason> {
+    using _ = this.#client.on("agent", (event) => this.#hear(event));
+    try {
+      const result = await this.#untilAnswered();
+      this.#speech.finish(result.result.payloads.map(({ text }) => text).join("\n\n"));
+      this.#sayMore();
+      return this.#toStopReason(result);
+    } catch (error) {
+      if (this.#isCancelled) return "cancelled";
+      if (error instanceof RemoteError && error.details["stopReason"] === "refusal") return "refusal";
+      throw error;
+    }
+  }
+
+  /** Must not reject: the run's end says what became of it. */
+  async cancel(): Promise<void> {
+    this.#isCancelled = true;
+    // Not there yet: it is stopped as soon as it is.
+    if (!this.#isAccepted) return;
+    const { sessionKey } = this.#ask;
+    await this.#client.call("chat.abort", { sessionKey, runId: this.#runId }).catch(() => undefined);
+  }
+
+  /** The same command again is the same run, so whoever lost the answer asks again. */
+  async #untilAnswered(): Promise<Result<"agent">> {
+    let lost: unknown;
+    for (;;) {
+      using patience = new Patience(lost === undefined ? undefined : this.#ask.patienceMs);
+      try {
+        return await Promise.race([this.#call(() => patience.end()), patience.over]);
+      } catch (error) {
+        if (error === patience) throw lost;
+        if (!(error instanceof ConnectionError) || error.phase !== "calling") throw error;
+        lost = error;
+      }
+    }
+  }
+
+  #call(onAccepted: () => void): Promise<Result<"agent">> {
+    const { sessionKey, message } = this.#ask;
+    const params = { sessionKey, message, idempotencyKey: this.#runId };
+    return this.#client.call("agent", params, {
+      onAccepted: () => {
+        onAccepted();
+        this.#isAccepted = true;
+        if (this.#isCancelled) void this.cancel();
+      },
+    });
+  }
+
+  #hear(event: EventPayload<"agent">): void {
+    if (event.runId !== this.#runId) return;
+    if (event.stream === "assistant") {
+      this.#speech.hear(event.data.text);
+      this.#sayMore();
+    }
+    if (event.stream !== "tool") return;
+    if (event.data.phase === "start") this.#speech.endReply();
+    this.#isAfterTool = true;
+    this.#tell(toToolUpdate(event, this.#runId));
+  }
+
+  #sayMore(): void {
+    for (let piece = this.#speech.take(); piece !== ""; piece = this.#speech.take()) {
+      // A tool call stands between two replies already.
+      const text = this.#isAfterTool ? piece.replace(/^\n\n/, "") : piece;
+      this.#isAfterTool = false;
+      if (text !== "") this.#tell(said("agent", text));
+    }
+  }
+
+  #toStopReason({ status, summary, result: { meta } }: Result<"agent">): StopReason {
+    if (meta.aborted) return "cancelled";
+    if (status !== "ok") throw new Error(status === "timeout" ? "The run reached its deadline." : `The run ended as ${summary}.`);
+    return meta.stopReason === "length" ? "max_tokens" : "end_turn";
+  }
+}
+
+/** Rejects with itself when it is over. */
+class Patience implements Disposable {
+  readonly over: Promise<never>;
+  readonly #timer: NodeJS.Timeout | undefined;
+
+  /** Undefined: without end. */
+  constructor(ms: number | undefined) {
+    const { promise, reject } = Promise.withResolvers<never>();
+    this.over = promise;
+    promise.catch(() => undefined);
+    this.#timer = ms === undefined ? undefined : setTimeout(() => reject(this), ms);
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
+  }
+
+  [Symbol.dispose](): void {
+    this.end();
+  }
+}
