@@ -113,11 +113,32 @@ test("22. a sub-agent's own spawn is accepted as its parent's was, one step deep
   assert.deepEqual(await describeChildren(gw, "k"), [describeChild("above"), describeChild("below", 2)]);
 });
 
-test("22. no path of HTTP starts a run; one that does belongs among the doors above", () => {
-  const starting: readonly string[] = ["agent", "chat.send", "subagents.spawn"] satisfies MethodName[];
+/** Each path of HTTP that starts a run, and the body by which it asks for one. */
+const paths: Readonly<Record<string, (text: string) => object>> = {
+  "/v1/chat/completions": (text) => ({ model: "openclaw", messages: [{ role: "user", content: text }] }),
+  "/v1/responses": (text) => ({ model: "openclaw", input: text }),
+};
 
-  assert.deepEqual(
-    Object.values(routes).filter((route) => "calls" in route && starting.includes(route.calls)),
-    [],
-  );
+for (const [path, toBody] of Object.entries(paths)) {
+  test(`22. a run asked for by ${path} spawns as every other, and pairs nobody`, async () => {
+    await using gw = await startGateway();
+    const before = dumpPairing(gw.stateDir);
+
+    const response = await fetch(gw.url.replace(/^ws/, "http") + path, {
+      method: "POST",
+      headers: { authorization: `Bearer ${gw.token}`, "x-openclaw-session-key": sessionKey, "idempotency-key": "k" },
+      body: JSON.stringify(toBody(splitInTwo)),
+    });
+
+    assert.equal(response.status, 200, await response.text());
+    assert.deepEqual(await describeChildren(gw, "k"), bothChildren);
+    assert.equal(dumpPairing(gw.stateDir), before);
+  });
+}
+
+test("22. every path of HTTP that starts a run is among the doors above", () => {
+  const starting: readonly string[] = ["agent", "chat.send", "sessions.create", "sessions.send", "subagents.spawn"] satisfies MethodName[];
+  const found = Object.entries(routes).filter(([, route]) => "calls" in route && starting.includes(route.calls));
+
+  assert.deepEqual(found.map(([path]) => path).sort(), Object.keys(paths).sort());
 });

@@ -91,6 +91,7 @@ test("every command that does something has examples in its help, and help ends 
     [
       "gateway run",
       "agent",
+      "acp",
       "devices list",
       "devices approve",
       "devices reject",
