@@ -4,6 +4,7 @@ import test from "node:test";
 import { parseSetupCode } from "@portreeve/protocol";
 import { createManualClock, type ManualClock } from "./support/manual-clock.ts";
 import { startGateway, type TestGateway } from "./support/start-gateway.ts";
+import { script } from "./support/script.ts";
 import { connectWire, createWireKey, refusedConnect, type WireKey } from "./support/wire-client.ts";
 
 const minuteMs = 60_000;
@@ -61,6 +62,22 @@ const timed: Readonly<Record<string, Timed>> = {
           (wire) => wire[Symbol.asyncDispose]().then(() => true),
           () => false,
         );
+    },
+  },
+  "a run with a deadline": {
+    lastsMs: 10 * minuteMs,
+    async begin(gw, clock) {
+      const { promise: accepted, resolve } = Promise.withResolvers<unknown>();
+      const params = { message: script("x", { hang: true }), timeout: 600, idempotencyKey: "k" };
+      const call = gw.callerWith("operator.write").call("agent", params, { onAccepted: resolve });
+      call.catch(() => undefined);
+      await Promise.race([accepted, call]);
+      return async () => {
+        // Right after a start whoever watches deadlines looks within the first minute, and ends what is due after that.
+        await pass(gw, clock, 2 * minuteMs);
+        const { endedAt } = await gw.callerWith("operator.write").call("agent.wait", { runId: "k", timeoutMs: 1_000 });
+        return endedAt === undefined;
+      };
     },
   },
   "a bearer": {

@@ -8,6 +8,7 @@ import test from "node:test";
 import { createIds } from "../../packages/gateway/src/kit/ids.ts";
 import { openStoreFile } from "../../packages/gateway/src/store/sqlite.ts";
 import { childOf, claimer as ordinaryClaimer, endedWell as done, runToAdmit } from "../support/stored-runs.ts";
+import { unlimited } from "../../packages/gateway/src/principal/lattice.ts";
 import type { ChildToSpawn } from "../../packages/gateway/src/store/spawning.ts";
 import type { Claim, Claimed, Claimer, RunToAdmit, Store } from "../../packages/gateway/src/store/store.ts";
 
@@ -279,4 +280,24 @@ test("results, scopes, terms and messages that cannot be read are named or permi
   } finally {
     rmSync(folder, { recursive: true });
   }
+});
+
+test("what a run asks for by a message ends no later than the run itself, however it came by its deadline", async () => {
+  await using store = await openStoreFile(":memory:", createIds());
+  const sender = await working(store, { timeoutMs: 100 });
+  const limited = { scopes: ["operator.write"], owner: false, depth: 0, limits: { ...unlimited, deadline: 50 } };
+  const startedBy = `run:${sender.run.runId}`;
+  const other = { sessionKey: "agent:main:other", startedBy };
+
+  const admissions = [
+    await store.runs.admit(message("a", "followup", other), 3),
+    await store.runs.admit(message("b", "followup", { ...other, authority: limited }), 3),
+    await store.runs.admit(message("c", "followup", { sessionKey: "agent:main:other" }), 3),
+  ];
+
+  assert.equal(sender.run.deadlineAtMs, 102);
+  assert.deepEqual(
+    admissions.map((one) => one.kind === "admitted" && one.run.deadlineAtMs),
+    [102, 50, undefined],
+  );
 });

@@ -8,6 +8,30 @@ const messages = { testFile: tests.sessionMessages };
 
 export const runMutants: readonly Mutant[] = [
   {
+    what: "a message outlives the run that sent it",
+    file: "packages/gateway/src/store/sql/admission.ts",
+    from: "deadline_at_ms: deadlineFor(run, starter),",
+    to: "",
+    testFile: tests.queueModes,
+    killedBy: "^what a run asks for by a message",
+  },
+  {
+    what: "a clock moved back gives runs more time",
+    file: "packages/gateway/src/compose.ts",
+    from: "const core = { store, bus, clock: timed.clock,",
+    to: "const core = { store, bus, clock,",
+    testFile: tests.clock,
+    killedBy: "^a run with a deadline lasts no longer",
+  },
+  {
+    what: "a clock moved back gives runs more time at a start",
+    file: "packages/gateway/src/store/sql/expiries.ts",
+    from: '.union(deadlines.where("deadline_at_ms", ">", notedMs))',
+    to: "",
+    testFile: tests.clock,
+    killedBy: "^a run with a deadline lasts no longer",
+  },
+  {
     what: "a run that has ended still sends",
     file: "packages/gateway/src/store/sql/admission.ts",
     from: 'if (runIdOf(run.startedBy) !== undefined && starter?.ended_at_ms !== null) return { kind: "starter-ended" };',

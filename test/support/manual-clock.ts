@@ -16,31 +16,34 @@ export function createManualClock(startMs: number = Date.now()): ManualClock {
     nowMs += byMs;
     elapsedMs += Math.max(0, byMs);
   };
-  const tasks = new Set<{ readonly atMs: number; readonly task: () => void }>();
+  /** A real timer counts down, whatever the clock is set to meanwhile. */
+  const tasks = new Set<{ readonly atMs: number; readonly afterMs: number; readonly task: () => void }>();
+  const inOrder = (withinMs: number) => {
+    const all = [...tasks].map((entry) => ({ entry, inMs: Math.min(entry.atMs - nowMs, entry.afterMs - elapsedMs) }));
+    return all.filter(({ inMs }) => inMs <= withinMs).toSorted((a, b) => a.inMs - b.inMs);
+  };
   return {
     now: () => nowMs,
     elapsedMs: () => elapsedMs,
     schedule(atMs, task) {
-      const entry = { atMs, task };
+      const entry = { atMs, afterMs: elapsedMs + atMs - nowMs, task };
       tasks.add(entry);
       return { [Symbol.dispose]: () => void tasks.delete(entry) };
     },
     advance(byMs) {
       const untilMs = nowMs + byMs;
       for (;;) {
-        const [next] = [...tasks].filter(({ atMs }) => atMs <= untilMs).toSorted((a, b) => a.atMs - b.atMs);
+        const [next] = inOrder(untilMs - nowMs);
         if (next === undefined) break;
-        tasks.delete(next);
-        pass(Math.max(0, next.atMs - nowMs));
-        next.task();
+        tasks.delete(next.entry);
+        pass(Math.max(0, next.inMs));
+        next.entry.task();
       }
       pass(untilMs - nowMs);
     },
     jump(byMs) {
       pass(byMs);
-      for (const due of [...tasks].filter(({ atMs }) => atMs <= nowMs).toSorted((a, b) => a.atMs - b.atMs)) {
-        if (tasks.delete(due)) due.task();
-      }
+      for (const { entry } of inOrder(0)) if (tasks.delete(entry)) entry.task();
     },
     set(toMs) {
       nowMs = toMs;

@@ -31,7 +31,7 @@ import { createScopeUpgrades } from "./identity/scope-upgrade.ts";
 import { openStateKeys, type StateKeys } from "./identity/state-keys.ts";
 import { openTls } from "./identity/tls.ts";
 import { createAuthorityClock } from "./kit/authority-clock.ts";
-import type { SteadyClock } from "./kit/clock.ts";
+import type { Clock, SteadyClock } from "./kit/clock.ts";
 import { logFileIn } from "./kit/log-file.ts";
 import type { Config } from "./kit/config.ts";
 import { assertMayStart, findWarnings } from "./kit/exposure.ts";
@@ -96,25 +96,27 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   const bus = new Bus();
   const store = resources.use(await openStore(stateDir, ids, { onAppended: (appended) => bus.publish("appended", appended) }));
   const refusals = resources.use(createRefusalCounter({ store: store.refusals, clock, log }));
+  // Authority ends by it, deadlines of runs included; and what a run says of itself stays in one order.
+  const timed = { ...options, clock: createAuthorityClock(clock, await store.devices.newestTimeMs()) };
   const live = new LiveConfig(config);
   const models = liveModels(live, { env, clock });
   const [cooldowns, toolsOf] = [createCooldowns(), openTools(options, live)];
-  const agents = agentFacts(options, live, { models, cooldowns });
+  const agents = agentFacts(timed, live, { models, cooldowns });
   await makeWorkspaces(live, agents);
 
   const late: LateParts = {};
   const secret = resources.use(
     createSharedSecret({ initial: keys.secret, path: secretFile, clock, log, onChanged: () => late.listener?.closeDeviceless() }),
   );
-  const identity = await createIdentity(options, { keys: { ...keys, secret }, store, bus, late });
+  const identity = createIdentity(timed, { keys: { ...keys, secret }, store, bus, late, signingClock: clock });
   const { deviceDeps, admission, setupCodes, nodePairing, ...management } = identity;
   const nodes = resources.use(createNodes({ store, bus, clock, ids, log }));
   resources.use(await startEndings(deviceDeps, store));
   const attachments = createAttachmentFiles(stateDir, ids, store.sessions);
-  const handlerDeps = createHandlerDeps(options, live, { store, bus, agents, late, toolsOf, attachments });
+  const handlerDeps = createHandlerDeps(timed, live, { store, bus, agents, late, toolsOf, attachments });
   const handlers = createHandlers({
     shared: handlerDeps,
-    catalogue: createCatalogue(options, handlerDeps, { toolsOf, keys, cooldowns }),
+    catalogue: createCatalogue(timed, handlerDeps, { toolsOf, keys, cooldowns }),
     devices: { ...admission, ...management, connectedDevices: () => late.listener?.connectedDevices() ?? new Set<string>() },
     nodes: { pairing: nodePairing, nodes, manager: management.manager, work: store.nodeWork, now: deviceDeps.clock.now },
     setup: createSetupDeps(options, setupCodes, late),
@@ -126,9 +128,11 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   const dispatch = createDispatch({ handlers, log, ids, countRefusal: refusals.count, checkResults: options.checkResults });
   late.dispatch = dispatch;
 
-  const core = { store, bus, clock, ids, log, models, toolsOf, callerFor: handlerDeps.callerFor, cooldowns };
+  const core = { store, bus, clock: timed.clock, ids, log, models, toolsOf, callerFor: handlerDeps.callerFor, cooldowns };
   late.worker = resources.use(await startRuns(options, live, { agents, core }));
-  late.scheduler = resources.use(await startScheduler({ ...core, store: store.cron, agents, ...config.cron, timeZone: localTimeZone() }));
+  late.scheduler = resources.use(
+    await startScheduler({ ...core, clock, store: store.cron, agents, ...config.cron, timeZone: localTimeZone() }),
+  );
   resources.use(startCleanUp({ ...core, attachments, sessions: store.sessions, archiveAfterMs: archiveAfterMs(config) }));
 
   const serving = { keys, tls, ...admission, dispatch, bus, countRefusal: refusals.count, nodes: nodes.links };
@@ -162,14 +166,13 @@ async function startEndings(deps: ExpiryDeps, { devices, runs }: Store): Promise
 }
 
 /** Who may come in, and what becomes of it: the secret and device tokens, pairing, nodes, invitations. */
-async function createIdentity({ config, clock, log }: ComposeOptions, { keys, store, bus, late }: IdentityParts) {
-  const authorityClock = createAuthorityClock(clock, await store.devices.newestTimeMs());
+function createIdentity({ config, clock, log }: ComposeOptions, { keys, store, bus, late, signingClock }: IdentityParts) {
   const credentials = createCredentials(keys);
-  const deviceDeps = { store: store.devices, credentials, clock: authorityClock, signingClock: clock, log, bus };
+  const deviceDeps = { store: store.devices, credentials, clock, signingClock, log, bus };
   const expel: ExpelDevice = (target, lastAnswer) => late.listener?.expelDevice(target, lastAnswer) ?? Promise.resolve();
   const nodePairing = createNodePairing({ ...deviceDeps, store: store.nodes, expel });
   const policy = { authMode: config.gateway.auth.mode, autoApproveLocal: config.gateway.pairing.autoApproveLocal };
-  const attempts = createAttempts({ store: store.attempts, clock });
+  const attempts = createAttempts({ store: store.attempts, clock: signingClock });
   const pairing = createPairing({ ...deviceDeps, ...policy, attempts, nodes: nodePairing });
   const setupCodes = createSetupCodes({ ...deviceDeps, store: store.setupCodes, attempts });
   return {
@@ -196,6 +199,8 @@ function createSystemDeps({ clock, stateDir }: ComposeOptions, late: LateParts):
 }
 
 interface IdentityParts {
+  /** The machine's own: what devices sign by. */
+  readonly signingClock: Clock;
   readonly keys: Parameters<typeof createCredentials>[0];
   readonly store: Store;
   readonly bus: Bus;

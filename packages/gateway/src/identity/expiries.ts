@@ -1,6 +1,6 @@
 /**
  * Ends what was granted for a time, and notes the time while anything waits for its end (an elevation, a pairing request, a
- * setup code): a gateway that starts with an earlier clock goes on from that note, so that a clock moved back gives no time.
+ * setup code, a run with a deadline): a gateway that starts with an earlier clock goes on from that note, so that a clock moved back gives no time.
  */
 import type { Bus } from "../bus.ts";
 import type { Clock } from "../kit/clock.ts";

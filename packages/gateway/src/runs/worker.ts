@@ -190,7 +190,10 @@ class ClaimingWorker implements Worker {
         for (const run of givenUp) this.#tellGivenUp(run);
         for (const claim of claims) this.#carry(claim);
         if (claims.length === claimsAtOnce) this.#wanted = true;
-        if (claims.some((claim) => claim.run.deadlineAtMs !== undefined)) this.#watchDeadlines();
+        if (claims.some((claim) => claim.run.deadlineAtMs !== undefined)) {
+          this.#watchDeadlines();
+          this.#deps.bus.publish("expiry-set", undefined);
+        }
       } catch (error) {
         this.#deps.log.error({ err: error }, "runs could not be claimed");
         this.#setTimer("retry", retryAfterStoreFailureMs, () => this.#pump());

@@ -57,6 +57,7 @@ export function admitRun(sql: Sql, ids: Ids, run: RunToAdmit, partials: Partials
     parent_run_id: null,
     parent_session_key: null,
     timeout_ms: run.timeoutMs ?? null,
+    deadline_at_ms: deadlineFor(run, starter),
     queue_mode: run.queueMode,
     nowMs,
   });
@@ -160,6 +161,13 @@ function narrowBudget(sql: Sql, { authority }: ChildToSpawn, parentRun: RunTable
 function starterOf(sql: Sql, startedBy: string): RunTableRow | undefined {
   const runId = runIdOf(startedBy);
   return runId === undefined ? undefined : findRun(sql, runId);
+}
+
+/** What a run asks for ends no later than the run itself. */
+function deadlineFor({ authority }: RunToAdmit, starter: RunTableRow | undefined): number | null {
+  const { deadline = "unlimited" } = authority.limits ?? {};
+  const atMs = Math.min(starter?.deadline_at_ms ?? Infinity, deadline === "unlimited" ? Infinity : deadline);
+  return atMs === Infinity ? null : atMs;
 }
 
 /** A later run in the child's session is limited as this one is, except in time and money: those are this run's own. */
