@@ -76,8 +76,10 @@ test("a note for a session that works waits for the turn after, or for what wake
 test("what a person noted is put to no run that may do more than that person; what an agent noted is data to all", async () => {
   await using store = await openStoreFile(":memory:", createIds());
   const owners = { scopes: ["operator.write"], owner: true, depth: 0 };
+  await admit(store, "elsewhere", 0, { sessionKey: "agent:main:other" });
+  const sender = (await claim(store, 1)) ?? assert.fail();
   await note(store, "stranger", 1, { startedBy: "device:b" });
-  await note(store, "agent", 2, { startedBy: "run:run_1" });
+  await note(store, "agent", 2, { startedBy: `run:${sender.run.runId}` });
   await admit(store, "owner", 3, { authority: owners });
   const turn = (await claim(store, 4)) ?? assert.fail();
   const forOwner = await said(store);
