@@ -138,6 +138,7 @@ test("bad frames and bad parameters on an open socket are answered one by one, a
       "INVALID_PARAMS",
       /at \/idempotencyKey/,
     ],
+    [{ type: "req", id: "o2", method: "agent", params: { message: "x", idempotencyKey: "cron:c:1" } }, "INVALID_PARAMS", /idempotencyKey/],
     [
       { type: "req", id: "p", method: "connect", params: connectParams(wire, { token: gateway.token }) },
       "CONNECT_ONLY_FIRST",
@@ -298,12 +299,12 @@ test("a second gateway on the same state folder says so and exits; the first goe
 });
 
 test("on a full disk a write is refused with a stable code, reads go on, and nothing acknowledged is lost", async () => {
-  // No file may grow beyond 400 KiB: what is left once the database is there is used up by messages.
-  await using gateway = await startGatewayProcess({ fileLimitKiB: 400 });
+  // No file may grow beyond 800 KiB: what is left once the database is there is used up by messages.
+  await using gateway = await startGatewayProcess({ fileLimitKiB: 800 });
   const wire = await connectWire(gateway.url, { token: gateway.token, scopes: ["operator.admin"] });
   const accepted: string[] = [];
   let refused: Awaited<ReturnType<typeof wire.request>> | undefined;
-  for (let index = 0; index < 200 && refused === undefined; index += 1) {
+  for (let index = 0; index < 1_000 && refused === undefined; index += 1) {
     const label = `${index}-${"x".repeat(500)}`.slice(0, 500);
     const answer = await wire.request("sessions.patch", { key: `s${index}`, label });
     if (answer.ok === true) accepted.push(`agent:main:s${index}`);

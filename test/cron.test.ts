@@ -54,6 +54,8 @@ test("a job runs at its time in a session of its own, and what came of it is the
   assert.deepEqual([entry?.runId, entry?.deliveryStatus], [finished?.runId, "not-requested"]);
   const listed = (await admin(gw).call("cron.list", {})).jobs[0];
   assert.deepEqual([listed?.lastRunStatus, listed?.nextRunAtMs], ["ok", startMs + 2 * minuteMs]);
+  const [every, other] = [await admin(gw).call("sessions.list", {}), await admin(gw).call("sessions.list", { excludeCron: true })];
+  assert.deepEqual([every.sessions[0]?.key, every.totalCount, other.totalCount], [entry?.sessionKey, 1, 0]);
   const { runs } = await admin(gw).call("runs.list", {});
   assert.deepEqual(
     runs.map((run) => [run.trigger, run.label, run.scopes]),

@@ -65,7 +65,7 @@ for (const [driver, open] of Object.entries(drivers)) {
     const { run, job } = admitted(fired[0] ?? assert.fail());
     assert.deepEqual([run.trigger, run.input, run.startedBy, run.wireId], ["cron", "look around", "secret:local", `cron:${jobId}:1`]);
     assert.deepEqual([job.nextRunAtMs, job.enabled], [200, true]);
-    assert.match(run.sessionKey, new RegExp(`^agent:main:cron:${jobId}:1$`));
+    assert.match(run.sessionKey, new RegExp(`^agent:main:cron:${jobId}:[0-9a-f-]{36}$`));
   });
 
   test(`${driver}: a time that has not come does not come to pass, nor one of a job that is disabled or changed`, async () => {
@@ -221,6 +221,23 @@ for (const [driver, open] of Object.entries(drivers)) {
 
     assert.equal(await store.sessions.count(), cronBounds.sessionsOfJob);
     assert.equal((await store.cron.listFires(everything)).total, count);
+  });
+
+  test(`${driver}: ten thousand jobs are as many as there may be, and a page of what is due is all that is read at once`, async () => {
+    const database = await FaultyDatabase.open();
+    await using store = createStore(database.open(), createIds());
+    await addJob(store);
+    database.raw.exec(`insert into cron_jobs
+      with recursive n(i) as (select 2 union all select i + 1 from n where i < ${cronBounds.jobs})
+      select 'cron_copy' || i, spec, name, agent_id, session_key, target_key, schedule_kind, enabled, acts_for, authority,
+        created_at_ms, updated_at_ms, i, fired, last_seq, disabled_reason from cron_jobs, n`);
+
+    const beyond = await store.cron.add(jobToWrite(), "owner", 2);
+    const [due, last] = [await store.cron.listDue(20_000, 32), await store.cron.list({ ...allJobs, limit: 1, offset: 9_999 })];
+
+    assert.equal(beyond, "too-many");
+    assert.deepEqual([due.length, due[0]?.dueAtMs, due[31]?.dueAtMs], [32, 2, 33]);
+    assert.deepEqual([last.total, last.jobs.length], [10_000, 1]);
   });
 
   test(`${driver}: a job that cannot be read is disabled when its time comes, and holds up no other`, async () => {

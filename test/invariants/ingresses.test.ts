@@ -113,6 +113,20 @@ test("22. a sub-agent's own spawn is accepted as its parent's was, one step deep
   assert.deepEqual(await describeChildren(gw, "k"), [describeChild("above"), describeChild("below", 2)]);
 });
 
+test("22. a run that a job starts spawns as every other, and pairs nobody", async () => {
+  await using gw = await startGateway();
+  const before = dumpPairing(gw.stateDir);
+  const { call } = gw.callerWith("operator.admin");
+  const job = { name: "split", schedule: { kind: "every", everyMs: 3_600_000 }, sessionTarget: `session:${sessionKey}` } as const;
+
+  const { id } = await call("cron.add", { ...job, wakeMode: "now", payload: { kind: "agentTurn", message: splitInTwo } });
+  const { runId = "none" } = await call("cron.run", { id });
+  const { status } = await call("agent.wait", { runId, timeoutMs: 30_000 });
+
+  assert.deepEqual([status, await describeChildren(gw, runId)], ["ok", bothChildren]);
+  assert.equal(dumpPairing(gw.stateDir), before);
+});
+
 /** Each path of HTTP that starts a run, and the body by which it asks for one. */
 const paths: Readonly<Record<string, (text: string) => object>> = {
   "/v1/chat/completions": (text) => ({ model: "openclaw", messages: [{ role: "user", content: text }] }),

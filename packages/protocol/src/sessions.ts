@@ -12,6 +12,7 @@ const listParams = z.strictObject({
   agentId: agentId.optional(),
   search: z.string().optional(),
   excludeSubagents: z.boolean().optional(),
+  excludeCron: z.boolean().optional(),
   includeDerivedTitles: z.boolean().optional(),
   includeLastMessage: z.boolean().optional(),
   archived: z.union([z.boolean(), z.literal("all")]).optional(),
@@ -26,7 +27,6 @@ const listIgnored = [
   "sortBy",
   "ownerFirst",
   "configuredAgentsOnly",
-  "excludeCron",
   "excludeSystem",
 ];
 const listUnsupported = [

@@ -164,6 +164,7 @@ async function list(
     search: params.search,
     updatedSinceMs: params.activeMinutes === undefined ? undefined : deps.now() - params.activeMinutes * 60_000,
     excludeChildren: params.excludeSubagents,
+    excludeJobs: params.excludeCron,
     archived: params.archived ?? false,
   });
   const hasMore = offset + sessions.length < total;

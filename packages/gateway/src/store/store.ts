@@ -84,6 +84,8 @@ export interface SessionFilter {
   readonly search?: string | undefined;
   readonly updatedSinceMs?: number | undefined;
   readonly excludeChildren?: boolean | undefined;
+  /** Not those that jobs have for themselves. */
+  readonly excludeJobs?: boolean | undefined;
   readonly archived: boolean | "all";
 }
 

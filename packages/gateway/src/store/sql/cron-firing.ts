@@ -90,7 +90,8 @@ function start(sql: Sql, ids: Ids, firing: Firing, held: readonly string[]): Cro
     sql,
     ids,
     {
-      sessionKey: job.target_key ?? ownSession(job, number),
+      // Nobody knows it beforehand, and so has put anything there.
+      sessionKey: job.target_key ?? `${ownSessions(job)}${ids.uuid()}`,
       agentId: job.agent_id,
       wireId: `cron:${job.job_id}:${number}`,
       input: payload.kind === "agentTurn" ? payload.message : payload.text,
@@ -107,19 +108,19 @@ function start(sql: Sql, ids: Ids, firing: Firing, held: readonly string[]): Cro
     nowMs,
   );
   if (admission.kind !== "admitted") return note(sql, firing, { kind: "error", run_id: null, error: "a run of this name exists" });
-  // One that had not come to its end when its time came is tried a few times more.
-  for (let back = 0; job.target_key === null && back < 5; back += 1)
-    dropOldSession(sql, ownSession(job, number - cronBounds.sessionsOfJob - back));
+  dropOldSessions(sql, job);
   return note(sql, firing, { kind: "run", run_id: admission.run.runId, error: null }, admission);
 }
 
-function ownSession(job: CronJobRow, number: number): string {
-  return `agent:${job.agent_id}:cron:${job.job_id}:${number}`;
+function ownSessions(job: CronJobRow): string {
+  return `agent:${job.agent_id}:cron:${job.job_id}:`;
 }
 
-/** Unless something that began in it goes on. */
-function dropOldSession(sql: Sql, key: string): void {
-  if (sql.first(openInTree, { key }) === undefined) sql.run(dropSession, { key });
+/** One in which something goes on when its turn comes is tried a few times more. */
+function dropOldSessions(sql: Sql, job: CronJobRow): void {
+  for (const { session_key: key } of sql.all(oldSessions, { jobId: job.job_id, skip: cronBounds.sessionsOfJob - 1 })) {
+    if (key.startsWith(ownSessions(job)) && sql.first(openInTree, { key }) === undefined) sql.run(dropSession, { key });
+  }
 }
 
 /** Writes down what came of the time, and sets the next. */
@@ -184,6 +185,19 @@ const countAtWork = statement((db, _arg: Args<object>) =>
     .select((build) => build.fn.countAll<number>().as("n"))
     .where("trigger", "=", "cron")
     .where("status", "in", ["queued", "running"]),
+);
+
+/** Of the runs before the one that is being admitted. */
+const oldSessions = statement((db, arg: Args<{ jobId: string; skip: number }>) =>
+  db
+    .selectFrom("cron_fires")
+    .innerJoin("runs", "runs.run_id", "cron_fires.run_id")
+    .select("runs.session_key")
+    .where("cron_fires.job_id", "=", arg("jobId"))
+    .where("cron_fires.kind", "=", "run")
+    .orderBy("cron_fires.seq", "desc")
+    .limit(5)
+    .offset(arg("skip")),
 );
 
 const openInTree = statement((db, arg: Args<{ key: string }>) =>

@@ -305,11 +305,12 @@ interface Conditions {
   readonly updatedSinceMs: number;
   readonly pattern: string;
   readonly isTopLevel: true;
+  readonly isNoJobs: true;
   readonly isArchived: true;
   readonly isCurrent: true;
 }
 
-function toConditions({ view = {}, search = "", excludeChildren, archived, ...filter }: SessionFilter): Optional<Conditions> {
+function toConditions({ view = {}, search = "", excludeChildren, excludeJobs, archived, ...filter }: SessionFilter): Optional<Conditions> {
   return {
     key: view.key,
     rootKey: view.rootKey,
@@ -320,6 +321,7 @@ function toConditions({ view = {}, search = "", excludeChildren, archived, ...fi
     updatedSinceMs: filter.updatedSinceMs,
     pattern: search === "" ? undefined : `%${search.replace(/[%_\\]/g, "\\$&")}%`,
     isTopLevel: excludeChildren === true ? true : undefined,
+    isNoJobs: excludeJobs === true ? true : undefined,
     isArchived: archived === true ? true : undefined,
     isCurrent: archived === false ? true : undefined,
   };
@@ -341,6 +343,7 @@ function select(db: Kysely<Database>, arg: Args<Conditions>, has: (name: keyof C
     .$if(has("agentId"), (query) => query.where("agent_id", "=", arg("agentId")))
     .$if(has("label"), (query) => query.where("label", "=", arg("label")))
     .$if(has("updatedSinceMs"), (query) => query.where("updated_at_ms", ">=", arg("updatedSinceMs")))
+    .$if(has("isNoJobs"), (query) => query.where("session_key", "not like", "agent:%:cron:%"))
     .$if(has("isTopLevel"), (query) => query.where("parent_key", "is", null))
     .$if(has("isArchived"), (query) => query.where("archived_at_ms", "is not", null))
     .$if(has("isCurrent"), (query) => query.where("archived_at_ms", "is", null))
