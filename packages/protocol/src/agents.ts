@@ -42,7 +42,7 @@ export const agentMethods = {
     kind: "command",
     callers: ["operator"],
     params: agentParams,
-    ignored: ["expectedExistingSessionId", "cleanupBundleMcpOnRunEnd"],
+    ignored: ["expectedExistingSessionId", "cleanupBundleMcpOnRunEnd", "voiceWakeTrigger"],
     unsupported: [
       "provider",
       "model",
@@ -67,6 +67,14 @@ export const agentMethods = {
       "bootstrapContextRunKind",
       "acpTurnSource",
       "execApprovalFollowupExpectedSessionId",
+      "suppressPromptPersistence",
+      "sessionEffects",
+      "sourceReplyDeliveryMode",
+      "disableMessageTool",
+      "swarmCollector",
+      "swarmOutputSchema",
+      "forceRestartSafeTools",
+      "forceCodeModeTools",
     ],
     accepted: z.object({
       runId: z.string(),

@@ -152,6 +152,9 @@ export const chatMethods = {
   }),
 };
 
+/** What clients tell a person of a failed reply; `agent` events and `runs.get` have the exact reason. */
+const errorKinds = ["refusal", "timeout", "rate_limit", "context_length", "unknown"] as const;
+
 const chatMessage = z.object({
   role: z.literal("assistant"),
   content: z.array(z.object({ type: z.literal("text"), text: z.string() })),
@@ -179,9 +182,10 @@ export const chatEvents = {
         usage: usage.optional(),
       }),
       z.object({ ...runEnvelope, state: z.literal("aborted"), message: chatMessage.optional(), stopReason: z.string() }),
-      z.object({ ...runEnvelope, state: z.literal("error"), errorMessage: z.string(), errorKind: z.string().optional() }),
+      z.object({ ...runEnvelope, state: z.literal("error"), errorMessage: z.string(), errorKind: z.enum(errorKinds) }),
     ]),
   }),
 };
 
+export type ChatErrorKind = (typeof errorKinds)[number];
 export type ChatEvent = z.infer<(typeof chatEvents)["chat"]["payload"]>;

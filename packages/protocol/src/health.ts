@@ -6,6 +6,15 @@ import { timeMs } from "./shapes.ts";
 /** Sessions lie in the database: `path` is empty, and there because clients read it. */
 const sessionCount = z.object({ path: z.string(), count: z.number().int(), recent: z.array(z.unknown()) });
 
+const heartbeat = z.object({
+  enabled: z.literal(false),
+  every: z.string(),
+  everyMs: z.null(),
+  prompt: z.string(),
+  target: z.string(),
+  ackMaxChars: z.number().int(),
+});
+
 const healthResult = z.object({
   ok: z.literal(true),
   ts: timeMs,
@@ -15,7 +24,7 @@ const healthResult = z.object({
   channelLabels: z.object({}),
   heartbeatSeconds: z.number().int(),
   defaultAgentId: z.string(),
-  agents: z.array(z.object({ agentId: z.string(), isDefault: z.boolean(), sessions: sessionCount })),
+  agents: z.array(z.object({ agentId: z.string(), isDefault: z.boolean(), heartbeat, sessions: sessionCount })),
   sessions: sessionCount,
 });
 

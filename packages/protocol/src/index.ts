@@ -123,7 +123,7 @@ export { connectParams, clientIds, clientModes, helloOk } from "./connect.ts";
 export type { ConnectParams, HelloOk } from "./connect.ts";
 export type { AgentEvent } from "./agents.ts";
 export type { AuditRow, ExplainedStep } from "./audit.ts";
-export type { ChatEvent } from "./chat.ts";
+export type { ChatErrorKind, ChatEvent } from "./chat.ts";
 export { cronDelivery, cronJobSpec, cronPayload } from "./cron.ts";
 export type { CronJob, CronJobSpec, CronRunEntry, CronSchedule } from "./cron.ts";
 export type { PairedDevice, PairingRequest } from "./devices.ts";

@@ -103,10 +103,13 @@ export const sessionRow = z.object({
   spawnedBy: z.string().optional(),
   parentSessionKey: z.string().optional(),
   spawnDepth: z.number().int(),
-  subagentRole: z.enum(["main", "orchestrator", "leaf"]),
+  /** Absent for a session that nobody spawned. */
+  subagentRole: z.enum(["orchestrator", "leaf"]).optional(),
   /** What the session's newest run may do: its scopes, for whoever watches children being spawned. */
   scopes: z.array(z.string()).optional(),
-  status: runStatus.optional(),
+  /** How its newest run stands, in the words that clients know; `runStatus` says it exactly. */
+  status: z.enum(["queued", "running", "done", "failed", "killed", "timeout"]).optional(),
+  runStatus: runStatus.optional(),
   startedAt: timeMs.optional(),
   endedAt: timeMs.optional(),
   hasActiveRun: z.boolean(),

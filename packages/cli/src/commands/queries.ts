@@ -95,7 +95,7 @@ function showPresence(entries: Result<"system-presence">): string {
 
 function showSessions({ sessions, totalCount }: Result<"sessions.list">): string {
   if (sessions.length === 0) return 'There is no session yet. Start one: ./portreeve agent "hello"';
-  const rows = sessions.map((row) => [row.key, row.label ?? "", row.status ?? "-", toMinute(row.updatedAt), row.spawnedBy ?? ""]);
+  const rows = sessions.map((row) => [row.key, row.label ?? "", row.runStatus ?? "-", toMinute(row.updatedAt), row.spawnedBy ?? ""]);
   const rest =
     totalCount > sessions.length
       ? `\n${totalCount - sessions.length} more: ./portreeve call sessions.list '{"offset":${sessions.length}}'`

@@ -133,14 +133,30 @@ export function toSessionRow(agents: AgentFacts, session: SessionRecord): Sessio
     model: model.name,
     ...(session.parentKey === undefined ? {} : { spawnedBy: session.parentKey, parentSessionKey: session.parentKey }),
     spawnDepth: session.depth,
-    subagentRole: session.role,
-    ...(newestRun === undefined ? {} : { scopes: [...newestRun.scopes], status: newestRun.status }),
+    ...(session.role === "main" ? {} : { subagentRole: session.role }),
+    ...(newestRun === undefined
+      ? {}
+      : { scopes: [...newestRun.scopes], status: rowStatuses[newestRun.status], runStatus: newestRun.status }),
     ...(newestRun?.startedAtMs === undefined ? {} : { startedAt: newestRun.startedAtMs }),
     ...(newestRun?.endedAtMs === undefined ? {} : { endedAt: newestRun.endedAtMs }),
     hasActiveRun: session.activeRunIds.length > 0,
     activeRunIds: [...session.activeRunIds],
   };
 }
+
+const rowStatuses: Readonly<Record<RunRecord["status"], NonNullable<SessionRow["status"]>>> = {
+  queued: "queued",
+  running: "running",
+  waiting: "running",
+  succeeded: "done",
+  failed: "failed",
+  timed_out: "timeout",
+  stalled: "failed",
+  cancelled: "killed",
+  interrupted: "failed",
+  budget_exceeded: "failed",
+  rejected: "failed",
+};
 
 /** The row of one session as it stands, or undefined when there is none. */
 export async function readSessionRow(deps: Pick<HandlerDeps, "store" | "agents">, key: string): Promise<SessionRow | undefined> {

@@ -3,6 +3,9 @@ import type { Health } from "@portreeve/protocol";
 import type { Handlers } from "../dispatch/types.ts";
 import type { HandlerDeps } from "./deps.ts";
 
+/** Agents speak when they are spoken to. */
+const noHeartbeat = { enabled: false, every: "0m", everyMs: null, prompt: "", target: "none", ackMaxChars: 0 } as const;
+
 /** The health object, for the method, the hello and the event. */
 export async function readHealth(deps: HandlerDeps): Promise<Health> {
   const startedAt = deps.now();
@@ -19,6 +22,7 @@ export async function readHealth(deps: HandlerDeps): Promise<Health> {
     agents: deps.agents.ids.map((agentId) => ({
       agentId,
       isDefault: agentId === deps.agents.defaultAgentId,
+      heartbeat: noHeartbeat,
       sessions: { path: "", count: of(agentId), recent: [] },
     })),
     sessions: { path: "", count: total, recent: [] },

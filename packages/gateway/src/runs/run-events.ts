@@ -1,5 +1,5 @@
 /** The live events of one run: numbered, text throttled. They are for watching; what counts is in the store. */
-import { type AgentEvent, type ChatEvent, mayBeSilence } from "@portreeve/protocol";
+import { type AgentEvent, type ChatErrorKind, type ChatEvent, mayBeSilence } from "@portreeve/protocol";
 import type { Bus } from "../bus.ts";
 import type { Clock } from "../kit/clock.ts";
 import type { Completion } from "../store/journal.ts";
@@ -7,6 +7,15 @@ import type { RunRecord } from "../store/store.ts";
 
 /** One text event a run in this time; the cumulative text makes skipped ones harmless. */
 const textIntervalMs = 150;
+
+/** By why the run stopped. */
+const errorKinds: ReadonlyMap<string, ChatErrorKind> = new Map([
+  ["refused", "refusal"],
+  ["rate_limit", "rate_limit"],
+  ["overloaded", "rate_limit"],
+  ["context_length", "context_length"],
+  ["stalled", "timeout"],
+]);
 
 type AgentData<S extends AgentEvent["stream"]> = Extract<AgentEvent, { stream: S }>["data"];
 
@@ -130,7 +139,7 @@ export class RunEvents implements Disposable {
     } else {
       const said = error ?? run.status;
       this.#agent("lifecycle", { phase: "error", ...times, error: said });
-      this.#chat({ state: "error", errorMessage: said, errorKind: stopReason });
+      this.#chat({ state: "error", errorMessage: said, errorKind: errorKinds.get(stopReason) ?? "unknown" });
     }
     this.#changed("agent.run.ended");
     this.#bus.publish("run-ended", { runId: this.#run.runId });

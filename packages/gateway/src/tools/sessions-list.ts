@@ -31,8 +31,8 @@ export const sessionsListTool = defineTool({
   },
 });
 
-type ShownRow = Pick<SessionRow, "key" | "agentId" | "label" | "status" | "spawnedBy" | "updatedAt">;
+type ShownRow = Pick<SessionRow, "key" | "agentId" | "label" | "spawnedBy" | "updatedAt"> & { readonly status: SessionRow["runStatus"] };
 
-function toShown({ key, agentId, label, status, spawnedBy, updatedAt }: SessionRow): ShownRow {
+function toShown({ key, agentId, label, runStatus: status, spawnedBy, updatedAt }: SessionRow): ShownRow {
   return { key, agentId, label, status, spawnedBy, updatedAt };
 }

@@ -39,6 +39,7 @@ export const v3Results: Partial<Record<MethodName, Projection>> = {
   "system-presence": (entries: Result<"system-presence">) => entries.map(toPresence),
   "sessions.subscribe": ({ subscribed }: Result<"sessions.subscribe">) => ({ subscribed }),
   "sessions.list": ({ ts, path, count, defaults, sessions }: Result<"sessions.list">) => ({ ts, path, count, defaults, sessions }),
+  "sessions.resolve": (found: Result<"sessions.resolve">) => (found.ok ? { ok: true, key: found.key } : found),
   "node.pair.list": ({ pending, paired }: Result<"node.pair.list">) => ({
     pending: pending.map(toNode),
     paired: paired.map(toNode),

@@ -43,8 +43,8 @@ function toHello(facts: HelloFacts): HelloOk {
       maxPayload: limits.maxPayloadBytes,
       maxBufferedBytes: limits.maxBufferedBytes,
       tickIntervalMs: limits.tickIntervalMs,
-      // No message takes attachments.
-      attachments: { maxBytes: 0, maxImageBytes: 0 },
+      // No message takes attachments: the least that can be said here.
+      attachments: { maxBytes: 1, maxImageBytes: 1 },
     },
   };
 }
