@@ -5,6 +5,7 @@ import test, { after, before } from "node:test";
 import type { AgentEvent, Scope } from "@portreeve/protocol";
 import { z } from "zod";
 import { defineTool } from "../packages/gateway/src/tools/tool.ts";
+import { startFakeOpenAi } from "./support/fake-openai.ts";
 import { gate } from "./support/gate-tool.ts";
 import { script, type Step } from "./support/script.ts";
 import { startGateway, type TestGateway, writeWorkspaceFile } from "./support/start-gateway.ts";
@@ -308,6 +309,30 @@ test("when a bearer ends, its answer breaks off and its run stops", async () => 
   await ended;
 
   assert.equal(await statusOf(runId), "cancelled");
+});
+
+test("a reply that is long, cut by its length and partly cached is told so, and comes whole however it is asked for", async () => {
+  const text = "0123456789abcde\n".repeat(65_536);
+  const pieces = text.match(/.{16384}/gs) ?? [];
+  const usage = { input: 100, output: 7, cached: 60 };
+  const steps = [...pieces.map((piece) => ({ text: piece })), { finish: "length" as const, usage }];
+  await using provider = await startFakeOpenAi({ handler: () => ({ steps }) });
+  const fake = { api: "openai-compatible", baseUrl: provider.baseUrl, apiKey: "none" };
+  await using other = await startGateway({ config: { models: { providers: { fake } }, agents: { defaults: { model: "fake/test" } } } });
+  const send = (more: object): Promise<Response> =>
+    fetch(other.url.replace(/^ws/, "http") + chat, {
+      method: "POST",
+      headers: { authorization: `Bearer ${other.token}` },
+      body: JSON.stringify(asked("hi", more)),
+    });
+
+  const whole = await answer(await send({}));
+  const { chunks } = await readEvents(await send({ stream: true, stream_options: { include_usage: true } }));
+
+  const counted = { prompt_tokens: 100, completion_tokens: 7, total_tokens: 107, prompt_tokens_details: { cached_tokens: 60 } };
+  assert.ok(whole.choices[0]?.message.content === text && textOf(chunks) === text);
+  assert.deepEqual([whole.choices[0].finish_reason, chunks.at(-2)?.choices[0]?.finish_reason], ["length", "length"]);
+  assert.deepEqual([whole.usage, chunks.at(-1)?.usage], [counted, counted]);
 });
 
 interface NewerResponse {

@@ -57,7 +57,7 @@ const refusals: readonly (readonly [string, { code: string; message: string; det
   ["our code in the details", { code: "INVALID_REQUEST", message: "no", details: { code: "UNKNOWN_SESSION" } }, "UNKNOWN_SESSION"],
   ["version 3's missing scope", { code: "INVALID_REQUEST", message: "missing scope: operator.admin" }, "MISSING_SCOPE"],
   ["an unknown method", { code: "INVALID_REQUEST", message: "unknown method: x" }, "UNKNOWN_METHOD"],
-  ["a code we do not have", { code: "INVALID_REQUEST", message: "no", details: { code: "CRON_JOB_NOT_FOUND" } }, "INVALID_PARAMS"],
+  ["a code we do not have", { code: "INVALID_REQUEST", message: "no", details: { code: "OF_ANOTHER_GATEWAY" } }, "INVALID_PARAMS"],
   ["a code named like a prototype's", { code: "NOT_PAIRED", message: "no", details: { code: "constructor" } }, "PAIRING_REQUIRED"],
   ["a wire code nobody knows", { code: "TEAPOT", message: "no" }, "INTERNAL"],
 ];

@@ -677,6 +677,8 @@ const requests: readonly [name: string, path: string, options: Parameters<typeof
   ["/healthz through a proxy", "/healthz", { headers: { "x-forwarded-for": "192.0.2.7" } }, 200, '{"ok":true,"status":"live"}'],
   ["/readyz", "/readyz", {}, 200, '{"ready":true,"failing":[],"uptimeMs":0}'],
   ["/readyz through a proxy", "/readyz", { headers: { "x-forwarded-for": "192.0.2.7" } }, 200, '{"ready":true}'],
+  ["/startupz", "/startupz", {}, 200, '{"ok":true,"status":"started","version":"1.2.3","uptimeMs":0}'],
+  ["/startup through a proxy", "/startup", { headers: { "x-forwarded-for": "192.0.2.7" } }, 200, '{"ok":true,"status":"started"}'],
   ["POST /healthz", "/healthz", { method: "POST" }, 405, "Method Not Allowed"],
   ["DELETE /readyz", "/readyz", { method: "DELETE" }, 405, "Method Not Allowed"],
   ["another path", "/", {}, 404, "Not Found"],

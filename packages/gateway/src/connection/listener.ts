@@ -104,7 +104,18 @@ export async function openListener(deps: ListenerDeps): Promise<Listener> {
       () => ["health"],
     );
   };
-  const http = createHttpDoor({ config, clock, log, failing, bearers: deps.bearers, dispatch: deps.dispatch, bus, ids, countRefusal });
+  const http = createHttpDoor({
+    config,
+    clock,
+    log,
+    failing,
+    bearers: deps.bearers,
+    dispatch: deps.dispatch,
+    bus,
+    ids,
+    countRefusal,
+    version: deps.version,
+  });
   const server = createPlainOrTlsServer(deps.tls, http.listener);
   server.on("upgrade", (request, socket, head) => door.upgrade({ request, socket, head }));
   await listen(server, config);

@@ -59,6 +59,7 @@ async function judgeAndAnswer(deps: BearerRequestDeps, asked: BearerRequest, wor
   });
   if (verdict.kind !== "admitted") return refuse(deps, asked, toRefusal(verdict));
   if (verdict.endsInMs !== undefined) work.expelAfter(verdict.endsInMs);
+  if (!deps.inFlight.admit(work, verdict.principal.id)) return refuse(deps, asked, tooMany);
   const principal = narrow(verdict.principal, request.headers["x-openclaw-scopes"]);
   try {
     assertMayCall(deps, principal, calls);
@@ -181,6 +182,11 @@ const busy = refused(
   "Too many requests of this peer wait to be authenticated.",
   "Wait until some of them are answered. A device's token does not wait: ./portreeve devices token NAME",
 );
+
+const tooMany: WholeAnswer = {
+  ...refused(429, "too_many_requests", "This bearer has as many requests under way as it may.", "Wait until some of them are answered."),
+  headers: { "retry-after": "1" },
+};
 
 const stopping = refused(503, "stopping", "The gateway is stopping.", "Ask again when it runs.");
 

@@ -1,4 +1,5 @@
 /** Requests of HTTP that are being judged or handled, so that an authority that ends, or the gateway that does, ends them too. */
+import { limits } from "@portreeve/protocol";
 import type { BearerClaim } from "../identity/bearers.ts";
 import type { ExpelDevice } from "../identity/device-management.ts";
 import type { Clock } from "../kit/clock.ts";
@@ -6,6 +7,8 @@ import type { Clock } from "../kit/clock.ts";
 export class InFlight {
   readonly #clock: Clock;
   readonly #requests = new Set<InFlightRequest>();
+  /** How many requests are under way, by who asks. */
+  readonly #perAsker = new Map<string, number>();
   #isClosing = false;
 
   constructor(clock: Clock) {
@@ -13,10 +16,22 @@ export class InFlight {
   }
 
   begin(): InFlightRequest {
-    const request = new InFlightRequest(this.#clock, () => this.#requests.delete(request));
+    const request = new InFlightRequest(this.#clock, () => {
+      this.#requests.delete(request);
+      if (request.asker !== undefined) this.#leave(request.asker);
+    });
     this.#requests.add(request);
     if (this.#isClosing) request.end("stopping");
     return request;
+  }
+
+  /** Whether whoever asks may have one more under way; each as many as a socket may. */
+  admit(request: InFlightRequest, asker: string): boolean {
+    const underWay = this.#perAsker.get(asker) ?? 0;
+    if (underWay >= limits.requestsInFlight) return false;
+    this.#perAsker.set(asker, underWay + 1);
+    request.asker = asker;
+    return true;
   }
 
   /** Resolves when nothing the bearer asked for can be answered any more. */
@@ -34,6 +49,12 @@ export class InFlight {
   async close(): Promise<void> {
     this.#isClosing = true;
     await endAll([...this.#requests], "stopping");
+  }
+
+  #leave(asker: string): void {
+    const left = (this.#perAsker.get(asker) ?? 1) - 1;
+    if (left > 0) this.#perAsker.set(asker, left);
+    else this.#perAsker.delete(asker);
   }
 
   async #expel(isMeant: (claim: BearerClaim) => boolean): Promise<void> {
@@ -55,6 +76,8 @@ export type EarlyEnd = "expelled" | "stopping";
 /** One request; disposed of when its answer is written or nobody waits for it. */
 export class InFlightRequest implements Disposable {
   readonly claims: BearerClaim[] = [];
+  /** Who asks, once that is known. */
+  asker: string | undefined;
   readonly #controller = new AbortController();
   readonly #gone = Promise.withResolvers<void>();
   readonly #clock: Clock;

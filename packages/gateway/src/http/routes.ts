@@ -42,6 +42,8 @@ export const routes = {
   "/healthz": probe,
   "/ready": probe,
   "/readyz": probe,
+  "/startup": probe,
+  "/startupz": probe,
   "/sessions/{key}/history": { methods: ["GET"], auth: "bearer", calls: "chat.history", maxBodyBytes: 0, words: "gateway" },
   "/tools/invoke": { methods: ["POST"], auth: "bearer", calls: "tools.invoke", maxBodyBytes: 1_048_576, words: "gateway" },
   "/v1/chat/completions": run,

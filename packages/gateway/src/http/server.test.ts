@@ -4,6 +4,8 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { connect, type AddressInfo } from "node:net";
 import test from "node:test";
+import { setImmediate } from "node:timers/promises";
+import { limits } from "@portreeve/protocol";
 import { ManualClock } from "../kit/manual-clock.ts";
 import { Bus } from "../bus.ts";
 import type { Dispatch } from "../dispatch/types.ts";
@@ -58,6 +60,7 @@ async function openWorld() {
     bus,
     ids: createIds(),
     countRefusal: ignore,
+    version: "1",
   });
   const server = createServer(serverOptions, door.listener).listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -71,6 +74,7 @@ async function openWorld() {
     port,
     server,
     errors,
+    begun,
     issue: (minutes?: number) => bearers.issue({ label: "b", scopes: ["operator.read"], minutes }, secretPrincipal(["operator.admin"])),
     /** Resolves when the request waits in dispatch. */
     async begin(token: string) {
@@ -137,6 +141,26 @@ test("a gateway that stops waits for what is under way, and answers that it stop
   await closed;
 
   assert.deepEqual([wasDone, signal.aborted, late.status, (await answered).status], [false, true, 503, 503]);
+});
+
+test("a bearer has as many requests under way as a socket may, and no more; another has its own", async () => {
+  await using world = await openWorld();
+  const { token } = await world.issue();
+  const ask = (bearer: string): Promise<Response> =>
+    fetch(`http://127.0.0.1:${world.port}/v1/models`, { headers: { authorization: `Bearer ${bearer}` } });
+  const held = Array.from({ length: limits.requestsInFlight }, () => ask("s"));
+  while (world.begun.length < held.length) await setImmediate();
+
+  const over = await ask("s");
+  const other = ask(token);
+  while (world.begun.length === held.length) await setImmediate();
+  for (const { release } of world.begun) release();
+  const statuses = new Set((await Promise.all([...held, other])).map(({ status }) => status));
+  const again = ask("s");
+  while (world.begun.length < held.length + 2) await setImmediate();
+  world.begun.at(-1)?.release();
+
+  assert.deepEqual([over.status, over.headers.get("retry-after"), [...statuses], (await again).status], [429, "1", [200], 200]);
 });
 
 test("a request that breaks off in its body is no failure of the gateway", async () => {

@@ -40,6 +40,7 @@ export interface HttpDoorDeps {
   readonly bus: Pick<Bus, "subscribe">;
   readonly ids: Pick<Ids, "uuid">;
   readonly countRefusal: CountRefusal;
+  readonly version: string;
 }
 
 export interface HttpDoor {
@@ -96,7 +97,7 @@ export function createHttpDoor(deps: HttpDoorDeps): HttpDoor {
   };
 }
 
-function createProbes({ clock, failing: findFailing }: HttpDoorDeps): Probes {
+function createProbes({ clock, version, failing: findFailing }: HttpDoorDeps): Probes {
   const startedAtMs = clock.now();
   const live = (): Promise<WholeAnswer> => Promise.resolve({ status: 200, body: { ok: true, status: "live" } });
   const ready = async (peer: Peer): Promise<WholeAnswer> => {
@@ -104,5 +105,10 @@ function createProbes({ clock, failing: findFailing }: HttpDoorDeps): Probes {
     const details = peer.directLoopback ? { failing, uptimeMs: clock.now() - startedAtMs } : {};
     return { status: failing.length === 0 ? 200 : 503, body: { ready: failing.length === 0, ...details } };
   };
-  return { "/health": live, "/healthz": live, "/ready": ready, "/readyz": ready };
+  // Nothing is listened to before all is open: whoever is answered has been started.
+  const started = ({ directLoopback }: Peer): Promise<WholeAnswer> => {
+    const details = directLoopback ? { version, uptimeMs: clock.now() - startedAtMs } : {};
+    return Promise.resolve({ status: 200, body: { ok: true, status: "started", ...details } });
+  };
+  return { "/health": live, "/healthz": live, "/ready": ready, "/readyz": ready, "/startup": started, "/startupz": started };
 }
