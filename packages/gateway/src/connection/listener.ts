@@ -104,18 +104,7 @@ export async function openListener(deps: ListenerDeps): Promise<Listener> {
       () => ["health"],
     );
   };
-  const http = createHttpDoor({
-    config,
-    clock,
-    log,
-    failing,
-    bearers: deps.bearers,
-    dispatch: deps.dispatch,
-    bus,
-    ids,
-    countRefusal,
-    version: deps.version,
-  });
+  const http = createHttpDoor({ ...deps, failing });
   const server = createPlainOrTlsServer(deps.tls, http.listener);
   server.on("upgrade", (request, socket, head) => door.upgrade({ request, socket, head }));
   await listen(server, config);
