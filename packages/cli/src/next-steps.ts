@@ -10,6 +10,7 @@ const proxySettings =
 const ownClient = "This client and the gateway do not fit together: update both (`./portreeve --version`, `./portreeve status`).";
 const seeRuns = "See the runs there are: ./portreeve runs";
 const seeNodes = "See the nodes and what of them is approved: ./portreeve nodes";
+const seeApprovals = "See what waits: ./portreeve approvals";
 const again = "Run the command again; if it stays so: ./portreeve status";
 
 /** Said after the gateway's own words, unless those name a command already. */
@@ -79,7 +80,13 @@ export const nextSteps: Readonly<Record<ErrorCode, string>> = {
   COMMAND_NOT_ALLOWED: seeNodes,
   NODE_BUSY: "Wait for what is in work on the node, then run the command again.",
   NODE_ERROR: "These are the node's own words; what it runs is in its own log.",
-  PAYLOAD_TOO_LARGE: "Ask the node for less at once.",
+  PAYLOAD_TOO_LARGE: "Send less, or ask the node for less, at once.",
+  APPROVAL_NOT_FOUND: seeApprovals,
+  APPROVAL_ALREADY_RESOLVED: seeApprovals,
+  APPROVAL_OWN_REQUEST: "Decide it with another paired device; see who is paired: ./portreeve devices",
+  APPROVAL_ID_TAKEN: "Use another id, or none.",
+  APPROVAL_UNUSABLE: `Ask anew for exactly what is to run, and have it approved. ${seeApprovals}`,
+  TOO_MANY_APPROVALS: seeApprovals,
   ANSWER_NOT_KEPT: "To run the command again use another idempotencyKey.",
 
   RUN_FAILED: "See which model was used: ./portreeve agents. The gateway's log has the provider's answer.",

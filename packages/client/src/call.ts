@@ -1,11 +1,12 @@
 /** Least privilege: which scopes one call asks for. */
-import { isRecord, methodTable } from "@portreeve/protocol/wire";
+import { isRecord, methodTable, scopeToInvokeNode } from "@portreeve/protocol/wire";
 
 /** Calls whose parameters decide between the scopes of the table: when they need the widest. A test holds them to the definitions. */
 const needsWidest: Readonly<Record<string, (params: Readonly<Record<string, unknown>>) => boolean>> = {
   "sessions.patch": (params) =>
     ["spawnedBy", "spawnDepth", "subagentRole", "subagentControlScope"].some((field) => params[field] !== undefined),
   agent: (params) => typeof params["message"] === "string" && isSessionCommand(params["message"]),
+  "node.invoke": ({ command, params }) => typeof command === "string" && scopeToInvokeNode(command, params) === "operator.admin",
 };
 
 /** Whether an agent's message is a command that replaces its session, which only an admin may give. */

@@ -1,6 +1,13 @@
 /** The in-process bus: hints that something changed, and live text nobody stores. Losing one costs latency, never data. */
 import type { AgentEvent, ChatEvent, EventPayload } from "@portreeve/protocol";
 
+/** An event for those alone who may see the approval. */
+export interface BoundTo<P> {
+  readonly payload: P;
+  readonly requester: string;
+  readonly reviewers: readonly string[];
+}
+
 export interface BusMessages {
   /** There may be a run to claim. */
   work: undefined;
@@ -20,6 +27,8 @@ export interface BusMessages {
   "device.pair.resolved": EventPayload<"device.pair.resolved">;
   "device.pair.setup.completed": EventPayload<"device.pair.setup.completed">;
   "device.pair.changed": EventPayload<"device.pair.changed">;
+  "exec.approval.requested": BoundTo<EventPayload<"exec.approval.requested">>;
+  "exec.approval.resolved": BoundTo<EventPayload<"exec.approval.resolved">>;
   "node.pair.requested": EventPayload<"node.pair.requested">;
   "node.pair.resolved": EventPayload<"node.pair.resolved">;
 }

@@ -1,6 +1,7 @@
 /** The composition root: the only file that constructs implementations. Reads top to bottom. */
 import { dirname, join } from "node:path";
 import { mainKey, mainSessionKey, ProtocolError } from "@portreeve/protocol";
+import { startApprovals } from "./approvals/approvals.ts";
 import { createRefusalCounter } from "./audit/refusal-counter.ts";
 import { Bus } from "./bus.ts";
 import { createConfigDeps } from "./compose/config.ts";
@@ -53,6 +54,7 @@ import { startCleanUp } from "./subagents/clean-up.ts";
 import { createRedact, type ToolsOf } from "./tools/agent-tools.ts";
 import { callDirectly } from "./tools/direct-call.ts";
 import type { Tool } from "./tools/tool.ts";
+import type { Principal } from "./principal/principal.ts";
 
 export interface ComposeOptions {
   readonly config: Config;
@@ -111,6 +113,8 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   const identity = createIdentity(timed, { keys: { ...keys, secret }, store, bus, late, signingClock: clock });
   const { deviceDeps, admission, setupCodes, nodePairing, ...management } = identity;
   const nodes = resources.use(createNodes({ store, bus, clock, ids, log }));
+  const connected = (): readonly Principal[] => late.listener?.connectedPrincipals() ?? [];
+  const approvals = resources.use(await startApprovals({ store: store.approvals, bus, clock: deviceDeps.clock, ids, log, connected }));
   resources.use(await startEndings(deviceDeps, store));
   const attachments = createAttachmentFiles(stateDir, ids, store.sessions);
   const handlerDeps = createHandlerDeps(timed, live, { store, bus, agents, late, toolsOf, attachments });
@@ -119,6 +123,7 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
     catalogue: createCatalogue(timed, handlerDeps, { toolsOf, keys, cooldowns }),
     devices: { ...admission, ...management, connectedDevices: () => late.listener?.connectedDevices() ?? new Set<string>() },
     nodes: { pairing: nodePairing, nodes, manager: management.manager, work: store.nodeWork, now: deviceDeps.clock.now },
+    approvals,
     setup: createSetupDeps(options, setupCodes, late),
     audit: { store, now: () => clock.now(), flushRefusals: () => refusals.flush() },
     system: createSystemDeps(options, late),

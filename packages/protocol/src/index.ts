@@ -1,6 +1,7 @@
 /** The contract: every method and event of the gateway, and the types that follow from them. */
 import type { z } from "zod";
 import { agentEvents, agentMethods } from "./agents.ts";
+import { approvalEvents, approvalMethods } from "./approvals.ts";
 import { auditMethods } from "./audit.ts";
 import { chatEvents, chatMethods } from "./chat.ts";
 import { commandMethods } from "./commands.ts";
@@ -46,6 +47,7 @@ export const methods = {
   ...setupMethods,
   ...auditMethods,
   ...nodeMethods,
+  ...approvalMethods,
   ...usageMethods,
   ...cronMethods,
 };
@@ -61,6 +63,7 @@ export const events = {
   ...deviceEvents,
   ...setupEvents,
   ...nodeEvents,
+  ...approvalEvents,
   ...cronEvents,
 };
 
@@ -122,6 +125,8 @@ export * from "./scopes.ts";
 export { connectParams, clientIds, clientModes, helloOk } from "./connect.ts";
 export type { ConnectParams, HelloOk } from "./connect.ts";
 export type { AgentEvent } from "./agents.ts";
+export { approvalDecisions, systemRunParams } from "./approvals.ts";
+export type { ApprovalDecision, PendingApproval, ShownRequest } from "./approvals.ts";
 export type { AuditRow, ExplainedStep } from "./audit.ts";
 export type { ChatErrorKind, ChatEvent } from "./chat.ts";
 export { cronDelivery, cronJobSpec, cronPayload } from "./cron.ts";
@@ -129,7 +134,8 @@ export type { CronJob, CronJobSpec, CronRunEntry, CronSchedule } from "./cron.ts
 export type { PairedDevice, PairingRequest } from "./devices.ts";
 export { attachmentFolder, deliveryAddresses } from "./subagents.ts";
 export type { SetupAccess } from "./setup.ts";
-export { maxCaps, maxCommands, scopesToApproveNode } from "./nodes.ts";
+export { maxCaps, maxCommands } from "./nodes.ts";
+export * from "./node-commands.ts";
 export type { NodeRequest, NodeRow, PairedNode } from "./nodes.ts";
 export type { Health } from "./health.ts";
 export type { ModelChoice } from "./models.ts";

@@ -1,6 +1,7 @@
 /** Nodes: what a paired node says it can do, and which of it is approved. */
 import { z } from "zod";
 import { event, method } from "./define.ts";
+import { scopeToInvokeNode } from "./node-commands.ts";
 import { label, nonEmpty, timeMs } from "./shapes.ts";
 
 /** How much a node may say it can do. */
@@ -159,7 +160,7 @@ export const nodeMethods = {
   "node.invoke": method({
     summary: "Run one command on a node: declared by it, approved for it, and within the caller's scopes.",
     scope: {
-      byParams: ({ command }) => scopeToInvokeNode(command),
+      byParams: ({ command, params }) => scopeToInvokeNode(command, params),
       malformed: "operator.write",
       oneOf: ["operator.write", "operator.admin"],
     },
@@ -292,34 +293,6 @@ export const nodeEvents = {
     }),
   }),
 };
-
-const programCommands = new Set([
-  "browser.proxy",
-  "browser.proxy.upload.v1",
-  "fs.listDir",
-  "system.execApprovals.get",
-  "system.execApprovals.set",
-  "system.run",
-  "system.run.prepare",
-  "system.which",
-]);
-
-/** What an approver of these commands must hold. Pure. */
-export function scopesToApproveNode(commands: readonly string[]): readonly string[] {
-  if (commands.length === 0) return ["operator.pairing"];
-  const isProgram = (command: string): boolean =>
-    programCommands.has(command) || command.startsWith("system.") || command.startsWith("browser.proxy");
-  return commands.some(isProgram) ? ["operator.pairing", "operator.write", "operator.admin"] : ["operator.pairing", "operator.write"];
-}
-
-/** Of `system.`, what runs no program that the caller chooses and changes no policy. */
-const harmlessOfSystem = new Set(["system.notify", "system.run.prepare", "system.which"]);
-
-/** What a caller must hold to run the command on a node, however it is approved for the node. Pure. */
-export function scopeToInvokeNode(command: string): "operator.write" | "operator.admin" {
-  if (command === "fs.listDir" || command.startsWith("browser.proxy") || command.startsWith("terminal.")) return "operator.admin";
-  return command.startsWith("system.") && !harmlessOfSystem.has(command) ? "operator.admin" : "operator.write";
-}
 
 export type NodeRow = z.infer<typeof nodeRow>;
 export type NodeRequest = z.infer<typeof nodeRequest>;

@@ -2,6 +2,7 @@
 export * from "./errors.ts";
 export * from "./frames.ts";
 export * from "./limits.ts";
+export { scopeToInvokeNode, scopesToApproveNode } from "./node-commands.ts";
 export * from "./scopes.ts";
 export * from "./session-key.ts";
 export * from "./setup-code.ts";

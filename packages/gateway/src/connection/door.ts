@@ -6,6 +6,7 @@ import { WebSocketServer } from "ws";
 import { guard, toArrival, type DoorConfig, type Peer } from "../http/guard.ts";
 import { toNetwork } from "../identity/attempts.ts";
 import type { ExpelDevice } from "../identity/device-management.ts";
+import type { Principal } from "../principal/principal.ts";
 import { Connection, type ConnectionDeps } from "./connection.ts";
 import { atDoor } from "./handshake-refusal.ts";
 import { JoinedWrites } from "./joined-writes.ts";
@@ -115,6 +116,10 @@ export class Door {
   connectedDevices(): ReadonlySet<string> {
     const principals = [...this.#connections].map((connection) => connection.principal);
     return new Set(principals.flatMap((principal) => (principal?.kind === "device" ? [principal.deviceId] : [])));
+  }
+
+  connectedPrincipals(): readonly Principal[] {
+    return [...this.#connections].flatMap(({ principal }) => principal ?? []);
   }
 
   closeDeviceless(): void {

@@ -19,6 +19,7 @@ import { Door } from "./door.ts";
 import { createHealthFeed, createHello, type HealthFeed } from "./hello.ts";
 import { describeSelf, Presence } from "./presence.ts";
 import { Subscriptions, type SubscriptionsDeps } from "./subscriptions.ts";
+import type { Principal } from "../principal/principal.ts";
 
 export interface ListenerDeps {
   readonly config: Config["gateway"];
@@ -52,6 +53,8 @@ export interface Listener extends AsyncDisposable {
   readonly presence: PresenceBoard;
   /** Ids of the devices with an open connection. */
   connectedDevices(): ReadonlySet<string>;
+  /** Who is connected, each connection once. */
+  connectedPrincipals(): readonly Principal[];
   /** The shared secret is another one: closes who stands on the old one alone (4001) and who is being judged by it (1012). */
   closeDeviceless(): void;
   /** Closes what is connected, or connecting, as the device: its authority is gone. */
@@ -117,6 +120,7 @@ export async function openListener(deps: ListenerDeps): Promise<Listener> {
     counts: () => door.counts(),
     presence,
     connectedDevices: () => door.connectedDevices(),
+    connectedPrincipals: () => door.connectedPrincipals(),
     closeDeviceless() {
       http.secretChanged();
       door.closeDeviceless();

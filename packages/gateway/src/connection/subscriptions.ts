@@ -1,8 +1,9 @@
 /** Who hears what: events from the bus go to the open connections that may and want to hear them. */
 import { agentOfSessionKey, eventDefinitions, type EventName, type EventPayload, type Message, type SessionRow } from "@portreeve/protocol";
-import type { Bus, BusMessages } from "../bus.ts";
+import type { BoundTo, Bus, BusMessages } from "../bus.ts";
 import type { Clock } from "../kit/clock.ts";
 import { background, type Log } from "../kit/log.ts";
+import { maySeeApproval } from "../principal/approvers.ts";
 import { mayHear } from "../principal/hearing.ts";
 import type { Principal } from "../principal/principal.ts";
 import type { OutgoingEvent, StateVersion } from "./outbound.ts";
@@ -56,6 +57,8 @@ export class Subscriptions implements Disposable {
     this.#bus.use(deps.bus.subscribe(completed, (completion) => this.tell(completed, completion)));
     this.#bus.use(deps.bus.subscribe("device.pair.changed", (change) => this.tell("device.pair.changed", change)));
     this.#bus.use(deps.bus.subscribe("config.changed", (change) => this.tell("config.changed", change)));
+    for (const name of ["exec.approval.requested", "exec.approval.resolved"] as const)
+      this.#bus.use(deps.bus.subscribe(name, (approval) => this.#tellApproval(name, approval)));
     this.#bus.use(deps.bus.subscribe("node.pair.requested", (request) => this.tell("node.pair.requested", request)));
     this.#bus.use(deps.bus.subscribe("node.pair.resolved", (resolution) => this.tell("node.pair.resolved", resolution)));
   }
@@ -87,6 +90,11 @@ export class Subscriptions implements Disposable {
 
   [Symbol.dispose](): void {
     this.#bus.dispose();
+  }
+
+  #tellApproval<N extends "exec.approval.requested" | "exec.approval.resolved">(name: N, approval: BoundTo<EventPayload<N>>): void {
+    const wants = ({ principal }: Hearer): boolean => principal !== undefined && maySeeApproval(principal, approval);
+    this.tell(name, approval.payload, { wants });
   }
 
   /** What tools were called with and answered goes to whoever started the run and asked for it. */

@@ -33,6 +33,8 @@ const refusals: ReadonlySet<ErrorCode> = new Set([
   "SPAWN_CHILDREN",
   "NOT_DESCENDANT",
   "MESSAGE_HOPS",
+  "APPROVAL_OWN_REQUEST",
+  "APPROVAL_UNUSABLE",
 ]);
 
 export function createDispatch(deps: DispatchDeps): Dispatch {

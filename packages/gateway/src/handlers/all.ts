@@ -1,6 +1,8 @@
 /** Every method's handler: that none is missing, and none is there twice under another shape, is the type's to say. */
 import type { Handlers } from "../dispatch/types.ts";
 import { agentHandlers } from "./agents.ts";
+import type { Approvals } from "../approvals/approvals.ts";
+import { approvalHandlers } from "./approvals.ts";
 import { type AuditHandlerDeps, auditHandlers } from "./audit.ts";
 import { chatHandlers } from "./chat.ts";
 import { commandHandlers } from "./commands.ts";
@@ -32,6 +34,7 @@ export interface HandlerParts {
   readonly catalogue: CatalogueDeps;
   readonly devices: DeviceHandlerDeps;
   readonly nodes: NodeHandlerDeps;
+  readonly approvals: Approvals;
   readonly setup: SetupHandlerDeps;
   readonly audit: AuditHandlerDeps;
   readonly system: SystemHandlerDeps;
@@ -39,7 +42,8 @@ export interface HandlerParts {
   readonly config: ConfigHandlerDeps;
 }
 
-export function createHandlers({ shared, catalogue, devices, nodes, setup, audit, system, cron, config }: HandlerParts): Handlers {
+export function createHandlers(parts: HandlerParts): Handlers {
+  const { shared, catalogue, devices, nodes, approvals, setup, audit, system, cron, config } = parts;
   return {
     ...connectHandlers(),
     ...healthHandlers(shared),
@@ -62,6 +66,7 @@ export function createHandlers({ shared, catalogue, devices, nodes, setup, audit
     ...taskHandlers(shared),
     ...deviceHandlers(devices),
     ...nodeHandlers(nodes),
+    ...approvalHandlers({ approvals }),
     ...setupHandlers(setup),
     ...auditHandlers(audit),
     ...usageHandlers(shared),

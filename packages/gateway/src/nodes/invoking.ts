@@ -13,6 +13,7 @@ import type { NodeStore } from "../store/nodes.ts";
 import type { Answerer, InvokeOutcome, Invocations } from "./invocations.ts";
 import type { KeptAnswers } from "./kept-answers.ts";
 import type { NodeSockets } from "./node-sockets.ts";
+import { type ProgramRun, toProgramRun } from "./program-run.ts";
 import { commandNotAllowed, nodeUnapproved, notConnected, toAnswer } from "./outcomes.ts";
 
 export interface InvokingDeps {
@@ -35,14 +36,16 @@ export interface Ask {
 
 /** @throws ProtocolError for every way in which there is no answer. */
 export async function invokeNode(deps: InvokingDeps, principal: Principal, ask: Ask): Promise<Result<"node.invoke">> {
-  const paramsJSON = ask.params === undefined ? undefined : JSON.stringify(ask.params);
+  const program = ask.command === "system.run" ? toProgramRun(ask) : undefined;
+  const params = program?.params ?? ask.params;
+  const paramsJSON = params === undefined ? undefined : JSON.stringify(params);
   if (paramsJSON !== undefined && Buffer.byteLength(paramsJSON) > limits.nodeParamsBytes)
     throw new ProtocolError("PAYLOAD_TOO_LARGE", `params of a node's command must not be larger than ${limits.nodeParamsBytes} bytes`);
   const fingerprint = hash([ask.nodeId, ask.command, paramsJSON ?? null]);
   const key = hash([principal.id, ask.idempotencyKey]);
   const known = deps.answers.find(key);
   if (known !== undefined && known.fingerprint !== fingerprint) throw otherAsk();
-  const answer = known?.answer ?? sendOnce(deps, { ask, paramsJSON, fingerprint, principal: principal.id });
+  const answer = known?.answer ?? sendOnce(deps, { ask, paramsJSON, fingerprint, principal: principal.id, approval: program?.approval });
   if (known === undefined) deps.answers.keep(key, { fingerprint, answer }, deps.clock.now());
   const outcome = await answer;
   const isApproved = outcome.kind !== "disconnected" || (await deps.nodes.find(ask.nodeId)).approved !== undefined;
@@ -72,21 +75,24 @@ interface Prepared {
   readonly paramsJSON: string | undefined;
   readonly fingerprint: string;
   readonly principal: string;
+  readonly approval: ProgramRun["approval"];
 }
 
 /** Rejects as long as nothing was sent, and then never. */
-async function sendOnce(deps: InvokingDeps, { ask, paramsJSON, fingerprint, principal }: Prepared): Promise<InvokeOutcome> {
+async function sendOnce(deps: InvokingDeps, { ask, paramsJSON, fingerprint, principal, ...standing }: Prepared): Promise<InvokeOutcome> {
   const { nodeId, command, idempotencyKey: key } = ask;
   const { approved } = await deps.nodes.find(nodeId);
   if (approved === undefined) throw nodeUnapproved();
   assertDeclared(deps.sockets.find(nodeId), command);
   if (!approved.commands.includes(command)) throw commandNotAllowed(command, "is not approved for the node");
 
-  const begun = await deps.work.beginInvocation({ principal, key, fingerprint, nodeId, command }, deps.clock.now());
+  const approval = standing.approval && { ...standing.approval, requester: principal };
+  const begun = await deps.work.beginInvocation({ principal, key, fingerprint, nodeId, command, approval }, deps.clock.now());
   if (begun === "node-unapproved") throw nodeUnapproved();
   if (begun === "command-unapproved") throw commandNotAllowed(command, "is not approved for the node");
   if (begun === "other-ask") throw otherAsk();
   if (begun === "repeated") throw answerNotKept();
+  if (begun === "approval-unusable") throw approvalUnusable();
   const link = deps.sockets.find(nodeId);
   try {
     assertDeclared(link, command);
@@ -133,6 +139,13 @@ function answerNotKept(): ProtocolError {
   return new ProtocolError("ANSWER_NOT_KEPT", "the command was sent with this idempotency key before, and its answer is kept no longer", {
     remedy: "Look on the node whether it ran; to run it again use a new idempotencyKey.",
   });
+}
+
+function approvalUnusable(): ProtocolError {
+  return new ProtocolError(
+    "APPROVAL_UNUSABLE",
+    "the approval is not for exactly this program, not allowed, used, or over: ask for a new one",
+  );
 }
 
 function nodeBusy(): ProtocolError {

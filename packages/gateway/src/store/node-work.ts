@@ -1,5 +1,7 @@
 /** What is sent to nodes and what waits for them, as atomic sentences of the store. */
 
+import type { ApprovalUse } from "./approvals.ts";
+
 /** One call of `node.invoke` by whoever made it, under its own key. */
 export interface InvocationKey {
   readonly principal: string;
@@ -11,6 +13,8 @@ export interface NewInvocation extends InvocationKey {
   readonly fingerprint: string;
   readonly nodeId: string;
   readonly command: string;
+  /** Used up with it. */
+  readonly approval?: ApprovalUse | undefined;
 }
 
 export type NodeTask = "status.request" | "location.request";
@@ -38,7 +42,7 @@ export interface NodeWorkStore {
   beginInvocation(
     invocation: NewInvocation,
     nowMs: number,
-  ): Promise<"begun" | "repeated" | "other-ask" | "node-unapproved" | "command-unapproved">;
+  ): Promise<"begun" | "repeated" | "other-ask" | "node-unapproved" | "command-unapproved" | "approval-unusable">;
   /** It was not sent after all. */
   dropInvocation(key: InvocationKey): Promise<void>;
   /** One piece of each type waits for a node: asked again it waits longer, and with the higher priority. Undefined: no such node. */

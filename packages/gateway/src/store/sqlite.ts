@@ -7,6 +7,7 @@ import type { Ids } from "../kit/ids.ts";
 import type { Store } from "./store.ts";
 import { createAttemptStore } from "./sql/attempts.ts";
 import { createBearerStore } from "./sql/bearers.ts";
+import { createApprovalStore } from "./sql/approvals.ts";
 import { createAuditStore } from "./sql/audit-reads.ts";
 import { createDeviceStore } from "./sql/devices.ts";
 import { createConfigChangeStore } from "./sql/config-changes.ts";
@@ -79,6 +80,7 @@ export function createStore(raw: DatabaseSync, ids: Ids, { onClose, ...queueOpti
     setupCodes: createSetupCodeStore(db, queue),
     nodes: createNodeStore(db, queue),
     nodeWork: createNodeWorkStore(queue),
+    approvals: createApprovalStore(queue),
     audit: createAuditStore(db),
     configChanges: createConfigChangeStore(queue),
     refusals: createRefusalStore(db, queue),

@@ -5,6 +5,7 @@
  */
 import type { Message, RunStatus, Silence, ThinkingLevel, Usage } from "@portreeve/protocol";
 import type { RunAuthority, SessionView, StoredLimits } from "../principal/principal.ts";
+import type { ApprovalStore } from "./approvals.ts";
 import type { AttemptStore } from "./attempt-store.ts";
 import type { CompactionStore } from "./compactions.ts";
 import type { AuditStore, ConfigChangeStore, RefusalStore } from "./audit-store.ts";
@@ -28,6 +29,7 @@ export interface Store extends AsyncDisposable {
   readonly setupCodes: SetupCodeStore;
   readonly nodes: NodeStore;
   readonly nodeWork: NodeWorkStore;
+  readonly approvals: ApprovalStore;
   readonly audit: AuditStore;
   readonly configChanges: ConfigChangeStore;
   readonly refusals: RefusalStore;

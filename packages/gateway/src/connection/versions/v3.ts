@@ -9,6 +9,7 @@ import {
   type MethodName,
   type PresenceEntry,
   type Result,
+  type ShownRequest,
 } from "@portreeve/protocol";
 import { v3CronEvents, v3CronResults, v3InsteadOfRefusal } from "./v3-cron.ts";
 import type { HelloFacts, WireVersion } from "./wire-version.ts";
@@ -29,6 +30,7 @@ type Projection = (payload: never) => unknown;
 /** First answers whose shape differs from version 4. */
 export const v3Accepted: Partial<Record<MethodName, Projection>> = {
   agent: ({ runId, status, acceptedAt }: { runId: string; status: string; acceptedAt: number }) => ({ runId, status, acceptedAt }),
+  "exec.approval.request": ({ deliveryRoute: _, ...accepted }: { deliveryRoute: string }) => accepted,
 };
 
 /** Results whose shape differs from version 4. */
@@ -48,6 +50,8 @@ export const v3Results: Partial<Record<MethodName, Projection>> = {
   "node.list": ({ ts, nodes }: Result<"node.list">) => ({ ts, nodes: nodes.map(toNodeRow) }),
   "node.describe": toNodeRow,
   "node.event": ({ ok }: Result<"node.event">) => ({ ok }),
+  "exec.approval.request": toDecision,
+  "exec.approval.waitDecision": toDecision,
   "device.token.rotate": ({ deviceId, role, token, scopes, rotatedAtMs }: Result<"device.token.rotate">) => ({
     deviceId,
     role,
@@ -75,6 +79,16 @@ export const v3Events: Partial<Record<EventName, Projection>> = {
     session,
   }),
   "node.pair.requested": toNode,
+  "exec.approval.requested": ({ id, request, createdAtMs, expiresAtMs }: EventPayload<"exec.approval.requested">) => ({
+    id,
+    request: toAskedProgram(request),
+    createdAtMs,
+    expiresAtMs,
+  }),
+  "exec.approval.resolved": ({ request, ...rest }: EventPayload<"exec.approval.resolved">) => ({
+    ...rest,
+    request: toAskedProgram(request),
+  }),
 };
 
 function toHello(facts: HelloFacts): unknown {
@@ -154,6 +168,16 @@ function toNode(node: object): unknown {
 
 function without(payload: object, added: readonly string[]): unknown {
   return Object.fromEntries(Object.entries(payload).filter(([name]) => !added.includes(name)));
+}
+
+function toDecision({ terminalReason: _, ...decided }: Result<"exec.approval.request">): unknown {
+  return decided;
+}
+
+/** What version 3 shows of a program: its warnings and digests are version 4's. */
+function toAskedProgram(request: ShownRequest): unknown {
+  const { warningText: _warning, scope: _scope, sessionId: _session, runId: _run, toolCallId: _call, file: _file, ...rest } = request;
+  return rest;
 }
 
 /** Version 3 has no states of an approval: what is not live is not shown. */

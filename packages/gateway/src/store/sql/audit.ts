@@ -19,6 +19,8 @@ export interface AuditEntry {
     | "node.approved"
     | "node.rejected"
     | "node.removed"
+    | "approval.decided"
+    | "approval.used"
     | "run.spawned"
     | "run.started-as-owner"
     | "result.redelivered"

@@ -4,6 +4,7 @@ import type { Kysely } from "kysely";
 import type { Actor, Denied, DeviceManagement, TokenSubject } from "../device-management.ts";
 import { ceilingOf, elevationLeftMs, liveGrant } from "../grants.ts";
 import type { DeviceStore } from "../device-store.ts";
+import { endApprovalsOf } from "./approvals.ts";
 import { appendAudit } from "./audit.ts";
 import { deviceIsGone, disableJobsOf } from "./cron-rows.ts";
 import { newestTimeMs, noteTime } from "./expiries.ts";
@@ -88,6 +89,7 @@ async function remove(tx: Kysely<Database>, deviceId: string, actor: Actor, nowM
   await tx.deleteFrom("nodes").where("node_id", "=", deviceId).execute();
   await tx.deleteFrom("node_requests").where("node_id", "=", deviceId).execute();
   await tx.deleteFrom("node_work").where("node_id", "=", deviceId).execute();
+  await runAwaited(tx, endApprovalsOf, { requester: `device:${deviceId}`, nodeId: deviceId, now: nowMs });
   await tx.deleteFrom("device_grants").where("device_id", "=", deviceId).execute();
   await tx.deleteFrom("devices").where("device_id", "=", deviceId).execute();
   await refuseKey(tx, device.public_key, nowMs);
@@ -141,6 +143,7 @@ async function revokeToken(
   const device = await tx.selectFrom("devices").select("public_key").where("device_id", "=", deviceId).executeTakeFirst();
   if (device !== undefined) await refuseKey(tx, device.public_key, nowMs);
   if (role === "operator") await disableJobs(tx, deviceId, actor, nowMs);
+  await runAwaited(tx, endApprovalsOf, { requester: `device:${deviceId}`, nodeId: deviceId, now: nowMs });
   await appendAudit(tx, { kind: "device.token-revoked", actor: actor.id, subject: deviceId, facts: { role } }, nowMs);
   return { kind: "revoked", revokedAtMs: nowMs };
 }

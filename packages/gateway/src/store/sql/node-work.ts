@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import type { NodeDeclaration } from "../nodes.ts";
 import type { NewInvocation, NodeTask, NodeWork, NodeWorkStore } from "../node-work.ts";
+import { useApproval } from "./approvals.ts";
 import type { InvocationRow, NodeWorkRow } from "./schema.ts";
 import { type Args, row, type Sql, statement } from "./statement.ts";
 import type { WriteQueue } from "./write-queue.ts";
@@ -50,7 +51,7 @@ export function createNodeWorkStore(queue: WriteQueue): NodeWorkStore {
 
 function beginInvocation(
   sql: Sql,
-  { principal, key, fingerprint, nodeId, command }: NewInvocation,
+  { principal, key, fingerprint, nodeId, command, approval }: NewInvocation,
   nowMs: number,
 ): Awaited<ReturnType<NodeWorkStore["beginInvocation"]>> {
   sql.run(dropOldInvocations, { before: nowMs - keysKeptForMs });
@@ -60,6 +61,7 @@ function beginInvocation(
   if (node === undefined) return "node-unapproved";
   // Only the store of nodes writes the column.
   if (!(JSON.parse(node.declaration) as NodeDeclaration).commands.includes(command)) return "command-unapproved";
+  if (approval !== undefined && !useApproval(sql, approval, nowMs)) return "approval-unusable";
   sql.run(insertInvocation, { principal, idempotency_key: key, fingerprint, created_at_ms: nowMs });
   return "begun";
 }

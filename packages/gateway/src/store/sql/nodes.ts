@@ -6,11 +6,12 @@ import type { Actor } from "../device-management.ts";
 import type { DeviceRecord } from "../device-store.ts";
 import { liveGrant } from "../grants.ts";
 import type { AskOutcome, NodeAsk, NodeDeclaration, NodeRecord, NodeRequestRecord, NodeStore, NodeSurface } from "../nodes.ts";
+import { endApprovalsOf } from "./approvals.ts";
 import { appendAudit } from "./audit.ts";
 import { findState } from "./device-rows.ts";
 import { authorityOf } from "./device-management.ts";
 import type { Database, NodeRequestRow, NodeRow } from "./schema.ts";
-import { type Args, statement } from "./statement.ts";
+import { type Args, runAwaited, statement } from "./statement.ts";
 import type { WriteQueue } from "./write-queue.ts";
 
 export function createNodeStore(db: Kysely<Database>, queue: WriteQueue): NodeStore {
@@ -46,6 +47,7 @@ export function createNodeStore(db: Kysely<Database>, queue: WriteQueue): NodeSt
         const approved = await tx.deleteFrom("nodes").where("node_id", "=", nodeId).returning("node_id").executeTakeFirst();
         if (waiting === undefined && approved === undefined) return { kind: "unknown" };
         await tx.deleteFrom("node_work").where("node_id", "=", nodeId).execute();
+        await runAwaited(tx, endApprovalsOf, { requester: `device:${nodeId}`, nodeId, now: nowMs });
         await appendAudit(tx, { kind: "node.removed", actor: actor.id, subject: nodeId, facts: {} }, nowMs);
         return { kind: "removed", requestId: waiting?.request_id };
       }),

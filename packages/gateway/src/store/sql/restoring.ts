@@ -32,6 +32,8 @@ export async function endWhatWasOpen(
     .where("expires_at_ms", ">", nowMs)
     .executeTakeFirst();
   await tx.deleteFrom("node_requests").execute();
+  // Decided otherwise since, or used.
+  await tx.deleteFrom("exec_approvals").execute();
   const elevations = await tx
     .updateTable("device_grants")
     .set({ elevated_scopes: null, elevated_until_ms: null, elevated_seen_ms: null })

@@ -119,6 +119,24 @@ export interface NodeWorkRow {
   expires_at_ms: number;
 }
 
+export interface ApprovalRow {
+  approval_id: string;
+  requester: string;
+  /** JSON. */
+  reviewers: string;
+  shown: string;
+  /** Digest of the effect. */
+  binding: string;
+  node_id: string | null;
+  state: string;
+  decision: string | null;
+  decided_by: string | null;
+  decided_at_ms: number | null;
+  used_at_ms: number | null;
+  created_at_ms: number;
+  expires_at_ms: number;
+}
+
 /** What a node declared beyond that; one waits for each. */
 export interface NodeRequestRow {
   node_id: string;
@@ -368,6 +386,7 @@ export interface Database {
   node_requests: NodeRequestRow;
   node_invocations: InvocationRow;
   node_work: NodeWorkRow;
+  exec_approvals: ApprovalRow;
   pairing_requests: PairingRequestRow;
   setup_codes: SetupCodeRow;
   refused_keys: RefusedKeyRow;
