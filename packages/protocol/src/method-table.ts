@@ -258,6 +258,42 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     scopes: ["operator.pairing"],
     twoAnswers: false,
   },
+  "exec.approval.get": {
+    summary: "One request that waits or was decided, in full.",
+    kind: "query",
+    scopes: ["operator.approvals"],
+    twoAnswers: false,
+  },
+  "exec.approval.list": {
+    summary: "Requests that wait and that the caller may see, the oldest first.",
+    kind: "query",
+    scopes: ["operator.approvals"],
+    twoAnswers: false,
+  },
+  "exec.approval.request": {
+    summary: "Ask that one exact program may run, and wait for the decision; with `twoPhase` the id comes first.",
+    kind: "command",
+    scopes: ["operator.approvals"],
+    twoAnswers: true,
+  },
+  "exec.approval.resolve": {
+    summary: "Decide a request of somebody else, once and for all.",
+    kind: "command",
+    scopes: ["operator.approvals"],
+    twoAnswers: false,
+  },
+  "exec.approval.waitDecision": {
+    summary: "Wait until a request is decided or has expired; only for whoever asked or may see it.",
+    kind: "query",
+    scopes: ["operator.approvals"],
+    twoAnswers: false,
+  },
+  "exec.approvals.get": {
+    summary: "The policy by which the gateway itself runs programs: it runs none without an approval, and keeps no list.",
+    kind: "query",
+    scopes: ["operator.admin"],
+    twoAnswers: false,
+  },
   "gateway.identity.get": {
     summary: "The gateway's public key, and its id, which is the key's SHA-256.",
     kind: "query",

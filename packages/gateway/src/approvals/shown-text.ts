@@ -12,9 +12,9 @@ export function shownArgv(argv: readonly string[]): string {
   return argv.map((word) => (plainWord.test(word) ? word : quote(word))).join(" ");
 }
 
-/** Text as it stands where every character of it can be seen, and quoted where not. */
+/** Text as it stands where every character of it can be seen and it does not look quoted itself, and quoted where not. */
 export function shownText(text: string): string {
-  return unseen.test(text) || text !== text.trim() ? quote(text) : text;
+  return unseen.test(text) || text !== text.trim() || /^\$?'/.test(text) ? quote(text) : text;
 }
 
 function quote(text: string): string {

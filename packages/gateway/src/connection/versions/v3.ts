@@ -30,7 +30,10 @@ type Projection = (payload: never) => unknown;
 /** First answers whose shape differs from version 4. */
 export const v3Accepted: Partial<Record<MethodName, Projection>> = {
   agent: ({ runId, status, acceptedAt }: { runId: string; status: string; acceptedAt: number }) => ({ runId, status, acceptedAt }),
-  "exec.approval.request": ({ deliveryRoute: _, ...accepted }: { deliveryRoute: string }) => accepted,
+  "exec.approval.request": (accepted: { id: string; status: string; createdAtMs: number; expiresAtMs: number }) => {
+    const { id, status, createdAtMs, expiresAtMs } = accepted;
+    return { status, id, createdAtMs, expiresAtMs };
+  },
 };
 
 /** Results whose shape differs from version 4. */
@@ -170,7 +173,8 @@ function without(payload: object, added: readonly string[]): unknown {
   return Object.fromEntries(Object.entries(payload).filter(([name]) => !added.includes(name)));
 }
 
-function toDecision({ terminalReason: _, ...decided }: Result<"exec.approval.request">): unknown {
+function toDecision(result: Result<"exec.approval.request">): unknown {
+  const { terminalReason: _, ...decided } = result;
   return decided;
 }
 

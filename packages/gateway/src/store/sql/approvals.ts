@@ -5,7 +5,7 @@ import type { Actor } from "../device-management.ts";
 import { ceilingOf, liveGrant } from "../grants.ts";
 import { writeAudit } from "./audit.ts";
 import { readState } from "./device-rows.ts";
-import type { ApprovalRow } from "./schema.ts";
+import type { ApprovalRow } from "./node-schema.ts";
 import { type Args, row, type Sql, statement } from "./statement.ts";
 import type { WriteQueue } from "./write-queue.ts";
 

@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import type { NodeDeclaration } from "../nodes.ts";
 import type { NewInvocation, NodeTask, NodeWork, NodeWorkStore } from "../node-work.ts";
 import { useApproval } from "./approvals.ts";
-import type { InvocationRow, NodeWorkRow } from "./schema.ts";
+import type { InvocationRow, NodeWorkRow } from "./node-schema.ts";
 import { type Args, row, type Sql, statement } from "./statement.ts";
 import type { WriteQueue } from "./write-queue.ts";
 

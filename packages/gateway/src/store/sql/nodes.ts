@@ -10,7 +10,8 @@ import { endApprovalsOf } from "./approvals.ts";
 import { appendAudit } from "./audit.ts";
 import { findState } from "./device-rows.ts";
 import { authorityOf } from "./device-management.ts";
-import type { Database, NodeRequestRow, NodeRow } from "./schema.ts";
+import type { NodeRequestRow, NodeRow } from "./node-schema.ts";
+import type { Database } from "./schema.ts";
 import { type Args, runAwaited, statement } from "./statement.ts";
 import type { WriteQueue } from "./write-queue.ts";
 
