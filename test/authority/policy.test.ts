@@ -30,6 +30,8 @@ const examples: readonly (readonly [name: string, params: object, scope: string]
   ["agent", { message: "/reset", idempotencyKey: "k" }, "operator.admin"],
   ["sessions.patch", { key: "agent:nobody:x", label: "x" }, "operator.write"],
   ["sessions.patch", { key: "agent:nobody:x", spawnedBy: "agent:main:main" }, "operator.admin"],
+  ["node.invoke", { nodeId: "nobody", command: "device.info", idempotencyKey: "k" }, "operator.write"],
+  ["node.invoke", { nodeId: "nobody", command: "fs.listDir", idempotencyKey: "k" }, "operator.admin"],
 ];
 
 /** The rule, written a second time: admin brings every scope of the table, write brings read, all else itself. */

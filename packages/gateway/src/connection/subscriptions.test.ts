@@ -71,7 +71,7 @@ const audiences: readonly [name: string, principal: Principal | undefined, hears
   ["a reader", secretPrincipal(["operator.read"]), [...everyone, ...reading]],
   ["a writer", secretPrincipal(["operator.write"]), [...everyone, ...reading]],
   ["one for pairing", secretPrincipal(["operator.pairing"]), [...everyone, ...pairing]],
-  ["one for approvals", secretPrincipal(["operator.approvals"]), everyone],
+  ["one for approvals", secretPrincipal(["operator.approvals"]), [...everyone, "exec.approval.requested", "exec.approval.resolved"]],
   // The table's own keys.
   ["an admin", secretPrincipal(["operator.admin"]), (Object.keys(eventDefinitions) as EventName[]).filter((name) => name !== toOneNode)],
   ["one who calls a scope what it is not", secretPrincipal(["addressee"]), everyone],

@@ -18,9 +18,9 @@ import * as expectedResults from "./migrations/013-expected-results.ts";
 import * as runProcesses from "./migrations/014-run-processes.ts";
 import * as notes from "./migrations/015-notes.ts";
 import * as nodeWork from "./migrations/016-node-work.ts";
-import * as execApprovals from "./migrations/019-exec-approvals.ts";
 import * as dayBudgets from "./migrations/017-day-budgets.ts";
 import * as cron from "./migrations/018-cron.ts";
+import * as execApprovals from "./migrations/019-exec-approvals.ts";
 
 /** By name, in order; a released migration is never edited. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -40,9 +40,9 @@ export const migrations: Readonly<Record<string, Migration>> = {
   "014-run-processes": runProcesses,
   "015-notes": notes,
   "016-node-work": nodeWork,
-  "019-exec-approvals": execApprovals,
   "017-day-budgets": dayBudgets,
   "018-cron": cron,
+  "019-exec-approvals": execApprovals,
 };
 
 /** A newer version has changed the schema in a way this one does not know. */
