@@ -122,12 +122,13 @@ test("what waits is listed and shown to those alone who may see it, with every c
   await using other = await open(["operator.approvals"]);
   const { id } = await ask(requester, { command: "echo \u202eevil", warningText: "line\nline" });
 
-  const [mine, all, none] = await Promise.all([requester, admin, other].map((wire) => wire.request("exec.approval.list")));
+  const list = (wire: Wire): Promise<Frame> => wire.request("exec.approval.list");
+  const [mine, all, none] = [await list(requester), await list(admin), await list(other)];
   const one = await admin.request("exec.approval.get", { id });
   const hidden = await other.request("exec.approval.get", { id });
   const waited = await other.request("exec.approval.waitDecision", { id });
 
-  const idsOf = (frame: Frame | undefined): readonly unknown[] => (frame?.payload as unknown as { id: string }[]).map((row) => row.id);
+  const idsOf = (frame: Frame): readonly unknown[] => (frame.payload as unknown as { id: string }[]).map((row) => row.id);
   assert.deepEqual([idsOf(mine).includes(id), idsOf(all).includes(id), idsOf(none)], [true, true, []]);
   assert.deepEqual([one.payload?.["commandText"], one.payload?.["status"]], [String.raw`$'echo \u202eevil'`, "pending"]);
   assert.doesNotMatch(JSON.stringify(one.payload), /\u202e|\\n/);
