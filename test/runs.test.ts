@@ -185,7 +185,7 @@ test("a child past its deadline is stopped, its partial text is kept, and the pa
 
   assert.match(text, /Waiting/);
   assert.match(text, /deadline/);
-  assert.equal(sessions[0]?.status, "timed_out");
+  assert.equal(sessions[0]?.runStatus, "timed_out");
 });
 
 test("an abort stops the run and everything below it, and says so", async () => {
@@ -411,6 +411,7 @@ test("health and status count the sessions of each agent, where clients read the
   );
 
   const counted = { path: "", count: 1, recent: [] };
-  assert.deepEqual(health, { ...health, agents: [{ agentId: "main", isDefault: true, sessions: counted }], sessions: counted });
+  const heartbeat = { enabled: false, every: "0m", everyMs: null, prompt: "", target: "none", ackMaxChars: 0 };
+  assert.deepEqual(health, { ...health, agents: [{ agentId: "main", isDefault: true, heartbeat, sessions: counted }], sessions: counted });
   assert.deepEqual(status?.sessions, { ...status?.sessions, paths: [], count: 1, byAgent: [{ agentId: "main", ...counted }] });
 });

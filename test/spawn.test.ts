@@ -245,7 +245,7 @@ test("a budget bounds the reply on the wire, and a call that does not fit ends t
 
   assert.equal(row?.role, "toolResult");
   const { sessions } = await gw.callerWith("operator.read").call("sessions.list", {});
-  assert.equal(sessions.find(({ key }) => key === childSessionKey)?.status, "budget_exceeded");
+  assert.equal(sessions.find(({ key }) => key === childSessionKey)?.runStatus, "budget_exceeded");
 });
 
 test("what an agent may use in a day is shared by all its runs, also by those of people, and is another agent's alone to spend", async () => {
@@ -317,7 +317,7 @@ test("time in a budget is a bound of the budget, and the deadline one of the run
   await both;
 
   const { sessions } = await gw.callerWith("operator.read").call("sessions.list", {});
-  const statusOf = ({ childSessionKey }: Receipt) => sessions.find(({ key }) => key === childSessionKey)?.status;
+  const statusOf = ({ childSessionKey }: Receipt) => sessions.find(({ key }) => key === childSessionKey)?.runStatus;
   assert.deepEqual([statusOf(budgeted), statusOf(timed)], ["budget_exceeded", "timed_out"]);
 });
 

@@ -119,7 +119,7 @@ test("7. an owner-only tool is there for the owner's run, absent from a child's 
   const [child] = (await gw.callerWith("operator.read").call("sessions.list", { spawnedBy: "main" })).sessions;
   const { messages } = await gw.callerWith("operator.read").call("chat.history", { sessionKey: child?.key ?? "" });
 
-  assert.equal(child?.status, "succeeded");
+  assert.equal(child?.runStatus, "succeeded");
   assert.deepEqual(used, ["agent:main:main"]);
   assert.equal(provider.requests.length, 5);
   assert.match(JSON.stringify(messages), /There is no tool \\"owner_tool\\" for this run/);
