@@ -25,6 +25,9 @@ export interface CrashPoint {
   readonly when: "before" | "after";
 }
 
+/** The table that a statement writes to. */
+const written = /^\s*(?:insert into|update|delete from) "(\w+)"/;
+
 /** What a full disk refuses. */
 export const writes = /^\s*(?:insert|update|delete|commit)/i;
 
@@ -32,6 +35,8 @@ export class FaultyDatabase {
   readonly raw: DatabaseSync;
   readonly #tables: readonly string[];
   readonly #prepared = new Map<string, StatementSync>();
+  /** Tables that processes have written to since somebody looked, committed or not. */
+  readonly changed = new Set<string>();
   #generation = 0;
   #crash: { left: number; readonly point: CrashPoint; readonly onCrash: () => void } | undefined;
   #refusals: { left: number; readonly matching: RegExp; readonly rollsBack: () => boolean } | undefined;
@@ -95,11 +100,15 @@ export class FaultyDatabase {
     };
     const prepare = (text: string): StatementSync => {
       const statement = this.statement(text);
+      const table = written.exec(text)?.[1];
       const wrapped = {
         columns: () => statement.columns(),
         all: (...values: SQLInputValue[]) => guarded(text, () => statement.all(...values)),
         get: (...values: SQLInputValue[]) => guarded(text, () => statement.get(...values)),
-        run: (...values: SQLInputValue[]) => guarded(text, () => statement.run(...values)),
+        run: (...values: SQLInputValue[]) => {
+          if (table !== undefined) this.changed.add(table);
+          return guarded(text, () => statement.run(...values));
+        },
         iterate: (...values: SQLInputValue[]) => guarded(text, () => statement.iterate(...values)),
       };
       // What the store uses of a statement.

@@ -51,7 +51,7 @@ export class Judge implements BusWatcher {
   readonly #deleted = new Set<string>();
   /** What a run's row said when it had ended. */
   readonly #endings = new Map<string, string>();
-  #isChanged = true;
+  #haveRunsChanged = false;
 
   constructor(world: World) {
     this.#world = world;
@@ -66,25 +66,34 @@ export class Judge implements BusWatcher {
 
   /** After every tick: throws the first thing that was found. */
   look(): void {
-    if (this.#isChanged && !this.#world.database.raw.isTransaction) {
-      this.#isChanged = false;
-      this.#journals.read();
-      this.#transcripts.read();
-      const busy = this.#world.database
-        .statement("select session_key from runs where status = 'running' group by session_key having count(*) > 1")
-        .get();
-      if (busy !== undefined) this.found(`two runs are running in ${String(busy["session_key"])}`);
+    const { changed, raw } = this.#world.database;
+    if (changed.size > 0 && !raw.isTransaction) {
+      if (changed.has("journal")) this.#journals.read();
+      if (changed.has("messages")) this.#transcripts.read();
+      if (changed.has("runs")) this.#lookForTwoAtOnce();
+      this.#haveRunsChanged ||= changed.has("runs") || changed.has("journal");
+      changed.clear();
     }
     const [problem] = this.#problems;
     if (problem !== undefined) throw new Violation(problem);
   }
 
+  #lookForTwoAtOnce(): void {
+    const busy = this.#world.database
+      .statement("select session_key from runs where status = 'running' group by session_key having count(*) > 1")
+      .get();
+    if (busy !== undefined) this.found(`two runs are running in ${String(busy["session_key"])}`);
+  }
+
   /** After every step: what takes more time to see. */
-  lookAtRuns(): readonly RunFacts[] {
-    if (this.#world.database.raw.isTransaction) return [];
-    // What was committed may have been told to nobody.
-    this.#isChanged = true;
+  lookAtChangedRuns(): void {
+    if (this.#world.database.raw.isTransaction) return;
     this.look();
+    if (this.#haveRunsChanged) this.#lookAtRuns();
+    this.#haveRunsChanged = false;
+  }
+
+  #lookAtRuns(): readonly RunFacts[] {
     const runs = this.#world.database.statement(`select ${runColumns} from runs order by run_id`).all() as unknown as RunFacts[];
     const byId = new Map(runs.map((run) => [run.run_id, run]));
     for (const run of runs) {
@@ -115,7 +124,6 @@ export class Judge implements BusWatcher {
   // ---- what is heard
 
   returned(life: Life, call: StoreCall): void {
-    this.#isChanged = true;
     try {
       this.#judgeCall(life, call);
     } catch (error) {
@@ -181,7 +189,8 @@ export class Judge implements BusWatcher {
 
   /** When nothing moves any more: nothing was lost, nothing came twice. */
   lookAtTheEnd(): void {
-    const runs = this.lookAtRuns();
+    this.look();
+    const runs = this.#lookAtRuns();
     const byId = new Map(runs.map((run) => [run.run_id, run]));
     for (const run of runs) {
       if (open.has(run.status))

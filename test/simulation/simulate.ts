@@ -49,7 +49,7 @@ async function takeSteps(world: World, taken: Map<string, number>): Promise<void
     if (random.chance(0.6)) await world.settle();
     else for (let ticks = random.int(6); ticks > 0; ticks -= 1) await world.tick();
     world.start();
-    world.judge.lookAtRuns();
+    world.judge.lookAtChangedRuns();
   }
 }
 

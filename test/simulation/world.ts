@@ -16,6 +16,7 @@ import { Timeline } from "./timeline.ts";
 /** Real tools that touch no file: what a file says is not the seed's to decide. */
 const realTools = createTools().filter((tool) => /^(?:sessions_|subagents)/.test(tool.name));
 const effectParameters = z.strictObject({ token: z.string(), waitMs: z.number().int() });
+const effectSchema = z.toJSONSchema(effectParameters, { io: "input" });
 
 export class World {
   readonly random: Random;
@@ -169,7 +170,7 @@ export class World {
 
   /** Counts its effects by the token the model gave it. */
   #effectTool(name: string, repeat: "ask" | "safe", life: Life): Tool {
-    return defineTool({
+    const tool = defineTool({
       name,
       description: name,
       parameters: effectParameters,
@@ -180,6 +181,7 @@ export class World {
         return { text: `${name} done` };
       },
     });
+    return { ...tool, schema: () => effectSchema };
   }
 }
 

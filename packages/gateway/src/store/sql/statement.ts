@@ -82,7 +82,6 @@ export interface Sql {
 }
 
 export function createSql(raw: DatabaseSync): Sql {
-  const builder = createBuilder(new StatementCompiler());
   const dynamic = createBuilder(new SqliteQueryCompiler());
   const prepared = new Map<Statement<never, unknown>, Prepared>();
   const byText = new Map<string, StatementSync>();
@@ -93,9 +92,8 @@ export function createSql(raw: DatabaseSync): Sql {
     const key = one as unknown as Statement<never, unknown>;
     const known = prepared.get(key);
     if (known !== undefined) return known;
-    const { sql, parameters } = one.build(builder, (name) => new Argument(name) as never).compile();
-    // The compiler keeps no other parameters.
-    const made = { statement: raw.prepare(sql), names: (parameters as readonly Argument[]).map(({ name }) => name) };
+    const { text, names } = compile(one);
+    const made = { statement: raw.prepare(text), names };
     prepared.set(key, made);
     return made;
   };
@@ -133,13 +131,30 @@ export function createSql(raw: DatabaseSync): Sql {
   };
 }
 
+interface Compiled {
+  readonly text: string;
+  /** Of the arguments, in the order of their places. */
+  readonly names: readonly string[];
+}
+
+/** Every statement is built once, for however many connections. */
+const compiled = new WeakMap<object, Compiled>();
+
+function compile<A, R>(one: Statement<A, R>): Compiled {
+  const known = compiled.get(one);
+  if (known !== undefined) return known;
+  const { sql: text, parameters } = one.build(builder, (name) => new Argument(name) as never).compile();
+  // The compiler keeps no other parameters.
+  const made = { text, names: (parameters as readonly Argument[]).map(({ name }) => name) };
+  compiled.set(one, made);
+  return made;
+}
+
 /** How many texts of `query` stay prepared. */
 const keptTexts = 100;
 
-interface Prepared {
+interface Prepared extends Pick<Compiled, "names"> {
   readonly statement: StatementSync;
-  /** Of the arguments, in the order of their places. */
-  readonly names: readonly string[];
 }
 
 class Argument {
@@ -172,6 +187,8 @@ class StatementCompiler extends SqliteQueryCompiler {
     this.append(" as integer)");
   }
 }
+
+const builder = createBuilder(new StatementCompiler());
 
 function createBuilder(compiler: SqliteQueryCompiler): Kysely<Database> {
   return new Kysely<Database>({
