@@ -5,7 +5,7 @@ import { readdirSync, readFileSync, watch } from "node:fs";
 import test from "node:test";
 import { z } from "zod";
 import { countProcesses } from "../bench/processes.ts";
-import { isStill, ProcessGroups, startHeld } from "../packages/gateway/src/kit/process-group.ts";
+import { ProcessGroups } from "../packages/gateway/src/kit/process-group.ts";
 import { defineTool, type ProgramOutcome } from "../packages/gateway/src/tools/tool.ts";
 import { script, spawnStep } from "./support/script.ts";
 import { startGateway, type TestGateway } from "./support/start-gateway.ts";
@@ -146,11 +146,12 @@ test("a stop that cannot stop a tool is an error with counts, and the run has en
 
 test("a held program does not run before it is begun, and never when whoever held it is gone", async () => {
   const input = { file: "/bin/echo", args: ["ran"], cwd: "/", env: {}, maxOutputBytes: 100, onOutput: () => undefined };
-  const begun = await startHeld(input);
-  const dropped = await startHeld(input);
+  const programs = new ProcessGroups();
+  const begun = await programs.start(input);
+  const dropped = await programs.start(input);
 
   begun.begin();
-  assert.equal(await new ProcessGroups().stop(dropped.pid, { graceMs: 300, killMs: 1_000 }), true);
+  assert.equal(await programs.stop(dropped.pid, { graceMs: 300, killMs: 1_000 }), true);
 
   assert.deepEqual([(await begun.outcome).stdout, (await dropped.outcome).stdout], ["ran\n", ""]);
 });
@@ -167,7 +168,7 @@ test("the next start ends what a killed gateway left running, and nothing that h
 
     await gw.restart();
 
-    assert.equal(isStill(root.pid, startedAt), false);
+    assert.equal(new ProcessGroups().isStill(root.pid, startedAt), false);
     assert.equal(stranger.exitCode ?? stranger.signalCode, null);
     assert.deepEqual(await gw.gateway.store.processes.list(), []);
   } finally {

@@ -37,15 +37,15 @@ export const programMutants: readonly Mutant[] = [
   {
     ...programs,
     what: "whatever has the number of a run's process is ended",
-    from: "const isGone = !isStill(pid, startedAt) ||",
-    to: "const isGone = startedAt === undefined || isStill(pid, undefined) ||",
+    from: "const isGone = !programs.isStill(pid, startedAt) ||",
+    to: "const isGone = startedAt === undefined || programs.isStill(pid, undefined) ||",
     killedBy: "nothing that has its number by chance",
   },
   {
     ...programs,
     what: "what a killed gateway left running goes on",
-    from: "const isGone = !isStill(pid, startedAt) || (await groups.stop(pid, patience));",
-    to: "const isGone = !isStill(pid, startedAt) || groups !== undefined;",
+    from: "const isGone = !programs.isStill(pid, startedAt) || (await programs.stop(pid, patience));",
+    to: "const isGone = !programs.isStill(pid, startedAt) || programs !== undefined;",
     killedBy: "the next start ends",
   },
 ];

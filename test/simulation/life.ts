@@ -130,7 +130,7 @@ export class Life {
       cooldowns: createCooldowns(),
       stallMs: undefined,
       programEnv: {},
-      processGroups: new ProcessGroups(),
+      programs: new ProcessGroups(),
       drainMs: 1_000,
     };
     this.started = this.#start(async () => {

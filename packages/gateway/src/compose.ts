@@ -254,7 +254,7 @@ async function stopRuns(late: LateParts, select: RunSelection): Promise<readonly
 function programs(env: ComposeOptions["env"]) {
   const names = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "TERM"];
   const kept = names.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]] as const]));
-  return { programEnv: Object.fromEntries(kept), processGroups: new ProcessGroups() };
+  return { programEnv: Object.fromEntries(kept), programs: new ProcessGroups() };
 }
 
 type SharedParts = Pick<HandlerDeps, "store" | "bus" | "agents" | "attachments"> & { readonly late: LateParts; readonly toolsOf: ToolsOf };

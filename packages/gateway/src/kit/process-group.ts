@@ -32,11 +32,20 @@ export interface HeldProgram {
   readonly outcome: Promise<ProgramOutcome>;
 }
 
+/** What a machine does with programs. */
+export interface Programs {
+  /** @throws what the machine says when the program cannot be started. */
+  start(input: ProgramInput): Promise<HeldProgram>;
+  /** Whether `pid` is still the process that had begun at `startedAt`, and not another one of the same number. */
+  isStill(pid: number, startedAt: string | undefined): boolean;
+  /** Asks the group to end, then ends it; answers whether nothing of it lives. */
+  stop(groupId: number, patience: { readonly graceMs: number; readonly killMs: number }): Promise<boolean>;
+}
+
 /** Waits for a line on descriptor 3, then becomes the program. */
 const heldStart = 'read -r _ <&3 || exit 125; exec 3<&-; exec "$0" "$@"';
 
-/** @throws what Node throws when the folder or the shell is not there. */
-export async function startHeld(input: ProgramInput): Promise<HeldProgram> {
+async function startHeld(input: ProgramInput): Promise<HeldProgram> {
   const child = spawn("/bin/sh", ["-c", heldStart, input.file, ...input.args], {
     cwd: input.cwd,
     env: input.env,
@@ -62,12 +71,19 @@ export async function startHeld(input: ProgramInput): Promise<HeldProgram> {
   };
 }
 
-/** Which process groups live: those that have ended but that nobody has asked about yet, zombies, do not. */
-export class ProcessGroups {
+/** This machine. Which groups live: those that have ended but that nobody has asked about yet, zombies, do not. */
+export class ProcessGroups implements Programs {
   #readAtMs = Number.NEGATIVE_INFINITY;
   #live: ReadonlySet<number> = new Set();
 
-  /** Asks the group to end, then ends it; answers whether nothing of it lives. */
+  start(input: ProgramInput): Promise<HeldProgram> {
+    return startHeld(input);
+  }
+
+  isStill(pid: number, startedAt: string | undefined): boolean {
+    return startedAt !== undefined && startOf(pid) === startedAt;
+  }
+
   async stop(groupId: number, { graceMs, killMs }: { graceMs: number; killMs: number }): Promise<boolean> {
     send(groupId, "SIGTERM");
     if (await this.#isGoneWithin(groupId, graceMs)) return true;
@@ -92,11 +108,6 @@ export class ProcessGroups {
     }
     return this.#live.has(groupId);
   }
-}
-
-/** Whether `pid` is still the process that had begun at `startedAt`, and not another one of the same number. */
-export function isStill(pid: number, startedAt: string | undefined): boolean {
-  return startedAt !== undefined && startOf(pid) === startedAt;
 }
 
 const lookEveryMs = 20;

@@ -2,14 +2,14 @@
  * The programs that tools of one run start. They have nothing of the gateway's environment but what every program needs,
  * they end with the run, whole groups at a time, and they are written down before they begin, for whoever comes after a crash.
  */
-import { isStill, type ProcessGroups, type ProgramOutcome, startHeld } from "../kit/process-group.ts";
+import type { ProgramOutcome, Programs } from "../kit/process-group.ts";
 import type { Log } from "../kit/log.ts";
 import type { ProcessStore } from "../store/process-store.ts";
 import type { Program } from "../tools/tool.ts";
 
 export interface RunProcessesInput {
   readonly store: ProcessStore;
-  readonly groups: ProcessGroups;
+  readonly programs: Programs;
   readonly runId: string;
   readonly cwd: string;
   readonly env: Readonly<Record<string, string>>;
@@ -39,9 +39,9 @@ export class RunProcesses {
 
   /** Runs a program to its end. @throws the reason of the run's signal, or what Node throws when it cannot be started. */
   async run({ file, args = [], maxOutputBytes = defaultOutputBytes }: Program): Promise<ProgramOutcome> {
-    const { store, runId, cwd, env, signal } = this.#input;
+    const { store, programs, runId, cwd, env, signal } = this.#input;
     signal.throwIfAborted();
-    const { pid, startedAt, begin, outcome } = await startHeld({ file, args, cwd, env, maxOutputBytes, onOutput: () => this.onOutput() });
+    const { pid, startedAt, begin, outcome } = await programs.start({ file, args, cwd, env, maxOutputBytes, onOutput: () => this.onOutput() });
     this.#groups.set(pid, undefined);
     await store.note({ pid, startedAt, runId });
     if (!signal.aborted) begin();
@@ -68,7 +68,7 @@ export class RunProcesses {
   }
 
   async #endOnce(pid: number): Promise<boolean> {
-    const isGone = await this.#input.groups.stop(pid, patience);
+    const isGone = await this.#input.programs.stop(pid, patience);
     if (!isGone) return false;
     await this.#input.store.forget(pid);
     this.#groups.delete(pid);
@@ -77,11 +77,11 @@ export class RunProcesses {
 }
 
 /** Ends what runs of a process that is no more have left behind. Before any run goes on. */
-export async function endLeftProcesses(store: ProcessStore, groups: ProcessGroups, log: Log): Promise<void> {
+export async function endLeftProcesses(store: ProcessStore, programs: Programs, log: Log): Promise<void> {
   const left = await store.list();
   await Promise.all(
     left.map(async ({ pid, startedAt, runId }) => {
-      const isGone = !isStill(pid, startedAt) || (await groups.stop(pid, patience));
+      const isGone = !programs.isStill(pid, startedAt) || (await programs.stop(pid, patience));
       if (!isGone) return log.error({ pid, runId }, "a program of a run cannot be ended");
       await store.forget(pid);
     }),

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { sleepUntil } from "../kit/clock.ts";
 import { background } from "../kit/log.ts";
-import type { ProcessGroups } from "../kit/process-group.ts";
+import type { Programs } from "../kit/process-group.ts";
 import { quoteCompletions } from "../models/completion-text.ts";
 import type { Completion } from "../store/journal.ts";
 import type { ChildToSpawn, SpawnOutcome } from "../store/spawning.ts";
@@ -17,7 +17,7 @@ import type { Interruption, TurnHost } from "./turn-host.ts";
 export interface WorkerDeps extends TurnDeps {
   /** All that a program of a run has of the gateway's environment. */
   readonly programEnv: Readonly<Record<string, string>>;
-  readonly processGroups: ProcessGroups;
+  readonly programs: Programs;
   /** How long a stop waits for turns to come to the end of a step. */
   readonly drainMs: number;
   readonly maxConcurrentChildren: number;
@@ -64,7 +64,7 @@ interface Active {
  */
 export async function startWorker(deps: WorkerDeps): Promise<Worker> {
   const nowMs = deps.clock.now();
-  await endLeftProcesses(deps.store.processes, deps.processGroups, deps.log);
+  await endLeftProcesses(deps.store.processes, deps.programs, deps.log);
   await deps.store.runs.endLeases();
   await deps.store.runs.ensureDelivery(nowMs);
   const worker = new ClaimingWorker(deps);
@@ -241,8 +241,8 @@ class ClaimingWorker implements Worker {
   }
 
   #processesOf({ run }: Claim, signal: AbortSignal): RunProcesses {
-    const { store, processGroups: groups, programEnv: env, workspaceOf } = this.#deps;
-    return new RunProcesses({ store: store.processes, groups, runId: run.runId, cwd: workspaceOf(run.agentId), env, signal });
+    const { store, programs, programEnv: env, workspaceOf } = this.#deps;
+    return new RunProcesses({ store: store.processes, programs, runId: run.runId, cwd: workspaceOf(run.agentId), env, signal });
   }
 
   async #renewLeases(): Promise<void> {
