@@ -172,6 +172,19 @@ test("an interrupting message cancels what runs and waits, keeps the partial tex
   assert.deepEqual(await texts(store), ["say first", "half an ans", "say now"]);
 });
 
+test("a cancel that comes just after a whole reply keeps it once, also when the reply was found not to be what was asked for", async () => {
+  for (const after of [[], [{ kind: "repair", message: "not JSON" }]] as const) {
+    await using store = await openStoreFile(":memory:", createIds());
+    const claim = await working(store);
+    const reply = { kind: "reply", content: [], model: "m", reason: "stop", usage: { input: 1, output: 1, totalTokens: 2 } } as const;
+    await store.runs.append(claim.run.runId, claim.epoch, [reply, ...after], [], 3);
+
+    await store.runs.cancel({ sessionKey: key }, new Map([[claim.run.runId, { epoch: claim.epoch, text: "the whole reply" }]]), 4);
+
+    assert.deepEqual(await texts(store), ["say first"]);
+  }
+});
+
 test("a run whose workers die again and again at the same step is given up; one that got on is not", async () => {
   await using store = await openStoreFile(":memory:", createIds());
   const { run } = await working(store);

@@ -20,6 +20,8 @@ export const actions: readonly (readonly [number, string, Act])[] = [
   [8, "run an agent", (world) => world.callers.command("agent", anyRoom(world))],
   [4, "send with a deadline", (world) => world.callers.command("chat.send", anyRoom(world), { timeoutMs: 1 + world.random.int(60_000) })],
   [4, "spawn from outside", (world) => world.callers.command("subagents.spawn", anyRoom(world), drawCleanup(world))],
+  [3, "leave a note", (world) => world.callers.command("sessions.send", anyRoom(world), { mode: "notify" })],
+  [2, "send to a child", (world) => withChild(world, (key) => world.callers.command("sessions.send", key))],
   [5, "send into a child's session", (world) => withChild(world, (key) => world.callers.command("chat.send", key))],
   [8, "give a command again", (world) => withCommand(world, (command) => world.callers.give(command))],
   [3, "use a key for other words", (world) => withAcknowledged(world, (command) => world.callers.giveOther(command))],
@@ -29,6 +31,11 @@ export const actions: readonly (readonly [number, string, Act])[] = [
   [3, "say /stop", (world) => world.callers.ask("chat.send", { sessionKey: anyRoom(world), message: "/stop", idempotencyKey: "stop" })],
   [3, "delete a room", (world) => deleteSession(world, "agent:main:room")],
   [3, "delete a child", (world) => withChild(world, (key) => deleteSession(world, key))],
+  [3, "empty a room", (world) => resetSession(world, anyRoom(world))],
+  [2, "empty a child's session", (world) => withChild(world, (key) => resetSession(world, key))],
+  [2, "empty as it writes", (world) => world.interject(runWrites, ({ args }) => resetSession(world, sessionOf(world, args)))],
+  [5, "deliver again", (world) => withChildRun(world, (runId) => decide(world, "runs.retry", runId))],
+  [2, "dismiss", (world) => withChildRun(world, (runId) => decide(world, "runs.dismiss", runId))],
   [2, "archive a child", (world) => withChild(world, (key) => world.callers.ask("sessions.patch", { key, archived: true }))],
   [8, "crash", (world) => world.crash()],
   [8, "crash soon", (world) => crashSoon(world, 60, /./)],
@@ -103,11 +110,26 @@ function withAcknowledged(world: World, act: (command: Command) => void): void {
 }
 
 function cancel(world: World, params: { readonly sessionKey: string; readonly runId?: string | undefined }): void {
-  world.callers.ask("chat.abort", params, { onAnswer: (answer) => world.judge.cancelled(answer) });
+  const { life } = world;
+  world.callers.ask("chat.abort", params, { onAnswer: (answer) => world.judge.cancelled(answer, life) });
 }
 
 function deleteSession(world: World, key: string): void {
   world.callers.ask("sessions.delete", { key }, { onError: (error) => error.code === "SESSION_BUSY" || error.code === "MAIN_SESSION" });
+}
+
+function resetSession(world: World, key: string): void {
+  world.callers.ask("sessions.reset", { key }, { onError: (error) => error.code === "SESSION_BUSY" || error.code === "UNKNOWN_SESSION" });
+}
+
+/** Only what no turn has safely read can be decided about. */
+function decide(world: World, name: "runs.retry" | "runs.dismiss", runId: string): void {
+  world.callers.ask(name, { runId }, { onError: (error) => error.code === "DELIVERY_SETTLED" || error.code === "UNKNOWN_SESSION" });
+}
+
+function withChildRun(world: World, act: (runId: string) => void): void {
+  const [first, ...rest] = world.judge.unsettledChildren();
+  if (first !== undefined) act(world.random.pick([first, ...rest]));
 }
 
 async function restart(world: World): Promise<void> {

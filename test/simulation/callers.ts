@@ -5,7 +5,14 @@ import type { Words } from "./life.ts";
 import type { World } from "./world.ts";
 
 /** Each makes a run under an idempotency key. */
-type CommandName = "chat.send" | "agent" | "subagents.spawn";
+type CommandName = "chat.send" | "agent" | "subagents.spawn" | "sessions.send";
+
+const sessionField: Readonly<Record<CommandName, "sessionKey" | "key">> = {
+  "chat.send": "sessionKey",
+  agent: "sessionKey",
+  "subagents.spawn": "sessionKey",
+  "sessions.send": "key",
+};
 
 export interface Command {
   readonly name: CommandName;
@@ -18,7 +25,14 @@ export interface Command {
 }
 
 /** What a caller may be told in a world where the disk is full at times. */
-const expectedErrors: ReadonlySet<string> = new Set(["STORE_UNAVAILABLE", "SPAWN_CHILDREN", "SPAWN_DEPTH", "RUN_FAILED", "UNKNOWN_RUN"]);
+const expectedErrors: ReadonlySet<string> = new Set([
+  "STORE_UNAVAILABLE",
+  "SPAWN_CHILDREN",
+  "SPAWN_DEPTH",
+  "RUN_FAILED",
+  "UNKNOWN_RUN",
+  "STOP_INCOMPLETE",
+]);
 
 export class Callers {
   readonly commands: Command[] = [];
@@ -36,7 +50,12 @@ export class Callers {
   command(name: CommandName, sessionKey: string, extra: Readonly<Record<string, unknown>> = {}): void {
     const text = this.#words.next("asked");
     const key = `key-${text}`;
-    const params = { sessionKey, [name === "subagents.spawn" ? "task" : "message"]: text, idempotencyKey: key, ...extra };
+    const params = {
+      [sessionField[name]]: sessionKey,
+      [name === "subagents.spawn" ? "task" : "message"]: text,
+      idempotencyKey: key,
+      ...extra,
+    };
     const command: Command = { name, key, text, sessionKey, params, runId: undefined };
     this.commands.push(command);
     this.give(command);
@@ -53,6 +72,8 @@ export class Callers {
     this.ask(command.name, command.params, {
       onAccepted: (accepted) => acknowledge(Reflect.get(Object(accepted), "runId")),
       onAnswer: (answer) => acknowledge(Reflect.get(Object(answer), "runId")),
+      // Only what is there can be sent to, and only so many notes wait.
+      onError: (error) => command.name === "sessions.send" && (error.code === "UNKNOWN_SESSION" || error.code === "SESSION_BUSY"),
     });
   }
 
@@ -61,7 +82,7 @@ export class Callers {
     const params = { ...command.params, [command.name === "subagents.spawn" ? "task" : "message"]: "other words" };
     this.ask(command.name, params, {
       onAnswer: () => this.#world.judge.found(`${command.key} acted again, with other words`),
-      onError: (error) => error.code === "IDEMPOTENCY_MISMATCH",
+      onError: (error) => error.code === "IDEMPOTENCY_MISMATCH" || (command.name === "sessions.send" && error.code === "UNKNOWN_SESSION"),
     });
   }
 
@@ -78,7 +99,9 @@ export class Callers {
   ): void {
     const { life, random, judge } = this.#world;
     if (life?.isReady !== true) return;
-    const caller = life.callerAs(name === "sessions.delete" || random.chance(0.3) ? this.#owner : this.#writer);
+    const caller = life.callerAs(
+      name === "sessions.delete" || name === "sessions.reset" || random.chance(0.3) ? this.#owner : this.#writer,
+    );
     caller.call(name, params as ParamsInput<N>, { onAccepted: (accepted) => hear.onAccepted?.(accepted) }).then(
       (answer) => hear.onAnswer?.(answer),
       (error: unknown) => {

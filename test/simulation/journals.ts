@@ -3,7 +3,14 @@ import type { JournalEntry } from "../../packages/gateway/src/store/journal.ts";
 import { apply, type RunState } from "../../packages/gateway/src/runs/machine.ts";
 import type { FaultyDatabase } from "./faulty-database.ts";
 
+/** What calls of a model used, as entries say it. */
+export interface Used {
+  readonly tokens: number;
+  readonly turns: number;
+}
+
 interface Journal {
+  used: Used;
   state: RunState | "broken";
   seq: number;
   epoch: number;
@@ -26,6 +33,10 @@ export class Journals {
     return state === "broken" ? state : state.phase;
   }
 
+  usedBy(runId: string): Used {
+    return this.#journals.get(runId)?.used ?? { tokens: 0, turns: 0 };
+  }
+
   read(): void {
     const rows = this.#database
       .statement("select rowid as row, run_id, seq, epoch, entry from journal where rowid > ? order by rowid")
@@ -38,12 +49,13 @@ export class Journals {
   }
 
   #take(runId: string, seq: number, epoch: number, entry: JournalEntry): void {
-    const journal = this.#journals.get(runId) ?? { state: { phase: "fresh" }, seq: 0, epoch: 0 };
+    const journal = this.#journals.get(runId) ?? { state: { phase: "fresh" }, seq: 0, epoch: 0, used: { tokens: 0, turns: 0 } };
     this.#journals.set(runId, journal);
     if (seq !== journal.seq + 1) this.#found(`entry ${seq} of ${runId} follows entry ${journal.seq}`);
     if (epoch < journal.epoch) this.#found(`epoch ${epoch} of ${runId} writes after epoch ${journal.epoch}`);
     journal.seq = seq;
     journal.epoch = epoch;
+    journal.used = addUsed(journal.used, entry);
     if (entry.kind === "completions") for (const { inboxId } of entry.completions) this.#takeCompletion(inboxId);
     if (journal.state === "broken") return;
     try {
@@ -57,5 +69,18 @@ export class Journals {
   #takeCompletion(inboxId: string): void {
     if (this.#read.has(inboxId)) this.#found(`${inboxId} was read by two turns`);
     this.#read.add(inboxId);
+  }
+}
+
+function addUsed({ tokens, turns }: Used, entry: JournalEntry): Used {
+  switch (entry.kind) {
+    case "reply":
+    case "compacted":
+      return { tokens: tokens + entry.usage.totalTokens, turns: turns + 1 };
+    case "model-error":
+    case "compaction-failed":
+      return { tokens: tokens + (entry.usage?.totalTokens ?? 0), turns };
+    default:
+      return { tokens, turns };
   }
 }

@@ -3,10 +3,13 @@
  * what tools did. It knows nothing of how the engine decides.
  */
 import type { BusMessages } from "../../packages/gateway/src/bus.ts";
+import type { ModelMessage } from "../../packages/gateway/src/models/model.ts";
+import type { StartedProcess } from "../../packages/gateway/src/store/process-store.ts";
 import type { Claimed } from "../../packages/gateway/src/store/store.ts";
 import type { BusWatcher } from "./lossy-bus.ts";
 import { Journals } from "./journals.ts";
 import type { Life, StoreCall } from "./life.ts";
+import { Ledger } from "./ledger.ts";
 import { Transcripts } from "./transcripts.ts";
 import type { World } from "./world.ts";
 
@@ -30,6 +33,15 @@ interface RunFacts {
 
 const runColumns =
   "run_id, wire_id, idempotency_key, session_key, trigger, input, status, scopes, owner, depth, parent_run_id, parent_session_key, started_at_ms, ending";
+const happened = `
+  select 'ended: ' || status as what, count(*) as n from runs group by status
+  union all select 'entry: ' || json_extract(entry, '$.kind'), count(*) from journal group by 1
+  union all select 'a stand-in answered', count(*) from journal where json_extract(entry, '$.model') = 'seeded/two' having count(*) > 0
+  union all select 'a fork', count(*) from runs where json_extract(terms, '$.fork.isForked') having count(*) > 0
+  union all select 'a note was read', count(*) from runs where queue_mode = 'notify' and absorbed_by is not null having count(*) > 0
+  union all select 'delivered again', count(*) from inbox where generation > 1 having count(*) > 0
+  union all select 'dismissed', count(*) from inbox where closed_as = 'dismissed' having count(*) > 0
+  union all select 'a day was over', count(*) from runs where json_extract(ending, '$.stopReason') like 'budget_day_%' having count(*) > 0`;
 const open: ReadonlySet<string> = new Set(["queued", "running", "waiting"]);
 
 /** Broken: an invariant does not hold. */
@@ -42,11 +54,14 @@ export class Judge implements BusWatcher {
   readonly #problems: string[] = [];
   readonly #journals: Journals;
   readonly #transcripts: Transcripts;
+  readonly #ledger: Ledger;
+  /** Which run has started a program. */
+  readonly #programs = new Map<number, string>();
   /** Who wrote under an epoch: `run epoch` → process. */
   readonly #writers = new Map<string, Life>();
   readonly #effects = new Map<string, number>();
   readonly #ends = new Map<string, Life>();
-  readonly #announced = new Set<string>();
+  readonly #announced = new Map<string, number>();
   readonly #cancelled = new Set<string>();
   readonly #deleted = new Set<string>();
   /** What a run's row said when it had ended. */
@@ -58,6 +73,7 @@ export class Judge implements BusWatcher {
     const found = (problem: string): void => this.found(problem);
     this.#journals = new Journals(world.database, found);
     this.#transcripts = new Transcripts(world.database, found);
+    this.#ledger = new Ledger(world.database, (runId) => this.#journals.usedBy(runId), found);
   }
 
   found(problem: string): void {
@@ -72,6 +88,7 @@ export class Judge implements BusWatcher {
       if (changed.has("messages")) this.#transcripts.read();
       if (changed.has("runs")) this.#lookForTwoAtOnce();
       this.#haveRunsChanged ||= changed.has("runs") || changed.has("journal");
+      if (changed.has("budgets")) this.#ledger.look();
       changed.clear();
     }
     const [problem] = this.#problems;
@@ -116,6 +133,17 @@ export class Judge implements BusWatcher {
     return [text(row?.["session_key"]), text(row?.["parent_session_key"])];
   }
 
+  /** Sub-agents whose result no turn has read that ended well; if there are none, all whose result was sent somewhere. */
+  unsettledChildren(): readonly string[] {
+    const rows = this.#world.database
+      .statement(
+        "select child_run_id, closed_as is null and (reader.status is null or reader.status not in ('succeeded', 'running', 'waiting', 'cancelled')) as is_open from inbox left join runs as reader on reader.run_id = consumed_by order by child_run_id, generation",
+      )
+      .all();
+    const open = rows.filter((row) => row["is_open"] === 1);
+    return (open.length > 0 ? open : rows).map((row) => String(row["child_run_id"]));
+  }
+
   childSessions(): readonly string[] {
     const rows = this.#world.database.statement("select session_key from runs where trigger = 'spawn' order by run_id").all();
     return rows.map((row) => String(row["session_key"]));
@@ -138,6 +166,11 @@ export class Judge implements BusWatcher {
     if (name === "runs.spawn" && kindOf(result) === "accepted") this.#checkChildren(args[0] as { parentSessionKey: string });
     if (name === "runs.claim" && (result as Claimed).claims.some(({ run }) => run.authority.depth > 0)) this.#checkSlots();
     if (name === "sessions.delete" && result === "deleted") this.#deleted.add(String(args[0]));
+    if (name === "sessions.reset" && kindOf(result) === "reset") this.#deleted.add(String(args[0]));
+    if (name === "processes.note") {
+      const { pid, runId } = args[0] as StartedProcess;
+      this.#programs.set(pid, runId);
+    }
   }
 
   heard<T extends keyof BusMessages>(topic: T, message: BusMessages[T], life: Life): void {
@@ -145,8 +178,7 @@ export class Judge implements BusWatcher {
     const event = message as BusMessages["agent"] | BusMessages["chat"];
     const run = `${event.sessionKey} ${event.runId}`;
     if ("stream" in event && event.stream === "subagent" && event.data.phase === "announced") {
-      if (this.#announced.has(event.data.childRunId)) this.found(`the end of ${event.data.childRunId} was told twice`);
-      this.#announced.add(event.data.childRunId);
+      this.#checkAnnounced(event.data.childRunId);
     }
     if (this.#ends.get(run) === life) this.found(`${run} is over, and something of it was told: ${JSON.stringify(event)}`);
     if ("state" in event && event.state !== "delta") {
@@ -161,8 +193,26 @@ export class Judge implements BusWatcher {
     if (repeat === "ask" && times > 1) this.found(`${name} ran ${times} times for ${token}`);
   }
 
-  cancelled(answer: unknown): void {
-    for (const wireId of (answer as { runIds: readonly string[] }).runIds) this.#cancelled.add(wireId);
+  /** `by`: the process that has answered. */
+  cancelled(answer: unknown, by: Life | undefined): void {
+    const { runIds } = answer as { runIds: readonly string[] };
+    for (const wireId of runIds) this.#cancelled.add(wireId);
+    for (const pid of by === undefined ? [] : this.#world.machine.living(by)) {
+      const runId = this.#programs.get(pid);
+      const run = runId === undefined ? undefined : this.#world.database.statement("select wire_id from runs where run_id = ?").get(runId);
+      if (runIds.includes(String(run?.["wire_id"]))) this.found(`${String(runId)} was stopped, and its program ${pid} lives`);
+    }
+  }
+
+  /** Providers refuse a call without its result, and a result without its call. */
+  asked(messages: readonly ModelMessage[]): void {
+    for (const [index, { role, content }] of messages.entries()) {
+      const calls = content.flatMap((block) => (block.type === "toolCall" ? [block.id] : []));
+      const results = resultsAfter(messages, index);
+      if (calls.some((id) => !results.includes(id)) || (role === "assistant" && results.some((id) => !calls.includes(id))))
+        this.found(`a model reads calls ${calls.join()} with results ${results.join()}`);
+      if (role === "user" && results.length > 0) this.found(`a model reads results ${results.join()} of no call`);
+    }
   }
 
   logged(message: string, facts: object): void {
@@ -175,10 +225,10 @@ export class Judge implements BusWatcher {
 
   // ---- in the end
 
-  /** How many runs ended how. */
+  /** How many runs ended how, and how often what is rare came to pass. */
   outcomes(): ReadonlyMap<string, number> {
-    const rows = this.#world.database.statement("select status, count(*) as n from runs group by status").all();
-    return new Map(rows.map((row) => [`ended: ${String(row["status"])}`, Number(row["n"])]));
+    const rows = this.#world.database.statement(happened).all();
+    return new Map(rows.map((row) => [String(row["what"]), Number(row["n"])]));
   }
 
   hasOpenWork(): boolean {
@@ -190,6 +240,8 @@ export class Judge implements BusWatcher {
   /** When nothing moves any more: nothing was lost, nothing came twice. */
   lookAtTheEnd(): void {
     this.look();
+    this.#ledger.lookAtTheEnd();
+    for (const pid of this.#world.machine.living()) this.found(`program ${pid} of ${this.#programs.get(pid) ?? "nobody"} lives on`);
     const runs = this.#lookAtRuns();
     const byId = new Map(runs.map((run) => [run.run_id, run]));
     for (const run of runs) {
@@ -207,6 +259,7 @@ export class Judge implements BusWatcher {
       else if (
         (run.started_at_ms !== null || run.status === "succeeded") &&
         !this.#deleted.has(run.session_key) &&
+        !this.#isUnreadNote(run.run_id) &&
         this.#transcripts.timesAsked(command.text) !== 1
       )
         this.found(`${command.text} stands ${this.#transcripts.timesAsked(command.text)} times in the transcript`);
@@ -222,6 +275,19 @@ export class Judge implements BusWatcher {
   }
 
   // ---- single invariants
+
+  /** Told once for each way that its result took. */
+  #checkAnnounced(childRunId: string): void {
+    const times = (this.#announced.get(childRunId) ?? 0) + 1;
+    this.#announced.set(childRunId, times);
+    if (times === 1) return;
+    const row = this.#world.database.statement("select count(*) as n from inbox where child_run_id = ?").get(childRunId);
+    if (times > Number(row?.["n"])) this.found(`the end of ${childRunId} was told ${times} times`);
+  }
+
+  #isUnreadNote(runId: string): boolean {
+    return this.#world.database.statement("select 1 from notes where run_id = ?").get(runId) !== undefined;
+  }
 
   #checkEnding(run: RunFacts): void {
     if (open.has(run.status)) return;
@@ -266,18 +332,32 @@ export class Judge implements BusWatcher {
   /** A child's end is read exactly once by whoever is there to read it. */
   #checkDelivery(child: RunFacts, parent: RunFacts | undefined): void {
     const rows = this.#world.database
-      .statement("select consumed_at_ms, status from inbox left join runs on run_id = inbox.parent_run_id where child_run_id = ?")
+      .statement(
+        "select generation, consumed_by, consumed_at_ms, closed_as, status from inbox left join runs on run_id = inbox.parent_run_id where child_run_id = ? order by generation",
+      )
       .all(child.run_id);
-    const read = rows.filter((row) => row["consumed_at_ms"] !== null).length;
-    const isReaderStopped = parent?.status === "cancelled" || rows[0]?.["status"] === "cancelled";
-    const isReaderGone = isReaderStopped || this.#deleted.has(child.parent_session_key ?? "");
-    if (rows.length > 1) this.found(`${child.run_id} was delivered ${rows.length} times`);
+    const read = rows.filter((row) => row["consumed_by"] !== null).length;
+    const isReaderStopped = parent?.status === "cancelled" || rows.some((row) => row["status"] === "cancelled");
+    const isDecided = rows.some((row) => row["closed_as"] === "dismissed");
+    const isReaderGone = isReaderStopped || isDecided || this.#deleted.has(child.parent_session_key ?? "");
+    if (rows.some((row, index) => row["generation"] !== index + 1)) this.found(`the ways of ${child.run_id} are not counted`);
+    if (rows.filter((row) => row["closed_as"] === null).length > 1) this.found(`${child.run_id} was delivered ${rows.length} times`);
     if (read === 0 && !isReaderGone && child.status !== "cancelled") this.found(`the result of ${child.run_id} (${child.status}) was lost`);
-    if (read === 0 && rows.length > 0 && !isReaderGone) this.found(`the result of ${child.run_id} is never read`);
+    if (rows.at(-1)?.["consumed_at_ms"] === null && !isReaderGone) this.found(`the result of ${child.run_id} is never read`);
     const times = this.#transcripts.timesQuoted(child.session_key);
     if (times !== read && !this.#deleted.has(child.parent_session_key ?? ""))
       this.found(`the result of ${child.run_id} was read ${read} times and stands ${times} times in the transcript`);
   }
+}
+
+/** Ids of the results that follow message `index` directly. */
+function resultsAfter(messages: readonly ModelMessage[], index: number): readonly string[] {
+  const ids: string[] = [];
+  for (const { role, content } of messages.slice(index + 1)) {
+    if (role !== "toolResult") break;
+    for (const block of content) if (block.type === "toolResult") ids.push(block.toolCallId);
+  }
+  return messages[index]?.role === "toolResult" ? [] : ids;
 }
 
 function kindOf(result: unknown): unknown {

@@ -2,7 +2,7 @@
  * One process's life: the real core (dispatch, handlers, worker, clean-up, store) over the simulation's database. It may be
  * frozen and thawed, and it may die: then nothing after it happens, and what it held in memory is gone.
  */
-import type { Caller } from "@portreeve/protocol";
+import { type Caller, ProtocolError } from "@portreeve/protocol";
 import { createToolsOf, type ToolsOf } from "../../packages/gateway/src/tools/agent-tools.ts";
 import { createCaller } from "../../packages/gateway/src/dispatch/caller.ts";
 import { createDispatch } from "../../packages/gateway/src/dispatch/dispatch.ts";
@@ -10,13 +10,14 @@ import type { Dispatch, Handlers } from "../../packages/gateway/src/dispatch/typ
 import { agentHandlers } from "../../packages/gateway/src/handlers/agents.ts";
 import { chatHandlers } from "../../packages/gateway/src/handlers/chat.ts";
 import type { HandlerDeps } from "../../packages/gateway/src/handlers/deps.ts";
+import { messageHandlers } from "../../packages/gateway/src/handlers/messages.ts";
+import { runHandlers } from "../../packages/gateway/src/handlers/runs.ts";
 import { sessionHandlers } from "../../packages/gateway/src/handlers/sessions.ts";
 import { subagentHandlers } from "../../packages/gateway/src/handlers/subagents.ts";
 import type { Ids } from "../../packages/gateway/src/kit/ids.ts";
 import type { Log } from "../../packages/gateway/src/kit/log.ts";
 import type { Principal } from "../../packages/gateway/src/principal/principal.ts";
-import { ProcessGroups } from "../../packages/gateway/src/kit/process-group.ts";
-import type { ToolCall } from "../../packages/gateway/src/models/model.ts";
+import type { ModelMessage, ToolCall } from "../../packages/gateway/src/models/model.ts";
 import { createCooldowns } from "../../packages/gateway/src/runs/cooldowns.ts";
 import { startWorker, type Worker } from "../../packages/gateway/src/runs/worker.ts";
 import type { Store } from "../../packages/gateway/src/store/store.ts";
@@ -24,14 +25,22 @@ import { startCleanUp } from "../../packages/gateway/src/subagents/clean-up.ts";
 import type { Tool } from "../../packages/gateway/src/tools/tool.ts";
 import { attachmentsOff, noAttachments } from "../support/no-attachments.ts";
 import { type BusWatcher, LossyBus } from "./lossy-bus.ts";
+import type { Machine } from "./machine.ts";
 import type { Random } from "./random.ts";
 import { createSeededModels } from "./seeded-model.ts";
 import type { ProcessClock, Timeline } from "./timeline.ts";
 
+/** As the configuration of a process has them. */
 export interface Limits {
   readonly maxSpawnDepth: number;
   readonly maxChildrenPerAgent: number;
   readonly maxConcurrent: number;
+  readonly forkMaxBytes: number;
+  readonly stallMs: number | undefined;
+  readonly contextWindow: number;
+  readonly fallbacks: readonly string[];
+  /** Of each agent. */
+  readonly turnsPerDay: number | undefined;
 }
 
 export interface StoreAsk {
@@ -65,9 +74,14 @@ export interface Surroundings {
   readonly watcher: BusWatcher & {
     /** A store call came back to a process that still lives. */
     returned(life: Life, call: StoreCall): void;
+    /** What a model is sent. */
+    asked(messages: readonly ModelMessage[]): void;
     logged(message: string, facts: object): void;
   };
   readonly words: Words;
+  readonly machine: Machine;
+  /** Some session that there is or was. */
+  anySession(): string;
   /** A process is about to make this store call. */
   readonly calling: (call: StoreAsk) => void;
   /** Nothing hangs any more and models only speak. */
@@ -121,16 +135,15 @@ export class Life {
       attachmentsOf: () => "/nowhere",
       redact: ({ arguments: args }: ToolCall) => args,
       callerFor,
-      priceOf: () => undefined,
-      // No conversation here outgrows it.
-      contextWindowOf: () => 1_000_000,
+      priceOf: () => ({ input: 1, output: 2 }),
+      contextWindowOf: () => limits.contextWindow,
       compactAtShare: 0.8,
-      fallbacksOf: () => [],
-      budgetPerDay: () => undefined,
+      fallbacksOf: () => limits.fallbacks,
+      budgetPerDay: () => ({ turns: limits.turnsPerDay }),
       cooldowns: createCooldowns(),
-      stallMs: undefined,
+      stallMs: limits.stallMs,
       programEnv: {},
-      programs: new ProcessGroups(),
+      programs: surroundings.machine.seenBy(this),
       drainMs: 1_000,
     };
     this.started = this.#start(async () => {
@@ -172,6 +185,7 @@ export class Life {
     this.isDead = true;
     this.isReady = false;
     this.inFlight = 0;
+    this.#surroundings.machine.died(this);
     this.#surroundings.timeline.remove(this.clock);
   }
 
@@ -214,14 +228,17 @@ export class Life {
       spawnRun: (child) => this.#worker?.spawn(child) ?? store.runs.spawn(child, this.clock.now()),
       callerFor: (principal) => this.callerAs(principal),
       sessionRules: { visibility: "tree", maxHops: 5 },
-      cancelRuns: async (select) => (await this.#worker?.cancel(select))?.runs ?? [],
+      cancelRuns: async (select) => {
+        const { runs, failed } = (await this.#worker?.cancel(select)) ?? { runs: [], failed: [] };
+        if (failed.length > 0) throw new ProtocolError("STOP_INCOMPLETE", "something goes on");
+        return runs;
+      },
       compactSession: (ask) => this.#worker?.compact(ask) ?? Promise.reject(new Error("no worker has started")),
       connections: () => ({ accepted: 0, open: 0 }),
       spawnLimits: {
         ...this.limits,
         runTimeoutSeconds: 0,
         runTimeoutMinSeconds: 0,
-        forkMaxBytes: 0,
         runTimeoutMaxSeconds: 0,
         attachments: attachmentsOff,
       },
@@ -229,7 +246,14 @@ export class Life {
       toolNamesOf: (authority, agentId) => toolsOf(authority, agentId).map((tool) => tool.name),
     };
     // The methods of runs and sessions; nobody calls another.
-    return { ...agentHandlers(deps), ...chatHandlers(deps), ...sessionHandlers(deps), ...subagentHandlers(deps) } as Handlers;
+    return {
+      ...agentHandlers(deps),
+      ...chatHandlers(deps),
+      ...sessionHandlers(deps),
+      ...subagentHandlers(deps),
+      ...messageHandlers(deps),
+      ...runHandlers(deps),
+    } as Handlers;
   }
 
   #log(): Log {
@@ -249,27 +273,34 @@ export class Life {
             this.#call(`${prefix}.${String(name)}`, args, () => method.apply(target, args) as Promise<unknown>);
         },
       });
-    return { ...store, runs: fencedPart(store.runs, "runs"), sessions: fencedPart(store.sessions, "sessions") };
+    return {
+      ...store,
+      runs: fencedPart(store.runs, "runs"),
+      sessions: fencedPart(store.sessions, "sessions"),
+      budgets: fencedPart(store.budgets, "budgets"),
+      processes: fencedPart(store.processes, "processes"),
+      runViews: fencedPart(store.runViews, "runViews"),
+    };
   }
 
   async #call(name: string, args: readonly unknown[], run: () => Promise<unknown>): Promise<unknown> {
     const { random, watcher, calling } = this.#surroundings;
-    await this.#pass();
+    await this.pass();
     this.inFlight += 1;
     try {
       const result = await this.#inOrder(async () => {
         // How much time passes before is nobody's to rely on.
         for (let ticks = random.int(8) - 5; ticks > 0; ticks -= 1) await new Promise(setImmediate);
-        await this.#pass();
+        await this.pass();
         calling({ name, args });
-        await this.#pass();
+        await this.pass();
         return { work: run() };
       });
       if (!this.isDead) watcher.returned(this, { name, args, result });
-      await this.#pass();
+      await this.pass();
       return result;
     } catch (error) {
-      await this.#pass();
+      await this.pass();
       throw error;
     } finally {
       if (!this.isDead) this.inFlight -= 1;
@@ -291,7 +322,8 @@ export class Life {
     }
   }
 
-  async #pass(): Promise<void> {
+  /** Comes back when the process is not frozen, and never when it is dead. */
+  async pass(): Promise<void> {
     while (this.#frozen !== undefined) await this.#frozen.promise;
     if (this.isDead) await new Promise(() => undefined);
   }

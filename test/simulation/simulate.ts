@@ -8,7 +8,7 @@ const calmMs = 15 * 60_000;
 
 export interface Simulated {
   readonly story: readonly string[];
-  /** How often each kind of action was taken, and each end of a run came to pass. */
+  /** How often each kind of action was taken, and what of each kind came to pass. */
   readonly taken: ReadonlyMap<string, number>;
 }
 
@@ -20,6 +20,7 @@ export async function simulate(seed: number, database: FaultyDatabase): Promise<
     await takeSteps(world, taken);
     await comeToRest(world);
     for (const [what, times] of world.judge.outcomes()) taken.set(what, times);
+    if (world.machine.begun > 0) taken.set("a program ran", world.machine.begun);
   } catch (error) {
     throw new SimulationError(seed, world.story, error);
   } finally {

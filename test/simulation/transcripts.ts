@@ -15,6 +15,9 @@ export class Transcripts {
   readonly #said = new Set<string>();
   readonly #asked = new Map<string, number>();
   readonly #quoted = new Map<string, number>();
+  /** Sessions that begin with a copy of another, by the task that comes after it. */
+  readonly #copies = new Map<string, string>();
+  readonly #begun = new Set<string>();
   #newest = "";
 
   constructor(database: FaultyDatabase, found: (problem: string) => void) {
@@ -47,22 +50,40 @@ export class Transcripts {
     // A session that was deleted and came again begins again.
     if (seq !== last + 1 && seq !== 1) this.#found(`message ${seq} of ${key} follows message ${last}`);
     this.#lastSeq.set(key, seq);
+    if (!this.#begun.has(key)) this.#begin(key);
     const text = message.content.flatMap((block) => (block.type === "text" ? [block.text] : [])).join("");
+    if (this.#copies.has(key) && this.#copies.get(key) !== text) return;
+    this.#copies.delete(key);
     if (message.role === "user") this.#takeAsked(key, text);
     if (message.role === "assistant") for (const [word] of text.matchAll(said)) this.#takeSaid(key, word);
+  }
+
+  #begin(key: string): void {
+    this.#begun.add(key);
+    const child = this.#database.statement("select input, terms from runs where session_key = ? and trigger = 'spawn'").get(key);
+    const terms = JSON.parse(String(child?.["terms"] ?? "{}")) as { fork?: { isForked: boolean } };
+    if (terms.fork?.isForked === true) this.#copies.set(key, String(child?.["input"]));
   }
 
   #takeAsked(key: string, text: string): void {
     const children = [...text.matchAll(quoted)].map((match) => match[1] ?? "");
     for (const child of children) {
       this.#quoted.set(child, this.timesQuoted(child) + 1);
-      if (this.timesQuoted(child) > 1) this.#found(`the result of ${child} came twice`);
+      if (this.timesQuoted(child) > 1) this.#checkWays(child);
     }
     const words = children.length > 0 ? asked : askedOrTask;
     for (const [word] of text.matchAll(words)) {
       this.#asked.set(word, this.timesAsked(word) + 1);
       if (this.timesAsked(word) > 1) this.#found(`${word} was put to ${key} twice`);
     }
+  }
+
+  /** A result comes once for each way that it took. */
+  #checkWays(childSessionKey: string): void {
+    const row = this.#database
+      .statement("select count(*) as n from inbox join runs on run_id = child_run_id where runs.session_key = ?")
+      .get(childSessionKey);
+    if (this.timesQuoted(childSessionKey) > Number(row?.["n"])) this.#found(`the result of ${childSessionKey} came twice`);
   }
 
   #takeSaid(key: string, word: string): void {

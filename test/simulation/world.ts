@@ -11,6 +11,7 @@ import type { CrashPoint, FaultyDatabase } from "./faulty-database.ts";
 import { Judge } from "./judge.ts";
 import { Life, type Limits, type StoreAsk, type Surroundings, Words } from "./life.ts";
 import { createRandom, type Random } from "./random.ts";
+import { Machine } from "./machine.ts";
 import { Timeline } from "./timeline.ts";
 
 /** Real tools that touch no file: what a file says is not the seed's to decide. */
@@ -18,11 +19,26 @@ const realTools = createTools().filter((tool) => /^(?:sessions_|subagents)/.test
 const effectParameters = z.strictObject({ token: z.string(), waitMs: z.number().int() });
 const effectSchema = z.toJSONSchema(effectParameters, { io: "input" });
 
+const mainRoom = "agent:main:main";
+
+/** What the program does is the machine's to count: it begins or does not, whatever becomes of the call. */
+const launchTool = defineTool({
+  name: "launch",
+  description: "launch",
+  parameters: effectParameters,
+  repeat: "ask",
+  execute: async ({ token, waitMs }, { runProgram }) => {
+    const { exitCode } = await runProgram({ file: "program", args: [token, String(waitMs)] });
+    return { text: `ended with ${exitCode ?? "a signal"}` };
+  },
+});
+
 export class World {
   readonly random: Random;
   readonly timeline = new Timeline();
   readonly database: FaultyDatabase;
   readonly judge: Judge;
+  readonly machine: Machine;
   readonly callers: Callers;
   /** What came to pass, for whoever has to find out why. */
   readonly story: string[] = [];
@@ -45,12 +61,15 @@ export class World {
     this.#store = this.#openStore(ids);
     this.judge = new Judge(this);
     this.limits = this.drawLimits();
+    this.machine = new Machine(this.timeline, this.random, (token) => this.judge.effect("launch", "ask", token));
     this.#surroundings = {
       random: this.random,
       timeline: this.timeline,
       ids,
       words: new Words(),
-      tools: (life) => [...realTools, this.#effectTool("charge", "ask", life), this.#effectTool("look", "safe", life)],
+      machine: this.machine,
+      anySession: () => this.#anySession(),
+      tools: (life) => [...realTools, launchTool, this.#effectTool("charge", "ask", life), this.#effectTool("look", "safe", life)],
       watcher: this.judge,
       calling: (call) => this.#calling(call),
       calm: this.#calm.promise,
@@ -70,7 +89,16 @@ export class World {
 
   drawLimits(): Limits {
     const { random } = this;
-    return { maxSpawnDepth: 1 + random.int(3), maxChildrenPerAgent: 1 + random.int(4), maxConcurrent: 1 + random.int(4) };
+    return {
+      maxSpawnDepth: 1 + random.int(3),
+      maxChildrenPerAgent: 1 + random.int(4),
+      maxConcurrent: 1 + random.int(4),
+      forkMaxBytes: random.pick([0, 2_000, 100_000]),
+      stallMs: random.pick([undefined, 20_000, 70_000]),
+      contextWindow: random.pick([1_000_000, 6_000]),
+      fallbacks: random.pick([[], ["seeded/two"]]),
+      turnsPerDay: random.pick([undefined, undefined, 5, 40]),
+    };
   }
 
   // ---- processes
@@ -166,6 +194,11 @@ export class World {
 
   #openStore(ids: Ids): Store {
     return createStore(this.database.open(), ids, { elapsedMs: () => 0 });
+  }
+
+  #anySession(): string {
+    const [first = mainRoom, ...rest] = [mainRoom, ...this.judge.childSessions()];
+    return this.random.pick([first, ...rest]);
   }
 
   /** Counts its effects by the token the model gave it. */

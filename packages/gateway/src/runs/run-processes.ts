@@ -41,7 +41,14 @@ export class RunProcesses {
   async run({ file, args = [], maxOutputBytes = defaultOutputBytes }: Program): Promise<ProgramOutcome> {
     const { store, programs, runId, cwd, env, signal } = this.#input;
     signal.throwIfAborted();
-    const { pid, startedAt, begin, outcome } = await programs.start({ file, args, cwd, env, maxOutputBytes, onOutput: () => this.onOutput() });
+    const { pid, startedAt, begin, outcome } = await programs.start({
+      file,
+      args,
+      cwd,
+      env,
+      maxOutputBytes,
+      onOutput: () => this.onOutput(),
+    });
     this.#groups.set(pid, undefined);
     await store.note({ pid, startedAt, runId });
     if (!signal.aborted) begin();

@@ -1,5 +1,5 @@
 /** One call of a tool, from what the model asked to a result it can read. */
-import type { Caller, ContentBlock } from "@portreeve/protocol";
+import { type Caller, type ContentBlock, ProtocolError } from "@portreeve/protocol";
 import type { ToolCall } from "../models/model.ts";
 import type { JournalEntry } from "../store/journal.ts";
 import type { Tool, ToolContext, ToolResult } from "../tools/tool.ts";
@@ -30,6 +30,7 @@ export async function runToolCall({ tool, call, args, hasBegun, context, intend,
     return await tool.execute(args, context);
   } catch (error) {
     context.signal.throwIfAborted();
+    if (error instanceof ProtocolError) return { text: `The tool ${tool.name} failed: ${error.code}: ${error.message}`, isError: true };
     return { text: `The tool ${tool.name} failed unexpectedly (error ${failed(error)}).`, isError: true };
   }
 }

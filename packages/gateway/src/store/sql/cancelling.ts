@@ -50,7 +50,8 @@ function cancelRows(
   for (const row of rows) {
     // A reply that was written while the cancel was on its way is whole, and in the transcript.
     const partial = partials.get(row.run_id);
-    const isStale = partial?.epoch !== row.epoch || readLastEntry(sql, row.run_id)?.kind === "reply";
+    const last = readLastEntry(sql, row.run_id)?.kind;
+    const isStale = partial?.epoch !== row.epoch || last === "reply" || last === "repair";
     const text = isStale ? "" : partial.text;
     const ending: Ending = { outcome: "cancelled", text, error: undefined, stopReason: "aborted" };
     const messages: TranscriptMessage[] =
