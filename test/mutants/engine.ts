@@ -59,8 +59,8 @@ export const engineMutants: readonly Mutant[] = [
   {
     ...store("cancelling"),
     what: "a reply that is whole is kept a second time by a cancel",
-    from: 'partial?.epoch !== row.epoch || readLastEntry(sql, row.run_id)?.kind === "reply"',
-    to: "partial?.epoch !== row.epoch",
+    from: 'partial?.epoch !== row.epoch || last === "reply" || last === "repair"',
+    to: "partial?.epoch !== row.epoch || last === undefined",
   },
   {
     ...store("ending"),

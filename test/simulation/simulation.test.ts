@@ -10,10 +10,9 @@ import { playSeeds } from "./seeds.ts";
 import { simulate } from "./simulate.ts";
 
 /** What only comes to pass where several things meet. */
-const rare = [
-  ...["compacted", "compaction-failed", "repair", "steered", "tool-intent", "parked"].map((kind) => `entry: ${kind}`),
-  ...["a stand-in answered", "a fork", "a note was read", "delivered again", "dismissed", "a day was over", "a program ran"],
-];
+const rare = ["compacted", "compaction-failed", "repair", "steered", "tool-intent", "parked"]
+  .map((kind) => `entry: ${kind}`)
+  .concat("a stand-in answered", "a fork", "a note was read", "delivered again", "dismissed", "a day was over", "a program ran");
 
 const given = process.env["PORTREEVE_SEED"];
 const firstSeed = Number(given ?? Date.now() % 2_147_483_647);

@@ -197,8 +197,7 @@ export class World {
   }
 
   #anySession(): string {
-    const [first = mainRoom, ...rest] = [mainRoom, ...this.judge.childSessions()];
-    return this.random.pick([first, ...rest]);
+    return this.random.pick([mainRoom, ...this.judge.childSessions()]);
   }
 
   /** Counts its effects by the token the model gave it. */
