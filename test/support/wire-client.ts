@@ -19,6 +19,9 @@ export interface Wire extends AsyncDisposable {
   /** Every frame so far. */
   readonly frames: readonly Frame[];
   send(frame: unknown): void;
+  /** Reads nothing any more, as a client that hangs; `resume` reads on. */
+  pause(): void;
+  resume(): void;
   /** Resolves with the first frame, past or future, that fits; rejects when the socket closes first. */
   frame(fits: (frame: Frame) => boolean): Promise<Frame>;
   /** One request and its (first) answer. */
@@ -95,6 +98,8 @@ export async function openWire(url: string, headers: Readonly<Record<string, str
     closed,
     frames,
     frame,
+    pause: () => socket.pause(),
+    resume: () => socket.resume(),
     send: (value) => socket.send(typeof value === "string" || value instanceof Uint8Array ? value : JSON.stringify(value)),
     request(method, params) {
       requests += 1;

@@ -84,6 +84,22 @@ test("text goes out at once, then at most every 150 ms, cumulative, and what is 
   assert.equal(chats.at(-1)?.state, "final");
 });
 
+test("a long text goes out less often: what is told in a second stays bounded", () => {
+  const { events, chats, advance } = watch();
+  const [long, piece] = ["x".repeat(640 * 1_024), "y".repeat(640)];
+
+  events.addText(long);
+  for (let count = 0; count < 30; count += 1) {
+    events.addText(piece);
+    advance(100);
+  }
+
+  assert.deepEqual(
+    deltas(chats).map(([text = ""]) => String(text).length),
+    [long.length, long.length + 16 * piece.length],
+  );
+});
+
 test("a reply that begins again replaces the text that was shown", () => {
   const { events, chats, advance } = watch();
 

@@ -7,6 +7,8 @@ import type { RunRecord } from "../store/store.ts";
 
 /** One text event a run in this time; the cumulative text makes skipped ones harmless. */
 const textIntervalMs = 150;
+/** A text beyond this is told as much less often: each time it goes out whole. */
+const textCharsAtOnce = 65_536;
 
 /** By why the run stopped. */
 const errorKinds: ReadonlyMap<string, ChatErrorKind> = new Map([
@@ -65,7 +67,7 @@ export class RunEvents implements Disposable {
 
   addText(delta: string): void {
     this.#text += delta;
-    const dueAtMs = this.#lastTextAtMs + textIntervalMs;
+    const dueAtMs = this.#lastTextAtMs + textIntervalMs * Math.max(1, this.#text.length / textCharsAtOnce);
     if (this.#clock.now() >= dueAtMs) this.flushText();
     else this.#pending ??= this.#clock.schedule(dueAtMs, () => this.flushText());
   }
