@@ -47,6 +47,7 @@ const figure: Readonly<Record<string, readonly string[]>> = {
   audit: ["dispatch types", "store"],
   doctor: ["identity", "models", "machine", "sql", "store"],
   backup: ["doctor", "identity", "sql", "store"],
+  importing: ["cron", "principal", "sql", "store"],
   identity: ["store", "bus", "principal"],
   runs: ["machine", "store", "model", "tool", "bus", "principal"],
   nodes: ["approvals", "identity", "store", "bus", "principal"],
@@ -90,6 +91,7 @@ const seams: Readonly<Record<string, readonly string[]>> = {
     "store/run-views.ts",
     "store/setup-codes.ts",
     "store/spawning.ts",
+    "store/importing.ts",
     "store/usage.ts",
     "store/compactions.ts",
   ],
@@ -133,6 +135,8 @@ const lazy: readonly (readonly [from: string, specifier: string])[] = [
   ["packages/cli/src/commands/backup.ts", "@portreeve/gateway/backup"],
   ["packages/cli/src/commands/invite.ts", "@portreeve/gateway/qr"],
   ["packages/cli/src/commands/doctor.ts", "@portreeve/gateway/doctor"],
+  ["packages/cli/src/commands/import.ts", "@portreeve/gateway/import"],
+  ["packages/cli/src/commands/import.ts", "@portreeve/gateway/ids"],
 ];
 
 /** Packages that are not ours, and who may know them. */

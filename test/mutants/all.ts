@@ -6,6 +6,7 @@ import { bearersMutants } from "./bearers.ts";
 import { compactionMutants } from "./compaction.ts";
 import { cronMutants } from "./cron.ts";
 import { configMutants } from "./config.ts";
+import { importingMutants } from "./importing.ts";
 import { credentialsMutants } from "./credentials.ts";
 import { deviceMutants } from "./devices.ts";
 import { dispatchMutants } from "./dispatch.ts";
@@ -38,4 +39,5 @@ export const mutants: readonly Mutant[] = [
   ...cronMutants,
   ...programMutants,
   ...configMutants,
+  ...importingMutants,
 ];

@@ -15,6 +15,7 @@ export const tests = {
   config: "test/config.test.ts",
   configChange: "packages/gateway/src/kit/config-change.test.ts",
   configRedaction: "packages/gateway/src/kit/config-redaction.test.ts",
+  importing: "test/import.test.ts",
   clock: "test/clock-moved-back.test.ts",
   approvals: "packages/gateway/src/identity/pairing.test.ts",
   cron: "test/contract/cron.test.ts",

@@ -71,7 +71,7 @@ export function dim(io: Io, text: string): string {
   return io.hasColour ? styleText("dim", text, { validateStream: false }) : text;
 }
 
-export function bold(io: Io, text: string): string {
+export function bold(io: Pick<Io, "hasColour">, text: string): string {
   return io.hasColour ? styleText("bold", text, { validateStream: false }) : text;
 }
 

@@ -133,6 +133,7 @@ test("every command that does something has examples in its help, and help ends 
       "doctor",
       "backup",
       "restore",
+      "import openclaw",
       "call",
       "demo",
     ],

@@ -12,6 +12,7 @@ import { addDevices } from "./commands/devices.ts";
 import { addGateways } from "./commands/gateways.ts";
 import { addDoctor } from "./commands/doctor.ts";
 import { addGateway } from "./commands/gateway.ts";
+import { addImport } from "./commands/import.ts";
 import { addLogs } from "./commands/logs.ts";
 import { addPair } from "./commands/pair.ts";
 import { addUsage } from "./commands/usage.ts";
@@ -61,6 +62,7 @@ export function createProgram(io: Io = createProcessIo()): Command {
   addAudit(program, io);
   addDoctor(program, io);
   addBackup(program, io);
+  addImport(program, io);
   addCall(program, io);
   addDemo(program, io);
   return program;

@@ -34,24 +34,29 @@ export class ConfigFile {
     return `hmac-sha256:v1:${createHmac("sha256", this.#key).update(`portreeve-config|${text}`).digest("base64url")}`;
   }
 
-  /**
-   * Puts `text` in the file's place: whoever reads sees the old one or the new one, and the old one is kept as `<path>.bak`.
-   * A link stays one, and what it leads to is replaced. `settle` runs when the new text is safely on disk and not yet in place;
-   * what it throws leaves everything as it was.
-   */
-  async replace(text: string, settle: () => Promise<void>): Promise<void> {
-    const target = await realpath(this.path).catch(() => this.path);
-    await mkdir(dirname(target), { recursive: true, mode: 0o700 });
-    const draft = `${target}.${randomBytes(6).toString("hex")}.tmp`;
-    try {
-      await writePrivate(draft, text);
-      await keepOld(target);
-      await settle();
-      await rename(draft, target);
-      await syncFolder(dirname(target));
-    } finally {
-      await rm(draft, { force: true });
-    }
+  /** As `replaceConfig`. */
+  replace(text: string, settle: () => Promise<void>): Promise<void> {
+    return replaceConfig(this.path, text, settle);
+  }
+}
+
+/**
+ * Puts `text` in the file's place: whoever reads sees the old one or the new one, and the old one is kept as `<path>.bak`.
+ * A link stays one, and what it leads to is replaced. `settle` runs when the new text is safely on disk and not yet in place;
+ * what it throws leaves everything as it was.
+ */
+export async function replaceConfig(path: string, text: string, settle: () => Promise<void>): Promise<void> {
+  const target = await realpath(path).catch(() => path);
+  await mkdir(dirname(target), { recursive: true, mode: 0o700 });
+  const draft = `${target}.${randomBytes(6).toString("hex")}.tmp`;
+  try {
+    await writePrivate(draft, text);
+    await keepOld(target);
+    await settle();
+    await rename(draft, target);
+    await syncFolder(dirname(target));
+  } finally {
+    await rm(draft, { force: true });
   }
 }
 

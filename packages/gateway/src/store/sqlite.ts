@@ -19,6 +19,7 @@ import { createNodeWorkStore } from "./sql/node-work.ts";
 import { createBudgetStore } from "./sql/budgets.ts";
 import { createProcessStore } from "./sql/processes.ts";
 import { createCronStore } from "./sql/cron.ts";
+import { createImportStore } from "./sql/importing.ts";
 import { createRunStore } from "./sql/runs.ts";
 import { createRunViewStore } from "./sql/run-views.ts";
 import type { Database } from "./sql/schema.ts";
@@ -91,6 +92,7 @@ export function createStore(raw: DatabaseSync, ids: Ids, { onClose, ...queueOpti
     usage: createUsageStore(queue),
     runViews: createRunViewStore(queue, ids),
     cron: createCronStore(queue, ids),
+    imports: createImportStore(queue, ids),
     async [Symbol.asyncDispose]() {
       await queue.drain();
       await db.destroy();

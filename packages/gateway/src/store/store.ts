@@ -12,6 +12,7 @@ import type { AuditStore, ConfigChangeStore, RefusalStore } from "./audit-store.
 import type { BearerStore } from "./bearer-store.ts";
 import type { DeviceStore } from "./device-store.ts";
 import type { CronStore } from "./cron-store.ts";
+import type { ImportStore } from "./importing.ts";
 import type { SetupCodeStore } from "./setup-codes.ts";
 import type { NodeStore } from "./nodes.ts";
 import type { NodeWorkStore } from "./node-work.ts";
@@ -40,6 +41,7 @@ export interface Store extends AsyncDisposable {
   readonly usage: UsageStore;
   readonly runViews: RunViewStore;
   readonly cron: CronStore;
+  readonly imports: ImportStore;
 }
 
 // ---- sessions

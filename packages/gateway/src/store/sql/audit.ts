@@ -33,7 +33,9 @@ export interface AuditEntry {
     | "session.injected"
     | "session.reset"
     | "state.restored"
-    | "config.changed";
+    | "config.changed"
+    | "device.imported"
+    | "state.imported";
   readonly actor: string;
   readonly subject: string;
   readonly facts: Readonly<Record<string, unknown>>;
