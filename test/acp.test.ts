@@ -173,6 +173,24 @@ test("a prompt that is cancelled ends as cancelled, and so does its run", async 
   );
 });
 
+test("a prompt that is cancelled in the same breath ends as cancelled, and a session is loaded by its short name too", async () => {
+  const sessionId = await newSession();
+  const answered = prompt(sessionId, "wait", { hang: true });
+  await editor.connection.agent.notify(methods.session.cancel, { sessionId });
+  await home.cli(["agent", "--session", "notes", "remember"]);
+  await editor.connection.agent.request(methods.session.load, { sessionId: "notes", cwd, mcpServers: [] });
+  const before = of("notes").length;
+
+  const second = await editor.connection.agent.request(methods.session.prompt, {
+    sessionId: "notes",
+    prompt: [{ type: "text", text: "go" }],
+  });
+
+  assert.deepEqual([(await answered).stopReason, second.stopReason], ["cancelled", "end_turn"]);
+  assert.ok(before > 0);
+  assert.match(textOf(of("notes").slice(before)), /go/);
+});
+
 test("what a sub-agent brings after the prompt is told when it comes", async () => {
   const sessionId = await newSession();
   const steps: readonly Step[] = [{ call: [spawnStep("scout", { say: "x" })] }, { say: "It is under way." }, { say: "The scout is back." }];
@@ -272,9 +290,11 @@ test("a prompt whose gateway does not come back fails with what happened, and an
   const failed = agent.request("session/prompt", { sessionId, prompt: [{ type: "text", text: script("go", { hang: true }) }] });
   await spoken.promise;
 
+  // It may fail before the gateway is all gone.
+  const refused = assert.rejects(failed, { name: "ConnectionError", kind: "closed" });
   await gw.gateway[Symbol.asyncDispose]();
+  await refused;
 
-  await assert.rejects(failed, { name: "ConnectionError", kind: "closed" });
   await Promise.all([agent, stranger].map((one) => one.close()));
 });
 

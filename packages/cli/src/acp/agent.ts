@@ -29,6 +29,12 @@ export interface AcpAgentOptions {
   readonly patienceMs: number;
 }
 
+interface OpenSession {
+  readonly key: string;
+  /** The prompt under way. */
+  turn: Turn | undefined;
+}
+
 type Params = Readonly<Record<string, unknown>>;
 
 const historyPage = 1_000;
@@ -36,8 +42,8 @@ const sessionPage = 50;
 
 export class AcpAgent {
   readonly #options: AcpAgentOptions;
-  /** The prompt under way of every session that this editor opened. */
-  readonly #sessions = new Map<string, Turn | undefined>();
+  /** What this editor opened, by the id it has for it. */
+  readonly #sessions = new Map<string, OpenSession>();
   /** Replies that nobody asked for here: what sub-agents brought after their run was over. */
   readonly #later = new Map<string, string>();
   #client: Promise<GatewayClient> | undefined;
@@ -71,7 +77,7 @@ export class AcpAgent {
 
   notified(method: string, params: Params): void {
     if (method !== "session/cancel" || typeof params["sessionId"] !== "string") return;
-    void this.#sessions.get(params["sessionId"])?.cancel();
+    void this.#sessions.get(params["sessionId"])?.turn?.cancel();
   }
 
   /** Lets go of the gateway. Runs under way go on there. */
@@ -100,27 +106,28 @@ export class AcpAgent {
     const { agentId, sessionKey = `acp:${randomUUID()}` } = this.#options;
     const { key: sessionId } = await client.call("sessions.create", { key: sessionKey, ...(agentId === undefined ? {} : { agentId }) });
     this.#noteServers(params);
-    this.#open(client, sessionId);
+    this.#open(client, sessionId, sessionId);
     return { sessionId };
   }
 
   async #load(params: Params): Promise<LoadSessionResponse> {
     const { client, sessionId, history } = await this.#find(params, historyPage);
+    const { sessionKey } = history;
     const pages = [history];
     for (let page = history; page.hasMore; pages.unshift(page)) {
       const offset = pages.reduce((sum, { messages }) => sum + messages.length, 0);
-      page = await readHistory(client, sessionId, { limit: historyPage, offset });
+      page = await readHistory(client, sessionKey, { limit: historyPage, offset });
     }
     for (const update of replay(pages.flatMap(({ messages }) => messages))) this.#options.update(sessionId, update);
     this.#noteServers(params);
-    this.#open(client, sessionId);
+    this.#open(client, sessionId, sessionKey);
     return {};
   }
 
   async #resume(params: Params): Promise<object> {
-    const { client, sessionId } = await this.#find(params, 1);
+    const { client, sessionId, history } = await this.#find(params, 1);
     this.#noteServers(params);
-    this.#open(client, sessionId);
+    this.#open(client, sessionId, history.sessionKey);
     return {};
   }
 
@@ -129,7 +136,7 @@ export class AcpAgent {
     const client = await this.#connected();
     const history = await readHistory(client, sessionId, { limit, offset: 0 });
     if (history.sessionId === "") throw unknownSession(sessionId);
-    return { client, sessionId: history.sessionKey, history };
+    return { client, sessionId, history };
   }
 
   async #list(params: Params): Promise<ListSessionsResponse> {
@@ -153,7 +160,7 @@ export class AcpAgent {
 
   async #close(params: Params): Promise<object> {
     const sessionId = readText(params, "sessionId");
-    await this.#sessions.get(sessionId)?.cancel();
+    await this.#sessions.get(sessionId)?.turn?.cancel();
     this.#sessions.delete(sessionId);
     return {};
   }
@@ -161,22 +168,26 @@ export class AcpAgent {
   async #prompt(params: Params): Promise<PromptResponse> {
     const sessionId = readText(params, "sessionId");
     const message = toMessage(params["prompt"]);
-    if (!this.#sessions.has(sessionId)) throw unknownSession(sessionId);
-    if (this.#sessions.get(sessionId) !== undefined)
+    const session = this.#sessions.get(sessionId);
+    if (session === undefined) throw unknownSession(sessionId);
+    if (session.turn !== undefined)
       throw new RpcError(rpcCodes.invalidRequest, "The session's prompt before is not answered yet; cancel it first.");
-    const client = await this.#connected();
-    const ask = { sessionKey: sessionId, message, patienceMs: this.#options.patienceMs };
-    const turn = new Turn(client, ask, (update) => this.#options.update(sessionId, update));
-    this.#sessions.set(sessionId, turn);
+    const ask = { sessionKey: session.key, message, patienceMs: this.#options.patienceMs };
+    // Before anything is waited for: a cancel may be on the next line.
+    session.turn = new Turn(
+      () => this.#connected(),
+      ask,
+      (update) => this.#options.update(sessionId, update),
+    );
     try {
-      return { stopReason: await turn.run() };
+      return { stopReason: await session.turn.run() };
     } finally {
-      if (this.#sessions.get(sessionId) === turn) this.#sessions.set(sessionId, undefined);
+      session.turn = undefined;
     }
   }
 
-  #open(client: GatewayClient, sessionId: string): void {
-    if (!this.#sessions.has(sessionId)) this.#sessions.set(sessionId, undefined);
+  #open(client: GatewayClient, sessionId: string, key: string): void {
+    if (!this.#sessions.has(sessionId)) this.#sessions.set(sessionId, { key, turn: undefined });
     void this.#tellCommands(client, sessionId);
   }
 
@@ -219,14 +230,15 @@ export class AcpAgent {
 
   #hearLater(event: EventPayload<"agent">): void {
     const { runId, sessionKey } = event;
-    if (!runId.startsWith("announce:") || !this.#sessions.has(sessionKey)) return;
+    const [sessionId] = [...this.#sessions].find(([, { key }]) => key === sessionKey) ?? [];
+    if (!runId.startsWith("announce:") || sessionId === undefined) return;
     if (event.stream === "lifecycle" && (event.data.phase === "end" || event.data.phase === "error")) this.#later.delete(runId);
     if (event.stream !== "assistant") return;
     const before = this.#later.get(runId) ?? "";
     const { text } = event.data;
     const isMore = text.startsWith(before);
     this.#later.set(runId, text);
-    this.#options.update(sessionKey, said("agent", isMore && before !== "" ? text.slice(before.length) : `\n\n${text}`));
+    this.#options.update(sessionId, said("agent", isMore && before !== "" ? text.slice(before.length) : `\n\n${text}`));
   }
 }
 

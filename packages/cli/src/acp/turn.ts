@@ -16,7 +16,7 @@ export interface TurnAsk {
 
 export class Turn {
   readonly #runId = `acp:${randomUUID()}`;
-  readonly #client: GatewayClient;
+  readonly #connected: () => Promise<GatewayClient>;
   readonly #ask: TurnAsk;
   readonly #tell: Tell;
   readonly #speech = new Speech();
@@ -24,17 +24,19 @@ export class Turn {
   #isAccepted = false;
   #isCancelled = false;
 
-  constructor(client: GatewayClient, ask: TurnAsk, tell: Tell) {
-    this.#client = client;
+  constructor(connected: () => Promise<GatewayClient>, ask: TurnAsk, tell: Tell) {
+    this.#connected = connected;
     this.#ask = ask;
     this.#tell = tell;
   }
 
   /** @throws RemoteError, ConnectionError */
   async run(): Promise<StopReason> {
-    using _ = this.#client.on("agent", (event) => this.#hear(event));
+    const client = await this.#connected();
+    if (this.#isCancelled) return "cancelled";
+    using _ = client.on("agent", (event) => this.#hear(event));
     try {
-      const result = await this.#untilAnswered();
+      const result = await this.#untilAnswered(client);
       this.#speech.finish(result.result.payloads.map(({ text }) => text).join("\n\n"));
       this.#sayMore();
       return this.#toStopReason(result);
@@ -51,16 +53,17 @@ export class Turn {
     // Not there yet: it is stopped as soon as it is.
     if (!this.#isAccepted) return;
     const { sessionKey } = this.#ask;
-    await this.#client.call("chat.abort", { sessionKey, runId: this.#runId }).catch(() => undefined);
+    const client = await this.#connected().catch(() => undefined);
+    await client?.call("chat.abort", { sessionKey, runId: this.#runId }).catch(() => undefined);
   }
 
   /** The same command again is the same run, so whoever lost the answer asks again. */
-  async #untilAnswered(): Promise<Result<"agent">> {
+  async #untilAnswered(client: GatewayClient): Promise<Result<"agent">> {
     let lost: unknown;
     for (;;) {
       using patience = new Patience(lost === undefined ? undefined : this.#ask.patienceMs);
       try {
-        return await Promise.race([this.#call(() => patience.end()), patience.over]);
+        return await Promise.race([this.#call(client, () => patience.end()), patience.over]);
       } catch (error) {
         if (error === patience) throw lost;
         if (!(error instanceof ConnectionError) || error.phase !== "calling") throw error;
@@ -69,10 +72,10 @@ export class Turn {
     }
   }
 
-  #call(onAccepted: () => void): Promise<Result<"agent">> {
+  #call(client: GatewayClient, onAccepted: () => void): Promise<Result<"agent">> {
     const { sessionKey, message } = this.#ask;
     const params = { sessionKey, message, idempotencyKey: this.#runId };
-    return this.#client.call("agent", params, {
+    return client.call("agent", params, {
       onAccepted: () => {
         onAccepted();
         this.#isAccepted = true;
