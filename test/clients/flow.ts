@@ -25,8 +25,8 @@ export class NotHere extends Error {}
 
 export const passed: Passed = { upgrade: "not asked" };
 
-/** How the gateway tells a person what cures a refused connection. */
-const remedy = /\.\/portreeve devices approve ([\w-]+)/;
+/** How a person is told what cures a refused connection: the command, or what some clients say instead, the id it takes. */
+const remedy = /\.\/portreeve devices approve ([\w-]+)|\(requestId: ([\w-]+)\)/;
 
 /**
  * Tries, and when the client shows the remedy does what it says and tries once more.
@@ -35,7 +35,8 @@ const remedy = /\.\/portreeve devices approve ([\w-]+)/;
 export async function withApproval(rig: Rig, attempt: () => Promise<{ readonly shown: string; readonly done: boolean }>): Promise<Passed> {
   const first = await attempt();
   if (first.done) return passed;
-  const requestId = remedy.exec(first.shown)?.[1];
+  const found = remedy.exec(first.shown);
+  const requestId = found?.[1] ?? found?.[2];
   if (requestId === undefined) throw new Error(`the client did not do it, and showed no remedy:\n${first.shown}`);
   await rig.approve(requestId);
   const second = await attempt();

@@ -13,11 +13,11 @@ export interface ProcessOptions {
   readonly env: NodeJS.ProcessEnv;
   readonly cwd?: string;
   readonly input?: string;
-  /** A client that hangs is stopped then. */
   readonly timeoutMs?: number;
 }
 
-const patienceMs = 120_000;
+/** A client that says nothing of what is waited for is stopped then. */
+export const patienceMs = 180_000;
 
 export async function runProcess(file: string, args: readonly string[], options: ProcessOptions): Promise<Ended> {
   await using running = startProcess(file, args, options);

@@ -1,0 +1,102 @@
+/** `openclaw mcp serve`: conversations of the gateway as tools of an MCP client. */
+import { deepEqual, match, ok } from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { type Flow, getRecord, passed, type Passed, sayScript } from "../flow.ts";
+import type { Generation } from "../installation.ts";
+import { openOpenclawHome } from "../openclaw-home.ts";
+import type { Rig } from "../rig.ts";
+import { openStdioPeer, type StdioPeer } from "../stdio-peer.ts";
+
+export interface Bridge extends AsyncDisposable {
+  /** What a tool answers as data. @throws What the tool says when it fails. */
+  call(name: string, args?: object): Promise<Readonly<Record<string, unknown>>>;
+  readonly peer: StdioPeer;
+  readonly said: string;
+}
+
+export async function openBridge(home: Awaited<ReturnType<typeof openOpenclawHome>>): Promise<Bridge> {
+  const running = home.start("mcp", "serve", ...home.access);
+  const peer = openStdioPeer(running);
+  await peer.request("initialize", { protocolVersion: "2025-06-18", capabilities: {}, clientInfo: { name: "rig", version: "1" } });
+  peer.notify("notifications/initialized", {});
+  return {
+    peer,
+    get said() {
+      return running.said;
+    },
+    call: async (name, args = {}) => {
+      const result = await peer.request("tools/call", { name, arguments: args });
+      if (result["isError"] === true) throw new Error(`${name}: ${JSON.stringify(result["content"])}`);
+      return getRecord(result["structuredContent"], `what ${name} answered`);
+    },
+    [Symbol.asyncDispose]: () => running[Symbol.asyncDispose](),
+  };
+}
+
+export function mcpServeFlows(generation: Generation, version: string): readonly Flow[] {
+  const flows: Readonly<Record<string, (rig: Rig, bridge: Bridge) => Promise<void>>> = {
+    conversations_list: listConversations,
+    messages_read: readMessages,
+    "events_poll and events_wait": pollEvents,
+    "permissions_list_open and permissions_respond": answerPermission,
+  };
+  return Object.entries(flows).map(([name, act]) => ({
+    client: "openclaw mcp serve",
+    version,
+    name,
+    run: async (rig): Promise<Passed> => {
+      await using bridge = await openBridge(await openOpenclawHome(rig, generation));
+      await act(rig, bridge);
+      return passed;
+    },
+  }));
+}
+
+/** Those of channels, which this gateway has none of. */
+async function listConversations(_rig: Rig, bridge: Bridge): Promise<void> {
+  deepEqual(await bridge.call("conversations_list"), { conversations: [] });
+}
+
+async function readMessages(rig: Rig, bridge: Bridge): Promise<void> {
+  const sessionKey = await talk(rig, "ahoy to be read");
+
+  const { messages } = await bridge.call("messages_read", { session_key: sessionKey });
+
+  ok(Array.isArray(messages) && messages.length === 2);
+  match(JSON.stringify(messages[1]), /ahoy to be read/);
+}
+
+async function pollEvents(rig: Rig, bridge: Bridge): Promise<void> {
+  const before = await bridge.call("events_poll");
+  const sessionKey = await talk(rig, "ahoy as an event");
+
+  const next = await bridge.call("events_wait", {
+    after_cursor: Number(before["next_cursor"] ?? 0),
+    session_key: sessionKey,
+    timeout_ms: 30_000,
+  });
+
+  match(JSON.stringify(next), new RegExp(`"type":"message".*"sessionKey":"${sessionKey}"`));
+}
+
+async function answerPermission(rig: Rig, bridge: Bridge): Promise<void> {
+  await bridge.call("permissions_list_open");
+  const { id } = await rig.call<{ id: string }>("exec.approval.request", { id: randomUUID(), command: "uname -a", twoPhase: true });
+
+  await until(async () => JSON.stringify(await bridge.call("permissions_list_open")).includes(id));
+  await bridge.call("permissions_respond", { kind: "exec", id, decision: "allow-once" });
+
+  const { decision } = await rig.call<{ decision: string }>("exec.approval.waitDecision", { id });
+  deepEqual(decision, "allow-once");
+}
+
+async function until(isSo: () => Promise<boolean>): Promise<void> {
+  if (!(await isSo())) await until(isSo);
+}
+
+/** A conversation of its own with one answer; its key. */
+async function talk(rig: Rig, answer: string): Promise<string> {
+  const sessionKey = `agent:main:${randomUUID()}`;
+  await rig.call("agent", { message: sayScript(answer), sessionKey, idempotencyKey: randomUUID() });
+  return sessionKey;
+}
