@@ -1,11 +1,13 @@
-/** Everything that a long enough play brings about. */
-export const happenings = [
+/** Everything that enough plays bring about. */
+const happenings = [
   "abort: refused",
   "abort: stopped",
   "approve: again",
   "approve: approved",
   "approve: for a time",
   "approve: refused",
+  "clock: back",
+  "clock: forward",
   "configure",
   "connect: by device token",
   "connect: by secret",
@@ -31,9 +33,21 @@ export const happenings = [
   "rotate: refused",
   "rotate: rotated",
   "spawn: accepted",
+  "spawn: narrowed",
+  "spawn: refused",
   "start: as owner",
   "start: by a person",
   "start: in a session",
   "start: refused",
+  "steer: a run of its own",
+  "steer: refused",
+  "steer: taken in",
+  "steer: waits",
+  "time: ended runs",
   "wait",
 ] as const;
+
+/** What never came to pass in so many plays; few may leave out what is rare. */
+export function findMissing(tally: ReadonlyMap<string, number>, plays: number): readonly string[] {
+  return plays < 1_000 ? [] : happenings.filter((one) => !tally.has(one));
+}

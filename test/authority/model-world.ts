@@ -10,14 +10,15 @@ import {
   type Principal,
   secretPrincipal,
 } from "../../packages/gateway/src/principal/principal.ts";
-import { type ConnectAsk, deviceCount, type Role, type Subject } from "./actions.ts";
-import { createModelRuns } from "./model-runs.ts";
+import { type ConnectAsk, deviceCount, firstSettings, type Role, type Settings, type Subject } from "./actions.ts";
+import { ModelClock } from "./model-clock.ts";
+import { ModelRuns } from "./model-runs.ts";
 import type { ManagingMethod, Request, Verdict, World } from "./world.ts";
 
 interface Grant {
   readonly scopes: readonly string[];
   readonly tokenScopes: readonly string[];
-  readonly elevation: { readonly scopes: readonly string[]; readonly untilMs: number } | undefined;
+  readonly elevation: { readonly scopes: readonly string[]; readonly untilMs: number; readonly seenMs: number } | undefined;
   readonly isRevoked: boolean;
 }
 
@@ -39,6 +40,7 @@ interface Pending extends Request {
 }
 
 interface Code {
+  readonly issuedAtMs: number;
   readonly role: Role;
   readonly scopes: readonly string[];
   readonly expiresAtMs: number;
@@ -48,11 +50,13 @@ interface Code {
 
 export function createModelWorld(): World {
   const world = new ModelWorld();
-  const { start, spawn, abort } = world.runs;
+  const { runs } = world;
   return {
-    start,
-    spawn,
-    abort,
+    start: (by, ask) => runs.start(by, ask),
+    spawn: (by, ask) => runs.spawn(by, ask),
+    steer: (by, run) => runs.steer(by, run),
+    abort: (by, run) => runs.abort(by, run),
+    toolsOf: (run) => runs.toolsOf(run),
     connect: (ask) => world.connect(ask),
     approve: (requestId, by, minutes) => world.approve(requestId, by, minutes),
     reject: (requestId, by) => world.reject(requestId, by),
@@ -61,18 +65,27 @@ export function createModelWorld(): World {
     remove: (device, by) => world.remove(device, by),
     invite: (ask, by) => world.invite(ask, by),
     present: (code, subject, scopes) => world.present(code, subject, scopes),
-    restart: () => undefined,
-    configure: (on) => void (world.autoApproveLocal = on),
-    wait: (ms) => void (world.nowMs += ms),
+    restart: () => world.restart(),
+    configure: (settings) => {
+      world.settings = settings;
+      world.restart();
+    },
+    wait: (ms) => world.move(() => world.clock.pass(ms)),
+    setClock: (byMs) => world.move(() => world.clock.set(byMs)),
     grants: () => world.grants(),
   };
 }
 
 class ModelWorld {
-  nowMs = 0;
-  autoApproveLocal = true;
-  readonly runs = createModelRuns();
+  readonly clock = new ModelClock();
+  settings: Settings = firstSettings;
+  readonly runs = new ModelRuns(
+    () => this.nowMs,
+    () => this.settings,
+  );
   #made = 0;
+  /** When somebody last asked for pairing. */
+  #askedAtMs = -Infinity;
   readonly #codes: Code[] = [];
   readonly #approved = new Map<string, Pending>();
   readonly #devices = Array.from({ length: deviceCount }, (): Device => ({
@@ -85,6 +98,43 @@ class ModelWorld {
     tokens: new Map(),
   }));
 
+  get nowMs(): number {
+    return this.clock.nowMs;
+  }
+
+  move(clock: () => void): readonly string[] {
+    clock();
+    this.#note();
+    return this.runs.expire();
+  }
+
+  restart(): void {
+    const elevations = this.#elevations().map(({ seenMs }) => seenMs);
+    const started = this.runs.timed().flatMap(({ startedAtMs }) => startedAtMs ?? []);
+    this.clock.restart([this.#askedAtMs, ...this.#codes.map(({ issuedAtMs }) => issuedAtMs), ...elevations, ...started]);
+    this.#note();
+  }
+
+  /** As often as something may have ended: what is lent and over goes, what goes on was seen. */
+  #note(): void {
+    for (const { grants } of this.#devices) {
+      for (const [role, grant] of grants) {
+        const { elevation } = grant;
+        if (elevation === undefined) continue;
+        const isOver = elevation.untilMs <= this.nowMs;
+        grants.set(role, { ...grant, elevation: isOver ? undefined : { ...elevation, seenMs: this.nowMs } });
+      }
+    }
+    const requests = this.#devices.flatMap(({ pending }) => pending?.expiresAtMs ?? []);
+    const codes = this.#codes.flatMap(({ isUsed, expiresAtMs }) => (isUsed ? [] : [expiresAtMs]));
+    const lent = this.#elevations().map(() => Infinity);
+    this.clock.note([...requests, ...codes, ...lent, ...this.runs.timed().map(({ deadlineAtMs }) => deadlineAtMs)]);
+  }
+
+  #elevations() {
+    return this.#devices.flatMap(({ grants }) => [...grants.values()].flatMap(({ elevation }) => elevation ?? []));
+  }
+
   connect(ask: ConnectAsk): Verdict {
     const device = ask.device === undefined ? undefined : this.#devices[ask.device];
     const decision = decide(toFacts(ask, device, this));
@@ -95,7 +145,7 @@ class ModelWorld {
         : { kind: "refused" };
     if (decision.kind === "pend") return { kind: "pending", request: this.#merge(device, ask.device, ask) };
     if (decision.kind === "approve-silently") {
-      give(device, ask.role, decision.scopes, undefined);
+      give(device, ask.role, { scopes: decision.scopes, untilMs: undefined, nowMs: this.nowMs });
       device.isChangedWhenPaired = ask.isChanged;
     }
     const viaDeviceToken = "method" in decision && decision.method === "device-token";
@@ -116,7 +166,7 @@ class ModelWorld {
     const kept = request.roles.includes("operator") ? (liveGrant(device, "operator")?.scopes ?? []) : [];
     if (!coversAll(held, [...request.scopes, ...kept, ...(request.roles.includes("node") ? ["operator.admin"] : [])])) return false;
     if (decided !== undefined) return true;
-    for (const role of request.roles as readonly Role[]) give(device, role, request.scopes, untilMs);
+    for (const role of request.roles as readonly Role[]) give(device, role, { scopes: request.scopes, untilMs, nowMs: this.nowMs });
     Object.assign(device, { pending: undefined, isRefused: false, isChangedWhenPaired: request.isChanged });
     this.#approved.set(requestId, request);
     return true;
@@ -167,7 +217,7 @@ class ModelWorld {
     if (!may(by, "device.pair.setupCode") || (role === "node" && (scopes?.length ?? 0) > 0)) return undefined;
     const granted = role === "node" ? [] : attenuateScopes(by, scopes ?? defaultSetupScopes);
     const expiresAtMs = this.nowMs + limits.setupCodeTtlMs;
-    this.#codes.push({ role, scopes: granted, expiresAtMs, boundTo: undefined, isUsed: false });
+    this.#codes.push({ role, scopes: granted, issuedAtMs: this.nowMs, expiresAtMs, boundTo: undefined, isUsed: false });
     return granted;
   }
 
@@ -177,7 +227,7 @@ class ModelWorld {
     if ((code.boundTo ?? index) !== index) return { kind: "refused" };
     code.boundTo = index;
     if (role !== code.role || !coversAll(code.scopes, scopes)) return { kind: "refused" };
-    give(device, role, code.scopes, undefined);
+    give(device, role, { scopes: code.scopes, untilMs: undefined, nowMs: this.nowMs });
     Object.assign(device, { isRefused: false, isChangedWhenPaired: false });
     code.isUsed = true;
     return this.#admit({ device: index, role }, normaliseScopes(scopes), false);
@@ -215,6 +265,7 @@ class ModelWorld {
   /** One request a device: a wider ask replaces it with both. */
   #merge(device: Device, index: number, ask: ConnectAsk): Request {
     const before = device.pending !== undefined && device.pending.expiresAtMs > this.nowMs ? device.pending : undefined;
+    this.#askedAtMs = Math.max(this.#askedAtMs, this.nowMs);
     const expiresAtMs = this.nowMs + limits.pairingRequestTtlMs;
     const isNoMore = before?.roles.includes(ask.role) === true && coversAll(before.scopes, ask.scopes);
     device.pending = isNoMore
@@ -250,11 +301,16 @@ function elevated({ elevation }: Grant, nowMs: number): readonly string[] {
 }
 
 /** What is given is added to what there was, for good or until then; a new grant of a role ends the role's old token. */
-function give(device: Device, role: Role, given: readonly string[], untilMs: number | undefined): void {
-  const [kept, asked] = [liveGrant(device, role), role === "operator" ? given : []];
+function give(
+  device: Device,
+  role: Role,
+  given: { readonly scopes: readonly string[]; readonly untilMs: number | undefined; readonly nowMs: number },
+): void {
+  const { untilMs, nowMs } = given;
+  const [kept, asked] = [liveGrant(device, role), role === "operator" ? given.scopes : []];
   const scopes = normaliseScopes([...(kept?.scopes ?? []), ...(untilMs === undefined ? asked : [])]);
   const beyond = asked.filter((scope) => !coversAll(kept?.scopes ?? [], [scope]));
-  const elevation = untilMs === undefined ? kept?.elevation : { scopes: beyond, untilMs };
+  const elevation = untilMs === undefined ? kept?.elevation : { scopes: beyond, untilMs, seenMs: nowMs };
   device.grants.set(role, { scopes, tokenScopes: scopes, elevation, isRevoked: false });
   device.isPaired = true;
   raise(device, role);
@@ -267,11 +323,13 @@ function raise({ generations }: Device, role: Role): void {
 function toFacts(
   ask: ConnectAsk,
   device: Device | undefined,
-  { nowMs, autoApproveLocal }: { readonly nowMs: number; readonly autoApproveLocal: boolean },
+  { nowMs, settings: { autoApproveLocal, authMode: method } }: { readonly nowMs: number; readonly settings: Settings },
 ) {
   const peer = { directLoopback: ask.peer !== "remote", hasOrigin: ask.peer === "local page" };
-  const secret = ask.credential === "secret" ? "right" : ask.credential === "wrong" ? "wrong" : "absent";
-  if (device === undefined) return { subject: "no-device", ask, peer, method: "token", secret } as const;
+  // Where nothing is asked for, whatever is offered will do.
+  const isRight = method === "none" || ask.credential === "secret";
+  const secret = isRight ? "right" : ask.credential === "wrong" ? "wrong" : "absent";
+  if (device === undefined) return { subject: "no-device", ask, peer, method, secret } as const;
   const grant = liveGrant(device, ask.role);
   const hasToken = ask.credential === "device token";
   const standing: Standing = device.isPaired
@@ -284,7 +342,7 @@ function toFacts(
     : { kind: "unknown", refused: device.isRefused, hasPending: (device.pending?.expiresAtMs ?? 0) > nowMs };
   const isTokenRight = grant !== undefined && device.tokens.get(ask.role) === device.generations.get(ask.role);
   const token = hasToken && isTokenRight ? "right" : ask.credential === "secret" || hasToken ? "wrong" : "absent";
-  return { subject: "device", ask, peer, method: "token", secret, token, offersDeviceToken: hasToken, standing, autoApproveLocal } as const;
+  return { subject: "device", ask, peer, method, secret, token, offersDeviceToken: hasToken, standing, autoApproveLocal } as const;
 }
 
 function toId(device: number): string {

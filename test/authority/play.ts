@@ -5,9 +5,9 @@
 import assert from "node:assert/strict";
 import { coversAll, limits, methods, normaliseScopes } from "@portreeve/protocol";
 import { authorityOf, permits, type Principal } from "../../packages/gateway/src/principal/principal.ts";
-import { covers } from "../../packages/gateway/src/principal/lattice.ts";
-import { type Action, type ConnectAsk, type Kind, openings, type Role, type Subject, toAction } from "./actions.ts";
-import type { ManagingMethod, Request, StartedRun, Verdict, World } from "./world.ts";
+import { type Action, at, type ConnectAsk, firstSettings, openings, type Role, type Subject, toAction } from "./actions.ts";
+import { RunJudge } from "./run-judge.ts";
+import type { ManagingMethod, Request, Verdict, World } from "./world.ts";
 
 /** How often each thing came to pass: a run of the test in which something never did has shown nothing of it. */
 export type Tally = Map<string, number>;
@@ -40,11 +40,7 @@ class Judge {
   readonly #world: World;
   readonly #tally: Tally;
   readonly #admitted: Admitted[] = [];
-  readonly #runs: StartedRun[] = [];
-  /** By run: whom it goes back to. Gone from here: cancelled. */
-  readonly #starters = new Map<string, string>();
-  /** By child run: its parent's session. */
-  readonly #parents = new Map<string, string>();
+  readonly #runs: RunJudge;
   readonly #invitations: Invitation[] = [];
   /** By `device role`: what was given for a time, and what a token was narrowed to. */
   readonly #lent = new Map<string, { readonly scopes: readonly string[]; readonly untilMs: number }>();
@@ -57,14 +53,25 @@ class Judge {
   readonly #known = new Set<number>();
   /** Until when a device's request waits, which no local attempt launders. */
   readonly #waitsUntil = new Map<number, number>();
+  /** That much time has passed at the least, for whoever holds something for a time. */
   #nowMs = 0;
+  /** And at the most: what waits may be gone by then. */
+  #latestMs = 0;
+  #machineMs = 0;
   #written = "[]";
   readonly #happened: string[] = [];
-  #autoApproveLocal = true;
+  #settings = firstSettings;
 
   constructor(world: World, tally: Tally) {
     this.#world = world;
     this.#tally = tally;
+    const reachable = () => this.#reachable().map(({ principal }) => principal);
+    this.#runs = new RunJudge(world, {
+      reachable,
+      now: () => this.#nowMs,
+      settings: () => this.#settings,
+      count: (what) => this.#count(what),
+    });
   }
 
   get story(): readonly string[] {
@@ -95,11 +102,13 @@ class Judge {
       case "reject":
         return this.#reject(action);
       case "start":
-        return this.#start(action);
+        return this.#runs.start(action);
       case "spawn":
-        return this.#spawn(action.by);
+        return this.#runs.spawn(action);
+      case "steer":
+        return this.#runs.steer(action);
       case "abort":
-        return this.#abort(action);
+        return this.#runs.abort(action);
       case "rotate":
         return this.#rotate(action);
       case "revoke":
@@ -114,31 +123,46 @@ class Judge {
         await this.#world.restart();
         return this.#count("restart");
       case "configure":
-        this.#autoApproveLocal = action.autoApproveLocal;
-        await this.#world.configure(action.autoApproveLocal);
+        this.#settings = action.settings;
+        await this.#world.configure(action.settings);
+        this.#runs.checkTools();
         return this.#count("configure");
       case "wait":
-        this.#nowMs += action.ms;
-        await this.#world.wait(action.ms);
+        this.#move({ ms: action.ms, passedMs: action.ms });
+        this.#runs.endDue(await this.#world.wait(action.ms));
         return this.#count("wait");
+      case "clock":
+        this.#move({ ms: action.byMs, passedMs: 0 });
+        this.#runs.endDue(await this.#world.setClock(action.byMs));
+        return this.#count(action.byMs < 0 ? "clock: back" : "clock: forward");
     }
+  }
+
+  /** A clock that is set forward may count for time that passed; one that is set back takes none away. */
+  #move({ ms, passedMs }: { readonly ms: number; readonly passedMs: number }): void {
+    this.#machineMs += ms;
+    this.#nowMs = Math.max(this.#machineMs, this.#nowMs + passedMs);
+    this.#latestMs += Math.max(ms, 0);
   }
 
   async #connect(ask: ConnectAsk): Promise<boolean> {
     const { device, role, peer, credential } = ask;
-    const isFirst = device !== undefined && !this.#known.has(device) && (this.#waitsUntil.get(device) ?? 0) <= this.#nowMs;
-    const maySilently = isFirst && credential === "secret" && peer !== "remote" && this.#autoApproveLocal;
+    const isFirst = device !== undefined && !this.#known.has(device) && (this.#waitsUntil.get(device) ?? 0) <= this.#latestMs;
+    const { authMode, autoApproveLocal } = this.#settings;
+    // Where nothing is asked for, a page is not silently believed.
+    const isOwner = authMode === "token" ? credential === "secret" && peer !== "remote" : peer === "local";
+    const maySilently = isFirst && isOwner && autoApproveLocal;
     const verdict = await this.#world.connect(ask);
     if (verdict.kind === "pending") {
-      this.#waitsUntil.set(verdict.request.device, this.#nowMs + limits.pairingRequestTtlMs);
-      assert.ok(credential !== "wrong", "without a credential nobody is heard");
+      this.#waitsUntil.set(verdict.request.device, this.#latestMs + limits.pairingRequestTtlMs);
+      assert.ok(credential !== "wrong" || authMode === "none", "without a credential nobody is heard");
       if (!this.#requests.some((request) => request.requestId === verdict.request.requestId)) this.#requests.push(verdict.request);
       return this.#count("connect: pending");
     }
     if (verdict.kind === "refused") return this.#count("connect: refused");
 
     const { principal } = verdict;
-    assert.notEqual(credential, "wrong");
+    assert.ok(credential !== "wrong" || authMode === "none", "a wrong credential lets in");
     const asked = normaliseScopes(ask.scopes);
     assert.ok(
       principal.scopes.every((scope) => asked.includes(scope)),
@@ -148,7 +172,8 @@ class Judge {
     this.#let(verdict, device === undefined ? undefined : { device, role });
     if (device === undefined) {
       assert.equal(principal.kind, "secret");
-      assert.ok(principal.scopes.length === 0 || (peer === "local" && credential === "secret"), "scopes from afar without a device");
+      const mayHold = authMode === "token" && peer === "local" && credential === "secret";
+      assert.ok(principal.scopes.length === 0 || mayHold, "scopes without a device, from afar or for nothing");
       return this.#count("connect: without a device");
     }
     const given = this.#given.get(`${device} ${role}`);
@@ -160,7 +185,7 @@ class Judge {
     }
     const lent = this.#lentTo(`${device} ${role}`);
     assert.ok(coversAll([...given, ...lent.scopes], principal.scopes), `device ${device} was let in with more than it was given`);
-    const token = credential === "device token" ? this.#narrowed.get(`${device} ${role}`) : undefined;
+    const token = credential === "device token" && authMode === "token" ? this.#narrowed.get(`${device} ${role}`) : undefined;
     assert.ok(
       token === undefined || coversAll([...token, ...lent.scopes], principal.scopes),
       "a token covers more than it was narrowed to",
@@ -208,9 +233,7 @@ class Judge {
     const cancelled = await (how === "remove" ? this.#world.remove(device, actor.principal) : this.#world.revoke(subject, actor.principal));
     if (cancelled === undefined) return this.#count(`${how}: refused`);
     this.#assertMay(actor, how === "remove" ? "device.pair.remove" : "device.token.revoke", device);
-    const theirs = roles.includes("operator") ? [...this.#starters].filter(([, starter]) => ids.has(starter)) : [];
-    for (const [runId] of theirs) this.#starters.delete(runId);
-    assert.equal(cancelled, theirs.length, "runs of a device that was turned out go on");
+    assert.equal(cancelled, roles.includes("operator") ? this.#runs.endOf(ids) : 0, "runs of a device that was turned out go on");
     for (const role of roles) for (const held of [this.#given, this.#lent, this.#narrowed]) held.delete(`${device} ${role}`);
     this.#known.add(device);
     this.#close(device, roles);
@@ -248,28 +271,6 @@ class Judge {
     this.#give(subject, invitation.scopes, undefined);
     this.#let(verdict, subject);
     return !this.#count("present: paired");
-  }
-
-  async #abort({ by, run: which }: Extract<Action, { kind: "abort" }>): Promise<boolean> {
-    const callers = [...this.#reachable().map(({ principal }) => principal), ...this.#runs.map((run) => run.principal)];
-    const [caller, run] = [at(callers, by), at(this.#runs, which)];
-    if (caller === undefined || run === undefined) return false;
-    const cancelled = await this.#world.abort(caller, run.principal);
-    if (cancelled === undefined) return this.#count("abort: refused");
-    assert.ok(caller.kind !== "run" && coversAll(caller.scopes, ["operator.write"]), "who may not write stopped a run");
-    for (const runId of this.#inSessionsBelow(run.principal.sessionKey)) this.#starters.delete(runId);
-    return this.#count(cancelled > 0 ? "abort: stopped" : "abort: nothing");
-  }
-
-  #inSessionsBelow(sessionKey: string): readonly string[] {
-    const own = this.#runs.filter((run) => run.principal.sessionKey === sessionKey).map((run) => run.principal.runId);
-    const [all, sessions] = [new Set(own), new Set([sessionKey])];
-    for (const { principal } of this.#runs) {
-      if (!sessions.has(this.#parents.get(principal.runId) ?? "")) continue;
-      all.add(principal.runId);
-      sessions.add(principal.sessionKey);
-    }
-    return [...all];
   }
 
   #let({ principal, endsInMs }: Extract<Verdict, { kind: "admitted" }>, subject: Subject | undefined): void {
@@ -319,54 +320,10 @@ class Judge {
     return this.#count(isRejected ? "reject: rejected" : "reject: refused");
   }
 
-  async #start({ by, session }: Extract<Action, { kind: "start" }>): Promise<boolean> {
-    const starter = at([...this.#reachable().map(({ principal }) => principal), ...this.#runs.map((run) => run.principal)], by);
-    if (starter === undefined) return false;
-    const inSessionOf = session % 2 === 0 ? undefined : at(this.#runs, session)?.principal;
-    const started = await this.#world.start(starter, inSessionOf);
-    if (started === undefined) return this.#count("start: refused");
-    this.#admit(starter, started);
-    this.#starters.set(started.principal.runId, starter.id);
-    assert.notEqual(starter.kind, "run", "the table lets no run start another");
-    assert.ok(started.authority.depth >= (inSessionOf?.depth ?? 0), "a run stands above its session");
-    const isPerson = coversAll(starter.scopes, ["operator.admin"]);
-    assert.ok(!started.authority.owner || isPerson, "the owner bit without a person who holds admin");
-    return this.#count(
-      started.authority.owner ? "start: as owner" : inSessionOf === undefined ? "start: by a person" : "start: in a session",
-    );
-  }
-
-  async #spawn(by: number): Promise<boolean> {
-    const parent = at(this.#runs, by);
-    if (parent === undefined) return false;
-    const child = await this.#world.spawn(parent.principal);
-    if (child === undefined) return this.#count("spawn: refused");
-    this.#admit(parent.principal, child);
-    const starter = this.#starters.get(parent.principal.runId);
-    assert.ok(starter !== undefined, "a run that was stopped spawns");
-    this.#starters.set(child.principal.runId, starter);
-    this.#parents.set(child.principal.runId, parent.principal.sessionKey);
-    assert.equal(child.authority.owner, false);
-    assert.ok(child.authority.depth > parent.authority.depth, "a child stands no deeper than its parent");
-    return this.#count("spawn: accepted");
-  }
-
-  /** Every run: within its starter's, within what a launch may carry, owner at depth 0 alone. */
-  #admit(starter: Principal, run: StartedRun): void {
-    assert.ok(covers({ ...authorityOf(starter), roles: "all" }, authorityOf(run.principal)), "a run holds more than its starter");
-    assert.ok(coversAll(["operator.write"], run.authority.scopes), `a launch carries ${run.authority.scopes.join(" ")}`);
-    assert.ok(!run.principal.owner || run.authority.depth === 0);
-    this.#runs.push(run);
-  }
-
   /** Always false, for a step that changes nothing that devices hold. */
-  #count(what: `${Kind}${string}`): false {
+  #count(what: string): false {
     this.#happened.push(what);
     this.#tally.set(what, (this.#tally.get(what) ?? 0) + 1);
     return false;
   }
-}
-
-function at<T>(list: readonly T[], index: number): T | undefined {
-  return list.length === 0 ? undefined : list[index % list.length];
 }

@@ -1,6 +1,6 @@
 /** Where a play goes on: the rules alone, or the real store. */
 import type { Principal, RunAuthority, RunPrincipal } from "../../packages/gateway/src/principal/principal.ts";
-import type { ConnectAsk, Role, Subject } from "./actions.ts";
+import type { ConnectAsk, Role, Settings, Subject } from "./actions.ts";
 
 export interface Request {
   readonly requestId: string;
@@ -17,6 +17,19 @@ export type Verdict =
 export interface StartedRun {
   readonly principal: RunPrincipal;
   readonly authority: RunAuthority;
+}
+
+/** A message to a session: the run that it is, and what the run that works there took in, maybe this one among others. */
+export interface Steered {
+  readonly message: StartedRun;
+  readonly into: string | undefined;
+  /** Run ids; each has ended by that. */
+  readonly takenIn: readonly string[];
+}
+
+export interface RunTimes {
+  /** Undefined: no deadline of its own. */
+  readonly seconds: number | undefined;
 }
 
 type Answer<T> = T | Promise<T>;
@@ -48,11 +61,18 @@ export interface World {
   /** Answers how many runs that cancels. */
   abort(by: Principal, run: RunPrincipal): Answer<number | undefined>;
   /** In the session of `inSessionOf`, which may be a child's, else in a new one. Undefined: refused. */
-  start(by: Principal, inSessionOf: RunPrincipal | undefined): Answer<StartedRun | undefined>;
-  spawn(by: RunPrincipal): Answer<StartedRun | undefined>;
+  start(by: Principal, ask: RunTimes & { readonly inSessionOf: RunPrincipal | undefined }): Answer<StartedRun | undefined>;
+  /** `isNarrowed`: with one of the two tools there are. */
+  spawn(by: RunPrincipal, ask: RunTimes & { readonly isNarrowed: boolean }): Answer<StartedRun | undefined>;
+  /** A message into what works in the run's session. */
+  steer(by: Principal, run: RunPrincipal): Answer<Steered | undefined>;
+  /** By the policy of now. */
+  toolsOf(run: StartedRun): readonly string[];
   restart(): Answer<void>;
-  configure(autoApproveLocal: boolean): Answer<void>;
-  wait(ms: number): Answer<void>;
+  configure(settings: Settings): Answer<void>;
+  /** Time passes, or the machine's clock is set: answers the ids of the runs that ended by their deadline. */
+  wait(ms: number): Answer<readonly string[]>;
+  setClock(byMs: number): Answer<readonly string[]>;
   /** What stands written: of every paired device its roles with their scopes. */
   grants(): Answer<readonly { readonly device: number; readonly role: string; readonly scopes: readonly string[] }[]>;
 }

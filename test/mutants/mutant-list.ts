@@ -24,6 +24,7 @@ export const tests = {
   lattice: "packages/gateway/src/principal/lattice.test.ts",
   listener: "packages/gateway/src/connection/listener.test.ts",
   model: "test/authority/model.test.ts",
+  lives: "test/authority/store.test.ts",
   processes: "test/processes.test.ts",
   queueModes: "test/contract/queue-modes.test.ts",
   notes: "test/contract/notes.test.ts",

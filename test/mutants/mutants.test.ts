@@ -7,7 +7,7 @@ import { mutants } from "./all.ts";
 import { type Mutant, tests } from "./mutant-list.ts";
 
 /** Random plays take seconds to notice, where a named case takes one: they are for the long run. */
-const longTests: readonly string[] = [tests.simulation, tests.model, tests.stored];
+const longTests: readonly string[] = [tests.simulation, tests.model, tests.lives, tests.stored];
 const tried = process.env["PORTREEVE_LONG"] === "1" ? mutants : mutants.filter(({ testFile }) => !longTests.includes(testFile));
 const atOnce = Math.min(availableParallelism(), 8);
 

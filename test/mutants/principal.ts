@@ -2,6 +2,9 @@ import { type Mutant, tests } from "./mutant-list.ts";
 
 const file = "packages/gateway/src/principal/principal.ts";
 
+/** Noticed by whole lives of pairings and runs. */
+const lives = { testFile: tests.lives, killedBy: "^through the real store" };
+
 export const principalMutants: readonly Mutant[] = [
   {
     what: "the launch of a child carries admin",
@@ -130,5 +133,69 @@ export const principalMutants: readonly Mutant[] = [
     to: "owner: true",
     testFile: tests.principal,
     killedBy: "a run that a device that may read",
+  },
+  {
+    what: "lives: who may speak steers whatever works",
+    file,
+    from: "return isUnderNoOther && coversAuthority(toAuthority(have), toAuthority(need));",
+    to: "return true;",
+    ...lives,
+  },
+  {
+    what: "lives: the owner's run is steered by who is not the owner",
+    file: "packages/gateway/src/principal/lattice.ts",
+    from: "(isOwner(have) || !isOwner(need)) &&",
+    to: "",
+    ...lives,
+  },
+  {
+    what: "lives: a run speaks to any session there is",
+    file: "packages/gateway/src/subagents/control.ts",
+    from: "if (exact !== undefined) return exact;",
+    to: "return exact ?? (await deps.store.runViews.find(handle, { rootKey: undefined }))!;",
+    ...lives,
+  },
+  {
+    what: "lives: a run that was stopped speaks",
+    file: "packages/gateway/src/store/sql/admission.ts",
+    from: 'if (runIdOf(run.startedBy) !== undefined && starter?.ended_at_ms !== null) return { kind: "starter-ended" };',
+    to: "",
+    ...lives,
+  },
+  {
+    what: "lives: time goes back with the clock",
+    file: "packages/gateway/src/kit/authority-clock.ts",
+    from: "Math.max(clock.now(), newest.atMs + elapsedMs - newest.elapsedMs)",
+    to: "clock.now()",
+    ...lives,
+  },
+  {
+    what: "lives: a start takes time back",
+    file: "packages/gateway/src/store/sql/expiries.ts",
+    from: "return Math.max(\n    await readNote(db),",
+    to: "return Math.min(\n    await readNote(db),",
+    ...lives,
+  },
+  {
+    what: "lives: a denied tool is given to a child",
+    file: "packages/gateway/src/tools/policy.ts",
+    from: "return !deny.includes(name) && ",
+    to: "return ",
+    ...lives,
+  },
+  {
+    what: "lives: a child outlives its parent",
+    file: "packages/gateway/src/subagents/spawn.ts",
+    from: "return { ...authority, limits: { ...(authority.limits ?? unlimited), deadline: deadlineAtMs } };",
+    to: "return authority;",
+    ...lives,
+  },
+  {
+    what: "a page is believed where nothing is asked for",
+    file: "packages/gateway/src/identity/grant.ts",
+    from: '(method === "none" && !peer.hasOrigin)',
+    to: '(method === "none")',
+    testFile: tests.model,
+    killedBy: "^no sequence of",
   },
 ];
