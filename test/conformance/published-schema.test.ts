@@ -1,11 +1,11 @@
 /** Our definitions beside the published schema: the map is whole, our parameters accept what theirs accept, scopes are the same. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { Compile } from "typebox/schema";
+import fc from "fast-check";
 import { eventDefinitions, findMethod, type MethodDefinition, methods, parseParams } from "@portreeve/protocol";
 import differences from "./differences.json" with { type: "json" };
-import { samplesOf } from "./samples.ts";
-import { definitions, rows, theirMethods, usualNames } from "./their-schema.ts";
+import { fieldsOf, samplesOf } from "./samples.ts";
+import { definitions, misfit, rows, theirMethods, usualNames } from "./their-schema.ts";
 
 const names = Object.keys(methods);
 const scopeReasons: Readonly<Record<string, string>> = differences.scopes;
@@ -50,10 +50,10 @@ for (const name of names) {
   if (definitionName === null || definitionName === undefined || definition === undefined) continue;
   test(`${name} accepts what ${definitionName} accepts, or says which field it does not act on`, () => {
     const schema = definitions[definitionName] ?? assert.fail(`there is no definition ${definitionName}`);
-    const validator = Compile(schema);
     const complaints = samplesOf(schema).flatMap(({ field, isAll, params }) => {
-      if (isAll && !validator.Check(params)) return [];
-      assert.ok(validator.Check(params), `the sample is none: ${JSON.stringify([params, validator.Errors(params)[1]])}`);
+      const problem = misfit(definitionName, params);
+      if (isAll && problem !== undefined) return [];
+      assert.equal(problem, undefined, `the sample is none: ${JSON.stringify(params)}`);
       const complaint = complaintOf(name, definition, params);
       return complaint === undefined || isKnown(name, field) ? [] : [`${JSON.stringify(params)}: ${complaint}`];
     });
@@ -61,6 +61,28 @@ for (const name of names) {
     assert.deepEqual(complaints, []);
   });
 }
+
+test("any fields together are accepted, or refused by the name of one of them", () => {
+  const judged = names.flatMap((name) => {
+    const published = rows.methods[name]?.params ?? "";
+    const [schema, definition] = [definitions[published], findMethod(name)];
+    const fields = schema === undefined ? undefined : fieldsOf(schema);
+    return fields === undefined || definition === undefined ? [] : [{ name, published, fields, definition }];
+  });
+  const ask = fc.constantFrom(...judged).chain((method) => {
+    const { required, values } = method.fields;
+    const chosen = Object.fromEntries(Object.entries(values).map(([field, of]) => [field, fc.constantFrom(...of)]));
+    return fc.record({ method: fc.constant(method), params: fc.record(chosen, { requiredKeys: [...required] }) });
+  });
+
+  fc.assert(
+    fc.property(ask, ({ method: { name, published, definition }, params }) => {
+      fc.pre(misfit(published, params) === undefined && !Object.keys(params).some((field) => isKnown(name, field)));
+      assert.equal(complaintOf(name, definition, params), undefined);
+    }),
+    { numRuns: 1_000 },
+  );
+});
 
 test("every narrower field of differences.json is one that is narrower", () => {
   const idle = Object.keys(narrower).filter((place) => {

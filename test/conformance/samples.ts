@@ -23,6 +23,16 @@ export function samplesOf(schema: JsonSchema): readonly Sample[] {
   return [{ field: undefined, isAll: false, params: least }, ...alone, ...(fields.length > required.size ? [all] : [])];
 }
 
+/** What each field may hold, and which are needed: for combinations of them. Undefined for a choice between schemas. */
+export function fieldsOf(
+  schema: JsonSchema,
+): { readonly required: ReadonlySet<string>; readonly values: Readonly<Record<string, readonly unknown[]>> } | undefined {
+  if (schema["properties"] === undefined) return undefined;
+  const fields = Object.entries(recordOf(schema["properties"]));
+  const required = new Set(arrayOf(schema["required"]).map(String));
+  return { required, values: Object.fromEntries(fields.map(([name, one]) => [name, variants(one)])) };
+}
+
 function first(schema: JsonSchema): unknown {
   return variants(schema)[0];
 }

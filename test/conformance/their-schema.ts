@@ -87,6 +87,12 @@ function reach(payload: unknown, path: string): readonly unknown[] {
 
 const validators = new Map<string, ReturnType<typeof Compile>>();
 
+/** Why the value is not what the definition says; undefined when it is. */
+export function misfit(definition: string, value: unknown): string | undefined {
+  const errors = errorsOf(definition, value, new Set());
+  return errors.length === 0 ? undefined : errors.join("; ");
+}
+
 function errorsOf(definition: string, value: unknown, extras: ReadonlySet<string>): readonly string[] {
   const schema = definitions[definition];
   if (schema === undefined) return [`there is no definition ${definition}`];

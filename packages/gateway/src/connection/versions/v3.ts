@@ -9,6 +9,7 @@ import {
   type MethodName,
   type PresenceEntry,
   type Result,
+  type SessionRow,
   type ShownRequest,
 } from "@portreeve/protocol";
 import { v3CronEvents, v3CronResults, v3InsteadOfRefusal } from "./v3-cron.ts";
@@ -217,8 +218,16 @@ function toAgent({ runId, sessionKey, seq, ts, stream, data }: EventPayload<"age
 }
 
 function toSessionsChanged({ reason, session, ...rest }: EventPayload<"sessions.changed">): unknown {
-  const what = reason === "agent.run.started" ? { phase: "start" } : reason === "agent.run.ended" ? { phase: "end" } : { reason };
+  const phase = toPhase(reason, session?.status);
+  const what = phase === undefined ? { reason } : { phase };
   return { ...session, ...rest, ...what, ...(session === undefined ? {} : { session }) };
+}
+
+/** Version 3 tells of a run's life, and of what was said, by a phase; of all else by the reason. */
+function toPhase(reason: EventPayload<"sessions.changed">["reason"], status: SessionRow["status"]): string | undefined {
+  if (reason === "agent.run.started") return "start";
+  if (reason === "agent.run.ended") return status === "failed" || status === "timeout" ? "error" : "end";
+  return reason === "message" ? "message" : undefined;
 }
 
 function project(projection: Projection | undefined, payload: unknown): unknown {

@@ -292,6 +292,25 @@ const cases: readonly EventCase[] = [
   ],
   [
     "sessions.changed",
+    { sessionKey: row.key, agentId: "main", reason: "agent.run.ended", ts: 1, session: { ...row, status: "failed" } },
+    {
+      key: row.key,
+      label: "home",
+      status: "failed",
+      sessionKey: row.key,
+      agentId: "main",
+      ts: 1,
+      phase: "error",
+      session: { ...row, status: "failed" },
+    },
+  ],
+  [
+    "sessions.changed",
+    { sessionKey: row.key, agentId: "main", reason: "message", ts: 1 },
+    { sessionKey: row.key, agentId: "main", ts: 1, phase: "message" },
+  ],
+  [
+    "sessions.changed",
     { sessionKey: row.key, agentId: "main", reason: "delete", ts: 1 },
     { sessionKey: row.key, agentId: "main", ts: 1, reason: "delete" },
   ],
@@ -304,6 +323,31 @@ for (const [name, payload, projected] of cases) {
     assert.deepEqual(v4.event(name, payload), payload);
   });
 }
+
+test("a session that is resolved is a key alone in version 3, and what was said stands beside the session's own fields", () => {
+  const found = { ok: true, key: row.key, agentId: "main", displayName: "home" } as const;
+  const message = { role: "user", content: [{ type: "text", text: "hi" }], timestamp: 1, __openclaw: { id: "m", seq: 2 } } as const;
+  const said = {
+    sessionKey: row.key,
+    agentId: "main",
+    message: { ...message, content: [...message.content] },
+    messageId: "m",
+    messageSeq: 2,
+    session: row,
+  };
+
+  assert.deepEqual([v3.result("sessions.resolve", found), v4.result("sessions.resolve", found)], [{ ok: true, key: row.key }, found]);
+  assert.deepEqual(v3.result("sessions.resolve", { ok: false }), { ok: false });
+  assert.deepEqual(v3.event("session.message", said), {
+    key: row.key,
+    label: "home",
+    sessionKey: row.key,
+    message,
+    messageId: "m",
+    messageSeq: 2,
+    session: row,
+  });
+});
 
 test("every projection of version 3 belongs to a method or event that exists", () => {
   const strangers = [...Object.keys(v3Accepted), ...Object.keys(v3Results)]
