@@ -80,7 +80,8 @@ export function createConfigPage(schema: JsonSchema): string {
     "One JSON5 file, `config.json5` in the home folder (`PORTREEVE_HOME`, else `~/.portreeve`), or `--config FILE`. Every key is optional unless " +
       "it says otherwise, an empty file is valid, unknown keys are refused.",
     "A change through `config.set`, `.patch` or `.apply` counts at once where the last column says so; every other change, and one made in an " +
-      "editor, counts after the next start. A patch rewrites the file as JSON: its comments are then in `config.json5.bak` alone.",
+      "editor, counts after the next start. A patch rewrites the file as JSON: its comments are then in `config.json5.bak` alone. No method points an agent at a folder that no " +
+      "agent has, or a stored key at another address: that is done in the file.",
     table(["key", "type", "default", "meaning", "a change counts"], listConfigRows(schema, "")),
   );
 }

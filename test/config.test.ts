@@ -179,6 +179,31 @@ test("a stored key is not sent to an address that was written without it", async
   assert.equal(own.ok, true);
 });
 
+test("no method points an agent at a folder that no agent has: its owner does that in the file", async () => {
+  const baseHash = await reset();
+  const [inside, link] = [join(root, "workspace", "inside"), join(root, "workspace", "link")];
+  await mkdir(inside, { recursive: true });
+  await symlink(gateway.stateDir, link);
+  const patch = (workspace: string) =>
+    admin().call("config.patch", { raw: JSON.stringify({ agents: { entries: { reader: { workspace } } } }), baseHash });
+  const refused = await Promise.all([gateway.stateDir, root, "/", link, "workspace", join(root, "none")].map((one) => refusal(patch(one))));
+  const allowed = await patch(inside);
+
+  for (const { message } of refused) assert.match(message, /^invalid config: agents\.entries\.reader\.workspace: must lie in a folder/);
+  assert.equal(allowed.ok, true);
+});
+
+test("a folder that stands in the file already stays when something else is changed", async () => {
+  const baseHash = await reset(JSON.stringify({ agents: { entries: { main: { workspace: root } } } }));
+
+  const done = await admin().call("config.patch", { raw: "{ agents: { defaults: { model: 'p/other' } } }", baseHash });
+
+  const { agents } = await admin().call("agents.list", {});
+  assert.equal(done.ok, true);
+  assert.deepEqual(agents.find(({ id }) => id === "main")?.model, { primary: "p/other" });
+  assert.equal(agents.find(({ id }) => id === "main")?.workspace, root);
+});
+
 test("agents and models count at once, the rest is named and waits, and a reader of the audit sees which keys, by whom", async () => {
   const baseHash = await reset();
   const heard: unknown[] = [];

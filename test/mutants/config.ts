@@ -26,6 +26,14 @@ export const configMutants: readonly Mutant[] = [
     killedBy: "another address, the key as it was",
   },
   {
+    what: "a method points an agent at the gateway's own files",
+    file: "packages/gateway/src/handlers/config.ts",
+    from: "folder === valueAt(before, path) || (await isSeenByAgents(folder))",
+    to: "folder === valueAt(before, path) || (await isSeenByAgents(folder)) || true",
+    testFile: tests.config,
+    killedBy: "^no method points an agent",
+  },
+  {
     what: "whoever saw another file changes this one",
     file: "packages/gateway/src/handlers/config.ts",
     from: "baseHash !== undefined && baseHash !== hash",

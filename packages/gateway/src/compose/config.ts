@@ -1,6 +1,7 @@
 /** The configuration as its methods see it: the file, what counts now, and what no gateway would start with. */
 import { createSecretKey } from "node:crypto";
-import { dirname } from "node:path";
+import { realpath } from "node:fs/promises";
+import { dirname, isAbsolute, relative } from "node:path";
 import type { ConfigHandlerDeps } from "../handlers/config.ts";
 import type { AgentFacts } from "../handlers/deps.ts";
 import { findSecretSource } from "../identity/shared-secret.ts";
@@ -45,6 +46,15 @@ export async function createConfigDeps({
       findSecretSource(config.gateway.auth, env, dirname(configFile));
       openTools({ configFile, tools }, new LiveConfig(config));
     },
+    isSeenByAgents: (folder) => isWithinAny(folder, agents.ids.map(agents.workspaceOf)),
     onTaken: () => makeWorkspaces(deps.live, agents),
   };
+}
+
+/** As the file system has it, links followed: what is not there lies nowhere. */
+async function isWithinAny(folder: string, places: readonly string[]): Promise<boolean> {
+  if (!isAbsolute(folder)) return false;
+  const inner = await realpath(folder).catch(() => undefined);
+  const outer = await Promise.all(places.map((place) => realpath(place).catch(() => undefined)));
+  return inner !== undefined && outer.some((place) => place !== undefined && !/^\.\.(\/|$)/.test(relative(place, inner)));
 }

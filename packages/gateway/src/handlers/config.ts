@@ -6,7 +6,7 @@ import type { Context, Handlers } from "../dispatch/types.ts";
 import { checkConfig, type Config, ConfigError, parseJson5 } from "../kit/config.ts";
 import { assertKeysStay, changedPaths, mergePatch } from "../kit/config-change.ts";
 import type { ConfigFile, ConfigText } from "../kit/config-file.ts";
-import { hasSentinel, redact, restore } from "../kit/config-redaction.ts";
+import { hasSentinel, redact, restore, valueAt } from "../kit/config-redaction.ts";
 import { type KeySchema, listHints, lookUp, toConfigSchema, toPath } from "../kit/config-schema.ts";
 import { type LiveConfig, pathsThatWait } from "../kit/live-config.ts";
 import { Secret } from "../kit/secret.ts";
@@ -23,6 +23,8 @@ export interface ConfigHandlerDeps {
   readonly version: string;
   /** @throws ConfigError for what no gateway would start with */
   readonly assertUsable: (config: Config) => void;
+  /** Whether a folder lies in one that some agent's tools see now. */
+  readonly isSeenByAgents: (folder: string) => Promise<boolean>;
   /** After a change counts: makes what it needs. */
   readonly onTaken: () => Promise<void>;
 }
@@ -96,6 +98,7 @@ async function changeConfig(deps: ConfigHandlerDeps, context: Caller, asked: Cha
   assertBase(before, asked.baseHash);
   const schema = toConfigSchema();
   const { current, next, text, config } = attempt(() => toNext(deps, { before, asked, schema }));
+  await assertNoNewReach(deps, current, next);
   const paths = changedPaths(current, next).map((path) => path.join("."));
   const isNoop = before.exists && (text === before.text || (asked.method === "config.patch" && paths.length === 0));
   const hash = isNoop ? before.hash : deps.file.hashOf(text);
@@ -136,6 +139,22 @@ function toNext(
   assertKeysStay(current, written, next);
   const isVerbatim = !isPatch && !hasSentinel(written);
   return { current, next, config, text: isVerbatim ? withLineEnd(asked.raw) : `${JSON.stringify(next, undefined, 2)}\n` };
+}
+
+/**
+ * What agents see of this machine is its owner's to say, in the file: who may only call methods, with a stolen token too, could
+ * else have an agent read the gateway's own keys to them.
+ */
+async function assertNoNewReach({ isSeenByAgents }: ConfigHandlerDeps, before: unknown, after: unknown): Promise<void> {
+  const entries = valueAt(after, ["agents", "entries"]);
+  for (const id of isRecord(entries) ? Object.keys(entries) : []) {
+    const path = ["agents", "entries", id, "workspace"];
+    const folder = valueAt(after, path);
+    if (typeof folder !== "string" || folder === valueAt(before, path) || (await isSeenByAgents(folder))) continue;
+    attempt(() => {
+      throw ConfigError.at(path.join("."), "must lie in a folder that an agent has already; another one is set in the file itself");
+    });
+  }
 }
 
 function assertBase({ exists, hash }: ConfigText, baseHash: string | undefined): void {
