@@ -1,9 +1,13 @@
 /** Jobs in the store: each time comes to pass once, within what whoever it acts for holds, whatever dies in between. */
 import assert from "node:assert/strict";
+import { mkdtempDisposable } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import test from "node:test";
 import { createIds } from "../../packages/gateway/src/kit/ids.ts";
 import { cronBounds, type CronFired, type CronJobRecord, type CronJobToWrite } from "../../packages/gateway/src/store/cron-store.ts";
-import { createStore, openStoreFile } from "../../packages/gateway/src/store/sqlite.ts";
+import { settleRestored } from "../../packages/gateway/src/store/restoring.ts";
+import { createStore, openStore, openStoreFile } from "../../packages/gateway/src/store/sqlite.ts";
 import type { Store } from "../../packages/gateway/src/store/store.ts";
 import { FaultyDatabase } from "../simulation/faulty-database.ts";
 import { fireAsk, jobToWrite } from "../support/stored-jobs.ts";
@@ -265,6 +269,31 @@ for (const [driver, open] of Object.entries(drivers)) {
       (await store.cron.list(allJobs)).jobs.map(({ jobId }) => jobId),
       [sound.jobId],
     );
+  });
+
+  test(`${driver}: a restore starts no job whose only time may have come to pass since the backup`, async () => {
+    await using folder = await mkdtempDisposable(join(tmpdir(), "portreeve-restored-"));
+    const at = { ...jobToWrite().spec, schedule: { kind: "at", at: "2030-01-01" } as const };
+    const ids: string[] = [];
+    {
+      await using store = await openStore(folder.path, createIds());
+      for (const job of [{ spec: at }, { spec: at, nextRunAtMs: 300 }, {}]) ids.push((await addJob(store, job)).jobId);
+    }
+
+    const ended = await settleRestored(folder.path, { gatewayId: "g", backupAtMs: 50, since: undefined }, 200);
+    await using store = await openStore(folder.path, createIds());
+    const jobs = await Promise.all(ids.map((id) => store.cron.find(id)));
+
+    assert.equal(ended.jobs, 1);
+    assert.deepEqual(
+      jobs.map((job) => [job?.enabled, job?.nextRunAtMs]),
+      [
+        [false, undefined],
+        [true, 300],
+        [true, 100],
+      ],
+    );
+    assert.match(jobs[0]?.disabledReason ?? "", /between the backup and the restore/);
   });
 
   test(`${driver}: a process that dies before or after any statement of a time leaves it to come, or come to pass, never both`, async () => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { CliError } from "../exit.ts";
-import { toJob } from "./cron.ts";
+import { chooseJob, toJob } from "./cron.ts";
 
 const nowMs = Date.parse("2026-11-27T15:00:00Z");
 
@@ -55,4 +55,29 @@ test("what narrows or names a job goes with it, and nothing that was not said", 
     deleteAfterRun: false,
     enabled: false,
   });
+});
+
+const jobs = [
+  { id: "3fa94c2b-0000", name: "weekly" },
+  { id: "3fa94c2b-1111", name: "daily" },
+  { id: "88aa0000-2222", name: "3fa9" },
+];
+
+for (const [text, id] of [
+  ["weekly", "3fa94c2b-0000"],
+  ["88aa0000", "88aa0000-2222"],
+  ["3fa94c2b-1", "3fa94c2b-1111"],
+  ["88a", "88a"],
+  ["hourly", "hourly"],
+] as const) {
+  test(`a job called ${text} is ${id}`, () => {
+    assert.equal(chooseJob(jobs, text), id);
+  });
+}
+
+test("what may mean several jobs is refused with each of them", () => {
+  assert.throws(
+    () => chooseJob(jobs, "3fa9"),
+    (error) => error instanceof CliError && /3 jobs are called 3fa9:\n {2}3fa94c2b-0000 {2}weekly/.test(error.message),
+  );
 });

@@ -3,7 +3,7 @@ import { type GatewayClient, leastScopes } from "@portreeve/client";
 import type { MethodName, ParamsInput, Result } from "@portreeve/protocol/wire";
 import { type Command, InvalidArgumentError } from "commander";
 import { connecting, findAccess, wholeNumber, withExamples, type ConnectingFlags } from "../connecting.ts";
-import { usageError } from "../exit.ts";
+import { CliError, usageError } from "../exit.ts";
 import { oneLine, toMinute, toTable, writeJson, writeLine, type Io } from "../output.ts";
 
 type Schedule = ParamsInput<"cron.add">["schedule"];
@@ -31,6 +31,7 @@ Times that pass while the gateway is down are made up for by one run.`;
 
 export function addCron(program: Command, io: Io): void {
   const cron = program.command("cron").description("jobs: an agent started at a time, at an interval or by a cron expression");
+  cron.addHelpText("after", "\nA JOB is its name, or the beginning of its id as `./portreeve cron` shows it.");
   addList(cron, io);
   addAdd(cron, io);
   addDecisions(cron, io);
@@ -77,7 +78,7 @@ function addAdd(cron: Command, io: Io): void {
     tell(io, flags, "cron.add", async (client) => {
       const job = await client.call("cron.add", toJob(message, flags, Date.now()));
       const when = job.nextRunAtMs === undefined ? "it is disabled" : `next at ${toMinute(job.nextRunAtMs)}`;
-      return { result: job, text: `Added ${job.id} (${oneLine(job.name, 60)}): ${when}.` };
+      return { result: job, text: `Added ${shortJobId(job.id)} (${oneLine(job.name, 60)}): ${when}.` };
     }),
   );
 }
@@ -85,18 +86,18 @@ function addAdd(cron: Command, io: Io): void {
 function addDecisions(cron: Command, io: Io): void {
   const named = (verb: string, about: string): Command => {
     const command = connecting(cron.command(`${verb} <job>`).description(about));
-    return withExamples(command, `./portreeve cron ${verb} cron_01`);
+    return withExamples(command, `./portreeve cron ${verb} weekly`);
   };
   named("run", "run a job now, beside its schedule").action((jobId: string, flags: ConnectingFlags) =>
     tell(io, flags, "cron.run", async (client) => {
-      const result = await client.call("cron.run", { id: jobId });
+      const result = await client.call("cron.run", { id: await findJobId(client, jobId) });
       const why = result.error === undefined ? (result.reason ?? "") : `${result.reason}: ${result.error}`;
       return { result, text: result.runId === undefined ? `It did not start: ${why}.` : `Started: ./portreeve runs show ${result.runId}` };
     }),
   );
   named("remove", "remove a job; what it has started goes on").action((jobId: string, flags: ConnectingFlags) =>
     tell(io, flags, "cron.remove", async (client) => {
-      return { result: await client.call("cron.remove", { id: jobId }), text: `Removed ${jobId}.` };
+      return { result: await client.call("cron.remove", { id: await findJobId(client, jobId) }), text: `Removed ${jobId}.` };
     }),
   );
   for (const [verb, enabled] of [
@@ -106,7 +107,7 @@ function addDecisions(cron: Command, io: Io): void {
     const about = enabled ? "let a job run, with your own authority" : "keep a job, but let it not run by itself";
     named(verb, about).action((jobId: string, flags: ConnectingFlags) =>
       tell(io, flags, "cron.update", async (client) => {
-        const job = await client.call("cron.update", { id: jobId, patch: { enabled } });
+        const job = await client.call("cron.update", { id: await findJobId(client, jobId), patch: { enabled } });
         const when = job.nextRunAtMs === undefined ? "" : `: next at ${toMinute(job.nextRunAtMs)}`;
         return { result: job, text: `${enabled ? "Enabled" : "Disabled"} ${jobId}${when}.` };
       }),
@@ -117,10 +118,10 @@ function addDecisions(cron: Command, io: Io): void {
 function addHistory(cron: Command, io: Io): void {
   const runs = connecting(cron.command("runs [job]").description("what came of a job's times, or of every job's, newest first"));
   runs.option("--limit <n>", "rows at most (default: 30)", wholeNumber(1, 200));
-  withExamples(runs, "./portreeve cron runs", "./portreeve cron runs cron_01 --limit 5 --json");
+  withExamples(runs, "./portreeve cron runs", "./portreeve cron runs weekly --limit 5 --json");
   runs.action((jobId: string | undefined, { limit = 30, ...flags }: ConnectingFlags & { readonly limit?: number }) =>
     tell(io, flags, "cron.runs", async (client) => {
-      const result = await client.call("cron.runs", { limit, ...(jobId === undefined ? {} : { id: jobId }) });
+      const result = await client.call("cron.runs", { limit, ...(jobId === undefined ? {} : { id: await findJobId(client, jobId) }) });
       return { result, text: showHistory(result) };
     }),
   );
@@ -137,6 +138,35 @@ async function tell(
   const { result, text } = await work(client);
   if (flags.json === true) writeJson(io, result);
   else writeLine(io, text);
+}
+
+const shortest = 4;
+const pageSize = 200;
+
+/** The id of the job that a person means. @throws CliError when it may mean several. */
+async function findJobId(client: GatewayClient, text: string): Promise<string> {
+  if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text)) return text;
+  const found: Job[] = [];
+  for (let offset: number | null = 0; offset !== null;) {
+    const page: Result<"cron.list"> = await client.call("cron.list", { includeDisabled: true, limit: pageSize, offset });
+    found.push(...page.jobs);
+    offset = page.nextOffset;
+  }
+  return chooseJob(found, text);
+}
+
+/** What none is called is left to the gateway, which says so. Pure. */
+export function chooseJob(jobs: readonly Pick<Job, "id" | "name">[], text: string): string {
+  const fits = jobs.filter(({ id, name }) => name === text || (text.length >= shortest && id.startsWith(text)));
+  if (fits.length > 1) {
+    const lines = fits.slice(0, 20).map(({ id, name }) => `  ${id}  ${oneLine(name, 60)}`);
+    throw new CliError("usage", `${fits.length} jobs are called ${text}:\n${lines.join("\n")}`, { remedy: "Give the whole id." });
+  }
+  return fits[0]?.id ?? text;
+}
+
+function shortJobId(id: string): string {
+  return id.slice(0, 8);
 }
 
 /** Pure. */
@@ -181,7 +211,15 @@ function toInterval(text: string): number {
 
 function showJobs({ jobs, total }: Result<"cron.list">, isAll: boolean): string {
   if (jobs.length === 0) return `There is no ${isAll ? "" : "enabled "}job. Add one: ./portreeve cron add "hello" --every 1h`;
-  const rows = jobs.map((job) => [job.id, job.name, showSchedule(job), toNext(job), toLast(job), job.sessionTarget, job.actsFor]);
+  const rows = jobs.map((job) => [
+    shortJobId(job.id),
+    job.name,
+    showSchedule(job),
+    toNext(job),
+    toLast(job),
+    job.sessionTarget,
+    job.actsFor.slice(0, "device:".length + 8),
+  ]);
   const more = total > jobs.length ? `\nThere are ${total - jobs.length} more: ./portreeve call cron.list '{"offset":${jobs.length}}'` : "";
   return `${toTable(["JOB", "NAME", "WHEN", "NEXT", "LAST", "SESSION", "ACTS FOR"], rows)}${more}`;
 }

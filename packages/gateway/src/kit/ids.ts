@@ -3,7 +3,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 
 export interface Ids {
   /** `<prefix>_<time, count, 64 random bits>` in hex: ids of one source sort in the order they were made. */
-  next(prefix: "run" | "msg" | "inbox" | "err" | "cron"): string;
+  next(prefix: "run" | "msg" | "inbox" | "err"): string;
   uuid(): string;
 }
 

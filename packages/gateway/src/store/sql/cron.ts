@@ -75,7 +75,8 @@ function addJob(sql: Sql, ids: Ids, { job, by, nowMs }: Writing): CronJobRecord 
   if ((sql.first(countAll, {})?.n ?? 0) >= cronBounds.jobs) return "too-many";
   const added: CronJobRow = {
     ...toJobColumns(job),
-    job_id: ids.next("cron"),
+    // As its clients expect: their tables cut what is longer.
+    job_id: ids.uuid(),
     created_at_ms: nowMs,
     updated_at_ms: nowMs,
     fired: 0,

@@ -14,6 +14,8 @@ export interface Ended {
   readonly setupCodes: number;
   readonly pairingRequests: number;
   readonly elevations: number;
+  /** Whose only time has passed since: it may have come to pass. */
+  readonly jobs: number;
   /** Devices that were paired at the time of the backup and are not any more. */
   readonly removedDevices: readonly string[];
   readonly revokedGrants: number;
@@ -23,7 +25,7 @@ export interface Ended {
 export async function endWhatWasOpen(
   tx: Kysely<Database>,
   nowMs: number,
-): Promise<Pick<Ended, "setupCodes" | "pairingRequests" | "elevations">> {
+): Promise<Pick<Ended, "setupCodes" | "pairingRequests" | "elevations" | "jobs">> {
   const codes = await tx.deleteFrom("setup_codes").where("used_at_ms", "is", null).executeTakeFirst();
   const requests = await tx
     .updateTable("pairing_requests")
@@ -39,10 +41,18 @@ export async function endWhatWasOpen(
     .set({ elevated_scopes: null, elevated_until_ms: null, elevated_seen_ms: null })
     .where("elevated_until_ms", "is not", null)
     .executeTakeFirst();
+  const jobs = await tx
+    .updateTable("cron_jobs")
+    .set({ enabled: 0, next_run_at_ms: null, disabled_reason: "its time passed between the backup and the restore" })
+    .where("schedule_kind", "=", "at")
+    .where("enabled", "=", 1)
+    .where("next_run_at_ms", "<=", nowMs)
+    .executeTakeFirst();
   return {
     setupCodes: Number(codes.numDeletedRows),
     pairingRequests: Number(requests.numUpdatedRows),
     elevations: Number(elevations.numUpdatedRows),
+    jobs: Number(jobs.numUpdatedRows),
   };
 }
 
