@@ -96,15 +96,19 @@ class Stage implements AsyncDisposable {
   async #send(step: Extract<Step, { send: string }>): Promise<void> {
     const wire = this.#wire(step.on);
     const request = wire.request(step.send, fill(step.params ?? {}, this.#saved));
-    if (step.later !== undefined) {
-      request.catch(() => undefined);
-      return void this.#later.set(step.later, { name: step.send, request });
-    }
+    if (step.later !== undefined && step.accepted === undefined) return this.#postpone(step.later, step.send, request);
     const first = await patiently(request);
     if (step.accepted === undefined) return this.#judge(step.send, step, first);
     this.#judge(`${step.send} accepted`, { payload: step.accepted }, first);
     const isFinal = (frame: Frame): boolean => frame.type === "res" && frame.id === first.id && frame !== first;
-    this.#judge(step.send, step, await patiently(wire.frame(isFinal)));
+    const final = wire.frame(isFinal);
+    if (step.later !== undefined) return this.#postpone(step.later, step.send, final);
+    this.#judge(step.send, step, await patiently(final));
+  }
+
+  #postpone(answer: string, name: string, request: Promise<Frame>): void {
+    request.catch(() => undefined);
+    this.#later.set(answer, { name, request });
   }
 
   async #takeUp(step: Extract<Step, { answer: string }>): Promise<void> {
