@@ -1,7 +1,11 @@
 /** Exec approvals: who is told, who decides, once, over restarts and in time; and what a program on a node may stand on. */
 import assert from "node:assert/strict";
+import { mkdtempDisposable } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { ProtocolError } from "@portreeve/protocol";
+import { runCli } from "./support/cli.ts";
 import { createManualClock } from "./support/manual-clock.ts";
 import { startGateway, type TestGateway } from "./support/start-gateway.ts";
 import { connectWire, createWireKey, type Frame, type Wire, type WireKey } from "./support/wire-client.ts";
@@ -393,4 +397,30 @@ test("an admin runs a program on a node with their own authority, and the node i
 
   assert.equal((await running).payload, 1);
   assert.deepEqual(JSON.parse(String(sent.payload?.["paramsJSON"])), { command: argv });
+});
+
+test("the command line shows what waits in full, and decides once it was shown", async () => {
+  await using gateway = await startGateway();
+  await using home = await mkdtempDisposable(join(tmpdir(), "portreeve-approvals-"));
+  const env = { PORTREEVE_HOME: home.path, PORTREEVE_URL: gateway.url, PORTREEVE_TOKEN: gateway.token };
+  await using requester = await open(asker, { gateway });
+  const none = await runCli(["approvals"], env);
+  const first = await ask(requester, { id: "first", commandArgv: ["sh", "-c", `${"x".repeat(300)} end`, "\u001b[2K\u202e"] });
+  const second = await ask(requester, { id: "second", env: { LANG: "C" }, cwd: "/srv" });
+
+  const list = await runCli(["approvals", "list"], env);
+  const unconfirmed = await runCli(["approvals", "approve", "first"], env);
+  const approved = await runCli(["approvals", "approve", "first", "--yes"], env);
+  const denied = await runCli(["approvals", "deny", "sec"], env);
+  const gone = await runCli(["approvals", "deny", "first"], env);
+
+  assert.match(none.out, /Nothing waits/);
+  for (const shown of [list.out, unconfirmed.err]) {
+    assert.ok(shown.includes(`sh -c '${"x".repeat(300)} end' $'\\u001b[2K\\u202e'`), shown);
+    assert.doesNotMatch(shown, /[\u001b\u202e]/);
+  }
+  assert.match(list.out, /folder +\/srv\n +with +LANG=C/);
+  assert.deepEqual([unconfirmed.code, approved.code, denied.code, gone.code], [2, 0, 0, 1]);
+  const decisions = [(await first.ended()).payload?.["decision"], (await second.ended()).payload?.["decision"]];
+  assert.deepEqual(decisions, ["allow-once", "deny"]);
 });

@@ -1,7 +1,11 @@
 /** Commands on nodes: what is sent to whom, who may answer, and every way in which there is no answer. */
 import assert from "node:assert/strict";
+import { mkdtempDisposable } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { limits, ProtocolError } from "@portreeve/protocol";
+import { runCli } from "./support/cli.ts";
 import { type TestGateway, startGateway } from "./support/start-gateway.ts";
 import { connectWire, createWireKey, type Frame, type Wire, type WireKey } from "./support/wire-client.ts";
 
@@ -340,4 +344,26 @@ test("work for a node waits over a restart until that node has done it, one piec
   await assert.rejects(gw.callerWith("operator.write").call("node.pending.enqueue", { nodeId: "nobody", type: "status.request" }), {
     code: "UNKNOWN_DEVICE",
   });
+});
+
+test("the command line shows nodes, approves what one declares once it was shown, and runs a command on it", async () => {
+  await using home = await mkdtempDisposable(join(tmpdir(), "portreeve-nodes-"));
+  const env = { PORTREEVE_HOME: home.path, PORTREEVE_URL: gw.url, PORTREEVE_TOKEN: gw.token };
+  await using node = await openNode(["device.info", "system.run"]);
+  const id = node.key.id.slice(0, 16);
+
+  const unconfirmed = await runCli(["nodes", "approve", id], env);
+  const approved = await runCli(["nodes", "approve", id, "--yes"], env);
+  const list = await runCli(["nodes"], env);
+  const invoking = runCli(["nodes", "invoke", id, "device.info", '{"deep":true}', "--timeout", "20"], env);
+  const sent = await request(node);
+  await answer(node, { payload: { os: "linux" } });
+  const invoked = await invoking;
+  const unknown = await runCli(["nodes", "invoke", "nothing", "device.info"], env);
+
+  assert.deepEqual([unconfirmed.code, approved.code, list.code, invoked.code], [2, 0, 0, 0], unconfirmed.err + approved.err + invoked.err);
+  assert.match(unconfirmed.err, /device\.info system\.run/);
+  assert.match(list.out, new RegExp(`${node.key.id.slice(0, 8)} +a node +connected +device\\.info system\\.run`));
+  assert.deepEqual([sent["paramsJSON"], sent["timeoutMs"], JSON.parse(invoked.out)], ['{"deep":true}', 20_000, { os: "linux" }]);
+  assert.match(unknown.err, /No node has the id nothing/);
 });

@@ -10,5 +10,6 @@ export { Speech } from "./speech.ts";
 export { authenticationWords, wordList, type WordFacts } from "./words.ts";
 export { methodTable } from "./method-table.ts";
 export type { MethodTableEntry } from "./method-table.ts";
+export type { PendingApproval } from "./approvals.ts";
 export type { RunRow } from "./runs.ts";
 export type { Accepted, Caller, CallOptions, EventName, EventPayload, MethodName, Params, ParamsInput, Result } from "./index.ts";

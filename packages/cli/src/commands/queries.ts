@@ -34,13 +34,6 @@ const queries: readonly AnyQuery[] = [
     params: {},
     show: showAgents,
   },
-  {
-    words: "nodes list",
-    about: "nodes, what each may be asked to do, and what of them waits for an approval",
-    method: "node.list",
-    params: {},
-    show: showNodes,
-  },
 ];
 
 export function addQueries(program: Command, io: Io): void {
@@ -106,17 +99,4 @@ function showSessions({ sessions, totalCount }: Result<"sessions.list">): string
 function showAgents({ agents, defaultId }: Result<"agents.list">): string {
   const rows = agents.map(({ id, model, workspace }) => [id === defaultId ? `${id} (default)` : id, model.primary, workspace ?? "-"]);
   return toTable(["AGENT", "MODEL", "WORKSPACE"], rows);
-}
-
-function showNodes({ nodes }: Result<"node.list">): string {
-  if (nodes.length === 0) return "There is no node yet. A node is a device that connects with the role node.";
-  const rows = nodes.map((row) => [
-    row.nodeId.slice(0, 8),
-    row.displayName ?? row.clientId,
-    row.connected ? "connected" : "away",
-    row.commands.join(" ") || "-",
-    row.pendingDeclaredCommands === undefined ? "-" : row.pendingDeclaredCommands.join(" ") || "nothing",
-    row.pendingRequestId?.slice(0, 8) ?? "-",
-  ]);
-  return toTable(["NODE", "NAME", "", "COMMANDS", "WAITING", "REQUEST"], rows);
 }
