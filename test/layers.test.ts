@@ -135,6 +135,7 @@ const lazy: readonly (readonly [from: string, specifier: string])[] = [
   ["packages/cli/src/commands/backup.ts", "@portreeve/gateway/backup"],
   ["packages/cli/src/commands/invite.ts", "@portreeve/gateway/qr"],
   ["packages/cli/src/commands/doctor.ts", "@portreeve/gateway/doctor"],
+  ["packages/cli/src/commands/logs.ts", "@portreeve/gateway/log-file"],
   ["packages/cli/src/commands/import.ts", "@portreeve/gateway/import"],
   ["packages/cli/src/commands/import.ts", "@portreeve/gateway/ids"],
 ];

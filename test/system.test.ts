@@ -87,6 +87,7 @@ test("who is here, what the log says, and what there is none of", async (t) => {
     const env = { PORTREEVE_HOME: home };
     const presence = await runCli(["presence"], env);
     const newest = await runCli(["logs", "--json", "--limit", "1"], env);
+    const offline = await runCli(["logs", "--limit", "1", "--state", gateway.stateDir], { PORTREEVE_HOME: `${home}-none` });
     const stop = new AbortController();
     let said = "";
     const out = (text: string): void => {
@@ -99,6 +100,7 @@ test("who is here, what the log says, and what there is none of", async (t) => {
     const code = await run(["logs", "--follow", "--interval", "50", "--limit", "2"], { ...io, interrupted: () => stop.signal });
 
     assert.match(presence.out, /gateway/, presence.err);
+    assert.match(offline.out, /^20\S+Z info .*paired silently/, offline.err);
     assert.equal(newest.out.trim().split("\n").length, 1);
     assert.ok(JSON.parse(newest.out));
     assert.equal(code, 0);
