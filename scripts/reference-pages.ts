@@ -48,7 +48,7 @@ export function createHttpPage(routes: Readonly<Record<string, HttpRoute>>, cont
     table(["path", "HTTP methods", "calls", "scope"], rows),
     "Answers other than 200: 401 no right bearer, 403 with `error.type` `forbidden` (a scope is missing), `tls_required` or `origin_not_allowed`, " +
       "400 and 404 as the method says, 413 a larger body than is taken, 429 with `Retry-After` after ten wrong bearers, 503 for the moment. " +
-      "Paths under `/v1` answer as OpenAI's do: [guide](../guides/openai-api.md).",
+      "A run that is started here holds `operator.write`, whatever its bearer holds. Paths under `/v1` answer as OpenAI's do: [guide](../guides/openai-api.md).",
   );
 }
 

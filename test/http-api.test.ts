@@ -245,6 +245,7 @@ test("what is wrong with a request is said in these clients' words, and starts n
     [asked("hi", { model: "openclaw/ops" }), { "x-openclaw-session-key": "agent:main:main" }, 400, "INVALID_PARAMS", null],
     [asked("hi", { tools: [{ type: "function" }] }), {}, 400, "NOT_SUPPORTED", "tools"],
     [asked("hi"), { "x-openclaw-message-channel": "whatsapp" }, 400, "NOT_SUPPORTED", "x-openclaw-message-channel"],
+    [asked("/reset"), {}, 400, "NOT_SUPPORTED", null],
     [asked("x".repeat(1_000_001)), {}, 400, "INVALID_PARAMS", null],
     [asked("hi"), { "idempotency-key": "run_1" }, 400, "INVALID_PARAMS", null],
     [asked("hi"), { "x-openclaw-scopes": "operator.read" }, 403, "MISSING_SCOPE", null],

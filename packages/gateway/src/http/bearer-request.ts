@@ -1,6 +1,6 @@
 /** One request that must present a bearer: judged, read within its bound, dispatched as what its bearer makes it. */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { findMethod, type MethodName, methods, normaliseScopes, ProtocolError } from "@portreeve/protocol";
+import { findMethod, type MethodName, methods, normaliseScopes, type ParamsInput, ProtocolError } from "@portreeve/protocol";
 import type { CountRefusal } from "../dispatch/types.ts";
 import type { Bearers, BearerVerdict } from "../identity/bearers.ts";
 import type { Clock } from "../kit/clock.ts";
@@ -102,13 +102,25 @@ function handle(deps: BearerRequestDeps, { route: { path } }: BearerRequest, { p
     return deps.handlers[path](ask, {
       nowMs: deps.clock.now(),
       newId: () => deps.ids.uuid(),
-      startRun: (params) => startFollowedRun(deps, { principal: asker, signal, takesRunAlong }, params),
+      async startRun(params) {
+        assertLeast(params);
+        return await startFollowedRun(deps, { principal: asker, signal, takesRunAlong }, params);
+      },
     });
   }
   const call = (params: unknown): Promise<unknown> => deps.dispatch(principal, routes[path].calls, params, { signal });
   // The row names the method whose parameters and result its handler knows: right by construction, but not to the type system.
   const handler = deps.handlers[path] as (ask: RouteAsk, call: (params: unknown) => Promise<unknown>) => Promise<Answer>;
   return handler(ask, call);
+}
+
+/** What needs more than the least is not asked for here by anybody: no bearer would help. */
+function assertLeast(params: ParamsInput<"agent">): void {
+  const { scope } = methods.agent;
+  if (typeof scope === "string" || scope.byParams(params) === scope.malformed) return;
+  throw new ProtocolError("NOT_SUPPORTED", `not supported: ${params.message.split(/\s/, 1)[0] ?? ""}`, {
+    remedy: "to begin anew, name another session in the header x-openclaw-session-key",
+  });
 }
 
 /** What the route's method asks of a caller whose parameters are not known yet. */
