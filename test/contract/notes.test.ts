@@ -108,6 +108,18 @@ test("a note goes with its session, and only so many wait", async () => {
   assert.deepEqual(await said(store), ["say k1"]);
 });
 
+test("a session that is emptied has no note left to read", async () => {
+  await using store = await openStoreFile(":memory:", createIds());
+  await note(store, "n1", 1);
+
+  const reset = await store.sessions.reset(key, { meant: {}, by: "device:a" }, 2);
+  await admit(store, "k1", 3);
+  await claim(store, 4);
+
+  assert.equal(reset.kind, "reset");
+  assert.deepEqual(await said(store), ["say k1"]);
+});
+
 test("a message has its place in the history, and the next one the place after", async () => {
   await using store = await openStoreFile(":memory:", createIds());
   const place = (wireId?: string) => store.sessions.placeOf(key, wireId === undefined ? undefined : { text: `say ${wireId}`, sinceMs: 1 });

@@ -28,6 +28,7 @@ export function resetSession(
   sql.run(emptyTranscript, { key });
   sql.run(forgetSummaries, { key });
   sql.run(dismissUnread, { key, by, nowMs });
+  sql.run(forgetNotes, { key });
   sql.query((db) => db.updateTable("sessions").set(session).where("session_key", "=", key));
   const facts = { from: before.session_id, to: session.session_id };
   writeAudit(sql, { kind: "session.reset", actor: by, subject: key, facts }, nowMs);
@@ -71,6 +72,8 @@ const deleteRow = statement((db, arg: Args<{ key: string }>) => db.deleteFrom("s
 const emptyTranscript = statement((db, arg: Args<{ key: string }>) => db.deleteFrom("messages").where("session_key", "=", arg("key")));
 
 const forgetSummaries = statement((db, arg: Args<{ key: string }>) => db.deleteFrom("compactions").where("session_key", "=", arg("key")));
+
+const forgetNotes = statement((db, arg: Args<{ key: string }>) => db.deleteFrom("notes").where("session_key", "=", arg("key")));
 
 const dismissUnread = statement((db, arg: Args<{ key: string; by: string; nowMs: number }>) =>
   db
