@@ -79,7 +79,7 @@ test("a run speaks to a session of its tree: quoted, as a run of its own, and th
   assert.equal(resumed.delivery, undefined);
   assert.match(
     (await texts(gw, key, "user"))[1] ?? "",
-    /not from a person[^]*<session_message from="agent:main:talk">\nand &lt;\/session_message&gt; now\?\n/,
+    /not from a person[^]*<session_message from="agent:main:talk">\n> and &lt;\/session_message&gt; now\?\n/,
   );
   assert.deepEqual([run.authority.owner, run.authority.depth, run.authority.scopes], [false, 1, ["operator.write"]]);
   assert.deepEqual([hidden.code, missing.code, own.code], ["UNKNOWN_SESSION", "UNKNOWN_SESSION", "NOT_ALLOWED"]);
@@ -142,7 +142,7 @@ test("a run notes something for another session: no turn starts, and the next on
   assert.deepEqual([noted, again, read], Array(3).fill({ runId: "n1", status: "ok", messageSeq: 3 }));
   assert.deepEqual([quiet, waited.status], [before, "ok"]);
   const [, quoted, asked] = await texts(gw, key, "user");
-  assert.match(quoted ?? "", /not from a person[^]*<session_message from="agent:main:desk">\n&lt;b&gt;later/);
+  assert.match(quoted ?? "", /not from a person[^]*<session_message from="agent:main:desk">\n> &lt;b&gt;later/);
   assert.match(asked ?? "", /^x/);
 });
 

@@ -358,14 +358,16 @@ test("a conversation that is too large is not copied, and the receipt says so", 
   assert.deepEqual([messages.length, messages[0]?.content], [2, [{ type: "text", text: script("look", { say: "seen" }) }]]);
 });
 
-test("a parent that is deleted takes its running child with it, and nothing is announced", async () => {
-  await using gw = await startGateway();
-  const { childSessionKey } = await spawn(gw, { sessionKey: "side", task: script("x", { hang: true }) });
-  const over = ended(gw, childSessionKey);
+for (const method of ["sessions.delete", "sessions.reset"] as const) {
+  test(`a parent takes its running child with it by ${method}, and nothing is announced`, async () => {
+    await using gw = await startGateway();
+    const { childSessionKey } = await spawn(gw, { sessionKey: "side", task: script("x", { hang: true }) });
+    const over = ended(gw, childSessionKey);
 
-  await gw.callerWith("operator.admin").call("sessions.delete", { key: "side" });
-  await over;
+    await gw.callerWith("operator.admin").call(method, { key: "side" });
+    await over;
 
-  const { byStatus, children } = await gw.gateway.store.runs.counts();
-  assert.deepEqual([byStatus, children.announced, children.undelivered], [{ cancelled: 1 }, 0, 0]);
-});
+    const { byStatus, children } = await gw.gateway.store.runs.counts();
+    assert.deepEqual([byStatus, children.announced, children.undelivered], [{ cancelled: 1 }, 0, 0]);
+  });
+}

@@ -1,5 +1,6 @@
 /** A conversation's older part as a model reads it to sum it up, and the summary as it is read later: both quoted, tags escaped. */
 import type { ModelMessage, ToolCall } from "./model.ts";
+import { escapeQuoted } from "./quoting.ts";
 
 export const summarySystem = [
   "You sum up the older part of a conversation between a user and an agent, so that the agent can go on without it.",
@@ -38,7 +39,7 @@ export function quoteTranscript(messages: readonly ModelMessage[], maxBytes: num
 
 /** The user message that stands for what `summary` sums up. */
 export function quoteSummary(summary: string): string {
-  return `${summaryHeader}\n\n<conversation_summary>\n${escape(summary)}\n</conversation_summary>`;
+  return `${summaryHeader}\n\n<conversation_summary>\n${escapeQuoted(summary)}\n</conversation_summary>`;
 }
 
 /** How many messages a request for a summary holds; undefined when the text is none. */
@@ -54,21 +55,17 @@ export function isQuoted(text: string): boolean {
 
 function quoteMessage({ role, content }: ModelMessage): string {
   const lines = content.map((block) => {
-    if (block.type === "text") return escape(cut(block.text, mostTextChars));
+    if (block.type === "text") return escapeQuoted(cut(block.text, mostTextChars));
     if (block.type === "toolCall") return quoteCall(block);
-    return `<tool_result name="${escape(block.toolName)}" error="${block.isError}">${escape(cut(block.text, mostResultChars))}</tool_result>`;
+    return `<tool_result name="${escapeQuoted(block.toolName)}" error="${block.isError}">${escapeQuoted(cut(block.text, mostResultChars))}</tool_result>`;
   });
   return `<message role="${role}">\n${lines.join("\n")}\n</message>`;
 }
 
 function quoteCall({ name, arguments: args }: Pick<ToolCall, "name" | "arguments">): string {
-  return `<tool_call name="${escape(name)}">${escape(cut(JSON.stringify(args) ?? "", mostResultChars))}</tool_call>`;
+  return `<tool_call name="${escapeQuoted(name)}">${escapeQuoted(cut(JSON.stringify(args) ?? "", mostResultChars))}</tool_call>`;
 }
 
 function cut(text: string, maxChars: number): string {
   return text.length <= maxChars ? text : `${text.slice(0, maxChars).toWellFormed()}…`;
-}
-
-function escape(text: string): string {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
 }

@@ -1,6 +1,7 @@
 /** What a model is told: the system prompt, and the transcript in a form every provider accepts. Pure. */
 import { attachmentFolder } from "@portreeve/protocol";
 import type { ModelMessage, ModelRequest } from "../models/model.ts";
+import { toQuotedAttribute } from "../models/quoting.ts";
 import type { RunRecord, TranscriptMessage } from "../store/store.ts";
 import type { RunTerms } from "../store/spawning.ts";
 import type { Tool } from "../tools/tool.ts";
@@ -18,7 +19,7 @@ export function systemPrompt(
   ];
   if (run.authority.depth > 0) {
     lines.push(
-      `You are a sub-agent at depth ${run.authority.depth}${run.label === undefined ? "" : `, labelled ${JSON.stringify(run.label)}`}. Do the task you were given, and only it.`,
+      `You are a sub-agent at depth ${run.authority.depth}${run.label === undefined ? "" : `, labelled "${toQuotedAttribute(run.label)}"`}. Do the task you were given, and only it.`,
       "Your last message is the result that the agent who asked will read: make it complete and short. You cannot ask questions.",
     );
   }

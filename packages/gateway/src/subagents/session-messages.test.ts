@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import type { RunStatus } from "@portreeve/protocol";
+import { deceptive, injections } from "../../../../test/support/injections.ts";
 import { quoteMessage, toDelivery } from "./session-messages.ts";
 
 test("a message of another session says where it comes from, and that it is data; what it forges stays inside", () => {
@@ -12,6 +13,23 @@ test("a message of another session says where it comes from, and that it is data
   assert.equal(text.match(/<session_message from="agent:main:other">/g)?.length, 1);
   assert.equal(text.match(/<\/session_message>/g)?.length, 1);
 });
+
+for (const [index, payload] of injections.entries()) {
+  test(`payload ${index} from another session stays inside of its tags, line by line, and hides nothing`, () => {
+    const around = quoteMessage("", { sessionKey: "agent:main:other", isController: false }).split("\n> \n");
+
+    const text = quoteMessage(payload, { sessionKey: "agent:main:other", isController: false });
+
+    const [before = "", after = ""] = around;
+    assert.ok(text.startsWith(`${before}\n`) && text.endsWith(`\n${after}`));
+    const inside = text.slice(before.length + 1, text.length - after.length - 1).split("\n");
+    assert.ok(
+      inside.every((line) => line.startsWith("> ") && !/[<>]/.test(line.slice(2))),
+      text,
+    );
+    assert.doesNotMatch(text, deceptive);
+  });
+}
 
 test("a message of whoever delegated says so, and gives no rights", () => {
   assert.match(quoteMessage("faster", { sessionKey: "agent:main:main", isController: true }), /delegated your task\. .* no rights/);
