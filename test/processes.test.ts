@@ -7,6 +7,7 @@ import { z } from "zod";
 import { countProcesses } from "../bench/processes.ts";
 import { ProcessGroups } from "../packages/gateway/src/kit/process-group.ts";
 import { defineTool, type ProgramOutcome } from "../packages/gateway/src/tools/tool.ts";
+import { createManualClock } from "./support/manual-clock.ts";
 import { script, spawnStep } from "./support/script.ts";
 import { startGateway, type TestGateway } from "./support/start-gateway.ts";
 
@@ -86,6 +87,29 @@ test("what a program leaves running in its group ends with its call, while the r
 
   assert.match(await toolText(gw), /0: started/);
   assert.deepEqual(left, [0]);
+});
+
+test("a stop waits also for the programs of a turn that lost its claim while the machine slept", async () => {
+  const { tool } = shell();
+  const clock = createManualClock();
+  await using gw = await startGateway({ tools: [tool], clock });
+  const mark = "portreeve-slept-31536009";
+  const writer = gw.callerWith("operator.write");
+  const started = filesIn(gw.workspaceDir, 1);
+  const stubborn = use(`trap '' TERM; echo > ready-$$; while true; do sleep 1; : ${mark}; done`);
+  await writer.call("chat.send", { sessionKey: "main", message: script("go", stubborn, { hang: true }), idempotencyKey: "k" });
+  await started;
+
+  // Nobody renewed the lease meanwhile: whoever claims first takes the run up, here the same gateway.
+  clock.set(clock.now() + 60_000);
+  await writer.call("agent", { sessionKey: "other", message: script("x", { say: "y" }), idempotencyKey: "o" });
+  const { runs } = await gw.callerWith("operator.read").call("runs.list", { sessionKey: "main" });
+  const { attempts } = await gw.callerWith("operator.read").call("runs.get", { runId: runs[0]?.runId ?? "" });
+  const answer = await writer.call("chat.abort", { sessionKey: "main" });
+
+  assert.equal(attempts.claims, 2);
+  assert.equal(countProcesses(mark), 0);
+  assert.deepEqual(answer.runIds, ["k"]);
 });
 
 test("an abort answers when the last program of the tree has ended, also one that does not want to", async () => {

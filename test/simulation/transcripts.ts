@@ -15,8 +15,8 @@ export class Transcripts {
   readonly #said = new Set<string>();
   readonly #asked = new Map<string, number>();
   readonly #quoted = new Map<string, number>();
-  /** Sessions that begin with a copy of another, by the task that comes after it. */
-  readonly #copies = new Map<string, string>();
+  /** Where the copy of another ends with which a session begins. */
+  readonly #copies = new Map<string, number>();
   readonly #begun = new Set<string>();
   #newest = "";
 
@@ -49,20 +49,25 @@ export class Transcripts {
     const last = this.#lastSeq.get(key) ?? 0;
     // A session that was deleted and came again begins again.
     if (seq !== last + 1 && seq !== 1) this.#found(`message ${seq} of ${key} follows message ${last}`);
+    // Emptied: what it was a copy of is gone.
+    if (seq === 1 && last > 0) this.#copies.delete(key);
     this.#lastSeq.set(key, seq);
     if (!this.#begun.has(key)) this.#begin(key);
-    const text = message.content.flatMap((block) => (block.type === "text" ? [block.text] : [])).join("");
-    if (this.#copies.has(key) && this.#copies.get(key) !== text) return;
-    this.#copies.delete(key);
+    const text = textOf(message);
+    if (seq <= (this.#copies.get(key) ?? 0)) return;
     if (message.role === "user") this.#takeAsked(key, text);
     if (message.role === "assistant") for (const [word] of text.matchAll(said)) this.#takeSaid(key, word);
   }
 
+  /** A fork is a copy up to its task, or whole while that was not put to it. */
   #begin(key: string): void {
     this.#begun.add(key);
     const child = this.#database.statement("select input, terms from runs where session_key = ? and trigger = 'spawn'").get(key);
     const terms = JSON.parse(String(child?.["terms"] ?? "{}")) as { fork?: { isForked: boolean } };
-    if (terms.fork?.isForked === true) this.#copies.set(key, String(child?.["input"]));
+    if (terms.fork?.isForked !== true) return;
+    const rows = this.#database.statement("select seq, body from messages where session_key = ? order by seq").all(key);
+    const task = rows.findIndex((row) => textOf(JSON.parse(String(row["body"])) as TranscriptMessage) === child?.["input"]);
+    this.#copies.set(key, task < 0 ? rows.length : task);
   }
 
   #takeAsked(key: string, text: string): void {
@@ -90,4 +95,8 @@ export class Transcripts {
     if (this.#said.has(word)) this.#found(`${word} was said twice, the second time in ${key}`);
     this.#said.add(word);
   }
+}
+
+function textOf({ content }: TranscriptMessage): string {
+  return content.flatMap((block) => (block.type === "text" ? [block.text] : [])).join("");
 }

@@ -75,7 +75,10 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
 class ClaimingWorker implements Worker {
   readonly #deps: WorkerDeps;
   readonly #owner = randomUUID();
+  /** By the run that each may carry on. */
   readonly #active = new Map<string, Active>();
+  /** Those, and the ones that lost their claim and have not ended yet. */
+  readonly #turns = new Set<Active>();
   readonly #timers = new Map<"renew" | "deadline" | "retry", Disposable>();
   readonly #subscriptions = new DisposableStack();
   readonly #draining = new AbortController();
@@ -117,7 +120,8 @@ class ClaimingWorker implements Worker {
 
   async cancel(select: RunSelection): Promise<Cancelled> {
     const runs = await this.#deps.store.runs.cancel(select, this.#partials(), this.#deps.clock.now());
-    const turns = runs.flatMap(({ runId }) => this.#active.get(runId) ?? []);
+    const stopped = new Set(runs.map(({ runId }) => runId));
+    const turns = [...this.#turns].filter(({ claim }) => stopped.has(claim.run.runId));
     for (const run of runs) this.#tellEnded(run, "cancelled");
     return { runs, failed: await this.#findUnstopped(turns) };
   }
@@ -148,7 +152,7 @@ class ClaimingWorker implements Worker {
     await this.#pumping;
     await this.#drain();
     for (const active of this.#active.values()) active.controller.abort("shutdown" satisfies Interruption);
-    await Promise.all([...this.#active.values()].map((active) => active.done));
+    await Promise.all([...this.#turns].map((active) => active.done));
     try {
       await this.#deps.store.runs.release(this.#owner);
     } catch (error) {
@@ -234,10 +238,13 @@ class ClaimingWorker implements Worker {
       })
       .finally(() => {
         events[Symbol.dispose]();
-        if (this.#active.get(runId)?.controller === controller) this.#active.delete(runId);
+        if (this.#active.get(runId) === active) this.#active.delete(runId);
+        this.#turns.delete(active);
         this.#pump();
       });
-    this.#active.set(runId, { claim, processes, events, controller, done });
+    const active: Active = { claim, processes, events, controller, done };
+    this.#active.set(runId, active);
+    this.#turns.add(active);
   }
 
   #processesOf({ run }: Claim, signal: AbortSignal): RunProcesses {
