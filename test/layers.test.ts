@@ -100,6 +100,7 @@ const seams: Readonly<Record<string, readonly string[]>> = {
     "models/model.ts",
     "models/completion-text.ts",
     "models/fork-text.ts",
+    "models/quoted-text.ts",
     "models/price.ts",
     "models/context-window.ts",
     "models/summary-text.ts",

@@ -6,7 +6,7 @@ export const compactionMutants: readonly Mutant[] = [
   {
     what: "a summary can close its quotation",
     file: text,
-    from: "${escape(summary)}",
+    from: "${escapeQuoted(summary)}",
     to: "${summary}",
     testFile: "packages/gateway/src/runs/compaction.test.ts",
     killedBy: "^a summary is quoted",

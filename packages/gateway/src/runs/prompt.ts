@@ -1,7 +1,7 @@
 /** What a model is told: the system prompt, and the transcript in a form every provider accepts. Pure. */
 import { attachmentFolder } from "@portreeve/protocol";
 import type { ModelMessage, ModelRequest } from "../models/model.ts";
-import { toQuotedAttribute } from "../models/quoting.ts";
+import { toQuotedAttribute } from "../models/quoted-text.ts";
 import type { RunRecord, TranscriptMessage } from "../store/store.ts";
 import type { RunTerms } from "../store/spawning.ts";
 import type { Tool } from "../tools/tool.ts";
