@@ -266,6 +266,21 @@ test("who may pair hears that a code was used, and its status says by whom", asy
   );
 });
 
+test("a device whose connection breaks before it was heard again is told of as it was paired, to whoever may pair", async () => {
+  await using gateway = await startGateway(behindProxy);
+  const scopes = ["operator.pairing"];
+  await using operator = await connectWire(gateway.url, { key: createWireKey(), token: gateway.token, scopes });
+  const code = await invite(gateway);
+
+  // Ended without a word, as a lost network does.
+  await (await connectWire(gateway.url, { key: createWireKey(), bootstrapToken: tokenOf(code) }, remote))[Symbol.asyncDispose]();
+
+  const uncertain = await operator.frame((frame) => frame.event === "device.pair.setup.deliveryUncertain");
+  const completed = await operator.frame((frame) => frame.event === "device.pair.setup.completed");
+  assert.equal(uncertain.payload?.["setupId"], code.setupId);
+  assert.deepEqual(uncertain.payload, completed.payload);
+});
+
 const notAdmin: readonly Scope[] = ["operator.pairing", "operator.write", "operator.read", "operator.approvals"];
 test("nobody but an administrator makes a code or asks about one", async () => {
   await using gateway = await startGateway();

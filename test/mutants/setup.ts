@@ -110,4 +110,12 @@ export const setupMutants: readonly Mutant[] = [
     testFile: "test/setup.test.ts",
     killedBy: "ten wrong codes in a minute",
   },
+  {
+    what: "nobody hears that a paired device may not know it",
+    file: "packages/gateway/src/connection/connection.ts",
+    from: "if (this.#session === undefined || code === broken) this.#onUnheard?.();",
+    to: "",
+    killedBy: "^a connection that breaks",
+    testFile: "packages/gateway/src/connection/listener.test.ts",
+  },
 ];

@@ -26,6 +26,7 @@ export interface BusMessages {
   "device.pair.requested": EventPayload<"device.pair.requested">;
   "device.pair.resolved": EventPayload<"device.pair.resolved">;
   "device.pair.setup.completed": EventPayload<"device.pair.setup.completed">;
+  "device.pair.setup.deliveryUncertain": EventPayload<"device.pair.setup.deliveryUncertain">;
   "device.pair.changed": EventPayload<"device.pair.changed">;
   "exec.approval.requested": BoundTo<EventPayload<"exec.approval.requested">>;
   "exec.approval.resolved": BoundTo<EventPayload<"exec.approval.resolved">>;

@@ -68,6 +68,12 @@ export const setupEvents = {
     droppable: true,
     payload: completion,
   }),
+  "device.pair.setup.deliveryUncertain": event({
+    summary: "A device was paired with a setup code, and its connection broke before it was heard again: it may not know.",
+    scope: "operator.pairing",
+    droppable: true,
+    payload: completion,
+  }),
 };
 
 export type SetupAccess = z.infer<typeof access>;

@@ -5,7 +5,7 @@ import type { ConnectionHandle, CountRefusal, Dispatch } from "../dispatch/types
 import type { OriginVerdict, Peer } from "../http/guard.ts";
 import type { NodeLinks } from "../identity/node-link.ts";
 import { toDeclaration } from "../identity/node-pairing.ts";
-import type { Pairing } from "../identity/pairing.ts";
+import type { Admission, Pairing } from "../identity/pairing.ts";
 import type { GatewayKey } from "../identity/state-keys.ts";
 import type { Clock } from "../kit/clock.ts";
 import type { Ids } from "../kit/ids.ts";
@@ -59,6 +59,9 @@ interface Admitted {
   readonly hello: HelloFacts;
 }
 
+/** The code of a socket that ended without a close frame. */
+const broken = 1006;
+
 /** Runs a connection may follow; the oldest is forgotten first. */
 const followedRuns = 1_024;
 const heardSessions = 1_024;
@@ -86,6 +89,8 @@ export class Connection implements ConnectionHandle {
   #hearsSessions = false;
   #awaitsPong = false;
   #hasPresented = false;
+  /** Until the peer is heard after its hello. */
+  #onUnheard: Admission["onUnheard"];
 
   /** Sends the challenge. `socket` is open and nobody else listens to it. */
   constructor(socket: WebSocket, arrival: Arrival, deps: ConnectionDeps, events: ConnectionEvents) {
@@ -103,10 +108,13 @@ export class Connection implements ConnectionHandle {
     // Sockets deliver Buffers: no other binary type is ever chosen.
     socket.on("message", (data) => this.#receive(Buffer.isBuffer(data) ? data.toString("utf8") : ""));
     socket.on("ping", (data) => this.#pong(data));
-    socket.on("pong", () => (this.#awaitsPong = false));
+    socket.on("pong", () => {
+      this.#awaitsPong = false;
+      this.#onUnheard = undefined;
+    });
     // The close that follows says it all: a broken frame or a reset is the peer's affair.
     socket.on("error", (error) => deps.log.debug({ connId: this.connId, err: error }, "socket error"));
-    socket.on("close", () => this.#onClose());
+    socket.on("close", (code) => this.#onClose(code));
     this.#challenge();
   }
 
@@ -232,8 +240,9 @@ export class Connection implements ConnectionHandle {
   }
 
   #receive(text: string): void {
-    if (this.#session === undefined) this.#step({ kind: "frame", text });
-    else this.#session.requests.receive(text);
+    if (this.#session === undefined) return this.#step({ kind: "frame", text });
+    this.#onUnheard = undefined;
+    this.#session.requests.receive(text);
   }
 
   #step(input: HandshakeInput, admitted?: Admitted): void {
@@ -277,6 +286,8 @@ export class Connection implements ConnectionHandle {
       this.#hasPresented = true;
       const verdict = await judging;
       if (verdict.kind === "refused") return this.#step(verdict);
+      if (gone.signal.aborted) verdict.admission.onUnheard?.();
+      else this.#onUnheard = verdict.admission.onUnheard;
       this.#step({ kind: "admitted" }, { connect, hello: await hello(this.connId, verdict.admission) });
     } catch (error) {
       if (!(error instanceof ProtocolError)) log.error({ err: error, connId: this.connId }, "a handshake failed");
@@ -330,7 +341,9 @@ export class Connection implements ConnectionHandle {
     });
   }
 
-  #onClose(): void {
+  #onClose(code: number): void {
+    // Whoever closes in order, after a hello, has read it.
+    if (this.#session === undefined || code === broken) this.#onUnheard?.();
     this.#step({ kind: "gone" });
     this.#authorityEnd?.[Symbol.dispose]();
     this.#session?.requests.end();

@@ -11,11 +11,12 @@ import type { Dispatch } from "../dispatch/types.ts";
 import { createAttempts } from "../identity/attempts.ts";
 import { createBearers } from "../identity/bearers.ts";
 import { createCredentials } from "../identity/credentials.ts";
-import { createPairing } from "../identity/pairing.ts";
+import { type AdmissionVerdict, createPairing } from "../identity/pairing.ts";
 import { parseConfig } from "../kit/config.ts";
 import { createIds } from "../kit/ids.ts";
 import { ManualClock } from "../kit/manual-clock.ts";
 import { Secret } from "../kit/secret.ts";
+import { secretPrincipal } from "../principal/principal.ts";
 import { openStoreFile } from "../store/sqlite.ts";
 import { ListenError, openListener, type Listener, type ListenerDeps } from "./listener.ts";
 
@@ -267,6 +268,71 @@ test("requests before the hello are answered after it, in order, with the princi
     ["r2", { name: "status", params: {}, scopes: ["operator.write"] }],
   ]);
 });
+
+/** The gateway has seen it, too. */
+async function allClosed({ listener }: World): Promise<void> {
+  while (listener.counts().open > 0) await new Promise(setImmediate);
+}
+
+const ends: readonly (readonly [what: string, isHeard: boolean, end: (peer: Peer, letIn: () => void, world: World) => Promise<void>])[] = [
+  [
+    "breaks before its hello",
+    false,
+    async (peer, letIn, world) => {
+      void peer.connect().catch(() => undefined);
+      await peer.event("connect.challenge");
+      peer.socket.terminate();
+      await allClosed(world);
+      letIn();
+    },
+  ],
+  [
+    "breaks after its hello",
+    false,
+    async (peer, letIn) => {
+      letIn();
+      await peer.connect();
+      peer.socket.terminate();
+    },
+  ],
+  [
+    "asks for something and then breaks",
+    true,
+    async (peer, letIn) => {
+      letIn();
+      await peer.connect();
+      peer.send("r1", "health");
+      await peer.answer("r1");
+      peer.socket.terminate();
+    },
+  ],
+  [
+    "closes in order",
+    true,
+    async (peer, letIn) => {
+      letIn();
+      await peer.connect();
+      peer.socket.close();
+    },
+  ],
+];
+
+for (const [what, isHeard, end] of ends) {
+  test(`a connection that ${what} has ${isHeard ? "" : "maybe not "}heard that it was let in`, async () => {
+    let unheard = 0;
+    const verdict = Promise.withResolvers<AdmissionVerdict>();
+    const letIn = { principal: secretPrincipal([]), method: "bootstrap-token", role: "operator", grant: undefined } as const;
+    const onUnheard = (): void => void (unheard += 1);
+    await using world = await startWorld({ pairing: { authenticate: () => verdict.promise } });
+    const peer = await world.open();
+
+    await end(peer, () => verdict.resolve({ kind: "admitted", admission: { ...letIn, endsInMs: undefined, onUnheard } }), world);
+    await allClosed(world);
+    await verdict.promise;
+
+    assert.equal(unheard, isHeard ? 0 : 1);
+  });
+}
 
 test("a sixteenth frame before the hello closes the socket", async () => {
   const never = Promise.withResolvers<never>();

@@ -59,6 +59,7 @@ const pairing: readonly EventName[] = [
   "device.pair.resolved",
   "device.pair.changed",
   "device.pair.setup.completed",
+  "device.pair.setup.deliveryUncertain",
   "node.pair.requested",
   "node.pair.resolved",
 ];

@@ -53,8 +53,8 @@ export class Subscriptions implements Disposable {
     this.#bus.use(deps.bus.subscribe("cron", (change) => this.tell("cron", change)));
     this.#bus.use(deps.bus.subscribe("device.pair.requested", (request) => this.tell("device.pair.requested", request)));
     this.#bus.use(deps.bus.subscribe("device.pair.resolved", (resolution) => this.tell("device.pair.resolved", resolution)));
-    const completed = "device.pair.setup.completed";
-    this.#bus.use(deps.bus.subscribe(completed, (completion) => this.tell(completed, completion)));
+    for (const name of ["device.pair.setup.completed", "device.pair.setup.deliveryUncertain"] as const)
+      this.#bus.use(deps.bus.subscribe(name, (completion) => this.tell(name, completion)));
     this.#bus.use(deps.bus.subscribe("device.pair.changed", (change) => this.tell("device.pair.changed", change)));
     this.#bus.use(deps.bus.subscribe("config.changed", (change) => this.tell("config.changed", change)));
     for (const name of ["exec.approval.requested", "exec.approval.resolved"] as const)

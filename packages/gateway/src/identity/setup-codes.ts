@@ -3,7 +3,15 @@
  * A code commits to the first key that presents it, and holds nothing that works a second time.
  */
 import { createHash, randomBytes } from "node:crypto";
-import { covers, formatSetupCode, limits, ProtocolError, type ConnectParams, type SetupAccess } from "@portreeve/protocol";
+import {
+  covers,
+  formatSetupCode,
+  limits,
+  ProtocolError,
+  type ConnectParams,
+  type EventPayload,
+  type SetupAccess,
+} from "@portreeve/protocol";
 import type { Bus } from "../bus.ts";
 import type { Clock } from "../kit/clock.ts";
 import { background, type Log } from "../kit/log.ts";
@@ -125,8 +133,15 @@ async function authenticate(deps: SetupCodeDeps, ask: AdmissionAsk): Promise<Adm
   };
   const outcome = await deps.store.redeem({ tokenHash, device: facts, role: ask.role, scopes }, deps.clock.now());
   if (outcome.kind === "approved") {
-    announce(deps, outcome);
-    return admit(deps, ask, outcome.device, { method: "bootstrap-token", scopes });
+    const completion = toCompletion(outcome);
+    announce(deps, outcome, completion);
+    const verdict = admit(deps, ask, outcome.device, { method: "bootstrap-token", scopes });
+    if (verdict.kind !== "admitted") return verdict;
+    const onUnheard = (): void => {
+      deps.log.warn({ setupId: completion.setupId, deviceId: completion.deviceId }, "a device that was just paired may not know it");
+      deps.bus.publish("device.pair.setup.deliveryUncertain", completion);
+    };
+    return { ...verdict, admission: { ...verdict.admission, onUnheard } };
   }
   if (outcome.kind === "corrupt") return { kind: "refused", error: refused("DEVICE_RECORD_CORRUPT", proof) };
   // Which of them it was is the owner's to know: told outside it would help whoever tries codes.
@@ -136,12 +151,17 @@ async function authenticate(deps: SetupCodeDeps, ask: AdmissionAsk): Promise<Adm
   return { kind: "refused", error: setupCodeRefused() };
 }
 
-function announce(deps: SetupCodeDeps, { completion, device, issuedBy }: Extract<SetupOutcome, { kind: "approved" }>): void {
-  const { setupId, deviceId, deviceName, access, ts } = completion;
+type Approved = Extract<SetupOutcome, { kind: "approved" }>;
+
+function toCompletion({ completion: { deviceName, ...facts } }: Approved): EventPayload<"device.pair.setup.completed"> {
+  return { ...facts, ...(deviceName === undefined ? {} : { deviceName }) };
+}
+
+function announce(deps: SetupCodeDeps, { device, issuedBy }: Approved, completion: ReturnType<typeof toCompletion>): void {
+  const { setupId, deviceId, ts } = completion;
   const scopes = device.grants.flatMap((grant) => (grant.revokedAtMs === undefined ? grant.scopes : []));
   deps.log.info({ setupId, deviceId, client: device.clientId, scopes, issuedBy }, "device paired with a setup code");
-  const named = deviceName === undefined ? {} : { deviceName };
-  deps.bus.publish("device.pair.setup.completed", { setupId, deviceId, ...named, access, ts });
+  deps.bus.publish("device.pair.setup.completed", completion);
   // What clients of version 3 listen to.
   deps.bus.publish("device.pair.resolved", { requestId: setupId, deviceId, decision: "approved", ts });
 }
