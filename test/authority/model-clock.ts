@@ -1,8 +1,8 @@
 /** The time by which authority ends, by the rule alone: it passes, it never goes back, and a start goes on from the last note. */
 export class ModelClock {
-  /** Of the rule. */
-  nowMs = 0;
-  #machineMs = 0;
+  /** Of the rule. So late that no machine's clock is set to before the first of all times. */
+  nowMs = 1_000_000_000_000;
+  #machineMs = this.nowMs;
   #notedMs = -Infinity;
 
   pass(ms: number): void {
