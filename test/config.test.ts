@@ -223,6 +223,22 @@ test("agents and models count at once, the rest is named and waits, and a reader
   assert.deepEqual(heard, [{ path: file, hash: done.hash, ts: (heard[0] as { ts: number }).ts }]);
 });
 
+test("what the owner writes into the file is said to wait, and counts with the next apply where it can", async () => {
+  await admin().call("config.apply", { raw: initial, baseHash: await reset() });
+  const edited = "{ gateway: { drainSeconds: 7 }, agents: { entries: { main: {}, helper: {}, byhand: {} } } }\n";
+  const baseHash = await reset(edited);
+  const before = await get();
+  const applied = await admin().call("config.apply", { raw: edited, baseHash });
+
+  const { agents } = await admin().call("agents.list", {});
+  assert.deepEqual(before.restartRequired.filter((path) => /byhand|drain/.test(path)).toSorted(), [
+    "agents.entries.byhand",
+    "gateway.drainSeconds",
+  ]);
+  assert.deepEqual([applied.noop, applied.restartRequired], [true, ["gateway.drainSeconds"]]);
+  assert.ok(agents.some(({ id }) => id === "byhand"));
+});
+
 test("a change that changes nothing says so, writes nothing and is not told", async () => {
   const baseHash = await reset();
   const heard: unknown[] = [];

@@ -29,7 +29,7 @@ const snapshot = z.object({
   legacyIssues: z.array(issue),
   includedPaths: z.array(z.string()),
   hash: z.string(),
-  /** Keys of the file that count after the next start only, and differ from what counts now. */
+  /** Keys of the file that differ from what counts now: they need a restart, or, where they can count at once, `config.apply`. */
   restartRequired: z.array(z.string()),
 });
 

@@ -8,7 +8,7 @@ import { assertKeysStay, changedPaths, mergePatch } from "../kit/config-change.t
 import type { ConfigFile, ConfigText } from "../kit/config-file.ts";
 import { hasSentinel, redact, restore, valueAt } from "../kit/config-redaction.ts";
 import { type KeySchema, listHints, lookUp, toConfigSchema, toPath } from "../kit/config-schema.ts";
-import { type LiveConfig, pathsThatWait } from "../kit/live-config.ts";
+import type { LiveConfig } from "../kit/live-config.ts";
 import { Secret } from "../kit/secret.ts";
 import type { ConfigChangeStore } from "../store/audit-store.ts";
 
@@ -105,10 +105,11 @@ async function changeConfig(deps: ConfigHandlerDeps, context: Caller, asked: Cha
   if (!isNoop) {
     const record = { by: context.principal.id, method: asked.method, paths, hash };
     await replaceFile(deps.file, text, () => deps.changes.record(record, deps.now()));
-    deps.live.take(deps.live.blend(config));
-    await deps.onTaken();
     deps.bus.publish("config.changed", { path: deps.file.path, hash, ts: deps.now() });
   }
+  // Also what its owner wrote into the file meanwhile.
+  deps.live.take(deps.live.blend(config));
+  await deps.onTaken();
   const restartRequired = [...waiting(deps, config)];
   return {
     ok: true,
@@ -213,8 +214,10 @@ function unusable(what: "read" | "written", cause: unknown): ProtocolError {
   });
 }
 
-function waiting({ started }: ConfigHandlerDeps, config: Config): readonly string[] {
-  return pathsThatWait(toComparable(started), toComparable(config));
+/** The keys of the file that do not count yet; what the command line said instead of it at the start is no difference. */
+function waiting({ live, started }: ConfigHandlerDeps, config: Config): readonly string[] {
+  const now = { ...live.current, gateway: started.gateway };
+  return changedPaths(toComparable(now), toComparable(config)).map((path) => path.join("."));
 }
 
 function pathFor({ file }: ConfigHandlerDeps, { principal }: Caller): string {

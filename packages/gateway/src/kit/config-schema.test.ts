@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseConfig } from "./config.ts";
 import { listHints, lookUp, reloadKindOf, schemaAt, toConfigSchema, toPath } from "./config-schema.ts";
-import { LiveConfig, pathsThatWait } from "./live-config.ts";
+import { changedPaths } from "./config-change.ts";
+import { LiveConfig } from "./live-config.ts";
 
 const schema = toConfigSchema();
 
@@ -52,8 +53,13 @@ test("what counts at once does, and of what needs a restart the value from the s
     ["scripted", 2, ["main", "b"]],
   );
   assert.deepEqual([before.ids, made().ids, made() === made()], [["main"], ["main", "b"], true]);
-  const waits = pathsThatWait(started, next);
-  assert.deepEqual(waits.toSorted(), [
+  // One list says what waits, one keeps it as it was: they agree on every key there is.
+  const waits = changedPaths(live.current, next);
+  assert.deepEqual(
+    waits,
+    changedPaths(started, next).filter((path) => reloadKindOf(path) === "restart"),
+  );
+  assert.deepEqual(waits.map((path) => path.join(".")).toSorted(), [
     "agents.defaults.compaction.share",
     "agents.defaults.stallSeconds",
     "agents.defaults.subagents.archiveAfterMinutes",
@@ -61,7 +67,5 @@ test("what counts at once does, and of what needs a restart the value from the s
     "gateway.port",
     "models.contextWindows.a/b",
   ]);
-  // One list says what waits, one keeps it as it was: they agree on every key there is.
-  assert.deepEqual(pathsThatWait(started, live.current), []);
   assert.deepEqual([reloadKindOf(["agents", "entries", "b", "tools"]), reloadKindOf([])], ["hot", "restart"]);
 });

@@ -1,7 +1,5 @@
 /** The configuration as it counts now: what it started with, and what of a change counts at once. */
 import type { Config } from "./config.ts";
-import { changedPaths } from "./config-change.ts";
-import { reloadKindOf } from "./config-schema.ts";
 
 export class LiveConfig {
   readonly #started: Config;
@@ -48,11 +46,4 @@ export class LiveConfig {
   take(blended: Config): void {
     this.#current = blended;
   }
-}
-
-/** The keys among those that differ which count after a restart only. Pure. */
-export function pathsThatWait(before: unknown, after: unknown): readonly string[] {
-  return changedPaths(before, after)
-    .filter((path) => reloadKindOf(path) === "restart")
-    .map((path) => path.join("."));
 }
