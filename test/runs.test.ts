@@ -415,3 +415,22 @@ test("health and status count the sessions of each agent, where clients read the
   assert.deepEqual(health, { ...health, agents: [{ agentId: "main", isDefault: true, heartbeat, sessions: counted }], sessions: counted });
   assert.deepEqual(status?.sessions, { ...status?.sessions, paths: [], count: 1, byAgent: [{ agentId: "main", ...counted }] });
 });
+
+test("a client learns whether what it sent is among what was said", async () => {
+  await using gw = await startGateway();
+  const caller = gw.callerWith("operator.write", "operator.read");
+  const send = (message: string, idempotencyKey: string, sessionKey = "main"): Promise<unknown> =>
+    caller.call("chat.send", { sessionKey, message, idempotencyKey, queueMode: "followup" });
+  await ask(gw, script("go", { say: "done" }), "first");
+  await send(script("wait", { hang: true }), "second");
+  await send("later", "third");
+  await send("elsewhere", "fourth", "agent:main:other");
+  const readHistory = () => caller.call("chat.history", { sessionKey: "main", inputRunIds: ["first", "third", "fourth", "nobody's"] });
+
+  const { messages, inputReceipts } = await readHistory();
+
+  assert.deepEqual(inputReceipts, [
+    { runId: "first", state: "consumed", consumedByEventId: messages[0]?.__openclaw.id },
+    { runId: "third", state: "pending" },
+  ]);
+});

@@ -37,6 +37,11 @@ test("a reply costs what the provider counted, cached tokens at their own price,
   assert.deepEqual(totals, { ...used, ...costs });
   assert.equal(daily.length, 1);
   assert.deepEqual([sessions[0]?.key, sessions[0]?.usage.totalCost, aggregates.byModel[0]?.count], ["agent:main:main", 0.0013, 1]);
+  assert.deepEqual(
+    [aggregates.byProvider[0]?.count, aggregates.byAgent[0]?.totals, aggregates.costDaily, aggregates.messages.assistant],
+    [1, totals, daily, 1],
+  );
+  assert.deepEqual(aggregates.daily, [{ date: daily[0]?.date, tokens: 1_020, cost: 0.0013, messages: 1, toolCalls: 0, errors: 0 }]);
 });
 
 test("a failed attempt that the provider counted is charged like any other", async () => {

@@ -15,9 +15,11 @@ const historyParams = {
   maxChars: z.number().int().min(1).max(500_000).optional(),
   /** Of all messages together; the newest one is there whatever its size. */
   maxBytes: z.number().int().min(1_024).optional(),
+  /** Of messages that were sent: whether they are among what was said yet. */
+  inputRunIds: z.array(nonEmpty.max(256)).min(1).max(50).optional(),
 };
-// A key has one session at a time; whether a message is taken in yet is what `chat` events and runs say.
-const historyIgnored = ["sessionId", "inputRunIds", "pendingBefore"];
+// A key has one session at a time.
+const historyIgnored = ["sessionId", "pendingBefore"];
 const historyUnsupported = ["cursor", "messageId"];
 
 const chatMetadata = z.object({ models: z.array(modelChoice), commands: z.array(commandEntry) });
@@ -28,6 +30,15 @@ export const historyPage = z.object({
   messages: z.array(message),
   hasMore: z.boolean(),
   totalMessages: z.number().int(),
+  /** For `inputRunIds`, in their order; one of another session, or whose message is not on this page, is left out. */
+  inputReceipts: z
+    .array(
+      z.union([
+        z.object({ runId: z.string(), state: z.literal("pending") }),
+        z.object({ runId: z.string(), state: z.literal("consumed"), consumedByEventId: z.string() }),
+      ]),
+    )
+    .optional(),
 });
 
 export const chatMethods = {

@@ -4,7 +4,8 @@ import { event, method } from "./define.ts";
 import { agentId, idempotencyKey, label, message, nonEmpty, runStatus, sessionKey, sessionRow, timeMs, usage } from "./shapes.ts";
 
 const listParams = z.strictObject({
-  limit: z.number().int().min(1).max(1_000).optional(),
+  /** The gateway answers at most 1,000 and says so in `limitApplied`: clients ask for as many as there could be. */
+  limit: z.number().int().min(1).optional(),
   offset: z.number().int().nonnegative().optional(),
   activeMinutes: z.number().int().min(1).optional(),
   label: label.optional(),

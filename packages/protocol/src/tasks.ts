@@ -67,6 +67,8 @@ export const taskMethods = {
       limit: z.number().int().min(1).max(500).optional(),
       cursor: runCursor.optional(),
     }),
+    // The newest come first, whatever is asked for.
+    ignored: ["sortBy"],
     result: z.object({ tasks: z.array(task), nextCursor: z.string().optional() }),
   }),
   "tasks.get": method({

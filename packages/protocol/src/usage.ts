@@ -35,6 +35,34 @@ const totals = {
 
 const modelUse = z.object({ provider: z.string(), model: z.string(), count: z.number().int(), totals: z.object(totals) });
 
+/** Only model calls are counted: each is a message of the assistant, and the rest is 0. */
+const messageCounts = z.object({
+  total: z.number().int(),
+  user: z.literal(0),
+  assistant: z.number().int(),
+  toolCalls: z.literal(0),
+  toolResults: z.literal(0),
+  errors: z.literal(0),
+});
+
+const dailyUse = { date: z.string(), tokens: z.number().int(), cost: z.number() };
+
+/** Every part is there, because clients read them all; those of what is not counted here are empty. */
+const aggregates = z.object({
+  sessionCount: z.number().int(),
+  messages: messageCounts,
+  tools: z.object({ totalCalls: z.literal(0), uniqueTools: z.literal(0), tools: z.array(z.never()) }),
+  byModel: z.array(modelUse),
+  byProvider: z.array(z.object({ provider: z.string(), count: z.number().int(), totals: z.object(totals) })),
+  byAgent: z.array(z.object({ agentId, totals: z.object(totals) })),
+  byChannel: z.array(z.never()),
+  byCreator: z.array(z.never()),
+  costDaily: z.array(z.object({ date: z.string(), ...totals })),
+  dailyLatency: z.array(z.never()),
+  modelDaily: z.array(z.object({ ...dailyUse, provider: z.string(), model: z.string(), count: z.number().int() })),
+  daily: z.array(z.object({ ...dailyUse, messages: z.number().int(), toolCalls: z.literal(0), errors: z.literal(0) })),
+});
+
 const sessionUse = z.object({
   key: z.string(),
   label: z.string().optional(),
@@ -47,7 +75,9 @@ const sessionUse = z.object({
     lastActivity: timeMs,
     durationMs: z.number().int(),
     activityDates: z.array(z.string()),
-    dailyBreakdown: z.array(z.object({ date: z.string(), tokens: z.number().int(), cost: z.number() })),
+    dailyBreakdown: z.array(z.object(dailyUse)),
+    dailyMessageCounts: z.array(messageCounts.extend({ date: z.string() })),
+    messageCounts,
     modelUsage: z.array(modelUse),
     ...totals,
   }),
@@ -76,7 +106,7 @@ export const usageMethods = {
       ...period,
       key: sessionKey.optional(),
       range: z.enum(["7d", "30d", "90d", "1y", "all"]).optional(),
-      limit: z.number().int().min(1).max(1_000).optional(),
+      limit: z.number().int().min(1).optional(),
     }),
     ignored: ["includeContextWeight", "includeHistorical", "agentScope", "groupBy", "timeZone"],
     unsupported: ["creatorKey"],
@@ -86,7 +116,7 @@ export const usageMethods = {
       endDate: z.string(),
       sessions: z.array(sessionUse),
       totals: z.object(totals),
-      aggregates: z.object({ sessionCount: z.number().int(), byModel: z.array(modelUse) }),
+      aggregates,
     }),
   }),
   "usage.status": method({

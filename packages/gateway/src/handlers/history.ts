@@ -2,8 +2,10 @@
 import type { Message, Params, Result } from "@portreeve/protocol";
 import type { Context } from "../dispatch/types.ts";
 import { sessionViewOf } from "../principal/principal.ts";
-import type { SessionRecord } from "../store/store.ts";
+import type { RunRecord, SessionRecord } from "../store/store.ts";
 import { type HandlerDeps, resolveSession } from "./deps.ts";
+
+type Receipt = NonNullable<Result<"chat.history">["inputReceipts"]>[number];
 
 const defaultHistory = 200;
 const textCutAt = 12_000;
@@ -35,7 +37,20 @@ export async function readHistory(
     hasMore: offset + shown.length < total,
     totalMessages: total,
   };
-  return { session, page };
+  if (params.inputRunIds === undefined) return { session, page };
+  const runs = await Promise.all(params.inputRunIds.map((wireId) => deps.store.runs.findByWireId(wireId, {})));
+  const inputReceipts = runs.flatMap((run) => (run?.sessionKey === key ? toReceipt(run, messages) : []));
+  return { session, page: { ...page, inputReceipts } };
+}
+
+/** A message is said when its run begins, or when the run that works takes it in. */
+function toReceipt({ wireId: runId, input, createdAtMs, status }: RunRecord, messages: readonly Message[]): Receipt[] {
+  const said = messages.find(
+    ({ role, content: [block], timestamp }) =>
+      role === "user" && timestamp >= createdAtMs && block?.type === "text" && block.text === input,
+  );
+  if (said !== undefined) return [{ runId, state: "consumed", consumedByEventId: said.__openclaw.id }];
+  return status === "queued" ? [{ runId, state: "pending" }] : [];
 }
 
 /** Part of a transcript, as a page would show it. */

@@ -7,6 +7,7 @@ import { type HandlerDeps, resolveSession, splitModel, toSessionRow } from "./de
 import { toRows } from "./session-views.ts";
 
 const defaultPage = 200;
+const largestPage = 1_000;
 /** The newest reply is among so many messages, or there was none for long. */
 const searchedForReply = 50;
 
@@ -152,7 +153,7 @@ async function list(
   { principal }: Pick<Context, "principal">,
   params: Params<"sessions.list">,
 ): Promise<Result<"sessions.list">> {
-  const limit = params.limit ?? defaultPage;
+  const limit = Math.min(params.limit ?? defaultPage, largestPage);
   const offset = params.offset ?? 0;
   const { sessions, total } = await deps.store.sessions.list({
     limit,

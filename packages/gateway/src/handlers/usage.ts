@@ -7,11 +7,13 @@ import { type HandlerDeps, resolveSession, splitModel } from "./deps.ts";
 type Methods = "usage.cost" | "usage.status" | "sessions.usage";
 type Totals = Result<"usage.cost">["totals"];
 type SessionUse = Result<"sessions.usage">["sessions"][number];
+type Aggregates = Result<"sessions.usage">["aggregates"];
 type ModelUse = SessionUse["usage"]["modelUsage"][number];
 
 const dayMs = 86_400_000;
 const defaultDays = 30;
 const defaultSessions = 50;
+const maxSessions = 1_000;
 const rangeDays = { "7d": 7, "30d": 30, "90d": 90, "1y": 365, all: 36_600 } as const;
 
 export function usageHandlers(deps: HandlerDeps): Pick<Handlers, Methods> {
@@ -32,9 +34,9 @@ export function usageHandlers(deps: HandlerDeps): Pick<Handlers, Methods> {
         updatedAt: deps.now(),
         startDate: toDate(period.firstDay),
         endDate: toDate(period.firstDay + period.days - 1),
-        sessions: await Promise.all(bySession.slice(0, limit).map((some) => toSessionUse(deps, some))),
+        sessions: await Promise.all(bySession.slice(0, Math.min(limit, maxSessions)).map((some) => toSessionUse(deps, some))),
         totals: addUp(sums),
-        aggregates: { sessionCount: bySession.length, byModel: toModelUses(sums) },
+        aggregates: toAggregates(sums, bySession.length),
       };
     },
 
@@ -59,20 +61,57 @@ async function toSessionUse(deps: HandlerDeps, sums: readonly UsageSum[]): Promi
       lastActivity,
       durationMs: lastActivity - firstActivity,
       activityDates: byDay.map(([day]) => toDate(day)),
-      dailyBreakdown: byDay.map(([day, some]) => {
-        const { totalTokens, totalCost } = addUp(some);
-        return { date: toDate(day), tokens: totalTokens, cost: totalCost };
-      }),
+      dailyBreakdown: byDay.map(([day, some]) => ({ date: toDate(day), ...toDailyUse(addUp(some)) })),
+      dailyMessageCounts: byDay.map(([day, some]) => ({ date: toDate(day), ...countMessages(some) })),
+      messageCounts: countMessages(sums),
       modelUsage: toModelUses(sums),
       ...addUp(sums),
     },
   };
 }
 
+function toAggregates(sums: readonly UsageSum[], sessionCount: number): Aggregates {
+  const byDay = [...Map.groupBy(sums, ({ day }) => toDate(day))];
+  return {
+    sessionCount,
+    messages: countMessages(sums),
+    tools: { totalCalls: 0, uniqueTools: 0, tools: [] },
+    byModel: toModelUses(sums),
+    byProvider: [...Map.groupBy(sums, ({ model }) => splitModel(model).provider)].map(([provider, some]) => ({
+      provider,
+      count: countCalls(some),
+      totals: addUp(some),
+    })),
+    byAgent: [...Map.groupBy(sums, ({ agentId }) => agentId)].map(([agentId, some]) => ({ agentId, totals: addUp(some) })),
+    byChannel: [],
+    byCreator: [],
+    costDaily: byDay.map(([date, some]) => ({ date, ...addUp(some) })),
+    dailyLatency: [],
+    modelDaily: byDay.flatMap(([date, some]) =>
+      toModelUses(some).map(({ provider, model, count, totals }) => ({ date, provider, model, count, ...toDailyUse(totals) })),
+    ),
+    daily: byDay.map(([date, some]) => ({ date, ...toDailyUse(addUp(some)), messages: countCalls(some), toolCalls: 0, errors: 0 })),
+  };
+}
+
+function toDailyUse({ totalTokens, totalCost }: Totals): { readonly tokens: number; readonly cost: number } {
+  return { tokens: totalTokens, cost: totalCost };
+}
+
+function countCalls(sums: readonly UsageSum[]): number {
+  return sums.reduce((sum, { calls }) => sum + calls, 0);
+}
+
+/** The ledger knows of calls alone. */
+function countMessages(sums: readonly UsageSum[]): Aggregates["messages"] {
+  const assistant = countCalls(sums);
+  return { total: assistant, user: 0, assistant, toolCalls: 0, toolResults: 0, errors: 0 };
+}
+
 function toModelUses(sums: readonly UsageSum[]): ModelUse[] {
   return [...Map.groupBy(sums, ({ model }) => model)].map(([id, some]) => {
     const { provider, name } = splitModel(id);
-    return { provider, model: name, count: some.reduce((sum, { calls }) => sum + calls, 0), totals: addUp(some) };
+    return { provider, model: name, count: countCalls(some), totals: addUp(some) };
   });
 }
 

@@ -2,6 +2,9 @@
 import { covers, limits, toErrorBody, type HelloOk } from "@portreeve/protocol";
 import type { HelloFacts, WireVersion } from "./wire-version.ts";
 
+/** Contracts beyond the method list that clients ask for by name before they call. */
+const capabilities: readonly string[] = ["published-model-catalog"];
+
 export const v4: WireVersion = {
   protocol: 4,
   hello: toHello,
@@ -23,7 +26,7 @@ function toHello(facts: HelloFacts): HelloOk {
     type: "hello-ok",
     protocol: 4,
     server: { version: facts.serverVersion, connId: facts.connId, bootId: facts.bootId },
-    features: { methods: [...facts.methods[4]], events: [...facts.events], capabilities: [] },
+    features: { methods: [...facts.methods[4]], events: [...facts.events], capabilities: [...capabilities] },
     snapshot: {
       presence: [...facts.presence],
       health: facts.health,
