@@ -2,9 +2,12 @@
 import type { Flow } from "../flow.ts";
 import { type Generation, readVersion } from "../installation.ts";
 import { openclawAcpFlows } from "./acp.ts";
+import { acpxFlows, editorFlows } from "./acpx.ts";
 import { cliFlows } from "./cli.ts";
+import { controlUiFlows } from "./control-ui.ts";
 import { gatewayClientFlows } from "./gateway-client.ts";
 import { mcpServeFlows } from "./mcp-serve.ts";
+import { nodeRunFlows } from "./node-run.ts";
 import { openclawMcpFlows } from "./openclaw-mcp.ts";
 import { openclawNodeFlows } from "./openclaw-node.ts";
 import { tuiFlows } from "./tui.ts";
@@ -17,8 +20,12 @@ export async function listFlows(): Promise<readonly Flow[]> {
     ...ofBoth(openclawAcpFlows),
     ...ofBoth(tuiFlows),
     ...ofBoth(mcpServeFlows),
+    ...ofBoth(nodeRunFlows),
+    ...ofBoth(controlUiFlows),
     ...gatewayClientFlows(await readVersion("@openclaw/gateway-client")),
     ...openclawNodeFlows(await readVersion("openclaw-node")),
     ...openclawMcpFlows(await readVersion("openclaw-mcp")),
+    ...acpxFlows(await readVersion("acpx")),
+    ...editorFlows(),
   ];
 }

@@ -1,11 +1,12 @@
 /** The `openclaw` command line of both generations: one fresh home and one command a flow, unless the flow says more. */
 import { equal, match, ok } from "node:assert/strict";
-import { connectWire, createWireKey, refusedConnect, type WireKey } from "../../support/wire-client.ts";
+import { connectWire, createWireKey, refusedConnect } from "../../support/wire-client.ts";
 import { findJson, type Flow, getRecord, type Passed, sayScript, withApproval } from "../flow.ts";
 import type { Generation } from "../installation.ts";
 import { openOpenclawHome, type OpenclawHome } from "../openclaw-home.ts";
 import type { Ended } from "../process.ts";
 import type { Rig } from "../rig.ts";
+import { askForMore, canConnectWith, pairDevice } from "./devices.ts";
 
 interface Command {
   readonly name: string;
@@ -174,13 +175,7 @@ const deviceCommands: readonly DeviceCommand[] = [
       const { requestId, key } = await askForMore(rig);
       return await runCommand(rig, home, {
         args: flag("devices", "approve", requestId),
-        check: async () => {
-          await using _wire = await connectWire(rig.gateway.url, {
-            key,
-            token: rig.gateway.token,
-            scopes: ["operator.read", "operator.write"],
-          });
-        },
+        check: () => canConnectWith(rig, key, ["operator.read", "operator.write"]),
       });
     },
   },
@@ -225,18 +220,6 @@ const deviceCommands: readonly DeviceCommand[] = [
     },
   })),
 ];
-
-async function pairDevice({ gateway }: Rig): Promise<WireKey> {
-  const key = createWireKey();
-  await using _wire = await connectWire(gateway.url, { key, token: gateway.token, scopes: ["operator.read"] });
-  return key;
-}
-
-async function askForMore(rig: Rig): Promise<{ readonly key: WireKey; readonly requestId: string }> {
-  const key = await pairDevice(rig);
-  const { error } = await refusedConnect(rig.gateway.url, { key, token: rig.gateway.token, scopes: ["operator.read", "operator.write"] });
-  return { key, requestId: String(error.details?.["requestId"]) };
-}
 
 async function continueSession(rig: Rig, home: OpenclawHome): Promise<Passed> {
   const { sessions } = await rig.call<{ sessions: { key: string; sessionId: string }[] }>("sessions.list");
