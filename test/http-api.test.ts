@@ -176,6 +176,10 @@ for (const stream of [false, true]) {
     await ended;
 
     assert.equal(await statusOf(runId), "cancelled");
+    assert.deepEqual(
+      gw.logLines.filter(({ level }) => level === "error"),
+      [],
+    );
   });
 }
 

@@ -1,5 +1,5 @@
 /** Requests of HTTP that are being judged or handled, so that an authority that ends, or the gateway that does, ends them too. */
-import { limits } from "@portreeve/protocol";
+import { limits, ProtocolError } from "@portreeve/protocol";
 import type { BearerClaim } from "../identity/bearers.ts";
 import type { ExpelDevice } from "../identity/device-management.ts";
 import type { Clock } from "../kit/clock.ts";
@@ -115,7 +115,7 @@ export class InFlightRequest implements Disposable {
 
   /** Whoever asked is gone. */
   abandon(): void {
-    this.#controller.abort(new Error("nobody waits for the answer"));
+    this.#controller.abort(new ProtocolError("SHUTTING_DOWN", "nobody waits for the answer"));
   }
 
   [Symbol.dispose](): void {
