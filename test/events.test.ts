@@ -135,8 +135,10 @@ test("whoever stops reading loses pieces of a text and sees the gap, or is close
   for (const wire of back) wire.resume();
   // Told until these have room again: what has none is lost, and uses up a number.
   let seq = pieces;
+  let isClosed = false;
+  void Promise.race(back.map(({ closed }) => closed)).then(() => (isClosed = true));
   const hear = (): boolean => back.every(({ frames }) => frames.some((frame) => Number(frame.payload?.["seq"]) > pieces));
-  while (!hear()) {
+  while (!hear() && !isClosed) {
     gw.gateway.bus.publish("chat", told((seq += 1), "a piece", "delta"));
     await new Promise(setImmediate);
   }

@@ -11,6 +11,7 @@ import { credentialsMutants } from "./credentials.ts";
 import { deviceMutants } from "./devices.ts";
 import { dispatchMutants } from "./dispatch.ts";
 import { engineMutants } from "./engine.ts";
+import { eventMutants } from "./events.ts";
 import { latticeMutants } from "./lattice.ts";
 import { spawnMutants } from "./spawn.ts";
 import { pairingMutants } from "./pairing.ts";
@@ -37,6 +38,7 @@ export const mutants: readonly Mutant[] = [
   ...bearersMutants,
   ...runMutants,
   ...cronMutants,
+  ...eventMutants,
   ...programMutants,
   ...configMutants,
   ...importingMutants,

@@ -83,6 +83,7 @@ test("a job of the owner runs without the owner's tools, and with those it was g
 test("a run whose device holds less by now holds no more than that", () => {
   const job = authorityOfJob(principals["a device with admin"] ?? assert.fail());
 
+  assert.deepEqual(job, { scopes: ["operator.write"], owner: false, depth: 0 });
   assert.deepEqual(withinScopes(job, ["operator.read"]).scopes, ["operator.read"]);
   assert.deepEqual(withinScopes(job, []).scopes, []);
 });
