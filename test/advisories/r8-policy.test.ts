@@ -105,3 +105,29 @@ advisory(49, "write deletes no session, and a session's own lineage is not write
     [undefined],
   );
 });
+
+advisory(44, "whoever may write reaches neither the configuration nor what runs by itself later", async () => {
+  const { gateway } = shared;
+  await using writer = await ownerWith(gateway, "operator.write");
+  await using owner = await ownerWith(gateway, "operator.admin");
+  const job = {
+    name: "later",
+    schedule: { kind: "every", everyMs: 60_000 },
+    sessionTarget: "isolated",
+    payload: { kind: "agentTurn", message: "x" },
+  };
+  const config = { raw: "{}", baseHash: "x" };
+  const before = await owner.request("cron.list", {});
+
+  const refused = [
+    await writer.request("cron.add", job),
+    await writer.request("cron.update", { id: "x", patch: { enabled: true } }),
+    await writer.request("cron.run", { id: "x" }),
+    await writer.request("config.set", config),
+    await writer.request("config.patch", config),
+    await writer.request("config.apply", config),
+  ];
+
+  assert.deepEqual([...new Set(refused.map(({ error }) => error?.message))], ["missing scope: operator.admin"]);
+  assert.deepEqual((await owner.request("cron.list", {})).payload?.["jobs"], before.payload?.["jobs"]);
+});
