@@ -44,6 +44,7 @@ export function createHello(deps: HelloDeps): GatherHello {
   const startedAtMs = deps.clock.now();
   const methods = { 3: listMethods(3), 4: listMethods(4) };
   const eventNames = Object.keys(eventDefinitions);
+  const readHealth = sharing(deps.health, deps.clock);
   return async (connId, admission) => ({
     serverVersion: deps.serverVersion,
     bootId: deps.bootId,
@@ -51,7 +52,7 @@ export function createHello(deps: HelloDeps): GatherHello {
     admission,
     methods,
     events: eventNames,
-    ...(await deps.health.read()),
+    ...(await readHealth()),
     presence: mayHear(admission.principal, "presence") ? deps.presence.list() : [],
     presenceVersion: deps.presence.version,
     uptimeMs: deps.clock.now() - startedAtMs,
@@ -59,4 +60,22 @@ export function createHello(deps: HelloDeps): GatherHello {
     paths: deps.paths,
     authMode: deps.authMode,
   });
+}
+
+/** Hellos within so long say the same reading: it counts sessions, and after a start all devices come at once. */
+const sharedMs = 1_000;
+
+function sharing(health: HealthFeed, clock: Clock): HealthFeed["read"] {
+  let last: { readonly atMs: number; readonly reading: ReturnType<HealthFeed["read"]> } | undefined;
+  return async () => {
+    const nowMs = clock.now();
+    if (last === undefined || Math.abs(nowMs - last.atMs) >= sharedMs) last = { atMs: nowMs, reading: health.read() };
+    const { reading } = last;
+    try {
+      return await reading;
+    } catch (error) {
+      if (last?.reading === reading) last = undefined;
+      throw error;
+    }
+  };
 }
