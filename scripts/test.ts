@@ -56,7 +56,7 @@ const longSuites: readonly Suite[] = [
     name: "authority",
     files: "test/authority/*.test.ts",
     isolation: "process",
-    budgetSeconds: 600,
+    budgetSeconds: 1_800,
     env: { PORTREEVE_RUNS: "1000000", PORTREEVE_STORE_RUNS: "20000", PORTREEVE_LONG: "1" },
   },
   { name: "fuzz", files: "test/fuzz/*.test.ts", isolation: "process", budgetSeconds: 900, env: { PORTREEVE_FUZZ: "long" } },
