@@ -266,8 +266,8 @@ export class Judge implements BusWatcher {
     }
     const left = this.#world.database
       .statement(
-        // What its reader failed with is still a person's to decide.
-        "select session_key from sessions where cleanup = 'delete' and exists (select 1 from inbox join runs on child_run_id = runs.run_id left join runs as reader on reader.run_id = consumed_by where runs.session_key = sessions.session_key and consumed_at_ms is not null and (reader.status is null or reader.status in ('succeeded', 'cancelled')))",
+        // What its reader failed with, or was stopped before it read, is still a person's to decide.
+        "select session_key from sessions where cleanup = 'delete' and exists (select 1 from inbox join runs on child_run_id = runs.run_id left join runs as reader on reader.run_id = consumed_by where runs.session_key = sessions.session_key and (closed_as = 'dismissed' or (closed_as is null and consumed_at_ms is not null and (reader.status is null or reader.status in ('succeeded', 'cancelled')))))",
       )
       .get();
     if (left !== undefined) this.found(`${String(left["session_key"])} should be gone`);
