@@ -238,6 +238,7 @@ test("what a sub-agent was handed comes back with it, for its owner alone; chang
   const modes = await Promise.all([restored, join(restored, "notes.md")].map(async (path) => (await stat(path)).mode & 0o777));
   assert.deepEqual(modes, [0o700, 0o600]);
   assert.deepEqual([elsewhere.code, changed.code], ["BACKUP_DAMAGED", "BACKUP_DAMAGED"]);
+  assert.match(elsewhere.message, /manifest\.json is not what a backup says of itself/);
   assert.match(changed.message, new RegExp(`attachments/${folder}/notes.md has 11 bytes`));
 });
 

@@ -5,6 +5,14 @@ const backup = "test/backup.test.ts";
 
 export const backupMutants: readonly Mutant[] = [
   {
+    what: "a manifest may name a file of a sub-agent anywhere",
+    file: "packages/gateway/src/backup/manifest.ts",
+    from: "problemWithName(file) === undefined && others.length === 0",
+    to: 'file !== ""',
+    testFile: backup,
+    killedBy: "in a place of its own choosing",
+  },
+  {
     what: "a backup carries the key of the device tokens",
     file: "packages/gateway/src/backup/manifest.ts",
     from: '"gateway-key.pem", "secret",',

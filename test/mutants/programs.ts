@@ -20,6 +20,14 @@ export const programMutants: readonly Mutant[] = [
     killedBy: "put to no run that may do more than that person",
   },
   {
+    what: "a stop does not wait for programs of a claim that was lost",
+    file: "packages/gateway/src/runs/worker.ts",
+    from: "const turns = [...this.#turns].filter(",
+    to: "const turns = [...this.#active.values()].filter(",
+    testFile: tests.processes,
+    killedBy: "lost its claim while the machine slept",
+  },
+  {
     what: "a program has the gateway's environment",
     file: "packages/gateway/src/compose.ts",
     from: "return { programEnv: Object.fromEntries(kept),",

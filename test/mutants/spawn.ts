@@ -4,6 +4,22 @@ const gateway = "packages/gateway/src";
 
 export const spawnMutants: readonly Mutant[] = [
   {
+    what: "a day's budget is not asked for where the run has one of its own",
+    file: `${gateway}/store/sql/budgets.ts`,
+    from: "const chain = [...chainOf(sql, readTerms(run.terms).budgetId), ...ofDay];",
+    to: "const own_ = chainOf(sql, readTerms(run.terms).budgetId);\n  const chain = own_.length > 0 ? own_ : ofDay;",
+    testFile: tests.spawnBudgets,
+    killedBy: "runs of one agent share its day",
+  },
+  {
+    what: "the reply that ends a run is not spent",
+    file: `${gateway}/store/sql/ending.ts`,
+    from: "if (last.some(endsCall)) settle(sql, held.run_id, last);",
+    to: "",
+    testFile: tests.spawnBudgets,
+    killedBy: "the reply that ends a run is spent",
+  },
+  {
     what: "what a run was limited to is not asked",
     file: `${gateway}/tools/policy.ts`,
     from: 'limitedTo === "all" || limitedTo.includes(name)',
