@@ -87,6 +87,18 @@ for (const [driver, open] of Object.entries(drivers)) {
     assert.deepEqual(await store.runs.counts().then(({ byStatus }) => byStatus), {});
   });
 
+  test(`${driver}: a job that was changed since its next time was found is not given that time`, async () => {
+    await using store = await open();
+    const seen = await addJob(store);
+    await store.cron.update(seen.jobId, jobToWrite(), seen, "owner", 2);
+
+    const old = await store.cron.fire(fireAsk(seen.jobId, { seenUpdatedAtMs: seen.updatedAtMs }), 100);
+    const due = (await store.cron.listDue(100, 9))[0]?.job;
+    const fresh = await store.cron.fire(fireAsk(seen.jobId, { seenUpdatedAtMs: due?.updatedAtMs }), 100);
+
+    assert.deepEqual([old.kind, fresh.kind], ["stale", "admitted"]);
+  });
+
   test(`${driver}: while its last run goes on a time is skipped, and times in a row are one line`, async () => {
     await using store = await open();
     const { jobId } = await addJob(store);

@@ -25,6 +25,7 @@ export function fireAsk(jobId: string, over: Partial<CronFireAsk> = {}): CronFir
     jobId,
     dueAtMs: 100,
     nextRunAtMs: 200,
+    seenUpdatedAtMs: undefined,
     problem: undefined,
     defaultModel: "scripted/scripted",
     thinking: undefined,

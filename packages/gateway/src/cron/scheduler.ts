@@ -7,7 +7,7 @@ import type { Bus } from "../bus.ts";
 import type { Clock } from "../kit/clock.ts";
 import { background, type Log } from "../kit/log.ts";
 import type { CronFireAsk, CronFired, CronJobRecord, CronStore, DueJob } from "../store/cron-store.ts";
-import { toFinished, toStarted } from "./job-view.ts";
+import { toCronJob, toFinished, toStarted } from "./job-view.ts";
 import { nextAfter } from "./schedule.ts";
 
 export interface SchedulerDeps {
@@ -130,7 +130,8 @@ class StoredScheduler implements Scheduler {
 
   #fire(jobId: string, { job, ...times }: Firing): Promise<CronFired> {
     const { store, clock, maxConcurrentRuns } = this.#deps;
-    const ask: CronFireAsk = { jobId, ...times, ...this.#findFacts(job), maxConcurrentRuns };
+    const seenUpdatedAtMs = times.dueAtMs === undefined ? undefined : job?.updatedAtMs;
+    const ask: CronFireAsk = { jobId, ...times, seenUpdatedAtMs, ...this.#findFacts(job), maxConcurrentRuns };
     return store.fire(ask, clock.now());
   }
 
@@ -152,7 +153,7 @@ class StoredScheduler implements Scheduler {
     const { jobId } = job;
     if (fired.kind === "disabled") {
       log.warn({ jobId, reason: job.disabledReason }, "a job is disabled");
-      return bus.publish("cron", { jobId, action: "updated" });
+      return bus.publish("cron", { jobId, action: "updated", job: toCronJob(job) });
     }
     if (fired.kind !== "admitted") {
       const finished = job.lastFire && toFinished(job, job.lastFire);

@@ -77,6 +77,8 @@ export interface CronFireAsk {
   readonly dueAtMs: number | undefined;
   /** Strictly after it; undefined: it was the last. */
   readonly nextRunAtMs: number | undefined;
+  /** When the job that the next time is of was last changed; undefined: by hand, or it cannot be read. */
+  readonly seenUpdatedAtMs: number | undefined;
   /** What it is now that keeps a run from starting: recorded instead of one. */
   readonly problem: string | undefined;
   readonly defaultModel: string;

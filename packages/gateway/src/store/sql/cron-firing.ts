@@ -34,7 +34,9 @@ interface Firing {
   readonly nowMs: number;
 }
 
-function isDue(job: CronJobRow, { dueAtMs }: CronFireAsk, nowMs: number): boolean {
+function isDue(job: CronJobRow, { dueAtMs, seenUpdatedAtMs = job.updated_at_ms }: CronFireAsk, nowMs: number): boolean {
+  // The next time was found from what the job was then.
+  if (seenUpdatedAtMs !== job.updated_at_ms) return false;
   return dueAtMs === undefined || (job.enabled === 1 && job.next_run_at_ms === dueAtMs && dueAtMs <= nowMs);
 }
 
