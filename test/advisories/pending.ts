@@ -21,7 +21,6 @@ export const pending: readonly (readonly [row: number, surface: string])[] = [
   [66, "an exec tool, and an MCP server of the gateway's own"],
   [68, "a focus command"],
   [69, "memory"],
-  [79, "approvals given in a channel"],
-  [80, "approvals of exec"],
+  [80, "an exec tool: what a folder's name leads to is resolved where the program runs"],
   [82, "tools that fetch from the network"],
 ];

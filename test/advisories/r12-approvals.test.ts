@@ -181,3 +181,22 @@ advisory(81, "variables by which a program loads or runs something else are not 
 
   assert.deepEqual([...new Set(codes)], ["NOT_ALLOWED"]);
 });
+
+advisory(79, "who decides is who is connected and may, whoever a decision says it is from", async () => {
+  await using host = await openHost();
+  const { owner, requester } = host;
+  const { gateway } = shared;
+  await using other = await connectWire(gateway.url, { key: createWireKey(), token: gateway.token, scopes: ["operator.approvals"] });
+  const id = "decided-for-somebody";
+  await requester.request("exec.approval.request", { id, command: "make test", twoPhase: true });
+  const reviewer = { channel: "chat", accountId: "a", senderId: "owner" };
+
+  const refused = [
+    await other.request("exec.approval.resolve", { id, decision: "allow-once" }),
+    await requester.request("exec.approval.resolve", { id, decision: "allow-once" }),
+    await owner.request("exec.approval.resolve", { id, decision: "allow-once", reviewer }),
+  ].map(({ error }) => error?.details?.["code"]);
+
+  assert.deepEqual(refused, ["APPROVAL_NOT_FOUND", "APPROVAL_OWN_REQUEST", "NOT_ALLOWED"]);
+  assert.equal((await owner.request("exec.approval.get", { id })).payload?.["status"], "pending");
+});

@@ -14,6 +14,7 @@ import { engineMutants } from "./engine.ts";
 import { eventMutants } from "./events.ts";
 import { latticeMutants } from "./lattice.ts";
 import { spawnMutants } from "./spawn.ts";
+import { nodeMutants } from "./nodes.ts";
 import { pairingMutants } from "./pairing.ts";
 import { placesMutants } from "./places.ts";
 import { programMutants } from "./programs.ts";
@@ -42,4 +43,5 @@ export const mutants: readonly Mutant[] = [
   ...programMutants,
   ...configMutants,
   ...importingMutants,
+  ...nodeMutants,
 ];

@@ -45,4 +45,11 @@ export const tests = {
   runViews: "test/contract/run-views.test.ts",
   stored: "test/authority/stored-states.test.ts",
   store: "test/contract/store.test.ts",
+  nodes: "test/nodes.test.ts",
+  nodeWork: "test/contract/node-work.test.ts",
+  invocations: "packages/gateway/src/nodes/invocations.test.ts",
+  execApprovals: "test/approvals.test.ts",
+  approvalStore: "test/contract/approvals.test.ts",
+  approvalAsk: "packages/gateway/src/approvals/approval-ask.test.ts",
+  approvers: "packages/gateway/src/principal/approvers.test.ts",
 } as const;

@@ -3,6 +3,7 @@ import test from "node:test";
 import type { NodeLink } from "../identity/node-link.ts";
 import { ManualClock } from "../kit/manual-clock.ts";
 import { type InvokeOutcome, Invocations } from "./invocations.ts";
+import { hearAnswer } from "./invoking.ts";
 import { KeptAnswers } from "./kept-answers.ts";
 
 const said: InvokeOutcome = { kind: "answered", payload: 1, payloadJSON: "1" };
@@ -89,4 +90,15 @@ test("a call that was not made leaves nothing under its key", async () => {
   await assert.rejects(answer);
 
   assert.equal(answers.find("k"), undefined);
+});
+
+test("an answer to a command that is approved no more opens nothing, to its caller neither", async () => {
+  const { link, invocations } = open();
+  const ending = invocations.send(link, { id: "i1", command: "device.info", paramsJSON: undefined, timeoutMs: 500 });
+  const approved = { ...link.declared, commands: ["device.status"], createdAtMs: 0, approvedAtMs: 0 };
+  const nodes = { find: () => Promise.resolve({ pending: undefined, approved }) };
+
+  const isHeard = await hearAnswer({ nodes, invocations }, link, { id: "i1", nodeId: "n1", ok: true, payload: "late" });
+
+  assert.deepEqual([isHeard, await ending], [false, { kind: "pairing-changed" }]);
 });
