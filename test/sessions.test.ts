@@ -108,6 +108,23 @@ test("the same messages come from chat.history, sessions.get and chat.message.ge
   assert.equal(short.messages.at(-1)?.role, "assistant");
 });
 
+test("a client knows its own message by the run it came as; a page of sessions is as large as it may be, whatever is asked for", async () => {
+  await writer.call("chat.send", { sessionKey: "mine", message: "hello", idempotencyKey: "my-message" });
+  await writer.call("agent.wait", { runId: "my-message", timeoutMs: 3_600_000 });
+
+  const { messages } = await reader.call("chat.history", { sessionKey: "mine" });
+  const { limitApplied } = await reader.call("sessions.list", { limit: 10_000 });
+
+  assert.deepEqual(
+    messages.map(({ role, idempotencyKey }) => [role, idempotencyKey]),
+    [
+      ["user", "my-message:user"],
+      ["assistant", undefined],
+    ],
+  );
+  assert.equal(limitApplied, 1_000);
+});
+
 test("a session is made under a key of its own, the same for the same idempotency key, and an agent that is unknown makes none", async () => {
   const first = await writer.call("sessions.create", { label: "Plans", idempotencyKey: "make-1" });
   const again = await writer.call("sessions.create", { label: "Plans", idempotencyKey: "make-1" });

@@ -53,7 +53,7 @@ function variantsOfType(schema: JsonSchema): readonly unknown[] {
       return [...new Set([text(schema, numberOf(schema["minLength"], 1)), text(schema, Math.min(numberOf(schema["maxLength"], 40), 100))])];
     case "integer":
     case "number":
-      return [...new Set([numberOf(schema["minimum"], 1), numberOf(schema["maximum"], numberOf(schema["minimum"], 1) + 1)])];
+      return [...new Set([numberOf(schema["minimum"], 1), numberOf(schema["maximum"], 1_000_000)])];
     case "boolean":
       return [true, false];
     case "null":

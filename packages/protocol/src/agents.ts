@@ -102,7 +102,11 @@ export const agentMethods = {
     summary: "Wait for a run to end; `timeout` means that it has not, not that it failed.",
     scope: "operator.write",
     kind: "query",
-    params: z.strictObject({ runId: nonEmpty, timeoutMs: z.number().int().nonnegative().max(600_000).optional() }),
+    params: z.strictObject({
+      runId: nonEmpty,
+      /** Half a minute when nothing is said; no wait is longer than ten. */
+      timeoutMs: z.number().int().nonnegative().optional(),
+    }),
     result: z.object({
       runId: z.string(),
       status: z.enum(["ok", "error", "timeout"]),

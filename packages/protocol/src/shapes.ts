@@ -62,6 +62,8 @@ export const message = z.object({
   role: z.enum(["user", "assistant", "toolResult"]),
   content: z.array(contentBlock),
   timestamp: timeMs,
+  /** `<wire run id>:user` on what a caller said: a client knows its own message by it. */
+  idempotencyKey: z.string().optional(),
   stopReason: z.string().optional(),
   /** The reply was this and nothing else: it is shown to nobody. */
   silence: z.enum(silences).optional(),

@@ -9,6 +9,7 @@ import { type HandlerDeps, resolveSession, splitModel, toWireStatus } from "./de
 import { waitForEnd } from "./waiting.ts";
 
 const defaultWaitMs = 30_000;
+const longestWaitMs = 600_000;
 
 export function agentHandlers(deps: HandlerDeps): Pick<Handlers, "agents.list" | "agent" | "agent.wait"> {
   return {
@@ -44,7 +45,7 @@ export function agentHandlers(deps: HandlerDeps): Pick<Handlers, "agents.list" |
     "agent.wait": async (context, { runId, timeoutMs }) => {
       const run = await deps.store.runs.findByWireId(runId, { rootKey: treeOf(context.principal) });
       if (run === undefined) return { runId, status: "timeout" };
-      const budget = AbortSignal.timeout(timeoutMs ?? defaultWaitMs);
+      const budget = AbortSignal.timeout(Math.min(timeoutMs ?? defaultWaitMs, longestWaitMs));
       try {
         return toWaitResult(await waitForEnd(deps, run.runId, AbortSignal.any([budget, context.signal])));
       } catch (error) {

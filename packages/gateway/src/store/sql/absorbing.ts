@@ -37,8 +37,19 @@ export function toSteeredEntry(absorbed: readonly RunTableRow[]): JournalEntry {
   return { kind: "steered", messages: absorbed.map((one) => ({ runId: one.run_id, from: one.started_by, text: one.input })) };
 }
 
-export function toUserMessage(text: string, nowMs: number): TranscriptMessage {
-  return { role: "user", content: [{ type: "text", text }], timestamp: nowMs };
+/** What a user message says, and the run it came as, where it came from a caller. */
+export interface Said {
+  readonly text: string;
+  readonly wireId?: string;
+}
+
+export function toUserMessage({ text, wireId }: Said, nowMs: number): TranscriptMessage {
+  const key = wireId === undefined ? {} : { idempotencyKey: `${wireId}:user` };
+  return { role: "user", content: [{ type: "text", text }], timestamp: nowMs, ...key };
+}
+
+export function toSaid({ input: text, trigger, wire_id }: RunTableRow): Said {
+  return { text, ...(trigger === "message" ? { wireId: wire_id } : {}) };
 }
 
 /** Takes the session's steering messages into a run that is between two steps. */
@@ -52,7 +63,7 @@ export function absorbSteering(
   const absorbable = listAbsorbable(sql, held, "steer");
   if (absorbable.length === 0) return { kind: "nothing" };
   const entry = toSteeredEntry(absorbable);
-  const messages = absorbable.map((one) => toUserMessage(one.input, at.nowMs));
+  const messages = absorbable.map((one) => toUserMessage(toSaid(one), at.nowMs));
   appendEntries(sql, at.runId, at.epoch, [entry], at.nowMs);
   appendMessages(sql, held.session_key, messages, ids, at.nowMs);
   return { kind: "absorbed", entry, messages, runs: absorbable.map((one) => endAbsorbed(sql, ids, one, at.runId, at.nowMs)) };

@@ -2,7 +2,7 @@
 import type { Ids } from "../../kit/ids.ts";
 import type { Completion, JournalEntry } from "../journal.ts";
 import type { Claim, Claimed, Claimer, Ending, RunRecord } from "../store.ts";
-import { endAbsorbed, isAwaited, listAbsorbable, toSteeredEntry, toUserMessage } from "./absorbing.ts";
+import { endAbsorbed, isAwaited, listAbsorbable, type Said, toSaid, toSteeredEntry, toUserMessage } from "./absorbing.ts";
 import { takeOrphanedInbox } from "./announcing.ts";
 import { settle } from "./budgets.ts";
 import { deliver, writeEnding } from "./ending.ts";
@@ -137,12 +137,12 @@ function claimRun(
   const absorbable = listToAbsorb(sql, run);
   const absorbed = absorbable.map((one) => endAbsorbed(sql, ids, one, run.run_id, nowMs));
   const openings = openTurn(sql, run, { consumed, absorbable, claimer });
-  for (const { entry, texts } of openings) {
+  for (const { entry, said } of openings) {
     appendEntries(sql, run.run_id, epoch, [entry], nowMs);
     appendMessages(
       sql,
       run.session_key,
-      texts.map((text) => toUserMessage(text, nowMs)),
+      said.map((one) => toUserMessage(one, nowMs)),
       ids,
       nowMs,
     );
@@ -174,7 +174,7 @@ function listToAbsorb(sql: Sql, run: RunTableRow): readonly RunTableRow[] {
 interface Opening {
   readonly entry: JournalEntry;
   /** Messages of the transcript. */
-  readonly texts: readonly string[];
+  readonly said: readonly Said[];
 }
 
 /** What starts or continues the turn, in order; nothing when the run goes on after a crash. */
@@ -186,14 +186,13 @@ function openTurn(
   const openings: Opening[] = [];
   if (consumed.length > 0) {
     const open = sql.first(countOpenChildren, { sessionKey: run.session_key })?.n ?? 0;
-    openings.push({ entry: { kind: "completions", completions: consumed }, texts: [claimer.quote(consumed, open)] });
+    openings.push({ entry: { kind: "completions", completions: consumed }, said: [{ text: claimer.quote(consumed, open) }] });
   } else if (run.status === "queued" && run.epoch === 0) {
-    openings.push({ entry: { kind: "input", text: run.input }, texts: [run.input] });
+    openings.push({ entry: { kind: "input", text: run.input }, said: [toSaid(run)] });
   }
-  const texts = absorbable.map((one) => one.input);
-  if (texts.length > 0) openings.push({ entry: toSteeredEntry(absorbable), texts });
+  if (absorbable.length > 0) openings.push({ entry: toSteeredEntry(absorbable), said: absorbable.map(toSaid) });
   const [first, ...others] = openings;
-  return first === undefined ? [] : [{ ...first, texts: [...takeNotes(sql, run), ...first.texts] }, ...others];
+  return first === undefined ? [] : [{ ...first, said: [...takeNotes(sql, run).map((text) => ({ text })), ...first.said] }, ...others];
 }
 
 /** The results a turn of this run reads: its own children's, or, for an announce run, all that nobody waits for. */
