@@ -65,7 +65,7 @@ async function comeToRest(world: World): Promise<void> {
   for (let passedMs = 0; passedMs < calmMs; passedMs += 60_000) {
     world.start();
     await world.advance(60_000);
-    if (passedMs >= 120_000 && !world.judge.hasOpenWork()) break;
+    if (passedMs >= 120_000 + world.timeline.setBackMs && !world.judge.hasOpenWork()) break;
   }
   world.judge.lookAtTheEnd();
 }

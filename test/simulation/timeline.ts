@@ -17,6 +17,8 @@ const hotLoopAfter = 500;
 
 export class Timeline {
   nowMs = 1_795_435_000_000;
+  /** How much later than meant a timer may fall due. */
+  setBackMs = 0;
   readonly #clocks = new Set<ProcessClock>();
 
   createClock(): ProcessClock {
@@ -59,6 +61,7 @@ export class Timeline {
   /** As a suspended machine, or one whose time is corrected: also back. What is due by then is run by the next `advance`. */
   jump(byMs: number): void {
     this.nowMs += byMs;
+    this.setBackMs += Math.max(0, -byMs);
   }
 
   /** When the next timer falls due. */
