@@ -79,14 +79,27 @@ async function pollEvents(rig: Rig, bridge: Bridge): Promise<void> {
   match(JSON.stringify(next), new RegExp(`"type":"message".*"sessionKey":"${sessionKey}"`));
 }
 
+interface PairedDevice {
+  readonly deviceId: string;
+  readonly displayName?: string;
+  readonly connected: boolean;
+}
+
+/** The bridge holds no `operator.admin`: it sees a request that names its device. */
 async function answerPermission(rig: Rig, bridge: Bridge): Promise<void> {
   await bridge.call("permissions_list_open");
-  const { id } = await rig.call<{ id: string }>("exec.approval.request", { id: randomUUID(), command: "uname -a", twoPhase: true });
+  const { paired } = await rig.call<{ paired: readonly PairedDevice[] }>("device.pair.list");
+  const bridges = paired.filter((device) => device.connected && device.displayName === "OpenClaw MCP");
+  const id = randomUUID();
+  const approvalReviewerDeviceIds = bridges.map(({ deviceId }) => deviceId);
+  const asked = rig.call<{ decision: string }>("exec.approval.request", { id, command: "uname -a", approvalReviewerDeviceIds });
 
-  await until(async () => JSON.stringify(await bridge.call("permissions_list_open")).includes(id));
-  await bridge.call("permissions_respond", { kind: "exec", id, decision: "allow-once" });
+  const decided = async (): Promise<void> => {
+    await until(async () => JSON.stringify(await bridge.call("permissions_list_open")).includes(id));
+    await bridge.call("permissions_respond", { kind: "exec", id, decision: "allow-once" });
+  };
 
-  const { decision } = await rig.call<{ decision: string }>("exec.approval.waitDecision", { id });
+  const [{ decision }] = await Promise.all([asked, decided()]);
   deepEqual(decision, "allow-once");
 }
 
