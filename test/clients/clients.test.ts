@@ -1,19 +1,20 @@
 /**
- * `npm run test:clients`: the clients people have, unmodified, against one gateway. When all of them were tried, what came of it
- * is written to docs/reference/compatibility.md. `PORTREEVE_CLIENTS=words` tries the flows whose line holds the words, and writes nothing.
+ * `npm run test:clients`: the clients people have, unmodified, against one gateway. What came of it is written to
+ * docs/reference/compatibility.md. `PORTREEVE_CLIENTS=PATTERN` tries only the flows whose line fits; the others stay as they last were.
  */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { createCompatibilityPage, type Row } from "./compatibility-page.ts";
+import { createCompatibilityPage } from "./compatibility-page.ts";
 import { type Flow, NotHere, type Outcome } from "./flow.ts";
-import { listFlows } from "./flows/all.ts";
+import { listLanes } from "./flows/all.ts";
 import { installClients } from "./installation.ts";
+import { keepOutcomes, lineOf, readOutcomes } from "./outcomes.ts";
 import { startRig } from "./rig.ts";
 
 const page = join(import.meta.dirname, "../../docs/reference/compatibility.md");
-const only = process.env["PORTREEVE_CLIENTS"] ?? "";
+const only = new RegExp(process.env["PORTREEVE_CLIENTS"] ?? "");
 
 test("the clients people have", async (t) => {
   const absence = await installClients();
@@ -23,32 +24,29 @@ test("the clients people have", async (t) => {
     return;
   }
   await using rig = await startRig();
-  const flows = (await listFlows()).filter((flow) => describe(flow).includes(only));
-  const rows = new Map<Flow, Row>();
-
-  // One lane a version, side by side: clients of both generations are connected at the same time.
-  const lanes = Object.values(Object.groupBy(flows, ({ client, version }) => `${client} ${version}`));
+  const lanes = await listLanes();
+  const outcomes: Record<string, Outcome> = { ...(await readOutcomes()) };
   const tryLane = async (lane: readonly Flow[]): Promise<void> => {
     for (const flow of lane) {
-      await t.test(describe(flow), async (inner) => {
-        const { client, version, name } = flow;
+      await t.test(lineOf(flow), async (inner) => {
         const [outcome, error] = await tryFlow(() => flow.run(rig));
-        rows.set(flow, { client, version, name, outcome });
+        outcomes[lineOf(flow)] = outcome;
         if (outcome.kind === "passed" && outcome.upgrade === "cured") inner.diagnostic("its scope upgrade was cured by one approval");
         if (outcome.kind === "skipped") inner.diagnostic(`NOT TRIED: ${outcome.why}`);
         if (outcome.kind === "skipped") inner.skip(outcome.why);
         if (outcome.kind === "failed") throw error;
       });
+      await keepOutcomes(outcomes);
     }
   };
-  await Promise.all(lanes.map((lane = []) => tryLane(lane)));
+  await Promise.all(lanes.map((lane) => tryLane(lane.filter((flow) => only.test(lineOf(flow))))));
 
-  if (only === "") await writeFile(page, createCompatibilityPage(flows.flatMap((flow) => rows.get(flow) ?? [])));
+  const rows = lanes.flat().flatMap((flow) => {
+    const outcome = outcomes[lineOf(flow)];
+    return outcome === undefined ? [] : [{ ...flow, outcome }];
+  });
+  if (rows.length === lanes.flat().length) await writeFile(page, createCompatibilityPage(rows));
 });
-
-function describe({ client, version, name }: Flow): string {
-  return `${client} ${version}: ${name}`;
-}
 
 /** A flow in which nothing more happens has failed. */
 const patienceMs = 240_000;

@@ -3,7 +3,6 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Generation, openclaw } from "./installation.ts";
 import { type Ended, runProcess, startProcess, type RunningProcess } from "./process.ts";
-import type { Rig } from "./rig.ts";
 
 export interface OpenclawHome {
   readonly folder: string;
@@ -16,9 +15,15 @@ export interface OpenclawHome {
   command(...args: readonly string[]): { readonly file: string; readonly args: readonly string[] };
 }
 
-export async function openOpenclawHome(rig: Rig, generation: Generation): Promise<OpenclawHome> {
-  const folder = await rig.folder();
-  const { url, token } = rig.gateway;
+/** What a home is made from: a rig, or any gateway and a place for folders. */
+interface Ground {
+  folder(): Promise<string>;
+  readonly gateway: { readonly url: string; readonly token: string };
+}
+
+export async function openOpenclawHome(ground: Ground, generation: Generation): Promise<OpenclawHome> {
+  const folder = await ground.folder();
+  const { url, token } = ground.gateway;
   const [stateDir, configFile] = [join(folder, "state"), join(folder, "openclaw.json")];
   await mkdir(stateDir, { recursive: true });
   await writeFile(configFile, JSON.stringify({ gateway: { mode: "remote", remote: { url, token } } }));

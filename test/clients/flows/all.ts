@@ -12,20 +12,26 @@ import { openclawMcpFlows } from "./openclaw-mcp.ts";
 import { openclawNodeFlows } from "./openclaw-node.ts";
 import { tuiFlows } from "./tui.ts";
 
-export async function listFlows(): Promise<readonly Flow[]> {
-  const [v4, v3] = [await readVersion("openclaw-v4"), await readVersion("openclaw-v3")];
-  const ofBoth = (list: (generation: Generation, version: string) => readonly Flow[]): readonly Flow[] => [...list(4, v4), ...list(3, v3)];
-  return [
-    ...ofBoth(cliFlows),
-    ...ofBoth(openclawAcpFlows),
-    ...ofBoth(tuiFlows),
-    ...ofBoth(mcpServeFlows),
-    ...ofBoth(nodeRunFlows),
-    ...ofBoth(controlUiFlows),
+/**
+ * Two lanes, tried side by side: clients of protocol 4 and of protocol 3, connected at the same time. A client at work fills a
+ * core, so there are no more.
+ */
+export async function listLanes(): Promise<readonly (readonly Flow[])[]> {
+  const ofGeneration = (generation: Generation, version: string): readonly Flow[] => [
+    ...cliFlows(generation, version),
+    ...openclawAcpFlows(generation, version),
+    ...tuiFlows(generation, version),
+    ...mcpServeFlows(generation, version),
+    ...nodeRunFlows(generation, version),
+    ...controlUiFlows(generation, version),
+  ];
+  const current = [
+    ...ofGeneration(4, await readVersion("openclaw-v4")),
     ...gatewayClientFlows(await readVersion("@openclaw/gateway-client")),
     ...openclawNodeFlows(await readVersion("openclaw-node")),
     ...openclawMcpFlows(await readVersion("openclaw-mcp")),
     ...acpxFlows(await readVersion("acpx")),
     ...editorFlows(),
   ];
+  return [current, ofGeneration(3, await readVersion("openclaw-v3"))];
 }

@@ -1,6 +1,6 @@
 /** The `openclaw` command line of both generations: one fresh home and one command a flow, unless the flow says more. */
-import { equal, match, ok } from "node:assert/strict";
-import { connectWire, createWireKey, refusedConnect } from "../../support/wire-client.ts";
+import { deepEqual, equal, match, ok } from "node:assert/strict";
+import { connectWire, createWireKey } from "../../support/wire-client.ts";
 import { findJson, type Flow, getRecord, type Passed, sayScript, withApproval } from "../flow.ts";
 import type { Generation } from "../installation.ts";
 import { openOpenclawHome, type OpenclawHome } from "../openclaw-home.ts";
@@ -39,6 +39,11 @@ export function cliFlows(generation: Generation, version: string): readonly Flow
       ...of,
       name: "health, then devices list, on one identity",
       run: async (rig) => narrowThenWide(rig, await openOpenclawHome(rig, generation)),
+    },
+    {
+      ...of,
+      name: "devices list, then health, on one identity",
+      run: async (rig) => wideThenNarrow(rig, await openOpenclawHome(rig, generation)),
     },
   ];
 }
@@ -232,10 +237,11 @@ async function continueSession(rig: Rig, home: OpenclawHome): Promise<Passed> {
 }
 
 async function followLogs(rig: Rig, home: OpenclawHome): Promise<Passed> {
+  await pairDevice(rig);
   await using following = home.start("logs", "--follow", "--plain", "--limit", "50", ...home.access);
-  const { error } = await refusedConnect(rig.gateway.url, { token: "wrong" });
-  equal(error.code, "INVALID_REQUEST");
-  await following.says(/connect refused|AUTH_TOKEN_MISMATCH|token mismatch/);
+  await following.says(/paired/);
+  const key = await pairDevice(rig);
+  await following.says(new RegExp(key.id));
   await following.stop("SIGINT");
   return { upgrade: "not asked" };
 }
@@ -262,11 +268,31 @@ async function approveNode(rig: Rig, home: OpenclawHome): Promise<Passed> {
   });
 }
 
-/** The first command asks for reading alone, and the next for everything. */
+/** Some commands ask for reading alone, and others for everything: which comes first decides whether an approval is needed. */
 async function narrowThenWide(rig: Rig, home: OpenclawHome): Promise<Passed> {
-  await runCommand(rig, home, { args: plain("health", "--json"), check: isHealthy });
-  const passed = await runCommand(rig, home, { args: flag("devices", "list", "--json"), check: isFine });
-  const again = await runCommand(rig, home, { args: flag("devices", "list", "--json"), check: isFine });
-  equal(again.upgrade, "not asked");
+  await readHealth(rig, home);
+  const passed = await listDevices(rig, home);
+  const again = [await listDevices(rig, home), await readHealth(rig, home)];
+  deepEqual(
+    again.map(({ upgrade }) => upgrade),
+    ["not asked", "not asked"],
+  );
   return passed;
+}
+
+async function wideThenNarrow(rig: Rig, home: OpenclawHome): Promise<Passed> {
+  const both = [await listDevices(rig, home), await readHealth(rig, home)];
+  deepEqual(
+    both.map(({ upgrade }) => upgrade),
+    ["not asked", "not asked"],
+  );
+  return { upgrade: "not asked" };
+}
+
+function readHealth(rig: Rig, home: OpenclawHome): Promise<Passed> {
+  return runCommand(rig, home, { args: plain("health", "--json"), check: isHealthy });
+}
+
+function listDevices(rig: Rig, home: OpenclawHome): Promise<Passed> {
+  return runCommand(rig, home, { args: flag("devices", "list", "--json"), check: isFine });
 }
