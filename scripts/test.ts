@@ -41,7 +41,7 @@ const suites: readonly Suite[] = [
   { name: "authority", files: "test/authority/*.test.ts", isolation: "process", budgetSeconds: 100 },
   { name: "simulation", files: "test/simulation/*.test.ts", isolation: "process", budgetSeconds: 60 },
   { name: "chaos", files: "test/chaos/*.test.ts", isolation: "process", budgetSeconds: 75 },
-  { name: "mutants", files: "test/mutants/*.test.ts", isolation: "process", budgetSeconds: 180 },
+  { name: "mutants", files: "test/mutants/*.test.ts", isolation: "process", budgetSeconds: 90 },
 ];
 
 const longSuites: readonly Suite[] = [
@@ -68,7 +68,7 @@ const longSuites: readonly Suite[] = [
     env: { PORTREEVE_SIMULATIONS: "100000" },
   },
   { name: "chaos", files: "test/chaos/*.test.ts", isolation: "process", budgetSeconds: 900, env: { PORTREEVE_LONG: "1" } },
-  { name: "mutants", files: "test/mutants/*.test.ts", isolation: "process", budgetSeconds: 400, env: { PORTREEVE_LONG: "1" } },
+  { name: "mutants", files: "test/mutants/*.test.ts", isolation: "process", budgetSeconds: 900, env: { PORTREEVE_LONG: "1" } },
   { name: "stryker", files: "test/stryker/*.test.ts", isolation: "process", budgetSeconds: 900 },
 ];
 

@@ -22,11 +22,11 @@ import { principalMutants } from "./principal.ts";
 import { runMutants } from "./runs.ts";
 import { setupMutants } from "./setup.ts";
 
+/** Of the modules that decide who may do what. */
+export const authorityMutants: readonly Mutant[] = [...principalMutants, ...latticeMutants, ...pairingMutants, ...dispatchMutants];
+
 export const mutants: readonly Mutant[] = [
-  ...principalMutants,
-  ...latticeMutants,
-  ...pairingMutants,
-  ...dispatchMutants,
+  ...authorityMutants,
   ...auditMutants,
   ...deviceMutants,
   ...setupMutants,
