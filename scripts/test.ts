@@ -82,7 +82,7 @@ const root = join(import.meta.dirname, "..");
  */
 const keptVariables = [
   ...["PATH", "LANG", "LC_ALL", "TZ", "TERM", "TMPDIR", "CI", "NO_COLOR", "FORCE_COLOR"],
-  ...["NODE_EXTRA_CA_CERTS", "PORTREEVE_CLIENTS"],
+  ...["NODE_EXTRA_CA_CERTS", "PORTREEVE_CLIENTS", "PORTREEVE_SEED"],
 ];
 
 function cleanEnv(home: string): NodeJS.ProcessEnv {

@@ -1,6 +1,7 @@
 /**
  * `npm run test:clients`: the clients people have, unmodified, against one gateway. What came of it is written to
- * docs/reference/compatibility.md. `PORTREEVE_CLIENTS=PATTERN` tries only the flows whose line fits; the others stay as they last were.
+ * docs/reference/compatibility.md. They come in any order: `PORTREEVE_SEED=N` makes the same one again. `PORTREEVE_CLIENTS=PATTERN`
+ * tries only the flows whose line fits; the others stay as they last were.
  */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -9,11 +10,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { createCompatibilityPage } from "./compatibility-page.ts";
 import { type Flow, NotHere, type Outcome } from "./flow.ts";
 import { listLanes } from "./flows/all.ts";
+import { createRandom, type Random } from "../simulation/random.ts";
 import { installClients } from "./installation.ts";
 import { keepOutcomes, lineOf, readOutcomes } from "./outcomes.ts";
 import { startRig } from "./rig.ts";
 
 const page = join(import.meta.dirname, "../../docs/reference/compatibility.md");
+const seed = Number(process.env["PORTREEVE_SEED"] ?? Date.now() % 2_147_483_647);
 const only = new RegExp(process.env["PORTREEVE_CLIENTS"] ?? "");
 
 test("the clients people have", async (t) => {
@@ -23,6 +26,8 @@ test("the clients people have", async (t) => {
     t.skip(absence);
     return;
   }
+  t.diagnostic(`PORTREEVE_SEED=${seed}`);
+  const random = createRandom(seed);
   await using rig = await startRig();
   const lanes = await listLanes();
   const outcomes: Record<string, Outcome> = { ...(await readOutcomes()) };
@@ -39,7 +44,7 @@ test("the clients people have", async (t) => {
       await keepOutcomes(outcomes);
     }
   };
-  await Promise.all(lanes.map((lane) => tryLane(lane.filter((flow) => only.test(lineOf(flow))))));
+  await Promise.all(lanes.map((lane) => tryLane(shuffle(lane, random).filter((flow) => only.test(lineOf(flow))))));
 
   const rows = lanes.flat().flatMap((flow) => {
     const outcome = outcomes[lineOf(flow)];
@@ -47,6 +52,13 @@ test("the clients people have", async (t) => {
   });
   if (rows.length === lanes.flat().length) await writeFile(page, createCompatibilityPage(rows));
 });
+
+function shuffle<T>(list: readonly T[], random: Random): readonly T[] {
+  return list
+    .map((item) => ({ item, place: random.int(2 ** 31) }))
+    .toSorted((one, other) => one.place - other.place)
+    .map(({ item }) => item);
+}
 
 /** A flow in which nothing more happens has failed. */
 const patienceMs = 240_000;
