@@ -80,10 +80,9 @@ const root = join(import.meta.dirname, "..");
  * All that a test may see of the caller's environment: a list of what to remove would miss the next provider's key. Whom the
  * machine trusts is no secret, and the suites that install something need it.
  */
-const keptVariables = [
-  ...["PATH", "LANG", "LC_ALL", "TZ", "TERM", "TMPDIR", "CI", "NO_COLOR", "FORCE_COLOR"],
-  ...["NODE_EXTRA_CA_CERTS", "PORTREEVE_CLIENTS", "PORTREEVE_SEED"],
-];
+const keptVariables = "PATH LANG LC_ALL TZ TERM TMPDIR CI NO_COLOR FORCE_COLOR NODE_EXTRA_CA_CERTS PORTREEVE_CLIENTS PORTREEVE_SEED".split(
+  " ",
+);
 
 function cleanEnv(home: string): NodeJS.ProcessEnv {
   const kept = keptVariables.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]]));
