@@ -135,9 +135,7 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
 
   const core = { store, bus, clock: timed.clock, ids, log, models, toolsOf, callerFor: handlerDeps.callerFor, cooldowns };
   late.worker = resources.use(await startRuns(options, live, { agents, core }));
-  late.scheduler = resources.use(
-    await startScheduler({ ...core, clock, store: store.cron, agents, ...config.cron, timeZone: localTimeZone() }),
-  );
+  late.scheduler = resources.use(await startScheduler({ ...core, clock, store: store.cron, agents, ...config.cron, localTimeZone }));
   resources.use(startCleanUp({ ...core, attachments, sessions: store.sessions, archiveAfterMs: archiveAfterMs(config) }));
 
   const serving = { keys, tls, ...admission, dispatch, bus, countRefusal: refusals.count, nodes: nodes.links };

@@ -23,8 +23,8 @@ export interface SchedulerDeps {
   /** False: jobs are kept, and started by hand alone. */
   readonly enabled: boolean;
   readonly maxConcurrentRuns: number;
-  /** Where a job names none. */
-  readonly timeZone: string;
+  /** Where a job names none. Asked when one has to know: the data of all zones is 8 MB of memory. */
+  readonly localTimeZone: () => string;
 }
 
 export interface Scheduler extends AsyncDisposable {
@@ -51,7 +51,6 @@ export async function startScheduler(deps: SchedulerDeps): Promise<Scheduler> {
 
 class StoredScheduler implements Scheduler {
   readonly enabled: boolean;
-  readonly timeZone: string;
   readonly #deps: SchedulerDeps;
   readonly #hearing = new DisposableStack();
   #timer: Disposable | undefined;
@@ -63,8 +62,11 @@ class StoredScheduler implements Scheduler {
   constructor(deps: SchedulerDeps) {
     this.#deps = deps;
     this.enabled = deps.enabled;
-    this.timeZone = deps.timeZone;
     this.#hearing.use(deps.bus.subscribe("run-ended", ({ runId }) => this.#onRunEnded(runId)));
+  }
+
+  get timeZone(): string {
+    return this.#deps.localTimeZone();
   }
 
   look(): void {
