@@ -65,7 +65,7 @@ interface Sending {
 /** Admits the message as a run of the sender's; what a run says is quoted, with where it comes from. */
 export async function send(
   deps: HandlerDeps,
-  { principal, connection }: Asking,
+  { principal, connection }: Pick<Asking, "principal" | "connection">,
   { session, params, queueMode, isController = false }: Sending,
 ): Promise<{ readonly run: RunRecord } & Pick<Result<"sessions.send">, "status" | "messageSeq">> {
   await assertHops(deps.store.runs, principal, deps.sessionRules);

@@ -3,8 +3,8 @@ import { createHash, randomUUID } from "node:crypto";
 import { type Params, ProtocolError, type Result } from "@portreeve/protocol";
 import type { Context, Handlers } from "../dispatch/types.ts";
 import type { SessionRecord } from "../store/store.ts";
-import { startRun } from "./agents.ts";
-import { type HandlerDeps, resolveSession, splitModel, toSessionRow, toWireStatus, unknownAgent } from "./deps.ts";
+import { type HandlerDeps, resolveSession, splitModel, toSessionRow, unknownAgent } from "./deps.ts";
+import { send } from "./messages.ts";
 
 type Ask = Params<"sessions.create">;
 type Asking = Pick<Context, "principal" | "connection">;
@@ -77,22 +77,12 @@ async function modelOfParent(deps: HandlerDeps, { parentSessionKey }: Ask): Prom
 
 async function start(
   deps: HandlerDeps,
-  { principal, connection }: Asking,
+  asking: Asking,
   session: SessionRecord,
   params: Ask,
 ): Promise<Pick<Result<"sessions.create">, "runStarted" | "runId" | "status">> {
   const message = params.message ?? params.task ?? "";
   if (message.trim() === "") return { runStarted: false };
-  const { run, isNew } = await startRun(deps, principal, {
-    key: session.key,
-    agentId: session.agentId,
-    message,
-    wireId: params.idempotencyKey ?? randomUUID(),
-    label: undefined,
-    timeoutMs: params.timeoutMs === 0 ? undefined : params.timeoutMs,
-    queueMode: "followup",
-    params,
-  });
-  connection?.followRun(run.wireId);
-  return { runStarted: true, runId: run.wireId, status: isNew ? "started" : toWireStatus(run.status) };
+  const { run, status } = await send(deps, asking, { session, params: { ...params, message }, queueMode: "followup" });
+  return { runStarted: true, runId: run.wireId, status };
 }

@@ -1,4 +1,5 @@
 /** What a source holds, as far as it is understood. */
+import type { DeviceToImport, SessionToImport } from "../store/importing.ts";
 import type { TranscriptMessage } from "../store/store.ts";
 
 /** One thing that comes over, or why it does not. */
@@ -7,16 +8,8 @@ export type Candidate<T> = { readonly what: string } & (
   | { readonly kind: "left"; readonly why: string }
 );
 
-export interface SourceDevice {
-  readonly deviceId: string;
-  readonly publicKey: string;
-  readonly displayName: string | undefined;
-  readonly platform: string | undefined;
-  readonly deviceFamily: string | undefined;
-  readonly clientId: string;
-  readonly clientMode: string;
+export interface SourceDevice extends Omit<DeviceToImport, "remoteIp" | "roles"> {
   readonly roles: readonly ("operator" | "node")[];
-  readonly scopes: readonly string[];
 }
 
 export interface SourceAgent {
@@ -25,13 +18,7 @@ export interface SourceAgent {
   readonly model: string | undefined;
 }
 
-export interface SourceSession {
-  readonly key: string;
-  readonly agentId: string;
-  readonly sessionId: string;
-  readonly label: string | undefined;
-  readonly createdAtMs: number;
-  readonly updatedAtMs: number;
+export interface SourceSession extends Omit<SessionToImport, "archivedAtMs" | "messages"> {
   readonly isArchived: boolean;
   /** Oldest first. @throws SourceProblem */
   readonly messages: () => Promise<Transcript>;

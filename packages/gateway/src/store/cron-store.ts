@@ -3,8 +3,7 @@ import type { CronJobSpec, ThinkingLevel } from "@portreeve/protocol";
 import type { RunAuthority } from "../principal/principal.ts";
 import type { RunRecord } from "./store.ts";
 
-export interface CronJobRecord {
-  readonly jobId: string;
+export interface CronJobToWrite {
   readonly spec: CronJobSpec;
   readonly agentId: string;
   /** The session it speaks in; undefined: one of its own each time. */
@@ -13,9 +12,14 @@ export interface CronJobRecord {
   /** The principal whose authority it uses: whoever last changed it. */
   readonly actsFor: string;
   readonly authority: RunAuthority;
+  /** Undefined: it is not due by itself. */
+  readonly nextRunAtMs: number | undefined;
+}
+
+export interface CronJobRecord extends CronJobToWrite {
+  readonly jobId: string;
   readonly createdAtMs: number;
   readonly updatedAtMs: number;
-  readonly nextRunAtMs: number | undefined;
   /** Why the gateway disabled it. */
   readonly disabledReason: string | undefined;
   readonly lastFire: CronFire | undefined;
@@ -33,17 +37,6 @@ export interface CronFire {
     /** `run` had not ended: so many times in a row. */
     | { readonly kind: "skipped"; readonly runId: string; readonly times: number }
     | { readonly kind: "error"; readonly error: string };
-}
-
-export interface CronJobToWrite {
-  readonly spec: CronJobSpec;
-  readonly agentId: string;
-  readonly targetKey: string | undefined;
-  readonly enabled: boolean;
-  readonly actsFor: string;
-  readonly authority: RunAuthority;
-  /** Undefined: it is not due by itself. */
-  readonly nextRunAtMs: number | undefined;
 }
 
 export interface CronFilter {
