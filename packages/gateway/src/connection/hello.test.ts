@@ -18,7 +18,7 @@ function startHellos() {
   });
   const rest = { paths: { configPath: "", stateDir: "" }, authMode: "token", serverVersion: "1", bootId: "b", clock };
   const defaults = { defaultAgentId: "main", mainKey: "main", mainSessionKey: "agent:main:main", scope: "x", modelConfigured: true };
-  const presence = { list: () => [], version: 0 };
+  const presence = { listForAll: () => [], version: 0 };
   const hello = createHello({ ...rest, health, presence, sessionDefaults: () => Promise.resolve(defaults) });
   return {
     clock,

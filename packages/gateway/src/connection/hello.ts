@@ -29,7 +29,7 @@ export function createHealthFeed(health: () => Promise<Health>): HealthFeed {
 
 export interface HelloDeps {
   readonly health: HealthFeed;
-  readonly presence: Pick<Presence, "list" | "version">;
+  readonly presence: Pick<Presence, "listForAll" | "version">;
   readonly sessionDefaults: () => Promise<HelloOk["snapshot"]["sessionDefaults"]>;
   readonly serverVersion: string;
   readonly bootId: string;
@@ -53,7 +53,7 @@ export function createHello(deps: HelloDeps): GatherHello {
     methods,
     events: eventNames,
     ...(await readHealth()),
-    presence: mayHear(admission.principal, "presence") ? deps.presence.list() : [],
+    presence: mayHear(admission.principal, "presence") ? deps.presence.listForAll() : [],
     presenceVersion: deps.presence.version,
     uptimeMs: deps.clock.now() - startedAtMs,
     sessionDefaults: await deps.sessionDefaults(),

@@ -164,7 +164,7 @@ function startBeats(
 
 function tellPresence(subscriptions: Subscriptions, { presence, health }: Feeds): void {
   const stateVersion = { presence: presence.version, health: health.version };
-  subscriptions.tell("presence", { presence: [...presence.list()] }, { stateVersion });
+  subscriptions.tell("presence", { presence: [...presence.listForAll()] }, { stateVersion });
 }
 
 function createPlainOrTlsServer(tls: ListenerDeps["tls"], answer: RequestListener): Server | TlsServer {

@@ -93,3 +93,27 @@ test("a long name is cut and a long list too", () => {
 
   assert.deepEqual([list.length, list[1]?.host?.length], [200, 200]);
 });
+
+test("a crowd is told of fewer, and less often, so that what goes out stays bounded; who asks sees the long list", () => {
+  const { clock, presence, told } = open();
+  for (let index = 0; index < 10_000; index += 1) presence.arrive({ connId: `c${index}`, principal: owner, client });
+
+  const [first, ...newest] = presence.listForAll();
+  clock.advance(250);
+  presence.leave("c0");
+  clock.advance(12_499);
+  const early = [...told];
+  clock.advance(1);
+
+  assert.equal(first?.reason, "self");
+  assert.equal(newest.length, 1);
+  assert.equal(presence.list().length, 200);
+  assert.deepEqual([early, told], [[10_000], [10_000, 10_001]]);
+});
+
+test("a household is told of everyone", () => {
+  const { presence } = open();
+  for (let index = 0; index < 100; index += 1) presence.arrive({ connId: `c${index}`, principal: owner, client });
+
+  assert.deepEqual(presence.listForAll(), presence.list());
+});

@@ -15,7 +15,7 @@ export interface Guest {
 export interface PresenceDeps {
   readonly clock: Clock;
   readonly self: Omit<PresenceEntry, "ts">;
-  /** Somebody came, went or spoke: at most once in `tellAfterMs`. */
+  /** Somebody came, went or spoke: at most once in `tellAfterMs`, more seldom in a crowd. */
   readonly onChanged: () => void;
 }
 
@@ -24,6 +24,10 @@ const tellAfterMs = 250;
 const noteLastsMs = 300_000;
 const maxNotes = 64;
 const maxListed = 200;
+/** Entries that one telling sends, over all who hear it. */
+const maxTold = 20_000;
+/** So many hearers are a crowd: a telling to more is followed by as many times the pause. */
+const crowd = 200;
 const maxChars = 200;
 
 /** Clients that come for one call and go: nobody wants to read of them. */
@@ -37,6 +41,7 @@ export class Presence implements Disposable {
   readonly #startedAtMs: number;
   #version = 0;
   #telling: Disposable | undefined;
+  #told = { atMs: 0, pauseMs: 0 };
   #isOver = false;
 
   constructor(deps: PresenceDeps) {
@@ -69,23 +74,14 @@ export class Presence implements Disposable {
     this.#change();
   }
 
-  /** The gateway first, then the newest. */
+  /** For one who asks: the gateway first, then the newest. */
   list(): readonly PresenceEntry[] {
-    const nowMs = this.#deps.clock.now();
-    for (const [id, { atMs }] of this.#notes) if (atMs + noteLastsMs <= nowMs) this.#notes.delete(id);
-    const guests = [...this.#guests.values()].toReversed();
-    const present = new Set(guests.map(({ principal }) => principal.id));
-    const alone = [...this.#notes].filter(([id]) => !present.has(id)).toReversed();
-    return [
-      { ...this.#deps.self, ts: this.#startedAtMs },
-      ...guests.map((guest) => toEntry(guest, this.#notes.get(guest.principal.id))),
-      ...alone.map(([, { atMs, note, deviceId }]) => ({
-        ...note,
-        reason: note.reason ?? "system-event",
-        ts: atMs,
-        ...(deviceId === undefined ? {} : { deviceId }),
-      })),
-    ].slice(0, maxListed);
+    return this.#newest(maxListed);
+  }
+
+  /** For everyone here, at a hello and at each change: the more they are, the fewer it names, since each of them is sent it. */
+  listForAll(): readonly PresenceEntry[] {
+    return this.#newest(Math.max(2, Math.min(maxListed, Math.floor(maxTold / Math.max(1, this.#guests.size)))));
   }
 
   [Symbol.dispose](): void {
@@ -93,12 +89,41 @@ export class Presence implements Disposable {
     this.#telling?.[Symbol.dispose]();
   }
 
+  #newest(most: number): readonly PresenceEntry[] {
+    const guests = [...this.#guests.values()].slice(-most).toReversed();
+    return [
+      { ...this.#deps.self, ts: this.#startedAtMs },
+      ...guests.map((guest) => toEntry(guest, this.#notes.get(guest.principal.id))),
+      ...this.#notesOfAbsent(),
+    ].slice(0, most);
+  }
+
+  #notesOfAbsent(): readonly PresenceEntry[] {
+    const nowMs = this.#deps.clock.now();
+    for (const [id, { atMs }] of this.#notes) if (atMs + noteLastsMs <= nowMs) this.#notes.delete(id);
+    if (this.#notes.size === 0) return [];
+    const present = new Set(Array.from(this.#guests.values(), ({ principal }) => principal.id));
+    const alone = [...this.#notes].filter(([id]) => !present.has(id)).toReversed();
+    return alone.map(([, { atMs, note, deviceId }]) => ({
+      ...note,
+      reason: note.reason ?? "system-event",
+      ts: atMs,
+      ...(deviceId === undefined ? {} : { deviceId }),
+    }));
+  }
+
   #change(): void {
     if (this.#isOver) return;
     this.#version += 1;
     const { clock, onChanged } = this.#deps;
-    this.#telling ??= clock.schedule(clock.now() + tellAfterMs, () => {
+    if (this.#telling !== undefined) return;
+    const nowMs = clock.now();
+    const { atMs, pauseMs } = this.#told;
+    // A clock set back does not prolong the pause.
+    const restMs = Math.min(pauseMs, atMs + pauseMs - nowMs);
+    this.#telling = clock.schedule(nowMs + Math.max(tellAfterMs, restMs), () => {
       this.#telling = undefined;
+      this.#told = { atMs: clock.now(), pauseMs: tellAfterMs * (this.#guests.size / crowd) };
       onChanged();
     });
   }
