@@ -321,6 +321,22 @@ test("a session is deleted only as it is meant: with that id, that age, and arch
   assert.equal((await remove({ archivedOnly: true })).deleted, false);
 });
 
+test("a session is changed only as it is meant: not one that was emptied since, and one that is gone is not made again", async () => {
+  const key = await talk("renamed", "hello");
+  const { sessionId } = (await describe(key)) ?? assert.fail();
+  const rename = (label: string, key = "renamed") => writer.call("sessions.patch", { key, label, expectedSessionId: sessionId });
+
+  assert.equal((await rename("First")).entry.label, "First");
+  await admin.call("sessions.reset", { key });
+
+  await assert.rejects(rename("Second"), { code: "SESSION_CHANGED" });
+  await assert.rejects(rename("Second", "never-there"), { code: "SESSION_CHANGED" });
+  assert.deepEqual([(await describe(key))?.label, await describe("never-there")], ["First", null]);
+  const expect = (expected: object) => admin.call("sessions.patch", { key, label: "Third", ...expected });
+  assert.equal((await expect({ expectedToolOverrides: null })).entry.label, "Third");
+  await assert.rejects(expect({ expectedPermissionMode: "full" }), { code: "NOT_SUPPORTED" });
+});
+
 function isMessageOf(sessionKey: string): (frame: Frame) => boolean {
   return ({ event, payload }) => event === "session.message" && payload?.["sessionKey"] === sessionKey;
 }

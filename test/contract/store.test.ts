@@ -419,6 +419,21 @@ for (const [driver, open] of Object.entries(drivers)) {
     assert.deepEqual(await page({ view: { key: "agent:main:c" }, agentId: "other" }), ["", 0]);
   });
 
+  test(`${driver}: what is meant for one session changes no other of its key, and makes none`, async () => {
+    await using store = await open();
+    const key = "agent:main:a";
+    const patch = (label: string, sessionId: string) =>
+      store.sessions.patch(key, { agentId: "main", label, meant: { sessionId }, by: "t" }, 1);
+
+    const early = await patch("early", "s");
+    await store.sessions.patch(key, { agentId: "main", label: "made", by: "t" }, 1);
+    const other = await patch("other", "s");
+    const right = await patch("right", (await store.sessions.find(key))?.sessionId ?? "");
+
+    assert.deepEqual([early.kind, other.kind, right.kind], ["other", "other", "patched"]);
+    assert.equal((await store.sessions.find(key))?.label, "right");
+  });
+
   test(`${driver}: lineage is written once`, async () => {
     await using store = await open();
     const lineage = { parentKey: "agent:main:main", depth: 1, role: "leaf" as const };

@@ -68,6 +68,8 @@ const patchParams = z.strictObject({
   spawnDepth: z.number().int().nonnegative().nullable().optional(),
   subagentRole: z.enum(["orchestrator", "leaf"]).nullable().optional(),
   subagentControlScope: z.enum(["children", "none"]).nullable().optional(),
+  /** Refused when the session's id is another by now, or there is none. */
+  expectedSessionId: nonEmpty.optional(),
 });
 
 /** What `sessions.send` and `sessions.steer` share. */
@@ -218,8 +220,8 @@ export const sessionMethods = {
       "reasoningLevel",
       "responseUsage",
     ],
+    // An expectation of something that no session here has is met by `null` alone.
     unsupported: [
-      "expectedSessionId",
       "expectedLifecycleRevision",
       "expectedPermissionMode",
       "expectedSandboxMode",

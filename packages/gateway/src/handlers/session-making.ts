@@ -49,7 +49,7 @@ async function make(
     },
     deps.now(),
   );
-  if (outcome.kind === "lineage-fixed") throw new ProtocolError("LINEAGE_FIXED", `the session ${key} has a parent already`);
+  if (outcome.kind !== "patched") throw new ProtocolError("LINEAGE_FIXED", `the session ${key} has a parent already`);
   return outcome;
 }
 

@@ -51,9 +51,11 @@ export function sessionHandlers(deps: HandlerDeps): Pick<Handlers, Methods> {
           ...(params.model === undefined ? {} : { model: params.model }),
           ...(params.archived === undefined ? {} : { archived: params.archived }),
           ...(lineage === undefined ? {} : { lineage }),
+          ...(params.expectedSessionId === undefined ? {} : { meant: { sessionId: params.expectedSessionId } }),
         },
         deps.now(),
       );
+      if (outcome.kind === "other") throw changed(key);
       if (outcome.kind === "lineage-fixed")
         throw new ProtocolError("LINEAGE_FIXED", `the session ${key} has a parent already, and it cannot be changed`);
       deps.bus.publish("sessions.changed", { sessionKey: key, reason: outcome.created ? "create" : "patch" });

@@ -110,7 +110,10 @@ export interface SessionStore extends CompactionStore {
   find(key: string, view?: SessionView): Promise<SessionRecord | undefined>;
   findById(sessionId: string, view?: SessionView): Promise<SessionRecord | undefined>;
   list(filter: SessionFilter): Promise<{ readonly sessions: readonly SessionRecord[]; readonly total: number }>;
-  /** Makes the session when it is missing. Lineage is written only where there is none. */
+  /**
+   * Makes the session when it is missing, unless one is meant. Lineage is written only where there is none. `other`: it is not the
+   * one that is meant.
+   */
   patch(
     key: string,
     patch: {
@@ -119,10 +122,15 @@ export interface SessionStore extends CompactionStore {
       readonly model?: string | null;
       readonly archived?: boolean;
       readonly lineage?: Lineage;
+      readonly meant?: MeantSession;
       readonly by: string;
     },
     nowMs: number,
-  ): Promise<{ readonly kind: "patched"; readonly session: SessionRecord; readonly created: boolean } | { readonly kind: "lineage-fixed" }>;
+  ): Promise<
+    | { readonly kind: "patched"; readonly session: SessionRecord; readonly created: boolean }
+    | { readonly kind: "lineage-fixed" }
+    | { readonly kind: "other" }
+  >;
   /**
    * Empties the transcript under a new session id; results that waited for the session are dismissed. Audited. `busy` while a run
    * of it has not ended; `other`: it is not the one that is meant.

@@ -57,7 +57,7 @@ export function injectMessage(
   return { kind: "injected", messageId };
 }
 
-function isMeant(session: SessionTableRow, { sessionId = session.session_id, isArchived }: MeantSession): boolean {
+export function isMeant(session: SessionTableRow, { sessionId = session.session_id, isArchived }: MeantSession): boolean {
   return session.session_id === sessionId && (isArchived === undefined || session.archived_at_ms !== null);
 }
 

@@ -8,7 +8,7 @@ import { compactSession, readView } from "./compactions.ts";
 import { findMessage, listMessages, messagesBetween, placeOf, readEnds } from "./messages.ts";
 import type { Database, RunTableRow, SessionTableRow } from "./schema.ts";
 import { readScopes } from "./run-rows.ts";
-import { deleteSession, injectMessage, resetSession } from "./session-endings.ts";
+import { deleteSession, injectMessage, isMeant, resetSession } from "./session-endings.ts";
 import { findSession, openStatuses } from "./session-rows.ts";
 import { type Args, type Optional, row, shaped, type Sql, statement } from "./statement.ts";
 import { limitsOf, readTerms, type StoredTerms, writeTerms } from "./terms.ts";
@@ -155,6 +155,7 @@ function patchSession(
   nowMs: number,
 ): Awaited<ReturnType<SessionStore["patch"]>> {
   const before = findSession(sql, key);
+  if (patch.meant !== undefined && (before === undefined || !isMeant(before, patch.meant))) return { kind: "other" };
   if (patch.lineage !== undefined && before !== undefined && before.parent_key !== null) return { kind: "lineage-fixed" };
   const found = before ?? insertSession(sql, { key, agentId: patch.agentId, createdBy: patch.by, sessionId: ids.uuid() }, nowMs);
   const changed: SessionTableRow = {
