@@ -281,6 +281,42 @@ test("a device whose connection breaks before it was heard again is told of as i
   assert.deepEqual(uncertain.payload, completed.payload);
 });
 
+test("the status doubts a device that was lost before it was heard, over a restart, until it comes again", async () => {
+  await using gateway = await startGateway(behindProxy);
+  const hearer = { key: createWireKey(), token: gateway.token, scopes: ["operator.pairing"] };
+  const [code, key] = [await invite(gateway), createWireKey()];
+  const status = async (): Promise<readonly string[]> =>
+    Object.keys(await gateway.callerWith("operator.admin").call("device.pair.setupStatus", { setupId: code.setupId }));
+  await using operator = await connectWire(gateway.url, hearer);
+  const lost = await connectWire(gateway.url, { key, bootstrapToken: tokenOf(code) }, remote);
+  const { deviceToken } = lost.hello["auth"] as Record<string, string>;
+  const told = [await status()];
+  await lost[Symbol.asyncDispose]();
+  await operator.frame((frame) => frame.event === "device.pair.setup.deliveryUncertain");
+  told.push(await status());
+  await gateway.restart();
+  told.push(await status());
+
+  await using again = await connectWire(gateway.url, { key, ...(deviceToken === undefined ? {} : { deviceToken }) }, remote);
+  await again.request("health");
+  told.push(await status());
+
+  const doubted = ["state", "deliveryUncertain"];
+  assert.deepEqual(told, [["state", "completion"], doubted, doubted, ["state", "completion"]]);
+});
+
+test("a device that was heard is not doubted by a gateway that starts afterwards", async () => {
+  await using gateway = await startGateway(behindProxy);
+  const code = await invite(gateway);
+  await using device = await connectWire(gateway.url, { key: createWireKey(), bootstrapToken: tokenOf(code) }, remote);
+  await device.request("health");
+  await gateway.restart();
+
+  const status = await gateway.callerWith("operator.admin").call("device.pair.setupStatus", { setupId: code.setupId });
+
+  assert.deepEqual(Object.keys(status), ["state", "completion"]);
+});
+
 const notAdmin: readonly Scope[] = ["operator.pairing", "operator.write", "operator.read", "operator.approvals"];
 test("nobody but an administrator makes a code or asks about one", async () => {
   await using gateway = await startGateway();

@@ -108,6 +108,30 @@ for (const [driver, open] of Object.entries(drivers)) {
     assert.deepEqual([outcome.kind, state.kind, state.kind === "paired" && state.refused], ["approved", "paired", false]);
   });
 
+  const isHeardNow = async (store: Store): Promise<boolean | undefined> => {
+    const status = await store.setupCodes.status("setup_1", 9);
+    return status.state === "completed" ? status.isHeard : undefined;
+  };
+
+  check("a device is in doubt from the moment it is paired until it was heard", async (store) => {
+    const unused = await isHeardNow(store);
+    await store.setupCodes.redeem(presented, 2);
+    const before = await isHeardNow(store);
+    await store.setupCodes.markHeard("setup_1", 3);
+
+    assert.deepEqual([unused, before, await isHeardNow(store)], [undefined, false, true]);
+  });
+
+  check("a device that was let in again has heard; one that was seen only before has not", async (store) => {
+    await store.devices.approveSilently(asked, 1);
+    await store.devices.markSeen(device.deviceId, 2);
+    await store.setupCodes.redeem(presented, 2);
+    const before = await isHeardNow(store);
+    await store.devices.markSeen(device.deviceId, 3);
+
+    assert.deepEqual([before, await isHeardNow(store)], [false, true]);
+  });
+
   check("a code that ended more than a day ago is gone with the next one", async (store) => {
     const dayLater = expiresAtMs + 86_400_001;
     await store.setupCodes.issue({ ...code, setupId: "setup_2", tokenHash: "hash-2", expiresAtMs: dayLater + 1 }, dayLater);

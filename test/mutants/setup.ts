@@ -113,9 +113,17 @@ export const setupMutants: readonly Mutant[] = [
   {
     what: "nobody hears that a paired device may not know it",
     file: "packages/gateway/src/connection/connection.ts",
-    from: "if (this.#session === undefined || code === broken) this.#onUnheard?.();",
-    to: "",
+    from: 'this.#settleDelivery(this.#session === undefined || code === broken ? "lost" : "heard");',
+    to: 'this.#settleDelivery("heard");',
     killedBy: "^a connection that breaks",
     testFile: "packages/gateway/src/connection/listener.test.ts",
+  },
+  {
+    what: "a restart forgets that a paired device may not know it",
+    file: codeStore,
+    from: "if (row.heard_at_ms !== null) return true;",
+    to: "if (row.used_at_ms !== null) return true;",
+    testFile: setup,
+    killedBy: "^the status doubts a device",
   },
 ];

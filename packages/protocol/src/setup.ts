@@ -57,7 +57,12 @@ export const setupMethods = {
     callers: ["operator"],
     hidden: true,
     params: z.strictObject({ setupId: nonEmpty }),
-    result: z.object({ state: z.enum(["waiting", "completed", "expired", "unknown"]), completion: completion.optional() }),
+    result: z.object({
+      state: z.enum(["waiting", "completed", "expired", "unknown"]),
+      completion: completion.optional(),
+      /** In place of `completion`: the device was paired, and may not know it. */
+      deliveryUncertain: completion.optional(),
+    }),
   }),
 };
 

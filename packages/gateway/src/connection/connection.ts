@@ -5,7 +5,7 @@ import type { ConnectionHandle, CountRefusal, Dispatch } from "../dispatch/types
 import type { OriginVerdict, Peer } from "../http/guard.ts";
 import type { NodeLinks } from "../identity/node-link.ts";
 import { toDeclaration } from "../identity/node-pairing.ts";
-import type { Admission, Pairing } from "../identity/pairing.ts";
+import type { Admission, Delivery, Pairing } from "../identity/pairing.ts";
 import type { GatewayKey } from "../identity/state-keys.ts";
 import type { Clock } from "../kit/clock.ts";
 import type { Ids } from "../kit/ids.ts";
@@ -90,7 +90,7 @@ export class Connection implements ConnectionHandle {
   #awaitsPong = false;
   #hasPresented = false;
   /** Until the peer is heard after its hello. */
-  #onUnheard: Admission["onUnheard"];
+  #delivery: Admission["delivery"];
 
   /** Sends the challenge. `socket` is open and nobody else listens to it. */
   constructor(socket: WebSocket, arrival: Arrival, deps: ConnectionDeps, events: ConnectionEvents) {
@@ -110,7 +110,7 @@ export class Connection implements ConnectionHandle {
     socket.on("ping", (data) => this.#pong(data));
     socket.on("pong", () => {
       this.#awaitsPong = false;
-      this.#onUnheard = undefined;
+      this.#settleDelivery("heard");
     });
     // The close that follows says it all: a broken frame or a reset is the peer's affair.
     socket.on("error", (error) => deps.log.debug({ connId: this.connId, err: error }, "socket error"));
@@ -241,8 +241,14 @@ export class Connection implements ConnectionHandle {
 
   #receive(text: string): void {
     if (this.#session === undefined) return this.#step({ kind: "frame", text });
-    this.#onUnheard = undefined;
+    this.#settleDelivery("heard");
     this.#session.requests.receive(text);
+  }
+
+  #settleDelivery(outcome: keyof Delivery): void {
+    const delivery = this.#delivery;
+    this.#delivery = undefined;
+    delivery?.[outcome]();
   }
 
   #step(input: HandshakeInput, admitted?: Admitted): void {
@@ -286,8 +292,8 @@ export class Connection implements ConnectionHandle {
       this.#hasPresented = true;
       const verdict = await judging;
       if (verdict.kind === "refused") return this.#step(verdict);
-      if (gone.signal.aborted) verdict.admission.onUnheard?.();
-      else this.#onUnheard = verdict.admission.onUnheard;
+      this.#delivery = verdict.admission.delivery;
+      if (gone.signal.aborted) this.#settleDelivery("lost");
       this.#step({ kind: "admitted" }, { connect, hello: await hello(this.connId, verdict.admission) });
     } catch (error) {
       if (!(error instanceof ProtocolError)) log.error({ err: error, connId: this.connId }, "a handshake failed");
@@ -343,7 +349,7 @@ export class Connection implements ConnectionHandle {
 
   #onClose(code: number): void {
     // Whoever closes in order, after a hello, has read it.
-    if (this.#session === undefined || code === broken) this.#onUnheard?.();
+    this.#settleDelivery(this.#session === undefined || code === broken ? "lost" : "heard");
     this.#step({ kind: "gone" });
     this.#authorityEnd?.[Symbol.dispose]();
     this.#session?.requests.end();

@@ -319,18 +319,18 @@ const ends: readonly (readonly [what: string, isHeard: boolean, end: (peer: Peer
 
 for (const [what, isHeard, end] of ends) {
   test(`a connection that ${what} has ${isHeard ? "" : "maybe not "}heard that it was let in`, async () => {
-    let unheard = 0;
+    const told: string[] = [];
     const verdict = Promise.withResolvers<AdmissionVerdict>();
     const letIn = { principal: secretPrincipal([]), method: "bootstrap-token", role: "operator", grant: undefined } as const;
-    const onUnheard = (): void => void (unheard += 1);
+    const delivery = { heard: () => void told.push("heard"), lost: () => void told.push("lost") };
     await using world = await startWorld({ pairing: { authenticate: () => verdict.promise } });
     const peer = await world.open();
 
-    await end(peer, () => verdict.resolve({ kind: "admitted", admission: { ...letIn, endsInMs: undefined, onUnheard } }), world);
+    await end(peer, () => verdict.resolve({ kind: "admitted", admission: { ...letIn, endsInMs: undefined, delivery } }), world);
     await allClosed(world);
     await verdict.promise;
 
-    assert.equal(unheard, isHeard ? 0 : 1);
+    assert.deepEqual(told, [isHeard ? "heard" : "lost"]);
   });
 }
 

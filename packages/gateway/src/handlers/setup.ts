@@ -29,8 +29,9 @@ export function setupHandlers(deps: SetupHandlerDeps): Pick<Handlers, "device.pa
     "device.pair.setupStatus": async (_context, { setupId }) => {
       const status = await deps.setupCodes.status(setupId);
       if (status.state !== "completed") return { state: status.state };
-      const { deviceName, ...completion } = status.completion;
-      return { state: status.state, completion: { ...completion, ...(deviceName === undefined ? {} : { deviceName }) } };
+      const { deviceName, ...facts } = status.completion;
+      const completion = { ...facts, ...(deviceName === undefined ? {} : { deviceName }) };
+      return { state: status.state, ...(status.isUncertain ? { deliveryUncertain: completion } : { completion }) };
     },
   };
 }

@@ -51,8 +51,14 @@ export interface Admission {
   readonly grant: { readonly token: Secret; readonly scopes: readonly string[]; readonly issuedAtMs: number } | undefined;
   /** How long the authority lasts because some of it was granted for a time; undefined: it lasts. */
   readonly endsInMs: number | undefined;
-  /** To be called when the device may not have heard that it was let in; absent: it can simply come again. */
-  readonly onUnheard?: () => void;
+  /** To be told, once, whether the device heard that it was let in; absent: it can simply come again. */
+  readonly delivery?: Delivery;
+}
+
+export interface Delivery {
+  readonly heard: () => void;
+  /** The connection broke first: the device may know or not. */
+  readonly lost: () => void;
 }
 
 export type AdmissionVerdict =

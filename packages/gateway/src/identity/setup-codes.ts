@@ -20,7 +20,7 @@ import type { SetupCodeStore, SetupOutcome, SetupStatus } from "../store/setup-c
 import type { Attempts } from "./attempts.ts";
 import type { Credentials } from "./credentials.ts";
 import { verifyDeviceProof } from "./device-proof.ts";
-import { admit, type AdmissionAsk, type AdmissionVerdict, type Pairing } from "./pairing.ts";
+import { admit, type AdmissionAsk, type AdmissionVerdict, type Delivery, type Pairing } from "./pairing.ts";
 import { proofRefused, rateLimited, refused, setupCodeRefused } from "./refusals.ts";
 
 /** What a code grants when nothing is said: everything an operator's client needs but administration and pairing. */
@@ -56,8 +56,11 @@ export interface SetupCodes {
   issue(ask: SetupAsk, issuer: Principal): Promise<IssuedSetup>;
   /** Lets a device in that presents a code, or says why not. */
   authenticate(ask: AdmissionAsk): Promise<AdmissionVerdict>;
-  status(setupId: string): Promise<SetupStatus>;
+  /** `isUncertain`: the device may not know that it was paired. */
+  status(setupId: string): Promise<Exclude<SetupStatus, Completed> | (Completed & { readonly isUncertain: boolean })>;
 }
+
+type Completed = Extract<SetupStatus, { state: "completed" }>;
 
 export interface SetupCodeDeps {
   readonly store: SetupCodeStore;
@@ -72,6 +75,7 @@ export interface SetupCodeDeps {
 
 export function createSetupCodes(deps: SetupCodeDeps): SetupCodes {
   const { store, clock } = deps;
+  const awaited = new Set<string>();
   return {
     async issue(ask, issuer) {
       const { role } = ask;
@@ -87,8 +91,11 @@ export function createSetupCodes(deps: SetupCodeDeps): SetupCodes {
       deps.bus.publish("expiry-set", undefined);
       return { ...issued, setupCode: formatSetupCode({ url: ask.url, bootstrapToken, expiresAtMs }) };
     },
-    authenticate: (ask) => authenticate(deps, ask),
-    status: (setupId) => store.status(setupId, clock.now()),
+    authenticate: (ask) => authenticate({ ...deps, awaited }, ask),
+    async status(setupId) {
+      const status = await store.status(setupId, clock.now());
+      return status.state === "completed" ? { ...status, isUncertain: !status.isHeard && !awaited.has(setupId) } : status;
+    },
   };
 }
 
@@ -105,7 +112,12 @@ function offersOnlyCode(auth: ConnectParams["auth"]): boolean {
   return Boolean(auth?.bootstrapToken) && !auth?.token && !auth?.deviceToken && !auth?.password;
 }
 
-async function authenticate(deps: SetupCodeDeps, ask: AdmissionAsk): Promise<AdmissionVerdict> {
+interface Deps extends SetupCodeDeps {
+  /** Codes whose device may yet be heard on the connection that it was paired by. */
+  readonly awaited: Set<string>;
+}
+
+async function authenticate(deps: Deps, ask: AdmissionAsk): Promise<AdmissionVerdict> {
   const { device, client, auth, scopes = [] } = ask.connect;
   const signedToken = auth?.bootstrapToken ?? "";
   if (device === undefined) return { kind: "refused", error: refused("DEVICE_IDENTITY_REQUIRED") };
@@ -137,11 +149,7 @@ async function authenticate(deps: SetupCodeDeps, ask: AdmissionAsk): Promise<Adm
     announce(deps, outcome, completion);
     const verdict = admit(deps, ask, outcome.device, { method: "bootstrap-token", scopes });
     if (verdict.kind !== "admitted") return verdict;
-    const onUnheard = (): void => {
-      deps.log.warn({ setupId: completion.setupId, deviceId: completion.deviceId }, "a device that was just paired may not know it");
-      deps.bus.publish("device.pair.setup.deliveryUncertain", completion);
-    };
-    return { ...verdict, admission: { ...verdict.admission, onUnheard } };
+    return { ...verdict, admission: { ...verdict.admission, delivery: awaitDelivery(deps, completion) } };
   }
   if (outcome.kind === "corrupt") return { kind: "refused", error: refused("DEVICE_RECORD_CORRUPT", proof) };
   // Which of them it was is the owner's to know: told outside it would help whoever tries codes.
@@ -164,6 +172,21 @@ function announce(deps: SetupCodeDeps, { device, issuedBy }: Approved, completio
   deps.bus.publish("device.pair.setup.completed", completion);
   // What clients of version 3 listen to.
   deps.bus.publish("device.pair.resolved", { requestId: setupId, deviceId, decision: "approved", ts });
+}
+
+/** In doubt until it is heard, also for a process that comes after this one. */
+function awaitDelivery(deps: Deps, completion: ReturnType<typeof toCompletion>): Delivery {
+  const { setupId, deviceId } = completion;
+  deps.awaited.add(setupId);
+  const settle = (): boolean => deps.awaited.delete(setupId);
+  return {
+    heard: () => background(deps.log, "note a delivered pairing", deps.store.markHeard(setupId, deps.clock.now()).finally(settle)),
+    lost: () => {
+      settle();
+      deps.log.warn({ setupId, deviceId }, "a device that was just paired may not know it");
+      deps.bus.publish("device.pair.setup.deliveryUncertain", completion);
+    },
+  };
 }
 
 function hash(token: string): string {

@@ -39,7 +39,8 @@ export type SetupOutcome =
 
 export type SetupStatus =
   | { readonly state: "waiting" | "expired" | "unknown" }
-  | { readonly state: "completed"; readonly completion: SetupCompletion };
+  /** `isHeard`: the device was, since it was paired. */
+  | { readonly state: "completed"; readonly completion: SetupCompletion; readonly isHeard: boolean };
 
 export interface SetupCodeStore {
   /** Records a code with its audit row. Codes that ended more than a day ago go. */
@@ -52,6 +53,8 @@ export interface SetupCodeStore {
    */
   redeem(presentation: SetupCodePresentation, nowMs: number): Promise<SetupOutcome>;
   status(setupId: string, nowMs: number): Promise<SetupStatus>;
+  /** The device knows that it was paired. */
+  markHeard(setupId: string, nowMs: number): Promise<void>;
   /** One more presentation that was refused. */
   countRefusal(): Promise<void>;
 }

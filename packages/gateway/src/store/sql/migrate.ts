@@ -21,6 +21,7 @@ import * as nodeWork from "./migrations/016-node-work.ts";
 import * as dayBudgets from "./migrations/017-day-budgets.ts";
 import * as cron from "./migrations/018-cron.ts";
 import * as execApprovals from "./migrations/019-exec-approvals.ts";
+import * as setupDelivery from "./migrations/020-setup-delivery.ts";
 
 /** By name, in order; a released migration is never edited. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -43,6 +44,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   "017-day-budgets": dayBudgets,
   "018-cron": cron,
   "019-exec-approvals": execApprovals,
+  "020-setup-delivery": setupDelivery,
 };
 
 /** A newer version has changed the schema in a way this one does not know. */

@@ -77,6 +77,8 @@ export interface SetupCodeRow {
   used_at_ms: number | null;
   device_id: string | null;
   device_name: string | null;
+  /** When the device was heard on the connection that it was paired by; null: perhaps never. */
+  heard_at_ms: number | null;
 }
 
 /** Keys that an operator refused: never paired silently again. */

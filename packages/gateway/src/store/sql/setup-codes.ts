@@ -20,7 +20,7 @@ export function createSetupCodeStore(db: Kysely<Database>, queue: WriteQueue): S
           .where("expires_at_ms", "<", nowMs - keptAfterExpiryMs)
           .execute();
         const { setupId, role, scopes, access, issuedBy, expiresAtMs } = code;
-        const unused = { bound_key: null, used_at_ms: null, device_id: null, device_name: null };
+        const unused = { bound_key: null, used_at_ms: null, device_id: null, device_name: null, heard_at_ms: null };
         const times = { created_at_ms: nowMs, expires_at_ms: expiresAtMs };
         await tx
           .insertInto("setup_codes")
@@ -50,9 +50,14 @@ export function createSetupCodeStore(db: Kysely<Database>, queue: WriteQueue): S
       const row = await db.selectFrom("setup_codes").selectAll().where("setup_id", "=", setupId).executeTakeFirst();
       if (row === undefined) return { state: "unknown" };
       const completion = toCompletion(row);
-      if (completion !== undefined) return { state: "completed", completion };
+      if (completion !== undefined) return { state: "completed", completion, isHeard: await isHeard(db, row, completion) };
       return { state: row.expires_at_ms > nowMs ? "waiting" : "expired" };
     },
+
+    markHeard: (setupId, nowMs) =>
+      queue.write(async (tx) => {
+        await tx.updateTable("setup_codes").set({ heard_at_ms: nowMs }).where("setup_id", "=", setupId).execute();
+      }),
 
     countRefusal: () =>
       queue.write(async (tx) => {
@@ -89,6 +94,13 @@ async function redeem(
   const completion = toCompletion({ ...row, ...used });
   if (completion === undefined) throw new Error(`setup code ${row.setup_id} was used and is not complete`);
   return { kind: "approved", device: record, completion, issuedBy: row.issued_by };
+}
+
+/** A device that was let in again since has been told by then. */
+async function isHeard(db: Kysely<Database>, row: SetupCodeRow, { deviceId, ts }: SetupCompletion): Promise<boolean> {
+  if (row.heard_at_ms !== null) return true;
+  const again = db.selectFrom("devices").select("device_id").where("device_id", "=", deviceId).where("last_seen_at_ms", ">", ts);
+  return (await again.executeTakeFirst()) !== undefined;
 }
 
 function findCode(db: Kysely<Database>, tokenHash: string): Promise<SetupCodeRow | undefined> {
