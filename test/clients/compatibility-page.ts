@@ -1,7 +1,7 @@
 /** The table of clients as a page. Pure. */
 import type { Flow, Outcome } from "./flow.ts";
 
-export interface Row extends Pick<Flow, "client" | "version" | "name"> {
+export interface Row extends Pick<Flow, "client" | "version" | "name" | "note"> {
   readonly outcome: Outcome;
 }
 
@@ -12,7 +12,7 @@ export function createCompatibilityPage(rows: readonly Row[]): string {
     "# Clients that work",
     "Unmodified clients from npm against one running gateway, clients of protocol 3 and of protocol 4 at the same time, each from a home in which nothing had been done before. A flow works when a person would see what they asked for. *Upgrade*: the client asked for more scopes than its device had, showed the command that cures it or the id it takes, and one `./portreeve devices approve ID` did, for good. Each flow stands as it was when it was last tried.",
     `${of("passed")} flows work, ${of("failed")} do not${of("skipped") === 0 ? "" : `, ${of("skipped")} not tried`}.`,
-    ...groupRows(rows).map(({ title, members }) => `## ${title}\n\n${toTable(members)}`),
+    ...groupRows(rows).flatMap(({ title, members }) => [`## ${title}\n\n${toTable(members)}`, ...toNotes(members)]),
   ]
     .join("\n\n")
     .concat("\n");
@@ -32,6 +32,11 @@ function toTable(rows: readonly Row[]): string {
     ...versions.map((version) => toCell(rows.find((row) => row.name === name && row.version === version))),
   ]);
   return [["flow", ...versions], ["---", ...versions.map(() => "---")], ...cells].map((cell) => `| ${cell.join(" | ")} |`).join("\n");
+}
+
+/** Each once, however many versions have it. */
+function toNotes(rows: readonly Row[]): readonly string[] {
+  return [...new Set(rows.flatMap(({ name, note }) => (note === undefined ? [] : [`*${name}*: ${note}`])))];
 }
 
 function toCell(row: Row | undefined): string {

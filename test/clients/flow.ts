@@ -6,6 +6,8 @@ export interface Flow {
   readonly client: string;
   readonly version: string;
   readonly name: string;
+  /** What a person should know who sees less than they looked for. */
+  readonly note?: string;
   /** Throws when the client did not do what a person would see it do. */
   run(rig: Rig): Promise<Passed>;
 }

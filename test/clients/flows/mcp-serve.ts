@@ -7,6 +7,10 @@ import { openOpenclawHome } from "../openclaw-home.ts";
 import type { Rig } from "../rig.ts";
 import { openStdioPeer, type StdioPeer } from "../stdio-peer.ts";
 
+const conversations = "conversations_list";
+const onlyRouted =
+  "the client lists sessions that have a channel and an address in it to answer to, and no other; this gateway has no channels, so that the list is empty, as it is for such sessions at the client's own gateway. `messages_read`, `events_poll` and `events_wait` take the key of any session.";
+
 export interface Bridge extends AsyncDisposable {
   /** What a tool answers as data. @throws What the tool says when it fails. */
   call(name: string, args?: object): Promise<Readonly<Record<string, unknown>>>;
@@ -35,7 +39,7 @@ export async function openBridge(home: Awaited<ReturnType<typeof openOpenclawHom
 
 export function mcpServeFlows(generation: Generation, version: string): readonly Flow[] {
   const flows: Readonly<Record<string, (rig: Rig, bridge: Bridge) => Promise<void>>> = {
-    conversations_list: listConversations,
+    [conversations]: listConversations,
     messages_read: readMessages,
     "events_poll and events_wait": pollEvents,
     "permissions_list_open and permissions_respond": answerPermission,
@@ -44,6 +48,7 @@ export function mcpServeFlows(generation: Generation, version: string): readonly
     client: "openclaw mcp serve",
     version,
     name,
+    ...(name === conversations ? { note: onlyRouted } : {}),
     run: async (rig): Promise<Passed> => {
       await using bridge = await openBridge(await openOpenclawHome(rig, generation));
       await act(rig, bridge);
@@ -52,8 +57,12 @@ export function mcpServeFlows(generation: Generation, version: string): readonly
   }));
 }
 
-/** Those of channels, which this gateway has none of. */
-async function listConversations(_rig: Rig, bridge: Bridge): Promise<void> {
+/** The session is there, and is none: as at the gateways of the clients' own packages. */
+async function listConversations(rig: Rig, bridge: Bridge): Promise<void> {
+  const sessionKey = await talk(rig, "ahoy without a route");
+  const { sessions } = await rig.call<{ sessions: readonly { key: string }[] }>("sessions.list");
+  ok(sessions.some(({ key }) => key === sessionKey));
+
   deepEqual(await bridge.call("conversations_list"), { conversations: [] });
 }
 
