@@ -32,7 +32,23 @@ const ofRunsAlone = {
   why: "no other principal has such a property; the question is the type system's",
 };
 
+const ofDevicesAlone = {
+  from: 'principal.kind === "device"',
+  to: "true",
+  why: "no other principal has a role; the question is the type system's",
+};
+
 export const survivors: readonly Survivor[] = [
+  {
+    ...ofDevicesAlone,
+    file: "packages/gateway/src/principal/hearing.ts",
+    line: 'const isOperator = principal.kind === "secret" || (principal.kind === "device" && principal.role === "operator");',
+  },
+  {
+    ...ofDevicesAlone,
+    file: "packages/gateway/src/principal/approvers.ts",
+    line: 'return principal.kind === "device" && principal.role === "operator" && reviewers.includes(principal.deviceId);',
+  },
   {
     file: "packages/gateway/src/principal/lattice.ts",
     line: "return bound >= 0 ? bound : 0;",
