@@ -17,6 +17,16 @@ const commonJsGlobals = [
   "const require = __createRequire(import.meta.url), __filename = import.meta.filename, __dirname = import.meta.dirname;",
 ].join("\n");
 
+/** Of zod's messages in 50 languages none is ever shown but the English ones; the others would be loaded with it. */
+const englishAlone: Esbuild.Plugin = {
+  name: "english-alone",
+  setup(build) {
+    build.onLoad({ filter: /[\\/]zod[\\/]v4[\\/]locales[\\/]index\.js$/ }, () => ({
+      contents: 'export { default as en } from "./en.js";',
+    }));
+  },
+};
+
 const entry = "packages/cli/src/main.ts";
 
 /** Builds `root`/dist from the sources in `root`. Rejects when the sources do not build. */
@@ -46,6 +56,7 @@ export async function bundle(root: string): Promise<BundleOutcome> {
       legalComments: "none",
       logLevel: "silent",
       metafile: true,
+      plugins: [englishAlone],
     });
     await chmod(fresh, 0o755);
     // A source saved while the build ran must count as newer than the bundle.

@@ -1,11 +1,12 @@
 /** Where sockets come in: every upgrade is judged and counted before anything is allocated for it. */
-import { STATUS_CODES, type IncomingMessage } from "node:http";
+import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { limits } from "@portreeve/protocol";
 import { WebSocketServer } from "ws";
 import { guard, toArrival, type DoorConfig, type Peer } from "../http/guard.ts";
 import { toNetwork } from "../identity/attempts.ts";
 import type { ExpelDevice } from "../identity/device-management.ts";
+import { STATUS_CODES } from "../kit/node-http.ts";
 import type { Principal } from "../principal/principal.ts";
 import { Connection, type ConnectionDeps } from "./connection.ts";
 import { atDoor } from "./handshake-refusal.ts";

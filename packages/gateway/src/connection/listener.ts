@@ -1,5 +1,5 @@
 /** The gateway's one port: HTTP and WebSocket, guarded before anything is allocated, closed in order at the end. */
-import { createServer, type RequestListener, type Server } from "node:http";
+import type { RequestListener, Server } from "node:http";
 import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
 import type { Health, HelloOk } from "@portreeve/protocol";
 import { limits } from "@portreeve/protocol";
@@ -15,6 +15,7 @@ import type { Clock } from "../kit/clock.ts";
 import type { Config } from "../kit/config.ts";
 import type { Ids } from "../kit/ids.ts";
 import { background, type Log } from "../kit/log.ts";
+import { createServer } from "../kit/node-http.ts";
 import { Door } from "./door.ts";
 import { createHealthFeed, createHello, type HealthFeed } from "./hello.ts";
 import { describeSelf, Presence } from "./presence.ts";
