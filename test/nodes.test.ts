@@ -236,6 +236,8 @@ test("an invocation ends with its node's socket, with its removal, and with what
   await admin.call("node.pair.remove", { nodeId: removed.key.id });
   await using _ = await openNode(["device.status"], { key: narrowed.key });
   await approve(narrowed);
+  const { id: invokeId } = await request(narrowed);
+  await narrowed.frame(({ event, payload }) => event === "node.invoke.cancel" && payload?.["invokeId"] === invokeId);
   const late = await answer(narrowed, { payload: "late" });
 
   assert.deepEqual(
@@ -247,6 +249,32 @@ test("an invocation ends with its node's socket, with its removal, and with what
     ],
   );
   assert.deepEqual(late.payload, { ok: true, ignored: true });
+});
+
+test("a node is told when nobody waits for its answer any more, and is not asked when nobody does", async () => {
+  await using node = await openApproved(["device.info"]);
+  const owner = { key: createWireKey(), token: gw.token, scopes: ["operator.admin"] };
+  const ask = { nodeId: node.key.id, command: "device.info", idempotencyKey: "left" };
+
+  const caller = await connectWire(gw.url, owner);
+  caller.send({ type: "req", id: "left", method: "node.invoke", params: ask });
+  const { id } = await request(node);
+  await caller[Symbol.asyncDispose]();
+  const cancelled = await node.frame((frame) => frame.event === "node.invoke.cancel");
+  const late = await node.request("node.invoke.result", { id, nodeId: node.key.id, ok: true });
+  await using back = await connectWire(gw.url, owner);
+  const { error } = await back.request("node.invoke", ask);
+
+  assert.deepEqual([cancelled.payload, cancelled.seq], [{ invokeId: id, nodeId: node.key.id }, undefined]);
+  assert.deepEqual(late.payload, { ok: true, ignored: true });
+  assert.deepEqual([error?.details?.["code"], error?.details?.["nodeCommandDispatched"]], ["ANSWER_NOT_KEPT", true]);
+
+  const never = { ...ask, idempotencyKey: "never" };
+  const writer = gw.callerWith("operator.write");
+  assert.equal((await refusal(writer.call("node.invoke", never, { signal: AbortSignal.abort() }))).code, "SHUTTING_DOWN");
+  const asked = writer.call("node.invoke", never);
+  await answer(node, { payload: "asked once" }, 2);
+  assert.equal((await asked).payload, "asked once");
 });
 
 test("params and answers beyond their size are refused, and a node has so many commands in work and no more", async () => {

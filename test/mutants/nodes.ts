@@ -19,10 +19,18 @@ export const nodeMutants: readonly Mutant[] = [
   {
     what: "a node answers over another connection, or for another node",
     file: invocations,
-    from: "found.connId === by.connId ?",
+    from: "found.link.connId === by.connId ?",
     to: "true ?",
     killedBy: "^an answer counts once",
     ...nodes,
+  },
+  {
+    what: "a node works on for a caller whose connection was closed",
+    file: invocations,
+    from: 'gone.addEventListener("abort", () => this.#cancel(id, "cancelled"), { once: true });',
+    to: "",
+    testFile: tests.invocations,
+    killedBy: "^a command whose callers have all gone is over",
   },
   {
     what: "an answer counts although its command is approved no more",

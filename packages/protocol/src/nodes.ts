@@ -292,6 +292,12 @@ export const nodeEvents = {
       idempotencyKey: z.string(),
     }),
   }),
+  "node.invoke.cancel": event({
+    summary: "A command that this node was sent is over without its answer: out of time, its caller gone, or approved no more.",
+    scope: "addressee",
+    droppable: false,
+    payload: z.object({ invokeId: z.string(), nodeId: z.string() }),
+  }),
 };
 
 export type NodeRow = z.infer<typeof nodeRow>;

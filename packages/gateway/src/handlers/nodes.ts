@@ -70,8 +70,8 @@ function operatorHandlers({ nodes, manager, now }: NodeHandlerDeps): Pick<Handle
       await manager.rename({ deviceId: nodeId, label: displayName }, principal);
       return { nodeId, displayName };
     },
-    "node.invoke": ({ principal }, { nodeId, command, params, timeoutMs, idempotencyKey }) =>
-      nodes.invoke(principal, { nodeId, command, params, timeoutMs, idempotencyKey }),
+    "node.invoke": ({ principal, signal }, { nodeId, command, params, timeoutMs, idempotencyKey }) =>
+      nodes.invoke(principal, { nodeId, command, params, timeoutMs, idempotencyKey, signal }),
   };
 }
 

@@ -10,6 +10,7 @@ import type { Ids } from "../kit/ids.ts";
 import type { Principal } from "../principal/principal.ts";
 import type { NodeWorkStore } from "../store/node-work.ts";
 import type { NodeStore } from "../store/nodes.ts";
+import { Askers } from "./askers.ts";
 import type { Answerer, InvokeOutcome, Invocations } from "./invocations.ts";
 import type { KeptAnswers } from "./kept-answers.ts";
 import type { NodeSockets } from "./node-sockets.ts";
@@ -32,6 +33,8 @@ export interface Ask {
   readonly params: unknown;
   readonly timeoutMs: number | undefined;
   readonly idempotencyKey: string;
+  /** Aborts when the caller does not wait any more. */
+  readonly signal: AbortSignal;
 }
 
 /** @throws ProtocolError for every way in which there is no answer. */
@@ -45,9 +48,11 @@ export async function invokeNode(deps: InvokingDeps, principal: Principal, ask: 
   const key = hash([principal.id, ask.idempotencyKey]);
   const known = deps.answers.find(key);
   if (known !== undefined && known.fingerprint !== fingerprint) throw otherAsk();
-  const answer = known?.answer ?? sendOnce(deps, { ask, paramsJSON, fingerprint, principal: principal.id, approval: program?.approval });
-  if (known === undefined) deps.answers.keep(key, { fingerprint, answer }, deps.clock.now());
-  const outcome = await answer;
+  const askers = known?.askers ?? new Askers();
+  const prepared = { ask, paramsJSON, fingerprint, principal: principal.id, approval: program?.approval, gone: askers.gone };
+  const answer = known?.answer ?? sendOnce(deps, prepared);
+  if (known === undefined) deps.answers.keep(key, { fingerprint, answer, askers }, deps.clock.now());
+  const outcome = await askers.wait(answer, ask.signal);
   const isApproved = outcome.kind !== "disconnected" || (await deps.nodes.find(ask.nodeId)).approved !== undefined;
   return toAnswer(isApproved ? outcome : { kind: "pairing-changed" }, ask);
 }
@@ -76,10 +81,14 @@ interface Prepared {
   readonly fingerprint: string;
   readonly principal: string;
   readonly approval: ProgramRun["approval"];
+  readonly gone: AbortSignal;
 }
 
 /** Rejects as long as nothing was sent, and then never. */
-async function sendOnce(deps: InvokingDeps, { ask, paramsJSON, fingerprint, principal, ...standing }: Prepared): Promise<InvokeOutcome> {
+async function sendOnce(
+  deps: InvokingDeps,
+  { ask, paramsJSON, fingerprint, principal, gone, ...standing }: Prepared,
+): Promise<InvokeOutcome> {
   const { nodeId, command, idempotencyKey: key } = ask;
   const { approved } = await deps.nodes.find(nodeId);
   if (approved === undefined) throw nodeUnapproved();
@@ -97,12 +106,13 @@ async function sendOnce(deps: InvokingDeps, { ask, paramsJSON, fingerprint, prin
   try {
     assertDeclared(link, command);
     if (deps.invocations.isFull(nodeId)) throw nodeBusy();
+    gone.throwIfAborted();
   } catch (error) {
     await deps.work.dropInvocation({ principal, key });
     throw error;
   }
   const timeoutMs = Math.min(ask.timeoutMs || limits.nodeInvokeTimeoutMs, limits.nodeInvokeMaxTimeoutMs);
-  return deps.invocations.send(link, { id: deps.ids.uuid(), command, paramsJSON, timeoutMs });
+  return deps.invocations.send(link, { id: deps.ids.uuid(), command, paramsJSON, timeoutMs, gone });
 }
 
 function assertDeclared(link: NodeLink | undefined, command: string): asserts link is NodeLink {

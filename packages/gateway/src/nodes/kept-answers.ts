@@ -1,13 +1,17 @@
 /** Answers under their idempotency keys, for a while and within bounds: a repeated call gets the same one. */
+import type { Askers } from "./askers.ts";
 import type { InvokeOutcome } from "./invocations.ts";
 
 interface Kept {
   readonly fingerprint: string;
   readonly answer: Promise<InvokeOutcome>;
+  readonly askers: Askers;
   readonly keptAtMs: number;
   /** Undefined while nobody knows the answer. */
   size: number | undefined;
 }
+
+type Call = Pick<Kept, "fingerprint" | "answer" | "askers">;
 
 const keptForMs = 600_000;
 /** In characters of JSON. */
@@ -17,12 +21,12 @@ const keptCount = 1_000;
 export class KeptAnswers {
   readonly #kept = new Map<string, Kept>();
 
-  find(key: string): Pick<Kept, "fingerprint" | "answer"> | undefined {
+  find(key: string): Call | undefined {
     return this.#kept.get(key);
   }
 
   /** A call that fails was not made: it is forgotten, and may be tried again under its key. */
-  keep(key: string, kept: Pick<Kept, "fingerprint" | "answer">, nowMs: number): void {
+  keep(key: string, kept: Call, nowMs: number): void {
     const entry: Kept = { ...kept, keptAtMs: nowMs, size: undefined };
     this.#kept.set(key, entry);
     kept.answer.then(

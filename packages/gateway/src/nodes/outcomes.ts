@@ -13,6 +13,15 @@ export function toAnswer(outcome: InvokeOutcome, { nodeId, command }: Asked): Re
       throw nodeError(outcome.code, outcome.message);
     case "timed-out":
       throw nodeError("TIMEOUT", "node invoke timed out");
+    case "cancelled":
+      throw new ProtocolError(
+        "ANSWER_NOT_KEPT",
+        "the command was sent with this idempotency key, and cancelled when its caller went away",
+        {
+          ...wasSent,
+          remedy: unknownEnd,
+        },
+      );
     case "disconnected":
       throw notConnected("node disconnected before it answered", { ...wasSent, remedy: unknownEnd });
     case "pairing-changed":
