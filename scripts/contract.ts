@@ -20,6 +20,7 @@ export interface ContractMethod {
   readonly scope: string | { readonly oneOf: readonly string[]; readonly malformed: string };
   readonly kind: "query" | "command";
   readonly callers: readonly string[];
+  readonly rate: MethodDefinition["rate"];
   readonly hidden: boolean;
   readonly versions: readonly number[];
   readonly params: JsonSchema;
@@ -103,12 +104,13 @@ export function createMethodTable(): string {
 const definitions: Readonly<Record<string, MethodDefinition>> = methods;
 
 function toContractMethod(definition: MethodDefinition): ContractMethod {
-  const { summary, scope, kind, callers, hidden, versions, params, accepted, result, ignored, unsupported, refused } = definition;
+  const { summary, scope, kind, callers, rate, hidden, versions, params, accepted, result, ignored, unsupported, refused } = definition;
   return {
     summary,
     scope: typeof scope === "string" ? scope : { oneOf: scope.oneOf, malformed: scope.malformed },
     kind,
     callers,
+    rate,
     hidden,
     versions,
     params: toSchema(params),

@@ -1,4 +1,5 @@
 /** The pages of docs/reference: the contract and the configuration as tables. Pure. */
+import { limits } from "../packages/protocol/src/index.ts";
 import { reloadKindOf } from "../packages/gateway/src/kit/config-schema.ts";
 import type { Contract, ContractMethod } from "./contract.ts";
 import { listFields, toBoundsText, toTypeBlock, toTypeText, type JsonSchema } from "./schema-text.ts";
@@ -111,6 +112,7 @@ function describeMethod(name: string, method: ContractMethod): string[] {
     `Scope: ${toScopeText(method.scope)}`,
     method.kind,
     `callers: ${method.callers.join(", ")}`,
+    ...(method.rate === "control-write" ? [`at most ${limits.controlWrites} in ${limits.controlWriteWindowMs / 1_000} s`] : []),
     ...(method.hidden ? ["not listed in hello"] : []),
     ...(method.versions.length === 1 ? [`version ${method.versions.join()} only`] : []),
   ];

@@ -70,7 +70,7 @@ test("a count that never ends keeps no refusal waiting", async () => {
   const never = (): unknown => new Promise(ignore);
   // No handler is reached by a caller without a scope.
   const handlers = {} as Handlers;
-  const dispatch = createDispatch({ handlers, log, ids: createIds(), countRefusal: never, checkResults: true });
+  const dispatch = createDispatch({ handlers, log, ids: createIds(), countRefusal: never, clock: { now: Date.now }, checkResults: true });
   let refused: unknown;
 
   dispatch(secretPrincipal([]), "status", {}, { signal: new AbortController().signal }).catch((error: unknown) => (refused = error));

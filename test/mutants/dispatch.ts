@@ -25,6 +25,14 @@ export const dispatchMutants: readonly Mutant[] = [
     killedBy: "in process, the local secret",
   },
   {
+    ...dispatch,
+    what: "whoever makes many changes uses up the calls of everybody",
+    from: "`${name} ${principal.id}`",
+    to: "name",
+    testFile: "packages/gateway/src/dispatch/dispatch.test.ts",
+    killedBy: "^of the calls that change the gateway",
+  },
+  {
     what: "a caller of the wrong role is not refused",
     file: "packages/gateway/src/principal/permission.ts",
     testFile: tests.policy,

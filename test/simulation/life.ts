@@ -121,7 +121,7 @@ export class Life {
     const agentTools = { tools: surroundings.tools(this), agents: { main: {}, helper: {} }, maxSpawnDepth: limits.maxSpawnDepth };
     const toolsOf = createToolsOf({ ...agentTools, source: "simulation" });
     const handlers = this.#handlers({ store: fenced, bus, toolsOf, problemWithModel: (id) => models.problemWith(id) });
-    this.#dispatch = createDispatch({ handlers, log, ids, countRefusal: () => undefined, checkResults: true });
+    this.#dispatch = createDispatch({ handlers, log, ids, clock, countRefusal: () => undefined, checkResults: true });
     const callerFor = (principal: Principal): Caller => createCaller(this.#dispatch, principal);
     const turns = {
       store: fenced,

@@ -22,6 +22,7 @@ export const nextSteps: Readonly<Record<ErrorCode, string>> = {
   NOT_SUPPORTED: `Leave that out. ${seeMethods}`,
   CONNECT_ONLY_FIRST: "Every command connects by itself; to see that it does: ./portreeve health",
   MISSING_SCOPE: `Leave --scopes out, or name what is missing. ${seeDevices}`,
+  RATE_LIMITED: "Wait as long as it says, then run the command again.",
   WRONG_CALLER: "Only a run or a node may call this; to start a run: ./portreeve agent MESSAGE",
   IDEMPOTENCY_MISMATCH: "Use another idempotencyKey for another request.",
 

@@ -130,7 +130,7 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
     cron: createCronDeps(options, handlerDeps, late),
     config: await createConfigDeps({ ...options, gatewayKey: keys.gatewayKey, now: () => clock.now(), live, store, bus, agents }),
   });
-  const dispatch = createDispatch({ handlers, log, ids, countRefusal: refusals.count, checkResults: options.checkResults });
+  const dispatch = createDispatch({ handlers, log, ids, clock, countRefusal: refusals.count, checkResults: options.checkResults });
   late.dispatch = dispatch;
 
   const core = { store, bus, clock: timed.clock, ids, log, models, toolsOf, callerFor: handlerDeps.callerFor, cooldowns };

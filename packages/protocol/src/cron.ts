@@ -221,6 +221,7 @@ export const cronMethods = {
     summary: "Add a job. It runs with at most what whoever adds it holds, and never with more than `operator.write`.",
     scope: "operator.admin",
     kind: "command",
+    rate: "control-write",
     callers: ["operator"],
     params: z.strictObject(added),
     unsupported: ["owner", "declarationKey", "pacing", "trigger", "failureAlert"],
@@ -230,6 +231,7 @@ export const cronMethods = {
     summary: "Change a job. From then on it runs with the authority of whoever changed it.",
     scope: "operator.admin",
     kind: "command",
+    rate: "control-write",
     callers: ["operator"],
     params: z.strictObject({ ...ofJob, patch: patched, expectedConfigRevision: nonEmpty.max(128).optional() }).refine(needsId, idMissing),
     result: cronJob,
@@ -238,6 +240,7 @@ export const cronMethods = {
     summary: "Remove a job. What it has started goes on.",
     scope: "operator.admin",
     kind: "command",
+    rate: "control-write",
     callers: ["operator"],
     params: z.strictObject(ofJob).refine(needsId, idMissing),
     result: z.object({ ok: z.literal(true), removed: z.boolean() }),
@@ -246,6 +249,7 @@ export const cronMethods = {
     summary: "Run a job now, beside its schedule: always, only when it is due, or only when it is enabled.",
     scope: "operator.admin",
     kind: "command",
+    rate: "control-write",
     callers: ["operator"],
     params: z
       .strictObject({ ...ofJob, mode: z.enum(["due", "force", "if-enabled"]).optional(), expectedProcessInstanceId: nonEmpty.optional() })

@@ -5,6 +5,9 @@ import type { ProtocolVersion } from "./errors.ts";
 /** Who may ask at all. Scopes are checked after this; `run` is an agent's own run, which no socket can claim to be. */
 export type CallerRole = "operator" | "node" | "run";
 
+/** `control-write`: one caller may call it 30 times in a minute. */
+export type RateClass = "unlimited" | "control-write";
+
 /** A required scope that depends on the parameters. `malformed` decides while they do not parse. */
 export interface ScopeByParams<P> {
   readonly byParams: (params: P) => string;
@@ -28,6 +31,7 @@ export interface MethodDefinition<
   /** The first of two answers under one request id; the result is then the second. */
   readonly accepted: A;
   readonly callers: readonly CallerRole[];
+  readonly rate: RateClass;
   /** Not listed in hello. */
   readonly hidden: boolean;
   /** The protocol versions that have it; for a connection of another one it is an unknown method. */
@@ -44,7 +48,7 @@ type MethodInput<P extends z.ZodType, R extends z.ZodType, A extends z.ZodType |
   MethodDefinition<P, R, A>,
   "summary" | "scope" | "kind" | "params" | "result"
 > &
-  Partial<Pick<MethodDefinition<P, R, A>, "accepted" | "callers" | "hidden" | "versions" | "ignored" | "unsupported" | "refused">>;
+  Partial<Pick<MethodDefinition<P, R, A>, "accepted" | "callers" | "rate" | "hidden" | "versions" | "ignored" | "unsupported" | "refused">>;
 
 /** Defines a method; what is left out gets the default that permits least or shows most. */
 export function method<P extends z.ZodType, R extends z.ZodType, A extends z.ZodType | undefined = undefined>(
@@ -52,6 +56,7 @@ export function method<P extends z.ZodType, R extends z.ZodType, A extends z.Zod
 ): MethodDefinition<P, R, A> {
   return {
     callers: ["operator", "run"],
+    rate: "unlimited",
     hidden: false,
     versions: [3, 4],
     ignored: [],

@@ -27,6 +27,7 @@ export const errorRules = {
   NOT_SUPPORTED: invalid("A known parameter or value that this gateway does not act on."),
   CONNECT_ONLY_FIRST: invalid("`connect` is only valid as the first request."),
   MISSING_SCOPE: forbidden("The caller lacks the scope that the method needs."),
+  RATE_LIMITED: unavailable("The caller made as many calls of this method as it may in a minute."),
   WRONG_CALLER: invalid("The method is not for this role or kind of caller."),
   IDEMPOTENCY_MISMATCH: invalid("The idempotency key was used before with other parameters."),
 

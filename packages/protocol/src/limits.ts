@@ -21,6 +21,9 @@ export const limits = {
   setupCodeTtlMs: 600_000,
   /** Requests of one connection that may be in work at once; the next ones wait unread in the socket. */
   requestsInFlight: 256,
+  /** Calls of one method of the class `control-write` that one caller may make in a window; it begins with the first. */
+  controlWrites: 30,
+  controlWriteWindowMs: 60_000,
   /** Commands that a node may have in work at once. */
   nodeInvocations: 32,
   nodeInvokeTimeoutMs: 30_000,

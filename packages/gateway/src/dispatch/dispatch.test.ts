@@ -16,6 +16,7 @@ interface Setting {
 
 /** Dispatch over handlers that note what they were asked. */
 function createSetting({ handle = () => listed, checkResults = false }: Setting = {}) {
+  const setting = { nowMs: 0 };
   const refusals: Refusal[] = [];
   const errors: object[] = [];
   const calls: { name: string; context: Context; params: unknown }[] = [];
@@ -34,10 +35,12 @@ function createSetting({ handle = () => listed, checkResults = false }: Setting 
     log: { debug: ignore, info: ignore, warn: ignore, error: (facts) => void errors.push(facts) },
     ids: { next: (prefix: string) => `${prefix}_1`, uuid: () => "uuid" },
     countRefusal: (refusal) => void refusals.push(refusal),
+    clock: { now: () => setting.nowMs },
     checkResults,
   });
   const signal = new AbortController().signal;
   return {
+    setting,
     refusals,
     errors,
     calls,
@@ -55,6 +58,41 @@ async function refusalOf(call: Promise<unknown>): Promise<ProtocolError> {
   assert.ok(error instanceof ProtocolError, String(error));
   return error;
 }
+
+test("of the calls that change the gateway one caller makes so many of each method in a minute, whatever comes of them", async () => {
+  const fail = () => Promise.reject(new ProtocolError("CONFIG_CHANGED", "changed"));
+  const { calls, call, refusals, setting } = createSetting({ handle: fail });
+  const [one, other] = ["a", "b"].map((deviceId) => devicePrincipal({ deviceId, role: "operator", scopes: ["operator.admin"] }));
+  assert.ok(one !== undefined && other !== undefined);
+  const patch = (by: Principal) => refusalOf(call(by, "config.patch", { raw: "{}" }));
+  for (let count = 0; count < 30; count += 1) assert.equal((await patch(one)).code, "CONFIG_CHANGED");
+  setting.nowMs = 1_500;
+
+  const { code, message, details, retryAfterMs } = await patch(one);
+
+  assert.deepEqual(
+    [code, message, details, retryAfterMs],
+    ["RATE_LIMITED", "rate limit exceeded for config.patch; retry after 59s", { method: "config.patch", limit: "30 per 60s" }, 58_500],
+  );
+  assert.equal(calls.length, 30);
+  assert.deepEqual(refusals, [{ principal: one.id, method: "config.patch", rule: "RATE_LIMITED" }]);
+  assert.equal((await refusalOf(call(one, "config.apply", { raw: "{}" }))).code, "CONFIG_CHANGED");
+  assert.equal((await patch(other)).code, "CONFIG_CHANGED");
+  setting.nowMs = 60_000;
+  assert.equal((await patch(one)).code, "CONFIG_CHANGED");
+});
+
+test("what is refused before it does anything uses up no call", async () => {
+  const { call } = createSetting();
+  const admin = secretPrincipal(["operator.admin"]);
+  for (let count = 0; count < 40; count += 1)
+    assert.deepEqual(
+      [(await refusalOf(call(admin, "config.patch", {}))).code, (await refusalOf(call(reader, "config.patch", { raw: "{}" }))).code],
+      ["INVALID_PARAMS", "MISSING_SCOPE"],
+    );
+
+  assert.equal(await call(admin, "config.patch", { raw: "{}" }), listed);
+});
 
 test("a permitted call reaches its handler alone, with who asks and what was parsed, and its answer comes back", async () => {
   const { calls, call, signal, refusals } = createSetting();

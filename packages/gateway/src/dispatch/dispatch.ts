@@ -3,15 +3,18 @@ import {
   type ErrorCode,
   findMethod,
   isMethodName,
+  limits,
   type MethodDefinition,
   type MethodName,
   parseParams,
   ProtocolError,
 } from "@portreeve/protocol";
+import type { Clock } from "../kit/clock.ts";
 import type { Ids } from "../kit/ids.ts";
 import type { Log } from "../kit/log.ts";
 import { assertPermitted } from "../principal/permission.ts";
 import { permits, type Principal } from "../principal/principal.ts";
+import { CallRates } from "./call-rates.ts";
 import type { Context, CountRefusal, Dispatch, Handlers } from "./types.ts";
 
 export interface DispatchDeps {
@@ -19,6 +22,7 @@ export interface DispatchDeps {
   readonly log: Log;
   readonly ids: Ids;
   readonly countRefusal: CountRefusal;
+  readonly clock: Pick<Clock, "now">;
   /** Checks every result against its definition: in tests and development. */
   readonly checkResults: boolean;
 }
@@ -27,6 +31,7 @@ export interface DispatchDeps {
 const refusals: ReadonlySet<ErrorCode> = new Set([
   "UNKNOWN_METHOD",
   "MISSING_SCOPE",
+  "RATE_LIMITED",
   "WRONG_CALLER",
   "NOT_ALLOWED",
   "SPAWN_DEPTH",
@@ -52,10 +57,12 @@ export function createDispatch(deps: DispatchDeps): Dispatch {
 }
 
 function createDispatchUncounted(deps: DispatchDeps): Dispatch {
+  const controlWrites = new CallRates({ calls: limits.controlWrites, windowMs: limits.controlWriteWindowMs });
   return async (principal, name, params, options) => {
     const definition = findMethod(name, options.version);
     if (definition === undefined || !isMethodName(name)) throw new ProtocolError("UNKNOWN_METHOD", `unknown method: ${name.slice(0, 200)}`);
     const parsed = authorise(principal, name, definition, params);
+    if (definition.rate === "control-write") assertSeldom(name, controlWrites.take(`${name} ${principal.id}`, deps.clock.now()));
     const context: Context = { principal, connection: options.connection, signal: options.signal, accept: options.accept ?? ignore };
     try {
       const result = await handle(deps.handlers, name, context, parsed);
@@ -75,6 +82,15 @@ function authorise(principal: Principal, name: MethodName, definition: MethodDef
   if (isKnownByParams) assertPermitted(permits(principal, name, definition, parsed.ok ? parsed.params : undefined));
   if (!parsed.ok) throw new ProtocolError(parsed.code, parsed.message);
   return parsed.params;
+}
+
+function assertSeldom(name: MethodName, waitMs: number | undefined): void {
+  if (waitMs === undefined) return;
+  const [calls, windowSeconds] = [limits.controlWrites, limits.controlWriteWindowMs / 1_000];
+  throw new ProtocolError("RATE_LIMITED", `rate limit exceeded for ${name}; retry after ${Math.ceil(waitMs / 1_000)}s`, {
+    details: { method: name, limit: `${calls} per ${windowSeconds}s` },
+    retryAfterMs: waitMs,
+  });
 }
 
 function handle(handlers: Handlers, name: MethodName, context: Context, params: unknown): Promise<unknown> {
