@@ -35,6 +35,7 @@ export class FaultyDatabase {
   readonly raw: DatabaseSync;
   readonly #tables: readonly string[];
   readonly #prepared = new Map<string, StatementSync>();
+  readonly #givingArrays = new Map<string, StatementSync>();
   /** Tables that processes have written to since somebody looked, committed or not. */
   readonly changed = new Set<string>();
   #generation = 0;
@@ -63,6 +64,13 @@ export class FaultyDatabase {
   statement(text: string): StatementSync {
     let known = this.#prepared.get(text);
     if (known === undefined) this.#prepared.set(text, (known = this.raw.prepare(text)));
+    return known;
+  }
+
+  #givingArraysOf(text: string): StatementSync {
+    let known = this.#givingArrays.get(text);
+    if (known === undefined) this.#givingArrays.set(text, (known = this.raw.prepare(text)));
+    known.setReturnArrays(true);
     return known;
   }
 
@@ -99,10 +107,11 @@ export class FaultyDatabase {
       return result;
     };
     const prepare = (text: string): StatementSync => {
-      const statement = this.statement(text);
+      let statement = this.statement(text);
       const table = written.exec(text)?.[1];
       const wrapped = {
         columns: () => statement.columns(),
+        setReturnArrays: () => (statement = this.#givingArraysOf(text)),
         all: (...values: SQLInputValue[]) => guarded(text, () => statement.all(...values)),
         get: (...values: SQLInputValue[]) => guarded(text, () => statement.get(...values)),
         run: (...values: SQLInputValue[]) => {

@@ -14,6 +14,7 @@ import {
   SqliteIntrospector,
   SqliteQueryCompiler,
 } from "kysely";
+import { Prepared } from "./prepared.ts";
 import type { Database } from "./schema.ts";
 
 /** Stands for the argument `name` where a statement is built. */
@@ -37,10 +38,11 @@ export function shaped<A, R>(
 ): (args: Optional<A>) => Statement<Optional<A>, R> {
   const shapes = new Map<string, Statement<Optional<A>, R>>();
   return (args) => {
-    const present = Object.entries(args).flatMap(([name, value]) => (value === undefined ? [] : [name]));
-    const shape = present.join();
+    let shape = "";
+    for (const name in args) if (args[name] !== undefined) shape += `${name},`;
     const known = shapes.get(shape);
     if (known !== undefined) return known;
+    const present = shape.split(",");
     // What is missing is never asked for, so what is there is all that `arg` answers with.
     const made = statement<Optional<A>, R>((db, arg) => build(db, arg as Args<A>, (name) => present.includes(name as string)));
     shapes.set(shape, made);
@@ -83,44 +85,44 @@ export interface Sql {
 
 export function createSql(raw: DatabaseSync): Sql {
   const dynamic = createBuilder(new SqliteQueryCompiler());
-  const prepared = new Map<Statement<never, unknown>, Prepared>();
-  const byText = new Map<string, StatementSync>();
+  const prepared = new Map<Statement<never, unknown>, Bindable>();
+  const byText = new Map<string, Prepared>();
   const commands = new Map<string, StatementSync>();
 
-  const prepare = <A, R>(one: Statement<A, R>): Prepared => {
+  const prepare = <A, R>(one: Statement<A, R>): Bindable => {
     // The map forgets what a statement takes and gives; its own signature says so to callers.
     const key = one as unknown as Statement<never, unknown>;
     const known = prepared.get(key);
     if (known !== undefined) return known;
     const { text, names } = compile(one);
-    const made = { statement: raw.prepare(text), names };
+    const made = { statement: new Prepared(raw, text), names };
     prepared.set(key, made);
     return made;
   };
-  const prepareText = (text: string): StatementSync => {
+  const prepareText = (text: string): Prepared => {
     const known = byText.get(text);
     if (known !== undefined) return known;
     if (byText.size >= keptTexts) byText.clear();
-    const made = raw.prepare(text);
+    const made = new Prepared(raw, text);
     byText.set(text, made);
     return made;
   };
   return {
     all: (one, args) => {
       const { statement, names } = prepare(one);
-      return statement.all(...bind(names, args)) as never[];
+      return statement.all(bind(names, args)) as never[];
     },
     first: (one, args) => {
       const { statement, names } = prepare(one);
-      return statement.get(...bind(names, args)) as never;
+      return statement.first(bind(names, args)) as never;
     },
     run: (one, args) => {
       const { statement, names } = prepare(one);
-      return Number(statement.run(...bind(names, args)).changes);
+      return statement.run(bind(names, args));
     },
     query: (build) => {
       const { sql, parameters } = build(dynamic).compile();
-      return prepareText(sql).all(...(parameters as SQLInputValue[])) as never[];
+      return prepareText(sql).all(parameters as SQLInputValue[]) as never[];
     },
     exec: (command) => {
       let known = commands.get(command);
@@ -153,8 +155,8 @@ function compile<A, R>(one: Statement<A, R>): Compiled {
 /** How many texts of `query` stay prepared. */
 const keptTexts = 100;
 
-interface Prepared extends Pick<Compiled, "names"> {
-  readonly statement: StatementSync;
+interface Bindable extends Pick<Compiled, "names"> {
+  readonly statement: Prepared;
 }
 
 class Argument {
