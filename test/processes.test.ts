@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { readdirSync, readFileSync, watch } from "node:fs";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import test from "node:test";
 import { z } from "zod";
 import { countProcesses } from "../bench/processes.ts";
@@ -110,6 +112,47 @@ test("a stop waits also for the programs of a turn that lost its claim while the
   assert.equal(attempts.claims, 2);
   assert.equal(countProcesses(mark), 0);
   assert.deepEqual(answer.runIds, ["k"]);
+});
+
+test("a turn that cannot write what one tool answered stops the others", async () => {
+  const stopped = Promise.withResolvers<unknown>();
+  const parameters = z.strictObject({});
+  let other: DatabaseSync | undefined;
+  const wait = defineTool({
+    name: "wait",
+    description: "Waits to be stopped.",
+    parameters,
+    repeat: "safe",
+    execute: (_args, { signal }) =>
+      new Promise((_resolve, reject) => {
+        signal.addEventListener("abort", () => (stopped.resolve(signal.reason), reject(new Error("stopped"))), { once: true });
+      }),
+  });
+  const lock = defineTool({
+    name: "lock",
+    description: "Holds the database as another program may.",
+    parameters,
+    repeat: "safe",
+    execute() {
+      other = new DatabaseSync(join(gw.stateDir, "portreeve.db"));
+      other.exec("begin immediate");
+      return Promise.resolve({ text: "held" });
+    },
+  });
+  await using gw = await startGateway({ tools: [wait, lock] });
+  const both = {
+    call: [
+      { tool: "wait", args: {} },
+      { tool: "lock", args: {} },
+    ],
+  };
+  await gw.callerWith("operator.write").call("chat.send", { sessionKey: "main", message: script("go", both), idempotencyKey: "k" });
+
+  const reason = await stopped.promise;
+  other?.exec("rollback");
+  other?.close();
+
+  assert.equal(reason, "over");
 });
 
 test("an abort answers when the last program of the tree has ended, also one that does not want to", async () => {

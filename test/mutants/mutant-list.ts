@@ -26,6 +26,7 @@ export const tests = {
   model: "test/authority/model.test.ts",
   lives: "test/authority/store.test.ts",
   processes: "test/processes.test.ts",
+  runProcesses: "packages/gateway/src/runs/run-processes.test.ts",
   queueModes: "test/contract/queue-modes.test.ts",
   notes: "test/contract/notes.test.ts",
   places: "packages/gateway/src/connection/places.test.ts",

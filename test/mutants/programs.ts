@@ -28,6 +28,22 @@ export const programMutants: readonly Mutant[] = [
     killedBy: "lost its claim while the machine slept",
   },
   {
+    what: "a turn's other tools go on when it is over",
+    file: "packages/gateway/src/runs/turn.ts",
+    from: 'this.#host.interrupt("over");',
+    to: "",
+    testFile: tests.processes,
+    killedBy: "what one tool answered stops the others",
+  },
+  {
+    ...programs,
+    what: "a stop looks past a program that is being started",
+    from: "await Promise.allSettled(this.#starts);",
+    to: "",
+    testFile: tests.runProcesses,
+    killedBy: "being started when its turn ended",
+  },
+  {
     what: "a program has the gateway's environment",
     file: "packages/gateway/src/compose.ts",
     from: "return { programEnv: Object.fromEntries(kept),",

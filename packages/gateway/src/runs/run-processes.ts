@@ -2,7 +2,7 @@
  * The programs that tools of one run start. They have nothing of the gateway's environment but what every program needs,
  * they end with the run, whole groups at a time, and they are written down before they begin, for whoever comes after a crash.
  */
-import type { ProgramOutcome, Programs } from "../kit/process-group.ts";
+import type { HeldProgram, ProgramOutcome, Programs } from "../kit/process-group.ts";
 import type { Log } from "../kit/log.ts";
 import type { ProcessStore } from "../store/process-store.ts";
 import type { Program } from "../tools/tool.ts";
@@ -23,6 +23,8 @@ export class RunProcesses {
   readonly #input: RunProcessesInput;
   /** The groups there are, each with its end once that has been asked for. */
   readonly #groups = new Map<number, Promise<boolean> | undefined>();
+  /** All that were started: one that is being started is not among the groups yet. */
+  readonly #starts: Promise<HeldProgram>[] = [];
   #survivors: readonly number[] = [];
   /** Told of every output. */
   onOutput: () => void = () => undefined;
@@ -38,18 +40,12 @@ export class RunProcesses {
   }
 
   /** Runs a program to its end. @throws the reason of the run's signal, or what Node throws when it cannot be started. */
-  async run({ file, args = [], maxOutputBytes = defaultOutputBytes }: Program): Promise<ProgramOutcome> {
-    const { store, programs, runId, cwd, env, signal } = this.#input;
+  async run(program: Program): Promise<ProgramOutcome> {
+    const { store, runId, signal } = this.#input;
     signal.throwIfAborted();
-    const { pid, startedAt, begin, outcome } = await programs.start({
-      file,
-      args,
-      cwd,
-      env,
-      maxOutputBytes,
-      onOutput: () => this.onOutput(),
-    });
-    this.#groups.set(pid, undefined);
+    const starting = this.#start(program);
+    this.#starts.push(starting);
+    const { pid, startedAt, begin, outcome } = await starting;
     await store.note({ pid, startedAt, runId });
     if (!signal.aborted) begin();
     else void this.#end(pid);
@@ -60,11 +56,19 @@ export class RunProcesses {
     return ended;
   }
 
-  /** Ends every group; resolves when none is left, or when it is known which are. */
+  /** Once the run's signal has aborted: ends every group, and resolves when none is left, or when it is known which are. */
   async stop(): Promise<void> {
+    await Promise.allSettled(this.#starts);
     const pids = [...this.#groups.keys()];
     const isGone = await Promise.all(pids.map((pid) => this.#end(pid)));
     this.#survivors = pids.filter((_pid, index) => isGone[index] !== true);
+  }
+
+  async #start({ file, args = [], maxOutputBytes = defaultOutputBytes }: Program): Promise<HeldProgram> {
+    const { programs, cwd, env } = this.#input;
+    const held = await programs.start({ file, args, cwd, env, maxOutputBytes, onOutput: () => this.onOutput() });
+    this.#groups.set(held.pid, undefined);
+    return held;
   }
 
   /** Answers whether nothing of the group is left. */
@@ -77,7 +81,8 @@ export class RunProcesses {
   async #endOnce(pid: number): Promise<boolean> {
     const isGone = await this.#input.programs.stop(pid, patience);
     if (!isGone) return false;
-    await this.#input.store.forget(pid);
+    // What stays written down is looked for at the next start, and forgotten then.
+    await this.#input.store.forget(pid).catch(() => undefined);
     this.#groups.delete(pid);
     return true;
   }

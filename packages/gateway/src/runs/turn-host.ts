@@ -21,4 +21,4 @@ export interface TurnParts {
 }
 
 /** Why a turn is stopped from outside; the reason of its signal. */
-export type Interruption = "shutdown" | "cancelled" | "deadline" | "stalled" | "lost" | "absorbed";
+export type Interruption = "shutdown" | "cancelled" | "deadline" | "stalled" | "lost" | "absorbed" | "over";

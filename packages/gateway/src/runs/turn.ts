@@ -114,6 +114,8 @@ export class Turn {
     } catch (error) {
       await this.#stop(error);
     } finally {
+      // One tool's end may have been the turn's: the others stop too.
+      this.#host.interrupt("over");
       await this.#processes.stop();
     }
   }
