@@ -12,7 +12,7 @@ import {
   type ErrorCode,
   type MethodDefinition,
 } from "../packages/protocol/src/index.ts";
-import { v3Accepted, v3Events, v3Results } from "../packages/gateway/src/connection/versions/v3.ts";
+import { v3Accepted, v3Events, v3Params, v3Results } from "../packages/gateway/src/connection/versions/v3.ts";
 import type { JsonSchema } from "./schema-text.ts";
 
 export interface ContractMethod {
@@ -52,7 +52,7 @@ export interface Contract {
   readonly events: Readonly<Record<string, ContractEvent>>;
   readonly errors: Readonly<Record<string, ContractError>>;
   /** What a client of version 3 gets in another shape: each a pure projection of what stands above. */
-  readonly v3Projections: { readonly accepted: readonly string[]; readonly results: readonly string[]; readonly events: readonly string[] };
+  readonly v3Projections: Readonly<Record<"params" | "accepted" | "results" | "events", readonly string[]>>;
 }
 
 /** The contract of version 4. Methods and events are sorted by name, so that moving a definition changes nothing. */
@@ -70,6 +70,7 @@ export function createContract(): Contract {
     })),
     errors: mapSorted(errorRules, ({ retryable, meaning }, code) => ({ wire: toWireCodes(code), retryable, meaning })),
     v3Projections: {
+      params: [...v3Params.keys()].toSorted(),
       accepted: Object.keys(v3Accepted).toSorted(),
       results: Object.keys(v3Results).toSorted(),
       events: Object.keys(v3Events).toSorted(),

@@ -82,6 +82,29 @@ for (const protocol of [3, 4] as const) {
   });
 }
 
+test("a client of version 3 may shorten the id it decides, and one of version 4 may not unless it says so", async () => {
+  await using requester = await open(asker);
+  await using old = await open(["operator.admin"], { protocol: 3 });
+  await using admin = await open(["operator.admin"]);
+  const { id, ended } = await ask(requester, { id: "shorten-me-1" });
+  await ask(requester, { id: "shorten-me-2" });
+
+  const exact = await decide(admin, "shorten-me-");
+  const several = await decide(old, "shorten-me-");
+  const done = await decide(old, "SHORTEN-ME-1", "deny");
+  const told = await old.frame(({ event, payload }) => event === "exec.approval.resolved" && payload?.["id"] === id);
+  const asked = await admin.request("exec.approval.resolve", { id: "shorten-me-2".slice(0, 8), decision: "deny", matchPrefix: true });
+
+  assert.equal(exact.error?.message, "unknown or expired approval id");
+  assert.deepEqual(
+    [several.error?.code, several.error?.message],
+    ["INVALID_REQUEST", "ambiguous approval id prefix; matches: shorten-me-1, shorten-me-2. Use the full id."],
+  );
+  assert.deepEqual([done.payload, told.payload?.["decision"]], [{ ok: true }, "deny"]);
+  assert.equal((await ended()).payload?.["decision"], "deny");
+  assert.equal(asked.error?.details?.["code"], "AMBIGUOUS_APPROVAL");
+});
+
 test("nobody decides what they asked, also not an admin and not over another connection of the same device", async () => {
   const key = createWireKey();
   await using requester = await open(["operator.admin"], { key });

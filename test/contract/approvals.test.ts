@@ -57,6 +57,37 @@ for (const [driver, open] of Object.entries(drivers)) {
     assert.deepEqual([narrow.kind, gone.kind], ["denied", "denied"]);
   });
 
+  test(`${driver}: a beginning decides only where it is asked for, and only what it alone can mean`, async () => {
+    await using store = await open();
+    for (const id of ["Abcd-one", "abcd-two", "xyz", "xyz-long", "a_c", "hidden-1", "hidden-2", "old-1", "old-2"])
+      await store.approvals.request(newApproval({ id }), 1);
+    await store.approvals.cancel("old-1", 2);
+    const maySee = ({ id }: { readonly id: string }): boolean => id !== "hidden-2";
+    const decide = async (id: string, matchPrefix?: boolean) => {
+      const outcome = await store.approvals.decide({ id, decision: "deny", matchPrefix }, { ...owner, maySee }, 3);
+      return outcome.kind === "decided" ? outcome.approval.id : outcome.kind === "ambiguous" ? outcome.ids : outcome.kind;
+    };
+
+    assert.deepEqual([await decide("abcd-o"), await decide("abcd-o", false), await decide("bcd", true)], Array(3).fill("unknown"));
+    assert.deepEqual(await decide("abcd", true), ["Abcd-one", "abcd-two"]);
+    assert.deepEqual(
+      [await decide("abcd-O", true), await decide("xyz", true), await decide("hidden", true)],
+      ["Abcd-one", "xyz", "hidden-1"],
+    );
+    assert.deepEqual([await decide("hidden-2", true), await decide("a%", true), await decide("a_", true)], ["unknown", "unknown", "a_c"]);
+    assert.deepEqual(
+      [await decide("abcd", true), await decide("old", true)],
+      [
+        ["Abcd-one", "abcd-two"],
+        ["old-1", "old-2"],
+      ],
+    );
+    assert.deepEqual(
+      (await store.audit.list(20)).flatMap(({ kind, subject }) => (kind === "approval.decided" ? [subject] : [])).toSorted(),
+      ["Abcd-one", "a_c", "hidden-1", "xyz"],
+    );
+  });
+
   test(`${driver}: the first decision holds, by somebody else who sees it, and the same again changes nothing`, async () => {
     await using store = await open();
     await store.approvals.request(newApproval(), 1);

@@ -107,9 +107,25 @@ export const nodeMutants: readonly Mutant[] = [
   {
     what: "a decision is made about what the decider does not see",
     file: approvalStore,
-    from: "if (approval === undefined || !by.maySee(approval))",
-    to: "if (approval === undefined)",
+    from: ".filter((approval) => by.maySee(approval))",
+    to: "",
     killedBy: "the first decision holds",
+    ...stored,
+  },
+  {
+    what: "the beginning of an id decides unasked",
+    file: approvalStore,
+    from: "exact === undefined && matchPrefix === true",
+    to: "exact === undefined",
+    killedBy: "a beginning decides only where it is asked for",
+    ...stored,
+  },
+  {
+    what: "a beginning that several ids have decides the oldest",
+    file: approvalStore,
+    from: 'if (found.length > 1) return { kind: "ambiguous", ids: found.map(({ id }) => id) };',
+    to: "",
+    killedBy: "a beginning decides only where it is asked for",
     ...stored,
   },
   {

@@ -84,6 +84,7 @@ export const nextSteps: Readonly<Record<ErrorCode, string>> = {
   PAYLOAD_TOO_LARGE: "Send less, or ask the node for less, at once.",
   APPROVAL_NOT_FOUND: seeApprovals,
   APPROVAL_ALREADY_RESOLVED: seeApprovals,
+  AMBIGUOUS_APPROVAL: seeApprovals,
   APPROVAL_OWN_REQUEST: "Decide it with another paired device; see who is paired: ./portreeve devices",
   APPROVAL_ID_TAKEN: "Use another id, or none.",
   APPROVAL_UNUSABLE: `Ask anew for exactly what is to run, and have it approved. ${seeApprovals}`,

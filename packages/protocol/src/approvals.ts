@@ -132,7 +132,12 @@ export const approvalMethods = {
     summary: "Decide a request of somebody else, once and for all.",
     ...approvals,
     kind: "command",
-    params: z.strictObject({ id: nonEmpty, decision: nonEmpty }),
+    params: z.strictObject({
+      id: nonEmpty,
+      decision: nonEmpty,
+      /** The id may be the beginning of one, in any case, if no other request that the caller may see begins so, ended ones included. */
+      matchPrefix: z.boolean().optional(),
+    }),
     unsupported: ["grantExpiresInDays"],
     // Who decides is who is connected.
     refused: ["reviewer"],

@@ -77,6 +77,7 @@ export const errorRules = {
   PAYLOAD_TOO_LARGE: invalid("What was sent, or what a node answered, is larger than it may be."),
   APPROVAL_NOT_FOUND: invalid("No approval that waits and that the caller may see has this id."),
   APPROVAL_ALREADY_RESOLVED: invalid("The approval was decided otherwise before."),
+  AMBIGUOUS_APPROVAL: invalid("Several approvals have an id that begins so."),
   APPROVAL_OWN_REQUEST: forbidden("Whoever asks for an approval does not decide it."),
   APPROVAL_ID_TAKEN: invalid("An approval has this id already."),
   APPROVAL_UNUSABLE: forbidden("No approval of exactly this effect, for this caller, is allowed and unused."),

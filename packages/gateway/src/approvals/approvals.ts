@@ -13,7 +13,7 @@ import { mayDecideApproval, maySeeApproval } from "../principal/approvers.ts";
 import type { Principal } from "../principal/principal.ts";
 import type { ApprovalRecord, ApprovalStore } from "../store/approvals.ts";
 import { toAsk } from "./approval-ask.ts";
-import { alreadyResolved, idTaken, invalidDecision, mayNotDecide, notFound, ownRequest, tooLarge, tooMany } from "./refusals.ts";
+import { alreadyResolved, ambiguous, idTaken, invalidDecision, mayNotDecide, notFound, ownRequest, tooLarge, tooMany } from "./refusals.ts";
 
 export interface Approvals extends Disposable {
   /** `accept` is told the id at once when two answers were asked for. */
@@ -93,7 +93,8 @@ export async function startApprovals(deps: ApprovalsDeps): Promise<Approvals> {
       if (outcome.kind === "denied") throw mayNotDecide();
       if (outcome.kind === "not-offered") throw invalidDecision();
       if (outcome.kind === "already-decided") throw alreadyResolved();
-      await tellEnded([decision.id]);
+      if (outcome.kind === "ambiguous") throw ambiguous(outcome.ids);
+      await tellEnded([outcome.approval.id]);
     },
     find: (principal, id) => findVisible(store, principal, id),
     list: async (principal) => (await store.listPending(clock.now())).filter((approval) => maySeeApproval(principal, approval)),

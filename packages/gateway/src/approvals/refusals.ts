@@ -10,6 +10,11 @@ export function notFound(): ProtocolError {
   });
 }
 
+export function ambiguous(ids: readonly string[]): ProtocolError {
+  const shown = [...ids.slice(0, 5), ...(ids.length > 5 ? ["…"] : [])].join(", ");
+  return new ProtocolError("AMBIGUOUS_APPROVAL", `ambiguous approval id prefix; matches: ${shown}. Use the full id.`, { remedy: seeThem });
+}
+
 export function alreadyResolved(): ProtocolError {
   return new ProtocolError("APPROVAL_ALREADY_RESOLVED", "approval already resolved", { details: { reason: "APPROVAL_ALREADY_RESOLVED" } });
 }

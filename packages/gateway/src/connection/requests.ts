@@ -109,7 +109,7 @@ export class Requests {
     };
     try {
       const { protocol } = version;
-      const result = await dispatch(principal, method, params, {
+      const result = await dispatch(principal, method, version.params(method, params), {
         version: protocol,
         connection: handle,
         signal: controller.signal,

@@ -26,7 +26,12 @@ export interface ApprovalRecord extends Omit<NewApproval, "binding"> {
 export type DecideOutcome =
   | { readonly kind: "decided" | "repeated"; readonly approval: ApprovalRecord }
   /** Of all the callers at once only one decides. */
-  | { readonly kind: "already-decided" | "not-offered" | "own-request" | "unknown" | "denied" };
+  | { readonly kind: "already-decided" }
+  | { readonly kind: "not-offered" }
+  | { readonly kind: "own-request" }
+  | { readonly kind: "unknown" }
+  | { readonly kind: "denied" }
+  | { readonly kind: "ambiguous"; readonly ids: readonly string[] };
 
 export interface ApprovalStore {
   /** Bounded: so many wait for one principal, and so many in all. */
@@ -34,9 +39,9 @@ export interface ApprovalStore {
   find(id: string): Promise<ApprovalRecord | undefined>;
   /** The oldest first. */
   listPending(nowMs: number): Promise<readonly ApprovalRecord[]>;
-  /** `maySee` is asked about the record as it is in the transaction. */
+  /** `maySee` is asked about the record as it is in the transaction; `matchPrefix`: the id may be the beginning of one alone. */
   decide(
-    decision: { readonly id: string; readonly decision: string },
+    decision: { readonly id: string; readonly decision: string; readonly matchPrefix?: boolean | undefined },
     by: Actor & { readonly maySee: (approval: ApprovalRecord) => boolean },
     nowMs: number,
   ): Promise<DecideOutcome>;

@@ -1,6 +1,7 @@
 /** Version 3: what its clients know, dropped or renamed from version 4. */
 import {
   covers,
+  isRecord,
   limits,
   ProtocolError,
   toErrorBody,
@@ -20,6 +21,7 @@ export const v3: WireVersion = {
   hello: toHello,
   error: (error) => toErrorBody(toV3Error(error), 3),
   closeReason: (error) => toV3Error(error).message,
+  params: (method, params) => (isRecord(params) ? { ...params, ...v3Params.get(method) } : params),
   accepted: (method, payload) => project(v3Accepted[method], payload),
   result: (method, payload) => project(v3Results[method], payload),
   event: (name, payload) => project(v3Events[name], payload),
@@ -27,6 +29,9 @@ export const v3: WireVersion = {
 };
 
 type Projection = (payload: never) => unknown;
+
+/** What its requests mean without saying so. */
+export const v3Params: ReadonlyMap<string, object> = new Map([["exec.approval.resolve", { matchPrefix: true }]]);
 
 /** First answers whose shape differs from version 4. */
 export const v3Accepted: Partial<Record<MethodName, Projection>> = {

@@ -13,6 +13,7 @@ export const v4: WireVersion = {
     const { requestId } = error.details;
     return typeof requestId === "string" ? `${error.message} (requestId: ${requestId})` : error.message;
   },
+  params: (_method, params) => params,
   accepted: (_method, payload) => payload,
   result: (_method, payload) => payload,
   event: (_name, payload) => payload,

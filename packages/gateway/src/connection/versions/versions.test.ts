@@ -193,6 +193,14 @@ test("a missing scope is INVALID_REQUEST without details in version 3 and FORBID
   });
 });
 
+test("a request of version 3 may name an approval by its beginning; every other request is taken as it is", () => {
+  const params = { id: "abc", decision: "deny" };
+
+  assert.deepEqual(v3.params("exec.approval.resolve", params), { ...params, matchPrefix: true });
+  assert.equal(v4.params("exec.approval.resolve", params), params);
+  assert.deepEqual([v3.params("exec.approval.waitDecision", params), v3.params("exec.approval.resolve", "abc")], [params, "abc"]);
+});
+
 test("the first answer of agent is shorter in version 3", () => {
   const accepted = methods.agent.accepted.parse({
     runId: "r",

@@ -30,6 +30,8 @@ export interface WireVersion {
   error(error: ProtocolError): ErrorBody;
   /** Why a refused connection closes; not yet cut to length. */
   closeReason(error: ProtocolError): string;
+  /** What a request asks for, in version 4's words. */
+  params(method: string, params: unknown): unknown;
   accepted(method: MethodName, payload: unknown): unknown;
   result(method: MethodName, payload: unknown): unknown;
   event(name: EventName, payload: unknown): unknown;

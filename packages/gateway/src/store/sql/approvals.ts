@@ -1,5 +1,6 @@
 /** Exec approvals in SQL. */
 import { type ApprovalDecision, covers, type ShownRequest } from "@portreeve/protocol";
+import { sql as raw } from "kysely";
 import type { ApprovalRecord, ApprovalStore, ApprovalUse, DecideOutcome, NewApproval } from "../approvals.ts";
 import type { Actor } from "../device-management.ts";
 import { ceilingOf, liveGrant } from "../grants.ts";
@@ -73,12 +74,19 @@ function request(sql: Sql, approval: NewApproval, nowMs: number): Awaited<Return
   return "waits";
 }
 
-type Decision = { readonly id: string; readonly decision: string; readonly by: Actor & { maySee(approval: ApprovalRecord): boolean } };
+interface Decision {
+  readonly id: string;
+  readonly matchPrefix?: boolean | undefined;
+  readonly decision: string;
+  readonly by: Actor & { maySee(approval: ApprovalRecord): boolean };
+}
 
-function decide(sql: Sql, { id, decision, by }: Decision, nowMs: number): DecideOutcome {
-  const approval = toApproval(sql.first(findApproval, { id }));
-  // Whoever may not see it learns nothing of it, not even that it is there.
-  if (approval === undefined || !by.maySee(approval)) return { kind: "unknown" };
+function decide(sql: Sql, { decision, by, ...meant }: Decision, nowMs: number): DecideOutcome {
+  const found = findMeant(sql, { by, ...meant });
+  if (found.length > 1) return { kind: "ambiguous", ids: found.map(({ id }) => id) };
+  const [approval] = found;
+  if (approval === undefined) return { kind: "unknown" };
+  const { id } = approval;
   if (approval.requester === by.id) return { kind: "own-request" };
   if (!mayStillDecide(sql, by, nowMs)) return { kind: "denied" };
   if (approval.state === "decided") return approval.decision === decision ? { kind: "repeated", approval } : { kind: "already-decided" };
@@ -90,6 +98,14 @@ function decide(sql: Sql, { id, decision, by }: Decision, nowMs: number): Decide
   const facts = { decision: offered, requester, nodeId, binding: sql.first(findApproval, { id })?.binding };
   writeAudit(sql, { kind: "approval.decided", actor: by.id, subject: id, facts }, nowMs);
   return { kind: "decided", approval: { ...approval, state: "decided", decision: offered, decidedBy: by.id, decidedAtMs: nowMs } };
+}
+
+/** Whoever may not see an approval learns nothing of it, not even that it is there. */
+function findMeant(sql: Sql, { id, matchPrefix, by }: Omit<Decision, "decision">): readonly ApprovalRecord[] {
+  const exact = sql.first(findApproval, { id });
+  const rows =
+    exact === undefined && matchPrefix === true ? sql.all(listBeginning, { pattern: `${id.replace(/[%_\\]/g, "\\$&")}%` }) : [exact];
+  return rows.flatMap((row) => toApproval(row) ?? []).filter((approval) => by.maySee(approval));
 }
 
 /** What a device may is read again: one that was removed or narrowed meanwhile decides nothing. */
@@ -120,6 +136,16 @@ function toApproval(one: ApprovalRow | undefined): ApprovalRecord | undefined {
 
 const findApproval = statement((db, arg: Args<{ id: string }>) =>
   db.selectFrom("exec_approvals").selectAll().where("approval_id", "=", arg("id")),
+);
+
+/** Ended ones too: a beginning that meant one of them must not come to mean another. */
+const listBeginning = statement((db, arg: Args<{ pattern: string }>) =>
+  db
+    .selectFrom("exec_approvals")
+    .selectAll()
+    .where(raw<boolean>`lower(approval_id) like lower(${arg("pattern")}) escape '\\'`)
+    .orderBy("created_at_ms")
+    .orderBy("approval_id"),
 );
 
 const listPending = statement((db, arg: Args<{ now: number }>) =>
