@@ -1,6 +1,7 @@
 import { type Mutant, tests } from "./mutant-list.ts";
 
 const firing = "packages/gateway/src/store/sql/cron-firing.ts";
+const inSimulation = { testFile: tests.simulation, killedBy: "in every world" };
 
 /** Jobs: when they start, and with what authority. */
 export const cronMutants: readonly Mutant[] = [
@@ -43,5 +44,26 @@ export const cronMutants: readonly Mutant[] = [
     to: "{ ...launch, tools, owner: true, depth: depthOf(creator) }",
     testFile: "packages/gateway/src/principal/principal.test.ts",
     killedBy: "^a job of the owner",
+  },
+  {
+    what: "a process that slept starts a job for a time that came to pass meanwhile",
+    file: firing,
+    from: "job.enabled === 1 && job.next_run_at_ms === dueAtMs && dueAtMs <= nowMs",
+    to: "job.enabled === 1 && dueAtMs <= nowMs",
+    ...inSimulation,
+  },
+  {
+    what: "a change gives a job a time back that came to pass meanwhile",
+    file: "packages/gateway/src/store/sql/cron.ts",
+    from: 'if (isChanged || (before.enabled === 1) !== seen.enabled) return "changed";',
+    to: "",
+    ...inSimulation,
+  },
+  {
+    what: "a job starts again for every time that was missed",
+    file: "packages/gateway/src/cron/scheduler.ts",
+    from: "const next = await nextAfter(facts, this.#deps.clock.now());",
+    to: "const next = await nextAfter(facts, this.#deps.clock.now() - 30_000);",
+    ...inSimulation,
   },
 ];

@@ -1,5 +1,6 @@
 /** What may happen in a world, by weight: a new kind of action is one line. */
 import type { Command } from "./callers.ts";
+import { drawJob } from "./job-drawing.ts";
 import { writes } from "./faulty-database.ts";
 import type { World } from "./world.ts";
 
@@ -56,6 +57,16 @@ export const actions: readonly (readonly [number, string, Act])[] = [
   [5, "the disk is full as it writes", (world) => world.interject(anyWrites, () => refuseSome(world, 4))],
   [3, "the disk is full at a deadline", (world) => world.interject(/^runs\.expire$/, () => refuseSome(world, 2))],
   [3, "a commit fails", (world) => world.database.refuse(1 + world.random.int(3), /^commit/, () => world.random.chance(0.5))],
+  [8, "add a job", (world) => world.callers.addJob(drawJob(world))],
+  [3, "start a job by hand", (world) => withJob(world, (id) => world.callers.askOfJob("cron.run", id))],
+  [3, "change a job", (world) => withJob(world, (id) => changeJob(world, id))],
+  [1, "remove a job", (world) => withJob(world, (id) => world.callers.askOfJob("cron.remove", id))],
+  [1, "read what came of jobs", (world) => (world.callers.ask("cron.list", { includeDisabled: true }), world.callers.ask("cron.runs", {}))],
+  [2, "crash at a job's time", (world) => (needJob(world), crashSoon(world, 3, world.random.pick([/"cron_/, /into "cron_fires"/])))],
+  [3, "freeze at a job's time", (world) => (needJob(world), world.interject(/^cron\.fire$/, () => freezeAndReplace(world)))],
+  [2, "the disk is full at a job's time", (world) => (needJob(world), world.interject(/^cron\./, () => refuseSome(world, 4)))],
+  [2, "the clock goes elsewhere at a job's time", (world) => (needJob(world), world.interject(/^cron\./, () => jumpAnywhere(world)))],
+  [3, "change a job at its time", (world) => (needJob(world), changeDue(world))],
   [2, "the clock goes forward", (world) => world.timeline.jump(world.random.int(120_000))],
   [4, "the machine sleeps", sleepAndSend],
   [2, "the clock goes back", (world) => world.timeline.jump(-world.random.int(120_000))],
@@ -130,6 +141,35 @@ function decide(world: World, name: "runs.retry" | "runs.dismiss", runId: string
 function withChildRun(world: World, act: (runId: string) => void): void {
   const [first, ...rest] = world.judge.unsettledChildren();
   if (first !== undefined) act(world.random.pick([first, ...rest]));
+}
+
+function withJob(world: World, act: (id: string) => void): void {
+  const [first, ...rest] = world.judge.jobs.ids;
+  if (first !== undefined) act(world.random.pick([first, ...rest]));
+}
+
+function needJob(world: World): void {
+  if (!world.judge.jobs.hasOpenWork()) world.callers.addJob(drawJob(world));
+}
+
+function changeJob(world: World, id: string): void {
+  const { random } = world;
+  const { name, schedule } = drawJob(world);
+  const patch = random.pick<object>([{ enabled: !world.judge.jobs.isEnabled(id) }, { name }, { schedule, name }]);
+  world.callers.askOfJob("cron.update", id, { patch });
+}
+
+/** Between the moment at which it is found to be due and the one at which it starts. */
+function changeDue(world: World): void {
+  world.interject(/^cron\.listDue$/, () => {
+    const [due] = world.judge.jobs.due();
+    if (due === undefined) changeDue(world);
+    else changeJob(world, due);
+  });
+}
+
+function jumpAnywhere({ timeline, random }: World): void {
+  timeline.jump(random.int(120_000) - 60_000);
 }
 
 async function restart(world: World): Promise<void> {

@@ -34,8 +34,13 @@ const expectedErrors: ReadonlySet<string> = new Set([
   "STOP_INCOMPLETE",
 ]);
 
+const jobErrors: ReadonlySet<string> = new Set(["CRON_JOB_NOT_FOUND", "CRON_JOB_CHANGED", "CRON_NEVER_FIRES"]);
+
 export class Callers {
   readonly commands: Command[] = [];
+  /** Jobs whose addition was acknowledged, and jobs that somebody asked to remove. */
+  readonly jobs = { added: new Set<string>(), removed: new Set<string>() };
+  #drawnJobs = 0;
   readonly #world: World;
   readonly #words: Words;
   readonly #owner = secretPrincipal(["operator.admin"]);
@@ -86,6 +91,24 @@ export class Callers {
     });
   }
 
+  nextJob(): number {
+    return (this.#drawnJobs += 1);
+  }
+
+  addJob(job: ParamsInput<"cron.add">): void {
+    this.ask("cron.add", job, {
+      onAnswer: (answer) => this.jobs.added.add(String(Reflect.get(Object(answer), "id"))),
+      // The clock goes on meanwhile.
+      onError: (error) => error.code === "CRON_NEVER_FIRES" && job.schedule.kind === "at",
+    });
+  }
+
+  /** A job that may be gone, changed or over by then. */
+  askOfJob(name: "cron.update" | "cron.run" | "cron.remove", id: string, params: Readonly<Record<string, unknown>> = {}): void {
+    if (name === "cron.remove") this.jobs.removed.add(id);
+    this.ask(name, { id, ...params }, { onError: ({ code }) => jobErrors.has(code) });
+  }
+
   /** Asks the process there is; without one nobody answers. */
   ask<N extends MethodName>(
     name: N,
@@ -100,7 +123,9 @@ export class Callers {
     const { life, random, judge } = this.#world;
     if (life?.isReady !== true) return;
     const caller = life.callerAs(
-      name === "sessions.delete" || name === "sessions.reset" || random.chance(0.3) ? this.#owner : this.#writer,
+      name.startsWith("cron.") || name === "sessions.delete" || name === "sessions.reset" || random.chance(0.3)
+        ? this.#owner
+        : this.#writer,
     );
     caller.call(name, params as ParamsInput<N>, { onAccepted: (accepted) => hear.onAccepted?.(accepted) }).then(
       (answer) => hear.onAnswer?.(answer),

@@ -26,10 +26,10 @@ export interface CrashPoint {
 }
 
 /** The table that a statement writes to. */
-const written = /^\s*(?:insert into|update|delete from) "(\w+)"/;
+const written = /^\s*(?:insert into|replace into|update|delete from) "(\w+)"/;
 
 /** What a full disk refuses. */
-export const writes = /^\s*(?:insert|update|delete|commit)/i;
+export const writes = /^\s*(?:insert|replace|update|delete|commit)/i;
 
 export class FaultyDatabase {
   readonly raw: DatabaseSync;

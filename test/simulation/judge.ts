@@ -7,6 +7,8 @@ import type { ModelMessage } from "../../packages/gateway/src/models/model.ts";
 import type { StartedProcess } from "../../packages/gateway/src/store/process-store.ts";
 import type { Claimed } from "../../packages/gateway/src/store/store.ts";
 import type { BusWatcher } from "./lossy-bus.ts";
+import type { CronFireAsk } from "../../packages/gateway/src/store/cron-store.ts";
+import { Jobs } from "./jobs.ts";
 import { Journals } from "./journals.ts";
 import type { Life, StoreCall } from "./life.ts";
 import { Ledger } from "./ledger.ts";
@@ -19,7 +21,7 @@ interface RunFacts {
   readonly wire_id: string;
   readonly idempotency_key: string;
   readonly session_key: string;
-  readonly trigger: "message" | "spawn" | "announce";
+  readonly trigger: "message" | "spawn" | "announce" | "cron";
   readonly input: string;
   readonly status: string;
   readonly scopes: string;
@@ -50,6 +52,7 @@ export class Violation extends Error {
 }
 
 export class Judge implements BusWatcher {
+  readonly jobs: Jobs;
   readonly #world: World;
   readonly #problems: string[] = [];
   readonly #journals: Journals;
@@ -71,6 +74,7 @@ export class Judge implements BusWatcher {
   constructor(world: World) {
     this.#world = world;
     const found = (problem: string): void => this.found(problem);
+    this.jobs = new Jobs({ database: world.database, timeline: world.timeline, callers: () => world.callers.jobs, found });
     this.#journals = new Journals(world.database, found);
     this.#transcripts = new Transcripts(world.database, found);
     this.#ledger = new Ledger(world.database, (runId) => this.#journals.usedBy(runId), found);
@@ -89,6 +93,7 @@ export class Judge implements BusWatcher {
       if (changed.has("runs")) this.#lookForTwoAtOnce();
       this.#haveRunsChanged ||= changed.has("runs") || changed.has("journal");
       if (changed.has("budgets")) this.#ledger.look();
+      if (changed.has("cron_jobs") || changed.has("cron_fires")) this.jobs.look();
       changed.clear();
     }
     const [problem] = this.#problems;
@@ -150,6 +155,11 @@ export class Judge implements BusWatcher {
   }
 
   // ---- what is heard
+
+  firing([ask, nowMs]: readonly unknown[]): void {
+    const { jobId, dueAtMs } = ask as CronFireAsk;
+    this.jobs.firing(jobId, dueAtMs, Number(nowMs));
+  }
 
   returned(life: Life, call: StoreCall): void {
     try {
@@ -228,19 +238,21 @@ export class Judge implements BusWatcher {
   /** How many runs ended how, and how often what is rare came to pass. */
   outcomes(): ReadonlyMap<string, number> {
     const rows = this.#world.database.statement(happened).all();
-    return new Map(rows.map((row) => [String(row["what"]), Number(row["n"])]));
+    const jobs = [...this.jobs.outcomes].map(([what, times]) => [`a job: ${what}`, times] as const);
+    return new Map([...rows.map((row) => [String(row["what"]), Number(row["n"])] as const), ...jobs]);
   }
 
   hasOpenWork(): boolean {
-    return (
-      this.#world.database.statement("select 1 from runs where status in ('queued', 'running', 'waiting') limit 1").get() !== undefined
-    );
+    const run = this.#world.database.statement("select 1 from runs where status in ('queued', 'running', 'waiting') limit 1").get();
+    return run !== undefined || this.jobs.hasOpenWork();
   }
 
   /** When nothing moves any more: nothing was lost, nothing came twice. */
   lookAtTheEnd(): void {
     this.look();
     this.#ledger.lookAtTheEnd();
+    this.jobs.lookAtTheEnd();
+    this.jobs.lookAtTranscripts((key) => !this.#deleted.has(key));
     for (const pid of this.#world.machine.living()) this.found(`program ${pid} of ${this.#programs.get(pid) ?? "nobody"} lives on`);
     const runs = this.#lookAtRuns();
     const byId = new Map(runs.map((run) => [run.run_id, run]));

@@ -2,13 +2,16 @@
  * One process's life: the real core (dispatch, handlers, worker, clean-up, store) over the simulation's database. It may be
  * frozen and thawed, and it may die: then nothing after it happens, and what it held in memory is gone.
  */
+import assert from "node:assert/strict";
 import { type Caller, ProtocolError } from "@portreeve/protocol";
 import { createToolsOf, type ToolsOf } from "../../packages/gateway/src/tools/agent-tools.ts";
+import { type Scheduler, startScheduler } from "../../packages/gateway/src/cron/scheduler.ts";
 import { createCaller } from "../../packages/gateway/src/dispatch/caller.ts";
 import { createDispatch } from "../../packages/gateway/src/dispatch/dispatch.ts";
 import type { Dispatch, Handlers } from "../../packages/gateway/src/dispatch/types.ts";
 import { agentHandlers } from "../../packages/gateway/src/handlers/agents.ts";
 import { chatHandlers } from "../../packages/gateway/src/handlers/chat.ts";
+import { cronHandlers } from "../../packages/gateway/src/handlers/cron.ts";
 import type { HandlerDeps } from "../../packages/gateway/src/handlers/deps.ts";
 import { messageHandlers } from "../../packages/gateway/src/handlers/messages.ts";
 import { runHandlers } from "../../packages/gateway/src/handlers/runs.ts";
@@ -41,6 +44,7 @@ export interface Limits {
   readonly fallbacks: readonly string[];
   /** Of each agent. */
   readonly turnsPerDay: number | undefined;
+  readonly maxConcurrentJobs: number;
 }
 
 export interface StoreAsk {
@@ -105,6 +109,7 @@ export class Life {
   readonly #dispatch: Dispatch;
   readonly #owned = new AsyncDisposableStack();
   #worker: Worker | undefined;
+  #scheduler: Scheduler | undefined;
   #lastStarted = Promise.resolve();
   #frozen: PromiseWithResolvers<void> | undefined;
 
@@ -148,6 +153,9 @@ export class Life {
     };
     this.started = this.#start(async () => {
       this.#worker = this.#owned.use(await startWorker({ ...turns, maxConcurrentChildren: limits.maxConcurrent }));
+      const cron = { store: fenced.cron, bus, clock, log, agents: this.#agents((id) => models.problemWith(id)) };
+      const times = { enabled: true, maxConcurrentRuns: limits.maxConcurrentJobs, localTimeZone: () => "UTC" };
+      this.#scheduler = this.#owned.use(await startScheduler({ ...cron, ...times }));
       this.#owned.use(
         startCleanUp({ sessions: fenced.sessions, attachments: noAttachments, bus, clock, log, callerFor, archiveAfterMs: 60 * 60_000 }),
       );
@@ -213,17 +221,7 @@ export class Life {
       version: "0.0.0-simulation",
       now: () => this.clock.now(),
       clock: this.clock,
-      agents: {
-        defaultAgentId: "main",
-        ids: ["main", "helper"],
-        modelOf: () => "seeded/one",
-        modelToStart: () => "seeded/one",
-        fallbacksOf: () => [],
-        workspaceOf: () => "/nowhere",
-        problemWithModel,
-        isPriced: () => true,
-        problemWithThinking: () => Promise.resolve(undefined),
-      },
+      agents: this.#agents(problemWithModel),
       admitRun: (run) => this.#worker?.admit(run) ?? store.runs.admit(run, this.clock.now()),
       spawnRun: (child) => this.#worker?.spawn(child) ?? store.runs.spawn(child, this.clock.now()),
       callerFor: (principal) => this.callerAs(principal),
@@ -245,7 +243,8 @@ export class Life {
       attachments: noAttachments,
       toolNamesOf: (authority, agentId) => toolsOf(authority, agentId).map((tool) => tool.name),
     };
-    // The methods of runs and sessions; nobody calls another.
+    const scheduler = (): Scheduler => this.#scheduler ?? assert.fail("no scheduler has started");
+    // The methods of runs, sessions and jobs; nobody calls another.
     return {
       ...agentHandlers(deps),
       ...chatHandlers(deps),
@@ -253,7 +252,22 @@ export class Life {
       ...subagentHandlers(deps),
       ...messageHandlers(deps),
       ...runHandlers(deps),
+      ...cronHandlers({ ...deps, scheduler, processInstanceId: "simulation" }),
     } as Handlers;
+  }
+
+  #agents(problemWithModel: HandlerDeps["agents"]["problemWithModel"]): HandlerDeps["agents"] {
+    return {
+      defaultAgentId: "main",
+      ids: ["main", "helper"],
+      modelOf: () => "seeded/one",
+      modelToStart: () => "seeded/one",
+      fallbacksOf: () => [],
+      workspaceOf: () => "/nowhere",
+      problemWithModel,
+      isPriced: () => true,
+      problemWithThinking: () => Promise.resolve(undefined),
+    };
   }
 
   #log(): Log {
@@ -280,6 +294,7 @@ export class Life {
       budgets: fencedPart(store.budgets, "budgets"),
       processes: fencedPart(store.processes, "processes"),
       runViews: fencedPart(store.runViews, "runViews"),
+      cron: fencedPart(store.cron, "cron"),
     };
   }
 

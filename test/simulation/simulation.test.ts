@@ -1,6 +1,6 @@
 /**
  * The core under everything that can go wrong, from one seed: crashes at any statement, a full disk, lost hints, frozen
- * processes that wake, clocks that jump. The invariants are those of runs/SPEC.md; `judge.ts` holds them.
+ * processes that wake, clocks that jump, jobs that are due meanwhile. The invariants are those of runs/SPEC.md; `judge.ts` holds them.
  */
 import assert from "node:assert/strict";
 import test from "node:test";
@@ -12,7 +12,8 @@ import { simulate } from "./simulate.ts";
 /** What only comes to pass where several things meet. */
 const rare = ["compacted", "compaction-failed", "repair", "steered", "tool-intent", "parked"]
   .map((kind) => `entry: ${kind}`)
-  .concat("a stand-in answered", "a fork", "a note was read", "delivered again", "dismissed", "a day was over", "a program ran");
+  .concat("a stand-in answered", "a fork", "a note was read", "delivered again", "dismissed", "a day was over", "a program ran")
+  .concat(["late", "skipped", "spent", "by hand: run"].map((what) => `a job: ${what}`));
 
 const given = process.env["PORTREEVE_SEED"];
 const firstSeed = Number(given ?? Date.now() % 2_147_483_647);

@@ -19,7 +19,13 @@ export class Timeline {
   nowMs = 1_795_435_000_000;
   /** How much later than meant a timer may fall due. */
   setBackMs = 0;
+  #highestMs = 0;
   readonly #clocks = new Set<ProcessClock>();
+
+  /** The latest that any clock has told. */
+  get highestMs(): number {
+    return (this.#highestMs = Math.max(this.#highestMs, this.nowMs));
+  }
 
   createClock(): ProcessClock {
     const tasks = new Set<Task>();
@@ -60,6 +66,7 @@ export class Timeline {
 
   /** As a suspended machine, or one whose time is corrected: also back. What is due by then is run by the next `advance`. */
   jump(byMs: number): void {
+    this.#highestMs = this.highestMs;
     this.nowMs += byMs;
     this.setBackMs += Math.max(0, -byMs);
   }

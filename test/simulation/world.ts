@@ -98,6 +98,7 @@ export class World {
       contextWindow: random.pick([1_000_000, 6_000]),
       fallbacks: random.pick([[], ["seeded/two"]]),
       turnsPerDay: random.pick([undefined, undefined, 5, 40]),
+      maxConcurrentJobs: random.pick([8, 1]),
     };
   }
 
@@ -133,6 +134,7 @@ export class World {
   }
 
   #calling(call: StoreAsk): void {
+    if (call.name === "cron.fire") this.judge.firing(call.args);
     const at = this.#interjections.findIndex(({ name }) => name.test(call.name));
     const [found] = at < 0 ? [] : this.#interjections.splice(at, 1);
     if (found === undefined) return;
