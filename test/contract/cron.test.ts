@@ -226,6 +226,22 @@ for (const [driver, open] of Object.entries(drivers)) {
     assert.equal((await store.cron.find(badly.jobId))?.enabled, false);
   });
 
+  test(`${driver}: a job that was started by hand stays while the run of its only time goes on`, async () => {
+    await using store = await open();
+    const spec = { ...jobToWrite().spec, schedule: { kind: "at", at: "2030-01-01" }, deleteAfterRun: true } as const;
+    const { jobId } = await addJob(store, { spec });
+    const byHand = admitted(await store.cron.fire(fireAsk(jobId, { dueAtMs: undefined, nextRunAtMs: undefined }), 50));
+    await endRun(store, 60);
+    const ofItsTime = admitted(await store.cron.fire(fireAsk(jobId, { nextRunAtMs: undefined }), 100));
+
+    const early = await store.cron.settle(byHand.run.runId);
+    await store.cron.settleAll();
+    await endRun(store, 110);
+    const late = await store.cron.settle(ofItsTime.run.runId);
+
+    assert.deepEqual([early?.removed, late?.removed], [false, true]);
+  });
+
   test(`${driver}: of a job with a session each time the newest are kept, and one in which something goes on`, async () => {
     await using store = await open();
     const { jobId } = await addJob(store, { nextRunAtMs: 1 });

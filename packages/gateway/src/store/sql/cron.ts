@@ -32,16 +32,12 @@ export function createCronStore(queue: WriteQueue, ids: Ids): CronStore {
     fire: (ask, nowMs) => queue.transact((sql) => fireJob(sql, ids, ask, nowMs)),
     async settle(runId) {
       const found = await queue.read((sql) => findFireOf(sql, runId));
-      if (found === undefined || !isSpent(found.job, found.fire.outcome)) return found && { ...found, removed: false };
-      const removed = await queue.transact((sql) => sql.run(dropSpent, { jobId: found.job.jobId }) > 0);
-      return { ...found, removed };
+      if (found === undefined || !isSpent(found.job)) return found && { ...found, removed: false };
+      return { ...found, removed: await queue.transact((sql) => dropSpent(sql, findJob(sql, found.job.jobId))) };
     },
     settleAll: () =>
       queue.transact((sql) => {
-        for (const job of sql.all(spentJobs, {})) {
-          const record = toReadableJob(sql, job);
-          if (record?.lastFire !== undefined && isSpent(record, record.lastFire.outcome)) sql.run(dropSpent, { jobId: job.job_id });
-        }
+        for (const job of sql.all(spentJobs, {})) dropSpent(sql, job);
       }),
   };
 }
@@ -114,9 +110,16 @@ function toFacts({ enabled, actsFor, authority, agentId }: CronJobToWrite): Read
   return { enabled, actsFor, agentId, scopes: authority.scopes, ...(authority.limits === undefined ? {} : { limits: authority.limits }) };
 }
 
-/** Its only time went well, and it was to be removed then. */
-function isSpent({ spec, nextRunAtMs }: CronJobRecord, outcome: NonNullable<CronJobRecord["lastFire"]>["outcome"]): boolean {
-  return spec.deleteAfterRun === true && nextRunAtMs === undefined && outcome.kind === "run" && outcome.run.status === "succeeded";
+/** Its only time went well, and it was to be removed then: not by a run of before, started by hand. */
+function isSpent({ spec, nextRunAtMs, lastFire }: CronJobRecord): boolean {
+  if (spec.deleteAfterRun !== true || nextRunAtMs !== undefined) return false;
+  return lastFire?.outcome.kind === "run" && lastFire.outcome.run.status === "succeeded";
+}
+
+/** Not one that was given another time, or started again, meanwhile. */
+function dropSpent(sql: Sql, row: CronJobRow | undefined): boolean {
+  const job = row && toReadableJob(sql, row);
+  return job !== undefined && isSpent(job) && sql.run(dropJob, { jobId: job.jobId }) > 0;
 }
 
 function findFireOf(sql: Sql, runId: string) {
@@ -223,11 +226,6 @@ const due = statement((db, arg: Args<{ nowMs: number; limit: number }>) =>
 );
 
 const dropJob = statement((db, arg: Args<{ jobId: string }>) => db.deleteFrom("cron_jobs").where("job_id", "=", arg("jobId")));
-
-/** Not one that was given another time meanwhile. */
-const dropSpent = statement((db, arg: Args<{ jobId: string }>) =>
-  db.deleteFrom("cron_jobs").where("job_id", "=", arg("jobId")).where("next_run_at_ms", "is", null),
-);
 
 const spentJobs = statement((db, _arg: Args<object>) =>
   db
