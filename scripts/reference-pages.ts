@@ -36,9 +36,9 @@ export function createEventsPage(contract: Contract): string {
 
 /** Each path of HTTP with the method behind it, whose scope is what a bearer needs. */
 export function createHttpPage(routes: Readonly<Record<string, HttpRoute>>, contract: Contract): string {
-  const rows = Object.entries(routes).map(([path, { methods, calls }]) => [
+  const rows = Object.entries(routes).map(([path, { methods, calls, goesOn }]) => [
     code(path),
-    methods.join(", "),
+    methods.join(", ") + (goesOn === true ? ", also in events" : ""),
     calls === undefined ? "" : `[\`${calls}\`](methods.md#${toAnchor(calls)})`,
     calls === undefined ? "nothing to present" : toScopeText(contract.methods[calls]?.scope ?? "none"),
   ]);
@@ -56,6 +56,7 @@ export function createHttpPage(routes: Readonly<Record<string, HttpRoute>>, cont
 interface HttpRoute {
   readonly methods: readonly string[];
   readonly calls?: string;
+  readonly goesOn?: boolean;
 }
 
 export function createErrorsPage(contract: Contract): string {

@@ -14,7 +14,8 @@ import type { Passage } from "./guard.ts";
 import type { InFlight, InFlightRequest } from "./in-flight.ts";
 import { toOpenAiAnswer } from "./openai-answer.ts";
 import type { RouteAsk, RouteHandlers } from "./route-handler.ts";
-import { isRunPath, routes, type FoundRoute } from "./routes.ts";
+import { isFeedPath, isRunPath, routes, type FoundRoute } from "./routes.ts";
+import { openSessionFeed, type SessionFeed } from "./session-feed.ts";
 
 export interface BearerRequestDeps extends FollowedRunDeps {
   readonly bearers: Pick<Bearers, "authenticate">;
@@ -109,9 +110,10 @@ function handle(deps: BearerRequestDeps, { route: { path } }: BearerRequest, { p
     });
   }
   const call = (params: unknown): Promise<unknown> => deps.dispatch(principal, routes[path].calls, params, { signal });
+  const follow = (sessionKey: string): SessionFeed => openSessionFeed(deps.bus, sessionKey, signal);
   // The row names the method whose parameters and result its handler knows: right by construction, but not to the type system.
-  const handler = deps.handlers[path] as (ask: RouteAsk, call: (params: unknown) => Promise<unknown>) => Promise<Answer>;
-  return handler(ask, call);
+  const handler = deps.handlers[path] as (ask: RouteAsk, door: unknown) => Promise<Answer>;
+  return handler(ask, isFeedPath(path) ? { call, follow } : call);
 }
 
 /** What needs more than the least is not asked for here by anybody: no bearer would help. */

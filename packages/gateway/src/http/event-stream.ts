@@ -17,6 +17,8 @@ export interface EventsAnswer {
   /** How a failure is told to a reader that was promised a success. */
   readonly toFailure: (error: ProtocolError) => ServerEvent;
   readonly headers?: Readonly<Record<string, string>>;
+  /** How long a reader that was cut off should wait before it asks again. */
+  readonly retryMs?: number;
 }
 
 export interface Flow {
@@ -43,6 +45,7 @@ export async function sendEvents(response: ServerResponse, answer: EventsAnswer,
     ...answer.headers,
   });
   response.flushHeaders();
+  if (answer.retryMs !== undefined) response.write(`retry: ${answer.retryMs}\n\n`);
   using _ = keepAlive(response, flow.clock);
   try {
     for await (const event of answer.events) {

@@ -3,7 +3,8 @@ import type { IncomingHttpHeaders } from "node:http";
 import type { ParamsInput, Result } from "@portreeve/protocol";
 import type { Answer, WholeAnswer } from "./answer.ts";
 import type { FollowedRun } from "./followed-run.ts";
-import type { BearerPath, CalledBy, RunPath } from "./routes.ts";
+import type { BearerPath, CalledBy, FeedPath, RunPath } from "./routes.ts";
+import type { SessionFeed } from "./session-feed.ts";
 
 export interface RouteAsk {
   /** What stands in the places of the path, decoded. */
@@ -22,6 +23,14 @@ export type RouteHandler<P extends BearerPath> = (
   call: (params: ParamsInput<CalledBy<P>>) => Promise<Result<CalledBy<P>>>,
 ) => Promise<WholeAnswer>;
 
+export interface FeedDoor<P extends FeedPath> {
+  readonly call: Parameters<RouteHandler<P>>[1];
+  /** Says that there is something to read; what it is, only `call` tells. */
+  follow(sessionKey: string): SessionFeed;
+}
+
+export type FeedRouteHandler<P extends FeedPath> = (ask: RouteAsk, door: FeedDoor<P>) => Promise<Answer>;
+
 export interface RunDoor {
   readonly nowMs: number;
   readonly newId: () => string;
@@ -32,4 +41,6 @@ export interface RunDoor {
 export type RunRouteHandler = (ask: RouteAsk, door: RunDoor) => Promise<Answer>;
 
 /** Exactly one handler a row: a missing or extra one does not compile. */
-export type RouteHandlers = { readonly [P in BearerPath]: P extends RunPath ? RunRouteHandler : RouteHandler<P> };
+export type RouteHandlers = {
+  readonly [P in BearerPath]: P extends RunPath ? RunRouteHandler : P extends FeedPath ? FeedRouteHandler<P> : RouteHandler<P>;
+};

@@ -24,8 +24,21 @@ interface RunRoute extends BearerRoute {
   readonly stops: "chat.abort";
 }
 
+/** A door to something that goes on: asked for in events, what is added is told too, each time read through the method anew. */
+interface FeedRoute extends BearerRoute {
+  readonly goesOn: true;
+}
+
 const probe = { methods: ["GET", "HEAD"], auth: "none" } as const satisfies ProbeRoute;
 
+const history = {
+  methods: ["GET"],
+  auth: "bearer",
+  calls: "chat.history",
+  goesOn: true,
+  maxBodyBytes: 0,
+  words: "gateway",
+} as const satisfies FeedRoute;
 const models = { methods: ["GET"], auth: "bearer", calls: "agents.list", maxBodyBytes: 0, words: "openai" } as const satisfies BearerRoute;
 const run = {
   methods: ["POST"],
@@ -44,19 +57,20 @@ export const routes = {
   "/readyz": probe,
   "/startup": probe,
   "/startupz": probe,
-  "/sessions/{key}/history": { methods: ["GET"], auth: "bearer", calls: "chat.history", maxBodyBytes: 0, words: "gateway" },
+  "/sessions/{key}/history": history,
   "/tools/invoke": { methods: ["POST"], auth: "bearer", calls: "tools.invoke", maxBodyBytes: 1_048_576, words: "gateway" },
   "/v1/chat/completions": run,
   "/v1/responses": run,
   "/v1/models": models,
   "/v1/models/{id}": models,
   "/v1/models/{prefix}/{id}": models,
-} as const satisfies Record<string, ProbeRoute | BearerRoute | RunRoute>;
+} as const satisfies Record<string, ProbeRoute | BearerRoute | FeedRoute | RunRoute>;
 
 export type Path = keyof typeof routes;
 export type ProbePath = { [P in Path]: (typeof routes)[P]["auth"] extends "none" ? P : never }[Path];
 export type BearerPath = Exclude<Path, ProbePath>;
 export type RunPath = { [P in BearerPath]: (typeof routes)[P] extends { stops: string } ? P : never }[BearerPath];
+export type FeedPath = { [P in BearerPath]: (typeof routes)[P] extends { goesOn: true } ? P : never }[BearerPath];
 export type CalledBy<P extends BearerPath> = (typeof routes)[P]["calls"];
 
 /** The route of a request, with what stands in its places. */
@@ -77,6 +91,10 @@ export function findRoute(url: string | undefined): FoundRoute | undefined {
 
 export function isRunPath(path: BearerPath): path is RunPath {
   return "stops" in routes[path];
+}
+
+export function isFeedPath(path: BearerPath): path is FeedPath {
+  return "goesOn" in routes[path];
 }
 
 /** @throws when what is served is not what the table has: nothing is served then. */
