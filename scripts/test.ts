@@ -67,7 +67,7 @@ const longSuites: readonly Suite[] = [
     budgetSeconds: 2_400,
     env: { PORTREEVE_SIMULATIONS: "100000" },
   },
-  { name: "chaos", files: "test/chaos/*.test.ts", isolation: "process", budgetSeconds: 900, env: { PORTREEVE_LONG: "1" } },
+  { name: "chaos", files: "test/chaos/*.test.ts", isolation: "process", budgetSeconds: 1_500, env: { PORTREEVE_LONG: "1" } },
   { name: "mutants", files: "test/mutants/*.test.ts", isolation: "process", budgetSeconds: 900, env: { PORTREEVE_LONG: "1" } },
   { name: "stryker", files: "test/stryker/*.test.ts", isolation: "process", budgetSeconds: 900 },
 ];

@@ -50,6 +50,9 @@ export interface ConnectInput {
   readonly extra?: object;
 }
 
+/** In an error. */
+const shownFrames = 100;
+
 export function createWireKey(): WireKey {
   const { publicKey, privateKey } = generateKeyPairSync("ed25519");
   const raw = publicKey.export({ format: "jwk" }).x ?? "";
@@ -60,7 +63,8 @@ export function createWireKey(): WireKey {
 export async function openWire(url: string, headers: Readonly<Record<string, string>> = {}, ca?: Buffer): Promise<Wire> {
   const socket = new WebSocket(url, { headers, perMessageDeflate: false, ...(ca === undefined ? {} : { ca }) });
   const frames: Frame[] = [];
-  const waiting = new Set<() => void>();
+  /** Each is shown what comes; without a frame: nothing comes any more. */
+  const waiting = new Set<(frame?: Frame) => void>();
   let isClosed = false;
   const closed = new Promise<{ code: number; reason: string }>((resolve) => {
     socket.on("close", (code, reason) => {
@@ -71,15 +75,17 @@ export async function openWire(url: string, headers: Readonly<Record<string, str
   });
   socket.on("error", () => undefined);
   socket.on("message", (data) => {
-    frames.push(JSON.parse(String(data)) as Frame);
-    for (const look of waiting) look();
+    const frame = JSON.parse(String(data)) as Frame;
+    frames.push(frame);
+    for (const look of waiting) look(frame);
   });
   const frame = (fits: (frame: Frame) => boolean): Promise<Frame> =>
     new Promise((resolve, reject) => {
-      const look = (): void => {
-        const found = frames.find(fits);
-        if (found !== undefined) resolve(found);
-        else if (isClosed) reject(new Error(`closed without the frame; came: ${JSON.stringify(frames)}`));
+      const known = frames.find(fits);
+      if (known !== undefined) return resolve(known);
+      const look = (came?: Frame): void => {
+        if (came !== undefined && fits(came)) resolve(came);
+        else if (isClosed) reject(new Error(`closed without the frame; came: ${JSON.stringify(frames.slice(-shownFrames))}`));
         else return;
         waiting.delete(look);
       };
