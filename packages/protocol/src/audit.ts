@@ -64,41 +64,42 @@ export const auditMethods = {
     scope: "operator.admin",
     kind: "query",
     callers: ["operator"],
-    params: z.strictObject({
-      limit: limit.optional(),
-      /** The `nextCursor` of the page before. */
-      cursor: z
-        .string()
-        .regex(/^[1-9]\d{0,14}$/, "must be a nextCursor of this method")
-        .optional(),
-      kind: nonEmpty.optional(),
-      subject: nonEmpty.optional(),
-    }),
-    result: z.object({ rows: z.array(auditRow), nextCursor: z.string().optional() }),
+    params: () =>
+      z.strictObject({
+        limit: limit.optional(),
+        /** The `nextCursor` of the page before. */
+        cursor: z
+          .string()
+          .regex(/^[1-9]\d{0,14}$/, "must be a nextCursor of this method")
+          .optional(),
+        kind: nonEmpty.optional(),
+        subject: nonEmpty.optional(),
+      }),
+    result: () => z.object({ rows: z.array(auditRow), nextCursor: z.string().optional() }),
   }),
   "audit.verify": method({
     summary: "Check the whole chain of the audit; `firstBreak` names the first row that does not hold.",
     scope: "operator.admin",
     kind: "query",
     callers: ["operator"],
-    params: z.strictObject({}),
-    result: auditVerdict,
+    params: () => z.strictObject({}),
+    result: () => auditVerdict,
   }),
   "audit.refusals": method({
     summary: "How often who was refused what by which rule, by the minute, newest first.",
     scope: "operator.admin",
     kind: "query",
     callers: ["operator"],
-    params: z.strictObject({ sinceMs: timeMs.optional(), limit: limit.optional() }),
-    result: z.object({ refusals: z.array(refusalCount) }),
+    params: () => z.strictObject({ sinceMs: timeMs.optional(), limit: limit.optional() }),
+    result: () => z.object({ refusals: z.array(refusalCount) }),
   }),
   "audit.explain": method({
     summary: "Why: the rule that decided about a pairing request, device, run, session or audit row, and the chain of cause.",
     scope: "operator.admin",
     kind: "query",
     callers: ["operator"],
-    params: z.strictObject({ id: nonEmpty.max(512) }),
-    result: z.object({ id: z.string(), steps: z.array(explainedStep) }),
+    params: () => z.strictObject({ id: nonEmpty.max(512) }),
+    result: () => z.object({ id: z.string(), steps: z.array(explainedStep) }),
   }),
 };
 

@@ -48,17 +48,18 @@ export const chatMethods = {
     scope: "operator.write",
     kind: "command",
     callers: ["operator"],
-    params: z.strictObject({
-      sessionKey,
-      agentId: agentId.optional(),
-      message: z.string().max(1_000_000),
-      timeoutMs: z.number().int().nonnegative().optional(),
-      /** What becomes of the message while a run works in the session; absent is `steer`. */
-      queueMode: z.enum(["steer", "followup", "collect", "interrupt"]).optional(),
-      /** A message that reads like a slash command is one; `true`: it goes to the model as it stands. */
-      suppressCommandInterpretation: z.boolean().optional(),
-      idempotencyKey,
-    }),
+    params: () =>
+      z.strictObject({
+        sessionKey,
+        agentId: agentId.optional(),
+        message: z.string().max(1_000_000),
+        timeoutMs: z.number().int().nonnegative().optional(),
+        /** What becomes of the message while a run works in the session; absent is `steer`. */
+        queueMode: z.enum(["steer", "followup", "collect", "interrupt"]).optional(),
+        /** A message that reads like a slash command is one; `true`: it goes to the model as it stands. */
+        suppressCommandInterpretation: z.boolean().optional(),
+        idempotencyKey,
+      }),
     // A key has one session at a time, and a transcript one branch: the leaf is its newest message.
     ignored: ["sessionId", "mentions", "workContext", "expectedLeafEntryId"],
     unsupported: [
@@ -78,64 +79,68 @@ export const chatMethods = {
       "expectedPermissionMode",
       "expectedToolOverrides",
     ],
-    result: z.union([
-      z.object({
-        runId: z.string(),
-        status: z.enum(["started", "in_flight", "ok", "error", "timeout"]),
-        /** The answer to a slash command: no run was started. */
-        reply: z.string().optional(),
-      }),
-      z.object({ ok: z.literal(true), aborted: z.boolean(), runIds: z.array(z.string()) }),
-    ]),
+    result: () =>
+      z.union([
+        z.object({
+          runId: z.string(),
+          status: z.enum(["started", "in_flight", "ok", "error", "timeout"]),
+          /** The answer to a slash command: no run was started. */
+          reply: z.string().optional(),
+        }),
+        z.object({ ok: z.literal(true), aborted: z.boolean(), runIds: z.array(z.string()) }),
+      ]),
   }),
   "chat.history": method({
     summary: "The newest messages of a session, oldest first; an unknown session has none.",
     scope: "operator.read",
     kind: "query",
-    params: z.strictObject(historyParams),
+    params: () => z.strictObject(historyParams),
     ignored: historyIgnored,
     unsupported: historyUnsupported,
-    result: historyPage,
+    result: () => historyPage,
   }),
   "chat.startup": method({
     summary: "What a client needs to open a conversation, in one answer: its newest messages, how it stands, agents, models, commands.",
     scope: "operator.read",
     kind: "query",
     callers: ["operator"],
-    params: z.strictObject(historyParams),
+    params: () => z.strictObject(historyParams),
     ignored: historyIgnored,
     unsupported: historyUnsupported,
-    result: historyPage.extend({
-      /** Absent for a session that nobody has spoken in yet. */
-      sessionInfo: sessionRow.optional(),
-      defaults: z.object({ modelProvider: z.string(), model: z.string() }),
-      agentsList,
-      metadata: chatMetadata,
-    }),
+    result: () =>
+      historyPage.extend({
+        /** Absent for a session that nobody has spoken in yet. */
+        sessionInfo: sessionRow.optional(),
+        defaults: z.object({ modelProvider: z.string(), model: z.string() }),
+        agentsList,
+        metadata: chatMetadata,
+      }),
   }),
   "chat.metadata": method({
     summary: "What may be chosen while a message is written: models and slash commands.",
     scope: "operator.read",
     kind: "query",
     callers: ["operator"],
-    params: z.strictObject({ agentId: agentId.optional(), sessionKey: sessionKey.optional() }),
-    result: chatMetadata,
+    params: () => z.strictObject({ agentId: agentId.optional(), sessionKey: sessionKey.optional() }),
+    result: () => chatMetadata,
   }),
   "chat.message.get": method({
     summary: "One message of a session, with its texts whole as far as `maxChars` goes.",
     scope: "operator.read",
     kind: "query",
     callers: ["operator"],
-    params: z.strictObject({
-      sessionKey,
-      agentId: agentId.optional(),
-      messageId: nonEmpty,
-      maxChars: z.number().int().min(1).max(2_000_000).optional(),
-    }),
-    result: z.discriminatedUnion("ok", [
-      z.object({ ok: z.literal(true), message }),
-      z.object({ ok: z.literal(false), unavailableReason: z.literal("not_found") }),
-    ]),
+    params: () =>
+      z.strictObject({
+        sessionKey,
+        agentId: agentId.optional(),
+        messageId: nonEmpty,
+        maxChars: z.number().int().min(1).max(2_000_000).optional(),
+      }),
+    result: () =>
+      z.discriminatedUnion("ok", [
+        z.object({ ok: z.literal(true), message }),
+        z.object({ ok: z.literal(false), unavailableReason: z.literal("not_found") }),
+      ]),
   }),
   "chat.inject": method({
     summary: "Add a message to a session as if its agent had said it; no model is asked.",
@@ -143,23 +148,24 @@ export const chatMethods = {
     kind: "command",
     callers: ["operator"],
     hidden: true,
-    params: z.strictObject({
-      sessionKey,
-      agentId: agentId.optional(),
-      message: nonEmpty.max(200_000),
-      /** Stands before the message, in brackets. */
-      label: z.string().max(100).optional(),
-    }),
-    result: z.object({ ok: z.literal(true), messageId: z.string() }),
+    params: () =>
+      z.strictObject({
+        sessionKey,
+        agentId: agentId.optional(),
+        message: nonEmpty.max(200_000),
+        /** Stands before the message, in brackets. */
+        label: z.string().max(100).optional(),
+      }),
+    result: () => z.object({ ok: z.literal(true), messageId: z.string() }),
   }),
   "chat.abort": method({
     summary: "Stop the runs of a session, or one of them, with everything they spawned.",
     scope: "operator.write",
     kind: "command",
     callers: ["operator"],
-    params: z.strictObject({ sessionKey, agentId: agentId.optional(), runId: nonEmpty.optional() }),
+    params: () => z.strictObject({ sessionKey, agentId: agentId.optional(), runId: nonEmpty.optional() }),
     ignored: ["preserveSideRuns"],
-    result: z.object({ ok: z.literal(true), aborted: z.boolean(), runIds: z.array(z.string()) }),
+    result: () => z.object({ ok: z.literal(true), aborted: z.boolean(), runIds: z.array(z.string()) }),
   }),
 };
 
@@ -177,24 +183,25 @@ export const chatEvents = {
     summary: "A reply as it forms (`delta`, cumulative text) and as it ended (`final`, `aborted`, `error`).",
     scope: "operator.read",
     droppable: true,
-    payload: z.discriminatedUnion("state", [
-      z.object({
-        ...runEnvelope,
-        state: z.literal("delta"),
-        message: chatMessage,
-        deltaText: z.string(),
-        replace: z.literal(true).optional(),
-      }),
-      z.object({
-        ...runEnvelope,
-        state: z.literal("final"),
-        message: chatMessage.optional(),
-        stopReason: z.string().optional(),
-        usage: usage.optional(),
-      }),
-      z.object({ ...runEnvelope, state: z.literal("aborted"), message: chatMessage.optional(), stopReason: z.string() }),
-      z.object({ ...runEnvelope, state: z.literal("error"), errorMessage: z.string(), errorKind: z.enum(errorKinds) }),
-    ]),
+    payload: () =>
+      z.discriminatedUnion("state", [
+        z.object({
+          ...runEnvelope,
+          state: z.literal("delta"),
+          message: chatMessage,
+          deltaText: z.string(),
+          replace: z.literal(true).optional(),
+        }),
+        z.object({
+          ...runEnvelope,
+          state: z.literal("final"),
+          message: chatMessage.optional(),
+          stopReason: z.string().optional(),
+          usage: usage.optional(),
+        }),
+        z.object({ ...runEnvelope, state: z.literal("aborted"), message: chatMessage.optional(), stopReason: z.string() }),
+        z.object({ ...runEnvelope, state: z.literal("error"), errorMessage: z.string(), errorKind: z.enum(errorKinds) }),
+      ]),
   }),
 };
 

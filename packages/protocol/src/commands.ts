@@ -29,11 +29,12 @@ export const commandMethods = {
     scope: "operator.read",
     kind: "query",
     callers: ["operator"],
-    params: z.strictObject({ scope: z.enum(["text", "native", "both"]).optional(), includeArgs: z.boolean().optional() }),
+    params: () => z.strictObject({ scope: z.enum(["text", "native", "both"]).optional(), includeArgs: z.boolean().optional() }),
     // All of them are there in every session, for every agent and provider.
     ignored: ["sessionKey", "agentId", "provider"],
-    result: z.object({
-      commands: z.array(commandEntry),
-    }),
+    result: () =>
+      z.object({
+        commands: z.array(commandEntry),
+      }),
   }),
 };

@@ -116,8 +116,8 @@ export const connectMethods = {
     kind: "command",
     callers: ["operator", "node"],
     hidden: true,
-    params: connectParams,
-    result: helloOk,
+    params: () => connectParams,
+    result: () => helloOk,
   }),
 };
 
@@ -126,23 +126,24 @@ export const connectEvents = {
     summary: "The first frame of every connection: the nonce a device signs, and the gateway's own proof over it.",
     scope: "everyone",
     droppable: false,
-    payload: z.object({
-      nonce: z.string(),
-      ts: timeMs,
-      /** The gateway's Ed25519 key and its signature over `portreeve-gateway|nonce|ts`: whose tokens are safe to present here. */
-      gateway: z.object({ publicKey: z.string(), signature: z.string() }),
-    }),
+    payload: () =>
+      z.object({
+        nonce: z.string(),
+        ts: timeMs,
+        /** The gateway's Ed25519 key and its signature over `portreeve-gateway|nonce|ts`: whose tokens are safe to present here. */
+        gateway: z.object({ publicKey: z.string(), signature: z.string() }),
+      }),
   }),
   tick: event({
     summary: "The gateway is alive; sent every `policy.tickIntervalMs`.",
     scope: "everyone",
     droppable: true,
-    payload: z.object({ ts: timeMs }),
+    payload: () => z.object({ ts: timeMs }),
   }),
   shutdown: event({
     summary: "The gateway stops; the socket closes with 1012 next.",
     scope: "everyone",
     droppable: false,
-    payload: z.object({ reason: z.string(), restartExpectedMs: z.number().int().nullable() }),
+    payload: () => z.object({ reason: z.string(), restartExpectedMs: z.number().int().nullable() }),
   }),
 };

@@ -44,16 +44,28 @@ export interface MethodDefinition<
   readonly refused: readonly string[];
 }
 
+/** Shapes are built when somebody first asks for them: a gateway that idles holds none of those that nobody has used. */
+interface Shapes<P extends z.ZodType, R extends z.ZodType, A extends z.ZodType | undefined> {
+  readonly params: () => P;
+  readonly result: () => R;
+  readonly accepted?: () => A;
+}
+
 type MethodInput<P extends z.ZodType, R extends z.ZodType, A extends z.ZodType | undefined> = Pick<
   MethodDefinition<P, R, A>,
-  "summary" | "scope" | "kind" | "params" | "result"
+  "summary" | "scope" | "kind"
 > &
-  Partial<Pick<MethodDefinition<P, R, A>, "accepted" | "callers" | "rate" | "hidden" | "versions" | "ignored" | "unsupported" | "refused">>;
+  Shapes<P, R, A> &
+  Partial<Pick<MethodDefinition<P, R, A>, "callers" | "rate" | "hidden" | "versions" | "ignored" | "unsupported" | "refused">>;
 
 /** Defines a method; what is left out gets the default that permits least or shows most. */
-export function method<P extends z.ZodType, R extends z.ZodType, A extends z.ZodType | undefined = undefined>(
-  input: MethodInput<P, R, A>,
-): MethodDefinition<P, R, A> {
+export function method<P extends z.ZodType, R extends z.ZodType, A extends z.ZodType | undefined = undefined>({
+  params,
+  result,
+  accepted,
+  ...facts
+}: MethodInput<P, R, A>): MethodDefinition<P, R, A> {
+  const [paramsOf, resultOf, acceptedOf] = [once(params), once(result), once(() => accepted?.() as A)];
   return {
     callers: ["operator", "run"],
     rate: "unlimited",
@@ -62,8 +74,16 @@ export function method<P extends z.ZodType, R extends z.ZodType, A extends z.Zod
     ignored: [],
     unsupported: [],
     refused: [],
-    ...input,
-    accepted: input.accepted as A,
+    ...facts,
+    get params() {
+      return paramsOf();
+    },
+    get result() {
+      return resultOf();
+    },
+    get accepted() {
+      return acceptedOf();
+    },
   };
 }
 
@@ -76,6 +96,20 @@ export interface EventDefinition<P extends z.ZodType = z.ZodType> {
   readonly payload: P;
 }
 
-export function event<P extends z.ZodType>(definition: EventDefinition<P>): EventDefinition<P> {
-  return definition;
+type EventInput<P extends z.ZodType> = Omit<EventDefinition<P>, "payload"> & { readonly payload: () => P };
+
+export function event<P extends z.ZodType>({ payload, ...facts }: EventInput<P>): EventDefinition<P> {
+  const payloadOf = once(payload);
+  return {
+    ...facts,
+    get payload() {
+      return payloadOf();
+    },
+  };
+}
+
+/** What `make` answers; it is asked once, when somebody first wants to know. */
+export function once<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => (made ??= { value: make() }).value;
 }

@@ -70,8 +70,8 @@ export const deviceMethods = {
     scope: "operator.pairing",
     kind: "query",
     callers: ["operator"],
-    params: z.strictObject({}),
-    result: z.object({ pending: z.array(pairingRequest), paired: z.array(pairedDevice) }),
+    params: () => z.strictObject({}),
+    result: () => z.object({ pending: z.array(pairingRequest), paired: z.array(pairedDevice) }),
   }),
   "device.pair.approve": method({
     summary:
@@ -79,16 +79,17 @@ export const deviceMethods = {
     scope: "operator.pairing",
     kind: "command",
     callers: ["operator"],
-    params: z.strictObject({ requestId: nonEmpty, expiresInMinutes: z.number().int().min(1).max(longestElevationMinutes).optional() }),
-    result: z.object({ requestId: z.string(), device: pairedDevice }),
+    params: () =>
+      z.strictObject({ requestId: nonEmpty, expiresInMinutes: z.number().int().min(1).max(longestElevationMinutes).optional() }),
+    result: () => z.object({ requestId: z.string(), device: pairedDevice }),
   }),
   "device.pair.reject": method({
     summary: "Reject a pending request; the refusal is remembered by key.",
     scope: "operator.pairing",
     kind: "command",
     callers: ["operator"],
-    params: requestIdParams,
-    result: z.object({ requestId: z.string(), deviceId: z.string() }),
+    params: () => requestIdParams,
+    result: () => z.object({ requestId: z.string(), deviceId: z.string() }),
   }),
   "device.pair.remove": method({
     summary:
@@ -96,16 +97,16 @@ export const deviceMethods = {
     scope: "operator.pairing",
     kind: "command",
     callers: ["operator"],
-    params: z.strictObject({ deviceId: nonEmpty }),
-    result: z.object({ deviceId: z.string(), cancelledRuns }),
+    params: () => z.strictObject({ deviceId: nonEmpty }),
+    result: () => z.object({ deviceId: z.string(), cancelledRuns }),
   }),
   "device.pair.rename": method({
     summary: "Give a paired device a name of the operator's choice.",
     scope: "operator.pairing",
     kind: "command",
     callers: ["operator"],
-    params: z.strictObject({ deviceId: nonEmpty, label: z.string().trim().min(1).max(64) }),
-    result: z.object({ deviceId: z.string(), label: z.string() }),
+    params: () => z.strictObject({ deviceId: nonEmpty, label: z.string().trim().min(1).max(64) }),
+    result: () => z.object({ deviceId: z.string(), label: z.string() }),
   }),
   "device.token.rotate": method({
     summary:
@@ -113,23 +114,24 @@ export const deviceMethods = {
     scope: "operator.pairing",
     kind: "command",
     callers: ["operator"],
-    params: z.strictObject({ ...tokenParams, scopes: z.array(nonEmpty).max(64).optional() }),
-    result: z.object({
-      deviceId: z.string(),
-      role: z.string(),
-      scopes: z.array(z.string()),
-      rotatedAtMs: timeMs,
-      tokenDelivery: z.enum(["in-band", "withheld-cross-device"]),
-      token: z.string().optional(),
-    }),
+    params: () => z.strictObject({ ...tokenParams, scopes: z.array(nonEmpty).max(64).optional() }),
+    result: () =>
+      z.object({
+        deviceId: z.string(),
+        role: z.string(),
+        scopes: z.array(z.string()),
+        rotatedAtMs: timeMs,
+        tokenDelivery: z.enum(["in-band", "withheld-cross-device"]),
+        token: z.string().optional(),
+      }),
   }),
   "device.token.revoke": method({
     summary: "End the token of one device and role, and the runs it started as operator; the role must be approved again.",
     scope: "operator.pairing",
     kind: "command",
     callers: ["operator"],
-    params: z.strictObject(tokenParams),
-    result: z.object({ deviceId: z.string(), role: z.string(), revokedAtMs: timeMs, cancelledRuns }),
+    params: () => z.strictObject(tokenParams),
+    result: () => z.object({ deviceId: z.string(), role: z.string(), revokedAtMs: timeMs, cancelledRuns }),
   }),
   "device.token.issue": method({
     summary:
@@ -137,38 +139,41 @@ export const deviceMethods = {
     scope: "operator.admin",
     kind: "command",
     callers: ["operator"],
-    params: z.strictObject({
-      label: z.string().trim().min(1).max(64),
-      scopes: z.array(z.enum(scopeNames)).max(scopeNames.length),
-      expiresInMinutes: z.number().int().min(1).max(longestElevationMinutes).optional(),
-    }),
-    result: z.object({
-      deviceId: z.string(),
-      label: z.string(),
-      scopes: z.array(z.string()),
-      /** Presented as `Authorization: Bearer …`, over TLS or on the gateway's machine. */
-      token: z.string(),
-      expiresAtMs: timeMs.optional(),
-    }),
+    params: () =>
+      z.strictObject({
+        label: z.string().trim().min(1).max(64),
+        scopes: z.array(z.enum(scopeNames)).max(scopeNames.length),
+        expiresInMinutes: z.number().int().min(1).max(longestElevationMinutes).optional(),
+      }),
+    result: () =>
+      z.object({
+        deviceId: z.string(),
+        label: z.string(),
+        scopes: z.array(z.string()),
+        /** Presented as `Authorization: Bearer …`, over TLS or on the gateway's machine. */
+        token: z.string(),
+        expiresAtMs: timeMs.optional(),
+      }),
   }),
   "device.scopes.requestUpgrade": method({
     summary: "Ask, from an open connection, that this device be approved for more scopes: the present ones and others. Never silent.",
     scope: "none",
     kind: "command",
     callers: ["operator"],
-    params: z.strictObject({ scopes: z.array(nonEmpty).min(1).max(64) }),
-    result: z.object({ requestId: z.string() }),
+    params: () => z.strictObject({ scopes: z.array(nonEmpty).min(1).max(64) }),
+    result: () => z.object({ requestId: z.string() }),
   }),
   "device.scopes.waitUpgrade": method({
     summary: "Wait until a request of this device is decided or expires. Connect again with the token to have the scopes.",
     scope: "none",
     kind: "query",
     callers: ["operator"],
-    params: requestIdParams,
-    result: z.discriminatedUnion("status", [
-      z.object({ status: z.literal("approved"), requestId: z.string(), deviceToken: z.string(), scopes: z.array(z.string()) }),
-      z.object({ status: z.enum(["rejected", "expired"]), requestId: z.string() }),
-    ]),
+    params: () => requestIdParams,
+    result: () =>
+      z.discriminatedUnion("status", [
+        z.object({ status: z.literal("approved"), requestId: z.string(), deviceToken: z.string(), scopes: z.array(z.string()) }),
+        z.object({ status: z.enum(["rejected", "expired"]), requestId: z.string() }),
+      ]),
   }),
 };
 
@@ -177,19 +182,19 @@ export const deviceEvents = {
     summary: "A device waits for an approval.",
     scope: "operator.pairing",
     droppable: true,
-    payload: pairingRequest,
+    payload: () => pairingRequest,
   }),
   "device.pair.resolved": event({
     summary: "A request was decided, or a device was approved silently.",
     scope: "operator.pairing",
     droppable: true,
-    payload: z.object({ requestId: z.string(), deviceId: z.string(), decision: z.enum(["approved", "rejected"]), ts: timeMs }),
+    payload: () => z.object({ requestId: z.string(), deviceId: z.string(), decision: z.enum(["approved", "rejected"]), ts: timeMs }),
   }),
   "device.pair.changed": event({
     summary: "A paired device was renamed or removed, or its tokens or scopes changed: list again.",
     scope: "operator.pairing",
     droppable: true,
-    payload: z.object({}),
+    payload: () => z.object({}),
   }),
 };
 

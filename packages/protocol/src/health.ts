@@ -71,15 +71,15 @@ export const healthMethods = {
     scope: "none",
     kind: "query",
     callers: ["operator", "node", "run"],
-    params: anyParams,
-    result: healthResult,
+    params: () => anyParams,
+    result: () => healthResult,
   }),
   status: method({
     summary: "Counts of sessions, runs, connections, pairing requests and sub-agents.",
     scope: "operator.read",
     kind: "query",
-    params: anyParams,
-    result: statusResult,
+    params: () => anyParams,
+    result: () => statusResult,
   }),
 };
 
@@ -88,6 +88,6 @@ export const healthEvents = {
     summary: "The result of `health`, every 60 seconds and after a connect.",
     scope: "everyone",
     droppable: true,
-    payload: healthResult,
+    payload: () => healthResult,
   }),
 };

@@ -10,15 +10,15 @@ export const identityMethods = {
     kind: "query",
     callers: ["operator"],
     /** Without either: the default agent. Clients send an empty key for none. */
-    params: z.strictObject({ agentId: agentId.optional(), sessionKey: z.string().max(512).optional() }),
-    result: z.object({ agentId: z.string(), name: z.string(), nameSource: z.literal("default") }),
+    params: () => z.strictObject({ agentId: agentId.optional(), sessionKey: z.string().max(512).optional() }),
+    result: () => z.object({ agentId: z.string(), name: z.string(), nameSource: z.literal("default") }),
   }),
   "gateway.identity.get": method({
     summary: "The gateway's public key, and its id, which is the key's SHA-256.",
     scope: "operator.read",
     kind: "query",
     callers: ["operator"],
-    params: z.strictObject({}),
-    result: z.object({ deviceId: z.string(), publicKey: z.string() }),
+    params: () => z.strictObject({}),
+    result: () => z.object({ deviceId: z.string(), publicKey: z.string() }),
   }),
 };

@@ -24,12 +24,13 @@ export const modelMethods = {
     scope: "operator.read",
     kind: "query",
     callers: ["operator"],
-    params: z.strictObject({
-      /** Only what this agent uses, its stand-ins included. */
-      agentId: agentId.optional(),
-      provider: nonEmpty.optional(),
-      view: z.enum(["default", "configured", "provider-config", "all"]).optional(),
-    }),
+    params: () =>
+      z.strictObject({
+        /** Only what this agent uses, its stand-ins included. */
+        agentId: agentId.optional(),
+        provider: nonEmpty.optional(),
+        view: z.enum(["default", "configured", "provider-config", "all"]).optional(),
+      }),
     // What each row holds is the same with and without them, and a catalogue that is never fetched has nothing to refresh.
     ignored: [
       "sessionKey",
@@ -40,6 +41,6 @@ export const modelMethods = {
       "preparedOnly",
       "refresh",
     ],
-    result: z.object({ models: z.array(modelChoice) }),
+    result: () => z.object({ models: z.array(modelChoice) }),
   }),
 };

@@ -86,61 +86,63 @@ export const runMethods = {
   "runs.list": method({
     summary: "Runs, newest first: who asked, state, what each waits for, tokens, and what became of its result.",
     ...view,
-    params: z.strictObject({
-      limit: z.number().int().min(1).max(500).optional(),
-      cursor: runCursor.optional(),
-      sessionKey: sessionKey.optional(),
-      agentId: agentId.optional(),
-      status: z.array(runStatus).min(1).max(11).optional(),
-      /** Only runs whose result was owed to somebody and has not safely reached them. */
-      undelivered: z.boolean().optional(),
-    }),
-    result: z.object({ runs: z.array(runRow), nextCursor: z.string().optional() }),
+    params: () =>
+      z.strictObject({
+        limit: z.number().int().min(1).max(500).optional(),
+        cursor: runCursor.optional(),
+        sessionKey: sessionKey.optional(),
+        agentId: agentId.optional(),
+        status: z.array(runStatus).min(1).max(11).optional(),
+        /** Only runs whose result was owed to somebody and has not safely reached them. */
+        undelivered: z.boolean().optional(),
+      }),
+    result: () => z.object({ runs: z.array(runRow), nextCursor: z.string().optional() }),
   }),
   "runs.get": method({
     summary: "One run with its causes, attempts and each way its result took. `runId`: its own or the wire's.",
     ...view,
-    params: z.strictObject({ runId }),
-    result: z.object({
-      run: runRow,
-      /** The beginning of what it said, if it has ended. */
-      result: z.string().optional(),
-      /** From the run that a person, or an announcement, began down to this one's parent. */
-      ancestors: z.array(runRow),
-      attempts: z.object({
-        /** How often a worker took it up, the first time included. */
-        claims: z.number().int(),
-        modelCalls: z.number().int(),
-        toolCalls: z.number().int(),
-        /** The newest last. */
-        failures: z.array(modelFailure),
+    params: () => z.strictObject({ runId }),
+    result: () =>
+      z.object({
+        run: runRow,
+        /** The beginning of what it said, if it has ended. */
+        result: z.string().optional(),
+        /** From the run that a person, or an announcement, began down to this one's parent. */
+        ancestors: z.array(runRow),
+        attempts: z.object({
+          /** How often a worker took it up, the first time included. */
+          claims: z.number().int(),
+          modelCalls: z.number().int(),
+          toolCalls: z.number().int(),
+          /** The newest last. */
+          failures: z.array(modelFailure),
+        }),
+        deliveries: z.array(deliveryHop),
       }),
-      deliveries: z.array(deliveryHop),
-    }),
   }),
   "runs.tree": method({
     summary: "A run and everything below it, parents before children.",
     ...view,
-    params: z.strictObject({ runId }),
-    result: z.object({ runs: z.array(runRow), isCut: z.boolean() }),
+    params: () => z.strictObject({ runId }),
+    result: () => z.object({ runs: z.array(runRow), isCut: z.boolean() }),
   }),
   "runs.cancel": method({
     summary: "Cancel a run and everything below it. A run that has ended stays as it is.",
     ...control,
-    params: z.strictObject({ runId }),
-    result: z.object({ runId: z.string(), status: runStatus, cancelledRunIds: z.array(z.string()) }),
+    params: () => z.strictObject({ runId }),
+    result: () => z.object({ runId: z.string(), status: runStatus, cancelledRunIds: z.array(z.string()) }),
   }),
   "runs.retry": method({
     summary: "Deliver a result again that is blocked or unconfirmed; what was under way before is void.",
     ...control,
-    params: z.strictObject({ runId }),
-    result: z.object({ runId: z.string(), generation: z.number().int(), toSessionKey: z.string() }),
+    params: () => z.strictObject({ runId }),
+    result: () => z.object({ runId: z.string(), generation: z.number().int(), toSessionKey: z.string() }),
   }),
   "runs.dismiss": method({
     summary: "Leave a result undelivered that is blocked or unconfirmed. The run and its transcript stay.",
     ...control,
-    params: z.strictObject({ runId }),
-    result: z.object({ runId: z.string() }),
+    params: () => z.strictObject({ runId }),
+    result: () => z.object({ runId: z.string() }),
   }),
 };
 

@@ -60,127 +60,132 @@ export const subagentMethods = {
     kind: "command",
     refused: deliveryAddresses,
     unsupported: ["attachAs", "collect", "cwd", "fastMode", "groupId", "lightContext", "runtime", "visible"],
-    params: z.strictObject({
-      task: nonEmpty.max(200_000),
-      label: label.optional(),
-      taskName: taskName.optional(),
-      agentId: agentId.optional(),
-      model: nonEmpty.optional(),
-      thinking: z.enum(thinkingLevels).optional(),
-      /** 0 is no deadline, absent is the configured default. */
-      runTimeoutSeconds: z.number().int().nonnegative().optional(),
-      thread: z.boolean().optional(),
-      mode: z.enum(["run", "session"]).optional(),
-      /** `fork`: begins with a copy of the parent's conversation, up to where it stands; only for the same agent. */
-      context: z.enum(["isolated", "fork"]).optional(),
-      sandbox: z.enum(["inherit", "require"]).optional(),
-      cleanup: z.enum(["keep", "delete"]).optional(),
-      /** False: nobody waits for the result, and it is delivered to nobody. */
-      expectsCompletionMessage: z.boolean().optional(),
-      /** A JSON Schema (a subset) for the child's result; one that does not fit is told so once, then comes as text with the reason. */
-      outputSchema: z.record(z.string(), z.unknown()).optional(),
-      /** Files for the child to read, and for nobody else. Off unless the operator turned it on. */
-      attachments: z.array(attachment).optional(),
-      /** Only narrows: each must be a tool that the child would have without this. Empty: none. */
-      tools: z.array(nonEmpty).optional(),
-      /** What the child, and all below it, may use at most; never more than its parent has left. `turns` are calls of a model. */
-      budget: z
-        .strictObject({
-          tokens: z.number().int().nonnegative().optional(),
-          usd: z.number().nonnegative().optional(),
-          turns: z.number().int().nonnegative().optional(),
-          wallMs: z.number().int().nonnegative().optional(),
-        })
-        .optional(),
-      /** The session to spawn for. A run spawns for its own and must not name another; an operator names one (default: main). */
-      sessionKey: sessionKey.optional(),
-      idempotencyKey,
-    }),
-    result: z.object({
-      status: z.literal("accepted"),
-      childSessionKey: z.string(),
-      runId: z.string(),
-      mode: z.literal("run"),
-      resolvedModel: z.string(),
-      resolvedThinking: z.enum(thinkingLevels).optional(),
-      /** The one that was used: a conversation beyond the configured size is not copied. */
-      context: z.enum(["isolated", "fork"]),
-      warnings: z.array(z.string()).optional(),
-      scopes: z.array(z.string()),
-      /** What the child may use in its first turn; a policy that changes later counts at once. */
-      tools: z.array(z.string()),
-      depth: z.number().int(),
-      taskName: z.string().optional(),
-      /** What it may use: what was asked for, or less where the parent has less left. */
-      budget: z
-        .object({ tokens: z.number().int(), usd: z.number(), turns: z.number().int(), wallMs: z.number().int() })
-        .partial()
-        .optional(),
-      attachments: z
-        .object({
-          count: z.number().int(),
-          totalBytes: z.number().int(),
-          files: z.array(z.object({ name: z.string(), bytes: z.number().int(), sha256: z.string() })),
-          /** How the child's file tools call the folder. */
-          dir: z.string(),
-        })
-        .optional(),
-      /** Seconds from its first turn; absent: none of its own. */
-      runTimeoutSeconds: z.number().int().optional(),
-      /** The latest end, where the parent has one. */
-      deadlineAt: timeMs.optional(),
-      /** `not_required`: the result stays in the child's session. */
-      delivery: z.enum(["pending", "not_required"]),
-      note: z.string(),
-    }),
+    params: () =>
+      z.strictObject({
+        task: nonEmpty.max(200_000),
+        label: label.optional(),
+        taskName: taskName.optional(),
+        agentId: agentId.optional(),
+        model: nonEmpty.optional(),
+        thinking: z.enum(thinkingLevels).optional(),
+        /** 0 is no deadline, absent is the configured default. */
+        runTimeoutSeconds: z.number().int().nonnegative().optional(),
+        thread: z.boolean().optional(),
+        mode: z.enum(["run", "session"]).optional(),
+        /** `fork`: begins with a copy of the parent's conversation, up to where it stands; only for the same agent. */
+        context: z.enum(["isolated", "fork"]).optional(),
+        sandbox: z.enum(["inherit", "require"]).optional(),
+        cleanup: z.enum(["keep", "delete"]).optional(),
+        /** False: nobody waits for the result, and it is delivered to nobody. */
+        expectsCompletionMessage: z.boolean().optional(),
+        /** A JSON Schema (a subset) for the child's result; one that does not fit is told so once, then comes as text with the reason. */
+        outputSchema: z.record(z.string(), z.unknown()).optional(),
+        /** Files for the child to read, and for nobody else. Off unless the operator turned it on. */
+        attachments: z.array(attachment).optional(),
+        /** Only narrows: each must be a tool that the child would have without this. Empty: none. */
+        tools: z.array(nonEmpty).optional(),
+        /** What the child, and all below it, may use at most; never more than its parent has left. `turns` are calls of a model. */
+        budget: z
+          .strictObject({
+            tokens: z.number().int().nonnegative().optional(),
+            usd: z.number().nonnegative().optional(),
+            turns: z.number().int().nonnegative().optional(),
+            wallMs: z.number().int().nonnegative().optional(),
+          })
+          .optional(),
+        /** The session to spawn for. A run spawns for its own and must not name another; an operator names one (default: main). */
+        sessionKey: sessionKey.optional(),
+        idempotencyKey,
+      }),
+    result: () =>
+      z.object({
+        status: z.literal("accepted"),
+        childSessionKey: z.string(),
+        runId: z.string(),
+        mode: z.literal("run"),
+        resolvedModel: z.string(),
+        resolvedThinking: z.enum(thinkingLevels).optional(),
+        /** The one that was used: a conversation beyond the configured size is not copied. */
+        context: z.enum(["isolated", "fork"]),
+        warnings: z.array(z.string()).optional(),
+        scopes: z.array(z.string()),
+        /** What the child may use in its first turn; a policy that changes later counts at once. */
+        tools: z.array(z.string()),
+        depth: z.number().int(),
+        taskName: z.string().optional(),
+        /** What it may use: what was asked for, or less where the parent has less left. */
+        budget: z
+          .object({ tokens: z.number().int(), usd: z.number(), turns: z.number().int(), wallMs: z.number().int() })
+          .partial()
+          .optional(),
+        attachments: z
+          .object({
+            count: z.number().int(),
+            totalBytes: z.number().int(),
+            files: z.array(z.object({ name: z.string(), bytes: z.number().int(), sha256: z.string() })),
+            /** How the child's file tools call the folder. */
+            dir: z.string(),
+          })
+          .optional(),
+        /** Seconds from its first turn; absent: none of its own. */
+        runTimeoutSeconds: z.number().int().optional(),
+        /** The latest end, where the parent has one. */
+        deadlineAt: timeMs.optional(),
+        /** `not_required`: the result stays in the child's session. */
+        delivery: z.enum(["pending", "not_required"]),
+        note: z.string(),
+      }),
   }),
   "subagents.yield": method({
     summary: "End this turn until a child's result is there; the run waits without a slot and keeps its id.",
     scope: "operator.write",
     kind: "command",
     callers: ["run"],
-    params: z.strictObject({ message: z.string().optional() }),
-    result: z.object({ status: z.literal("yielded"), openChildren: z.number().int() }),
+    params: () => z.strictObject({ message: z.string().optional() }),
+    result: () => z.object({ status: z.literal("yielded"), openChildren: z.number().int() }),
   }),
   "subagents.list": method({
     summary: "The sub-agents of a session, newest first, how each stands, and what became of its result.",
     scope: "operator.read",
     kind: "query",
-    params: z.strictObject({
-      sessionKey: ofSession,
-      /** `all`: also what they delegated in turn. */
-      depth: z.enum(["children", "all"]).optional(),
-      limit: z.number().int().min(1).max(100).optional(),
-    }),
-    result: z.object({ sessionKey: z.string(), subagents: z.array(listed) }),
+    params: () =>
+      z.strictObject({
+        sessionKey: ofSession,
+        /** `all`: also what they delegated in turn. */
+        depth: z.enum(["children", "all"]).optional(),
+        limit: z.number().int().min(1).max(100).optional(),
+      }),
+    result: () => z.object({ sessionKey: z.string(), subagents: z.array(listed) }),
   }),
   "subagents.wait": method({
     summary: "Wait until all of the named sub-agents have ended, or the time is over. Their results still come by themselves.",
     scope: "operator.read",
     kind: "query",
-    params: z.strictObject({
-      sessionKey: ofSession,
-      subagents: z.array(handle).min(1).max(32),
-      timeoutSeconds: z.number().int().min(0).max(60).optional(),
-    }),
-    result: z.object({ status: z.enum(["ended", "timeout"]), subagents: z.array(asked) }),
+    params: () =>
+      z.strictObject({
+        sessionKey: ofSession,
+        subagents: z.array(handle).min(1).max(32),
+        timeoutSeconds: z.number().int().min(0).max(60).optional(),
+      }),
+    result: () => z.object({ status: z.enum(["ended", "timeout"]), subagents: z.array(asked) }),
   }),
   "subagents.cancel": method({
     summary: "Stop a sub-agent with everything it delegated. Nothing else: neither the caller, nor what is above or beside it.",
     scope: "operator.write",
     kind: "command",
-    params: z.strictObject({ sessionKey: ofSession, subagent: handle }),
-    result: z.object({ subagent: asked, cancelledRunIds: z.array(z.string()) }),
+    params: () => z.strictObject({ sessionKey: ofSession, subagent: handle }),
+    result: () => z.object({ subagent: asked, cancelledRunIds: z.array(z.string()) }),
   }),
   "subagents.steer": method({
     summary: "Say something to a sub-agent that works: it reads it between two of its steps. One that has ended takes it up as a new turn.",
     scope: "operator.write",
     kind: "command",
-    params: z.strictObject({ sessionKey: ofSession, subagent: handle, message: nonEmpty.max(4_000), idempotencyKey }),
-    result: z.object({
-      subagent: asked,
-      /** The message as a run of its own: it ends when the sub-agent has read it, or with its answer when it gets a turn. */
-      runId: z.string(),
-    }),
+    params: () => z.strictObject({ sessionKey: ofSession, subagent: handle, message: nonEmpty.max(4_000), idempotencyKey }),
+    result: () =>
+      z.object({
+        subagent: asked,
+        /** The message as a run of its own: it ends when the sub-agent has read it, or with its answer when it gets a turn. */
+        runId: z.string(),
+      }),
   }),
 };

@@ -39,82 +39,87 @@ export const systemMethods = {
     scope: "operator.read",
     kind: "query",
     callers: ["operator"],
-    params: anyParams,
-    result: z.array(presenceEntry),
+    params: () => anyParams,
+    result: () => z.array(presenceEntry),
   }),
   "system-event": method({
     summary: "Say something of the calling connection in presence. It reaches people, never an agent: for that there is `sessions.send`.",
     scope: "operator.admin",
     kind: "command",
     callers: ["operator"],
-    params: z.strictObject({
-      text: z.string().trim().min(1).max(2_000),
-      host: word.optional(),
-      mode: word.optional(),
-      version: word.optional(),
-      platform: word.optional(),
-      deviceFamily: word.optional(),
-      modelIdentifier: word.optional(),
-      lastInputSeconds: z.number().int().nonnegative().optional(),
-      reason: word.optional(),
-      tags: z.array(word).max(32).optional(),
-    }),
+    params: () =>
+      z.strictObject({
+        text: z.string().trim().min(1).max(2_000),
+        host: word.optional(),
+        mode: word.optional(),
+        version: word.optional(),
+        platform: word.optional(),
+        deviceFamily: word.optional(),
+        modelIdentifier: word.optional(),
+        lastInputSeconds: z.number().int().nonnegative().optional(),
+        reason: word.optional(),
+        tags: z.array(word).max(32).optional(),
+      }),
     // Whose entry it is follows from the connection, not from what its client says.
     ignored: ["deviceId", "instanceId", "ip", "roles", "scopes"],
     unsupported: ["sessionKey", "contextKey"],
-    result: z.object({ ok: z.literal(true) }),
+    result: () => z.object({ ok: z.literal(true) }),
   }),
   "last-heartbeat": method({
     summary: "The newest heartbeat of an agent; null, since agents have none here.",
     scope: "operator.read",
     kind: "query",
     callers: ["operator"],
-    params: anyParams,
-    result: heartbeat.nullable(),
+    params: () => anyParams,
+    result: () => heartbeat.nullable(),
   }),
   "channels.status": method({
     summary: "The channels and their accounts: none, since the gateway has no channels.",
     scope: "operator.read",
     kind: "query",
     callers: ["operator"],
-    params: z.strictObject({
-      probe: z.boolean().optional(),
-      timeoutMs: z.number().int().nonnegative().optional(),
-      channel: z.string().min(1).optional(),
-    }),
-    result: z.object({
-      ts: timeMs,
-      channelOrder: z.array(z.string()),
-      channelLabels: z.record(z.string(), z.string()),
-      channelDetailLabels: z.record(z.string(), z.string()),
-      channelSystemImages: z.record(z.string(), z.string()),
-      channelMeta: z.array(z.object({ id: z.string(), label: z.string(), detailLabel: z.string() })),
-      channels: z.record(z.string(), z.unknown()),
-      channelAccounts: z.record(z.string(), z.array(z.unknown())),
-      channelDefaultAccountId: z.record(z.string(), z.string()),
-    }),
+    params: () =>
+      z.strictObject({
+        probe: z.boolean().optional(),
+        timeoutMs: z.number().int().nonnegative().optional(),
+        channel: z.string().min(1).optional(),
+      }),
+    result: () =>
+      z.object({
+        ts: timeMs,
+        channelOrder: z.array(z.string()),
+        channelLabels: z.record(z.string(), z.string()),
+        channelDetailLabels: z.record(z.string(), z.string()),
+        channelSystemImages: z.record(z.string(), z.string()),
+        channelMeta: z.array(z.object({ id: z.string(), label: z.string(), detailLabel: z.string() })),
+        channels: z.record(z.string(), z.unknown()),
+        channelAccounts: z.record(z.string(), z.array(z.unknown())),
+        channelDefaultAccountId: z.record(z.string(), z.string()),
+      }),
   }),
   "logs.tail": method({
     summary: "Lines of the gateway's log, each a JSON object, from a byte cursor on; without one, the newest.",
     scope: "operator.read",
     kind: "query",
     callers: ["operator"],
-    params: z.strictObject({
-      cursor: z.number().int().nonnegative().optional(),
-      limit: z.number().int().min(1).max(5_000).default(500),
-      maxBytes: z.number().int().min(1).max(1_000_000).default(250_000),
-    }),
-    result: z.object({
-      file: z.string(),
-      /** Where the next call goes on. */
-      cursor: z.number().int(),
-      size: z.number().int(),
-      lines: z.array(z.string()),
-      /** Older lines, or a line longer than `maxBytes`, were left out. */
-      truncated: z.boolean(),
-      /** The file was rotated since the cursor was given: what is answered is its successor's end. */
-      reset: z.boolean(),
-    }),
+    params: () =>
+      z.strictObject({
+        cursor: z.number().int().nonnegative().optional(),
+        limit: z.number().int().min(1).max(5_000).default(500),
+        maxBytes: z.number().int().min(1).max(1_000_000).default(250_000),
+      }),
+    result: () =>
+      z.object({
+        file: z.string(),
+        /** Where the next call goes on. */
+        cursor: z.number().int(),
+        size: z.number().int(),
+        lines: z.array(z.string()),
+        /** Older lines, or a line longer than `maxBytes`, were left out. */
+        truncated: z.boolean(),
+        /** The file was rotated since the cursor was given: what is answered is its successor's end. */
+        reset: z.boolean(),
+      }),
   }),
 };
 
@@ -123,6 +128,6 @@ export const systemEvents = {
     summary: "The result of `system-presence`, when somebody came, went or said something.",
     scope: "operator.read",
     droppable: true,
-    payload: z.object({ presence: z.array(presenceEntry) }),
+    payload: () => z.object({ presence: z.array(presenceEntry) }),
   }),
 };

@@ -59,42 +59,43 @@ export const taskMethods = {
   "tasks.list": method({
     summary: "Work that sessions delegated to sub-agents, newest first.",
     ...view,
-    params: z.strictObject({
-      status: z.union([taskStatus, z.array(taskStatus).min(1).max(6)]).optional(),
-      agentId: agentId.optional(),
-      /** The session that delegated. */
-      sessionKey: sessionKey.optional(),
-      limit: z.number().int().min(1).max(500).optional(),
-      cursor: runCursor.optional(),
-    }),
+    params: () =>
+      z.strictObject({
+        status: z.union([taskStatus, z.array(taskStatus).min(1).max(6)]).optional(),
+        agentId: agentId.optional(),
+        /** The session that delegated. */
+        sessionKey: sessionKey.optional(),
+        limit: z.number().int().min(1).max(500).optional(),
+        cursor: runCursor.optional(),
+      }),
     // The newest come first, whatever is asked for.
     ignored: ["sortBy"],
-    result: z.object({ tasks: z.array(task), nextCursor: z.string().optional() }),
+    result: () => z.object({ tasks: z.array(task), nextCursor: z.string().optional() }),
   }),
   "tasks.get": method({
     summary: "One task with its prompt and the beginning of its result.",
     ...view,
-    params: z.strictObject({ taskId }),
-    result: z.object({ task }),
+    params: () => z.strictObject({ taskId }),
+    result: () => z.object({ task }),
   }),
   "tasks.cancel": method({
     summary: "Cancel a task and everything below it. One that has ended stays as it is.",
     ...control,
-    params: z.strictObject({ taskId }),
+    params: () => z.strictObject({ taskId }),
     ignored: ["reason"],
-    result: z.object({ found: z.boolean(), cancelled: z.boolean(), reason: z.string().optional(), task: task.optional() }),
+    result: () => z.object({ found: z.boolean(), cancelled: z.boolean(), reason: z.string().optional(), task: task.optional() }),
   }),
   "tasks.retry": method({
     summary: "Deliver results of tasks again that no turn has safely read; each is answered for itself.",
     ...control,
-    params: taskIds,
-    result: decisions,
+    params: () => taskIds,
+    result: () => decisions,
   }),
   "tasks.dismiss": method({
     summary: "Leave results of tasks undelivered that no turn has safely read; each is answered for itself.",
     ...control,
-    params: taskIds,
-    result: decisions,
+    params: () => taskIds,
+    result: () => decisions,
   }),
 };
 

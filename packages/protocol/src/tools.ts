@@ -13,33 +13,35 @@ export const toolMethods = {
     scope: "operator.read",
     kind: "query",
     callers: ["operator"],
-    params: z.strictObject({ agentId: agentId.optional() }),
+    params: () => z.strictObject({ agentId: agentId.optional() }),
     ignored: ["includePlugins"],
-    result: z.object({
-      agentId: z.string(),
-      profiles: z.array(z.object({ id: profile, label: z.string() })),
-      groups: z.array(
-        z.object({
-          id: z.string(),
-          label: z.string(),
-          source,
-          tools: z.array(z.object({ ...shownTool, defaultProfiles: z.array(profile) })),
-        }),
-      ),
-    }),
+    result: () =>
+      z.object({
+        agentId: z.string(),
+        profiles: z.array(z.object({ id: profile, label: z.string() })),
+        groups: z.array(
+          z.object({
+            id: z.string(),
+            label: z.string(),
+            source,
+            tools: z.array(z.object({ ...shownTool, defaultProfiles: z.array(profile) })),
+          }),
+        ),
+      }),
   }),
   "tools.effective": method({
     summary: "The tools that a run would get which the caller started in the session now.",
     scope: "operator.read",
     kind: "query",
     callers: ["operator"],
-    params: z.strictObject({ sessionKey, agentId: agentId.optional() }),
-    result: z.object({
-      agentId: z.string(),
-      profile: z.string(),
-      groups: z.array(
-        z.object({ id: source, label: z.string(), source, tools: z.array(z.object({ ...shownTool, rawDescription: z.string() })) }),
-      ),
-    }),
+    params: () => z.strictObject({ sessionKey, agentId: agentId.optional() }),
+    result: () =>
+      z.object({
+        agentId: z.string(),
+        profile: z.string(),
+        groups: z.array(
+          z.object({ id: source, label: z.string(), source, tools: z.array(z.object({ ...shownTool, rawDescription: z.string() })) }),
+        ),
+      }),
   }),
 };

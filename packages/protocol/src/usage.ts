@@ -89,42 +89,45 @@ export const usageMethods = {
     scope: "operator.read",
     kind: "query",
     callers: ["operator"],
-    params: z.strictObject({ ...period, days: z.number().int().min(1).max(3_660).optional() }),
-    result: z.object({
-      updatedAt: timeMs,
-      days: z.number().int(),
-      daily: z.array(z.object({ date: z.string(), ...totals })),
-      totals: z.object(totals),
-    }),
+    params: () => z.strictObject({ ...period, days: z.number().int().min(1).max(3_660).optional() }),
+    result: () =>
+      z.object({
+        updatedAt: timeMs,
+        days: z.number().int(),
+        daily: z.array(z.object({ date: z.string(), ...totals })),
+        totals: z.object(totals),
+      }),
   }),
   "sessions.usage": method({
     summary: "Tokens and cost by session, deleted ones too, the last used first.",
     scope: "operator.read",
     kind: "query",
     callers: ["operator"],
-    params: z.strictObject({
-      ...period,
-      key: sessionKey.optional(),
-      range: z.enum(["7d", "30d", "90d", "1y", "all"]).optional(),
-      limit: z.number().int().min(1).optional(),
-    }),
+    params: () =>
+      z.strictObject({
+        ...period,
+        key: sessionKey.optional(),
+        range: z.enum(["7d", "30d", "90d", "1y", "all"]).optional(),
+        limit: z.number().int().min(1).optional(),
+      }),
     ignored: ["includeContextWeight", "includeHistorical", "agentScope", "groupBy", "timeZone"],
     unsupported: ["creatorKey"],
-    result: z.object({
-      updatedAt: timeMs,
-      startDate: z.string(),
-      endDate: z.string(),
-      sessions: z.array(sessionUse),
-      totals: z.object(totals),
-      aggregates,
-    }),
+    result: () =>
+      z.object({
+        updatedAt: timeMs,
+        startDate: z.string(),
+        endDate: z.string(),
+        sessions: z.array(sessionUse),
+        totals: z.object(totals),
+        aggregates,
+      }),
   }),
   "usage.status": method({
     summary: "Quotas as providers report them. This gateway asks none of them, so the list is empty.",
     scope: "operator.read",
     kind: "query",
     callers: ["operator"],
-    params: z.strictObject({}),
-    result: z.object({ updatedAt: timeMs, providers: z.array(z.object({ provider: z.string() })) }),
+    params: () => z.strictObject({}),
+    result: () => z.object({ updatedAt: timeMs, providers: z.array(z.object({ provider: z.string() })) }),
   }),
 };

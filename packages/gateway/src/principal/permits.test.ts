@@ -5,7 +5,7 @@ import { method } from "@portreeve/protocol";
 import { z } from "zod";
 import { devicePrincipal, lifecyclePrincipal, narrowed, permits, runPrincipal, secretPrincipal } from "./principal.ts";
 
-const shape = { summary: "Synthetic.", kind: "query", params: z.strictObject({}), result: z.object({}) } as const;
+const shape = { summary: "Synthetic.", kind: "query", params: () => z.strictObject({}), result: () => z.object({}) } as const;
 const everybody = { ...shape, callers: ["operator", "node", "run"] } as const;
 const reader = secretPrincipal(["operator.read"]);
 const node = devicePrincipal({ deviceId: "d", role: "node", scopes: [] });

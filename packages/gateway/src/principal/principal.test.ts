@@ -92,7 +92,7 @@ test("a run that the owner's run starts is nobody's owner", () => {
   assert.equal(authorityToStart(run({ scopes: ["operator.write"], owner: true, depth: 0 })).owner, false);
 });
 
-const shape = { summary: "Synthetic.", kind: "query", params: z.strictObject({}), result: z.object({}) } as const;
+const shape = { summary: "Synthetic.", kind: "query", params: () => z.strictObject({}), result: () => z.object({}) } as const;
 const everybody = { ...shape, callers: ["operator", "node", "run"] } as const;
 // @ts-expect-error: a method without a scope does not compile
 const unclassified = method({ ...everybody });
