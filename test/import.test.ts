@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { lstat, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
 import type { ImportReport } from "../packages/gateway/src/importing/import.ts";
 import { findHome } from "../packages/gateway/src/kit/home.ts";
@@ -208,6 +209,56 @@ test("a device that was revoked there, removed here, or is not who it says does 
     ],
   );
 });
+
+for (const generation of ["2026.4", "2026.9"] as const) {
+  test(`a session of ${generation} keeps the model that somebody chose for it, where it can be used here; one made beside another comes too`, async () => {
+    await using source = await createOpenClawState(generation);
+    await using home = await createHome();
+    await choose(source, generation, {
+      "agent:main:main": { providerOverride: "anthropic", modelOverride: "claude-x", modelOverrideSource: "user" },
+      "agent:main:research": { providerOverride: "mock", modelOverride: "m2", parentSessionKey: "agent:main:main", spawnDepth: 0 },
+    });
+    await choose(source, generation, {
+      "agent:helper:main": { providerOverride: "openai", modelOverride: "gpt-x", modelOverrideSource: "auto" },
+    });
+
+    const { sessions } = await home.import(source.path);
+    await using gateway = await home.start();
+    const rows = (await gateway.owner.request("sessions.list")).payload?.["sessions"] as { key: string; model: string }[];
+
+    assert.deepEqual(
+      sessions.imported.filter(({ what, notes }) => what.includes("model") || notes.length > 0),
+      [
+        { what: "agent:main:main (its model: anthropic/claude-x)", notes: [] },
+        { what: "agent:main:research", notes: ["without its model mock/m2: set models.providers.mock first"] },
+      ],
+    );
+    assert.deepEqual(Object.fromEntries(rows.map(({ key, model }) => [key, model === "claude-x"])), {
+      "agent:helper:main": false,
+      "agent:main:main": true,
+      "agent:main:research": false,
+    });
+  });
+}
+
+/** Changes what the source says of sessions, by their keys. */
+async function choose(source: OpenClawState, generation: "2026.4" | "2026.9", facts: Readonly<Record<string, object>>): Promise<void> {
+  for (const [key, fact] of Object.entries(facts)) {
+    const agentId = key.split(":")[1] ?? "";
+    if (generation === "2026.4") {
+      await edit(source, `agents/${agentId}/sessions/sessions.json`, (entries: Record<string, object>) => ({
+        ...entries,
+        [key]: { ...entries[key], ...fact },
+      }));
+    } else {
+      using db = new DatabaseSync(join(source.path, `agents/${agentId}/agent/openclaw-agent.sqlite`));
+      const { parentSessionKey = null } = fact as { parentSessionKey?: string };
+      db.prepare(
+        "update session_nodes set entry_json = json_patch(coalesce(entry_json, '{}'), ?), parent_session_key = ? where session_key = ?",
+      ).run(JSON.stringify(fact), parentSessionKey, key);
+    }
+  }
+}
 
 test("a file that is broken, a link, or too much to be true is named and passed over; what is sound comes", async () => {
   await using source = await createOpenClawState("2026.4");

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { zstdDecompressSync } from "node:zlib";
+import { isRecord } from "@portreeve/protocol";
 import { type Candidate, left, type SourceDevice, type SourceJob, type SourceSession, type Transcript } from "./source.ts";
 import { type SourceFolder, SourceProblem } from "./source-folder.ts";
 import { judgeDevice, judgeJob, judgeSession } from "./source-records.ts";
@@ -79,14 +80,15 @@ export class DatabaseSource implements AsyncDisposable {
 
   sessions(agentId: string): readonly Candidate<SourceSession>[] {
     return this.#rows("session_nodes", "updated_at").map((row) => {
+      const record = parseJson(row["entry_json"]);
       const entry = {
+        ...(isRecord(record) ? pick(record, ["spawnDepth", "providerOverride", "modelOverride", "modelOverrideSource"]) : {}),
         sessionId: row["current_session_id"],
         updatedAt: row["updated_at"],
         createdAt: row["created_at"],
         label: row["label"],
         archivedAt: row["archived_at"] ?? undefined,
         spawnedBy: row["spawned_by"],
-        parentSessionKey: row["parent_session_key"],
       };
       const judged = judgeSession(String(row["session_key"]), entry, agentId);
       if (judged.kind === "left") return left(judged.what, judged.why);
@@ -112,6 +114,10 @@ export class DatabaseSource implements AsyncDisposable {
     if (!this.#tables.has(table)) return [];
     return attempt(() => this.#db.prepare(`select * from ${table} order by ${order} limit ${maxRows}`).all());
   }
+}
+
+function pick(record: Readonly<Record<string, unknown>>, names: readonly string[]): Readonly<Record<string, unknown>> {
+  return Object.fromEntries(names.flatMap((name) => (Object.hasOwn(record, name) ? [[name, record[name]]] : [])));
 }
 
 /** Nothing in the file may act: no trigger, view or function of it is trusted, and nothing can be written. */

@@ -1,10 +1,8 @@
 /** Agents of a source's configuration: a list in one generation, entries in the other. Pure. */
 import { isRecord } from "@portreeve/protocol";
 import { type Candidate, left, type SourceAgent, usable } from "./source.ts";
+import { isKnownModel, withoutModel } from "./source-models.ts";
 import { nameOf } from "./source-records.ts";
-
-/** Providers that work here with a key alone; another one's address and key are for its owner to set. */
-const families = ["anthropic", "openai", "google"];
 
 export interface AgentPlaces {
   /** What `~` stands for. */
@@ -38,10 +36,8 @@ function judgeAgent(
   const named = text(at(entry, "workspace")) ?? (id === "main" ? text(at(defaults, "workspace")) : undefined);
   const workspace = expand(named, places.homeDir) ?? places.defaultWorkspace(id);
   const model = primary(at(entry, "model")) ?? primary(at(defaults, "model"));
-  const [provider = ""] = model?.split("/", 1) ?? [];
-  const isKnown = model?.includes("/") === true && families.includes(provider);
-  const notes =
-    model === undefined || isKnown ? [] : [`without its model ${nameOf(model)}: set models.providers.${nameOf(provider)} first`];
+  const isKnown = model !== undefined && isKnownModel(model);
+  const notes = model === undefined || isKnown ? [] : [withoutModel(model, nameOf)];
   return usable(id, { id, workspace, model: isKnown ? model : undefined }, notes);
 }
 

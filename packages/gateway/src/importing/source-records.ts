@@ -1,6 +1,7 @@
 /** Records of a source judged one by one: devices, sessions and jobs. Everything is checked; nothing is taken on trust. Pure. */
 import { createHash } from "node:crypto";
 import { isRecord, scopeNames } from "@portreeve/protocol";
+import { isKnownModel, withoutModel } from "./source-models.ts";
 import { type Candidate, left, type SourceDevice, type SourceJob, type SourceSession, usable } from "./source.ts";
 
 /** Shown in reports: one line, not long. */
@@ -61,7 +62,8 @@ export function judgeSession(rawKey: string, entry: unknown, agentId: string): C
   const [, owner, rest] = /^agent:([a-z0-9][a-z0-9_-]{0,63}):(.+)$/s.exec(key) ?? [];
   if (owner === undefined || rest === undefined || key.length > 512) return left(what, "it is no conversation with an agent");
   if (owner !== agentId) return left(what, `it lies with the agent ${nameOf(agentId)}, whose it is not`);
-  if (/(^|:)subagent:/.test(key) || isName(entry["spawnedBy"]) || isName(entry["parentSessionKey"]))
+  // A session that a person made beside another one names that as its parent, and is nobody's child.
+  if (/(^|:)subagent:/.test(key) || isName(entry["spawnedBy"]) || (time(entry["spawnDepth"]) ?? 0) > 0)
     return left(what, "a sub-agent's: it was for one task, and what it was limited to does not come along");
   if (/(^|:)(cron|hook|acp|heartbeat):?/.test(rest)) return left(what, "of a job, hook or other program: those make their own here");
   const sessionId = entry["sessionId"];
@@ -71,7 +73,20 @@ export function judgeSession(rawKey: string, entry: unknown, agentId: string): C
   const createdAtMs = time(entry["createdAt"]) ?? time(entry["sessionStartedAt"]) ?? updatedAtMs;
   const label = typeof entry["label"] === "string" && entry["label"] !== "" ? entry["label"].slice(0, 512) : undefined;
   const isArchived = time(entry["archivedAt"]) !== undefined;
-  return usable(what, { key, agentId, sessionId, label, createdAtMs: Math.min(createdAtMs, updatedAtMs), updatedAtMs, isArchived });
+  const times = { createdAtMs: Math.min(createdAtMs, updatedAtMs), updatedAtMs };
+  const chosen = modelOf(entry);
+  const model = chosen !== undefined && isKnownModel(chosen) ? chosen : undefined;
+  return usable(
+    model === undefined ? what : `${what} (its model: ${model})`,
+    { key, agentId, sessionId, label, model, ...times, isArchived },
+    chosen === undefined || model !== undefined ? [] : [withoutModel(chosen, nameOf)],
+  );
+}
+
+/** The one that somebody chose for the session; what the gateway fell back to by itself is none. */
+function modelOf({ providerOverride: provider, modelOverride: name, modelOverrideSource: by = "user" }: Record<string, unknown>) {
+  if (by !== "user" || !isName(name)) return undefined;
+  return isName(provider) ? `${provider}/${name}` : name;
 }
 
 const jobFields = [
@@ -105,7 +120,7 @@ export function strings(value: unknown): readonly string[] | undefined {
   return Array.isArray(value) && value.every((item) => typeof item === "string") ? value : undefined;
 }
 
-function isName(value: unknown): boolean {
+function isName(value: unknown): value is string {
   return typeof value === "string" && value !== "";
 }
 

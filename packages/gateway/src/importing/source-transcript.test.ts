@@ -22,6 +22,7 @@ const result = {
   content: [
     { type: "text", text: "a" },
     { type: "image", data: "x" },
+    { type: "audio", data: "x" },
   ],
   isError: false,
   timestamp: 7,
@@ -48,7 +49,7 @@ test("what was said comes in its order, calls of tools with their results", () =
     },
     { role: "toolResult", timestamp: 7, content: [{ type: "toolResult", toolCallId: "c1", toolName: "ls", text: "a", isError: false }] },
   ]);
-  assert.deepEqual(notes, ["without 1 passages of thinking", "without 1 images and other parts"]);
+  assert.deepEqual(notes, ["without 1 passages of thinking", "without 1 images", "without 1 other parts"]);
 });
 
 test("of a conversation that was taken back and led on otherwise, only what it is now comes", () => {

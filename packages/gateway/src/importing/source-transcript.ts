@@ -84,7 +84,7 @@ function toBlocks(content: unknown, reading: Reading): ContentBlock[] {
       reading.calls.add(id);
       return [{ type: "toolCall", id, name, arguments: block["arguments"] ?? {} } as const];
     }
-    reading.note(block["type"] === "thinking" ? "passages of thinking" : "images and other parts");
+    reading.note(block["type"] === "thinking" ? "passages of thinking" : block["type"] === "image" ? "images" : "other parts");
     return [];
   });
 }

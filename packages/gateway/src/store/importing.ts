@@ -14,6 +14,8 @@ export interface SessionToImport {
   /** As it was there; another one when it is taken. */
   readonly sessionId: string;
   readonly label: string | undefined;
+  /** Another than its agent's. */
+  readonly model: string | undefined;
   readonly createdAtMs: number;
   readonly updatedAtMs: number;
   readonly archivedAtMs: number | undefined;

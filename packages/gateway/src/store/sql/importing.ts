@@ -54,10 +54,10 @@ async function importDevice(
 }
 
 function importSession(sql: Sql, ids: Ids, session: SessionToImport): "imported" | "exists" {
-  const { key, agentId, label, createdAtMs, updatedAtMs, archivedAtMs, messages } = session;
+  const { key, agentId, label, model, createdAtMs, updatedAtMs, archivedAtMs, messages } = session;
   if (findSession(sql, key) !== undefined) return "exists";
   const sessionId = sql.first(bySessionId, { sessionId: session.sessionId }) === undefined ? session.sessionId : ids.uuid();
-  insertSession(sql, { key, agentId, createdBy: host, sessionId, label }, createdAtMs);
+  insertSession(sql, { key, agentId, createdBy: host, sessionId, label, model }, createdAtMs);
   appendMessages(sql, key, messages, ids, updatedAtMs);
   sql.query((db) =>
     db
