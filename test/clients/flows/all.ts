@@ -5,6 +5,7 @@ import { openclawAcpFlows } from "./acp.ts";
 import { acpxFlows, editorFlows } from "./acpx.ts";
 import { cliFlows } from "./cli.ts";
 import { controlUiFlows } from "./control-ui.ts";
+import { cronFlows } from "./cron.ts";
 import { gatewayClientFlows } from "./gateway-client.ts";
 import { mcpServeFlows } from "./mcp-serve.ts";
 import { nodeRunFlows } from "./node-run.ts";
@@ -19,6 +20,7 @@ import { tuiFlows } from "./tui.ts";
 export async function listLanes(): Promise<readonly (readonly Flow[])[]> {
   const ofGeneration = (generation: Generation, version: string): readonly Flow[] => [
     ...cliFlows(generation, version),
+    ...cronFlows(generation, version),
     ...openclawAcpFlows(generation, version),
     ...tuiFlows(generation, version),
     ...mcpServeFlows(generation, version),

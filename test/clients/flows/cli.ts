@@ -86,7 +86,7 @@ const commands: readonly Command[] = [
   },
 ];
 
-async function runCommand(rig: Rig, home: OpenclawHome, { args, check }: Pick<Command, "args" | "check">): Promise<Passed> {
+export async function runCommand(rig: Rig, home: OpenclawHome, { args, check }: Pick<Command, "args" | "check">): Promise<Passed> {
   return await withApproval(rig, async () => {
     const ended = await home.run(...args(home));
     const shown = `${ended.out}${ended.err}`;
