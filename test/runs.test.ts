@@ -434,3 +434,20 @@ test("a client learns whether what it sent is among what was said", async () => 
     { runId: "third", state: "pending" },
   ]);
 });
+
+test("a run that follows another is taken up in the commit that takes it in", async () => {
+  await using gw = await startGateway();
+  const writer = gw.callerWith("operator.write");
+  const statuses = new Set<string | undefined>();
+
+  // A commit takes no more in after ten milliseconds: the first one, and any on a busy machine, may leave the run for the next.
+  for (let index = 0; index < 30 && !statuses.has("running"); index += 1) {
+    const [before, key] = [`before ${index}`, `key ${index}`];
+    await writer.call("agent", { message: script("go", { say: "done" }), idempotencyKey: before });
+    await writer.call("chat.send", { sessionKey: "other", message: script("go", { say: "done" }), idempotencyKey: key });
+    statuses.add((await gw.gateway.store.runs.findByWireId(key, {}))?.status);
+    await writer.call("agent.wait", { runId: key });
+  }
+
+  assert.ok(statuses.has("running"), [...statuses].join());
+});

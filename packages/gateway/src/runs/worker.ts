@@ -72,6 +72,8 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
   return worker;
 }
 
+const pumpsAtOnce = 2;
+
 class ClaimingWorker implements Worker {
   readonly #deps: WorkerDeps;
   readonly #owner = randomUUID();
@@ -85,7 +87,7 @@ class ClaimingWorker implements Worker {
   readonly #stopped = new AbortController();
   #stopping = false;
   #wanted = false;
-  #pumping: Promise<void> | undefined;
+  readonly #pumps = new Set<Promise<void>>();
 
   constructor(deps: WorkerDeps) {
     this.#deps = deps;
@@ -149,7 +151,7 @@ class ClaimingWorker implements Worker {
     this.#stopped.abort(new Error("the gateway stops"));
     this.#subscriptions.dispose();
     for (const timer of this.#timers.values()) timer[Symbol.dispose]();
-    await this.#pumping;
+    await Promise.all(this.#pumps);
     await this.#drain();
     for (const active of this.#active.values()) active.controller.abort("shutdown" satisfies Interruption);
     await Promise.all([...this.#turns].map((active) => active.done));
@@ -175,19 +177,26 @@ class ClaimingWorker implements Worker {
     return new Map([...this.#active].map(([runId, { claim, events }]) => [runId, { epoch: claim.epoch, text: events.text }]));
   }
 
-  /** Claims until there is nothing to claim; a hint that comes meanwhile makes it look again. */
+  /**
+   * Claims until there is nothing to claim. A second claim may follow one that is under way, so that what was queued behind that
+   * is claimed in the commit that queues it; of further hints the first to come back takes care.
+   */
   #pump(): void {
-    this.#wanted = true;
-    if (this.#pumping !== undefined || this.#stopping) return;
-    this.#pumping = this.#claimAll().finally(() => {
-      this.#pumping = undefined;
-      if (this.#wanted && !this.#stopping) this.#pump();
+    if (this.#stopping) return;
+    if (this.#pumps.size >= pumpsAtOnce) {
+      this.#wanted = true;
+      return;
+    }
+    const pump = this.#claimAll().finally(() => {
+      this.#pumps.delete(pump);
+      if (this.#wanted) this.#pump();
     });
-    background(this.#deps.log, "claim runs", this.#pumping);
+    this.#pumps.add(pump);
+    background(this.#deps.log, "claim runs", pump);
   }
 
   async #claimAll(): Promise<void> {
-    while (this.#wanted && !this.#stopping) {
+    do {
       this.#wanted = false;
       try {
         const { claims, givenUp } = await this.#deps.store.runs.claim(this.#claimer(), this.#deps.clock.now());
@@ -203,7 +212,7 @@ class ClaimingWorker implements Worker {
         this.#setTimer("retry", retryAfterStoreFailureMs, () => this.#pump());
         return;
       }
-    }
+    } while (this.#wanted && !this.#stopping);
   }
 
   #claimer() {
