@@ -68,7 +68,7 @@ export interface CronFireAsk {
   readonly jobId: string;
   /** The time that comes to pass; undefined: by hand. */
   readonly dueAtMs: number | undefined;
-  /** Strictly after it; undefined: it was the last. */
+  /** Still to come; undefined: it was the last. */
   readonly nextRunAtMs: number | undefined;
   /** When the job that the next time is of was last changed; undefined: by hand, or it cannot be read. */
   readonly seenUpdatedAtMs: number | undefined;
@@ -83,7 +83,7 @@ export interface CronFireAsk {
 export type CronFired =
   | { readonly kind: "admitted"; readonly job: CronJobRecord; readonly run: RunRecord; readonly createdSession: boolean }
   | { readonly kind: "skipped" | "failed" | "disabled"; readonly job: CronJobRecord }
-  /** It came to pass already, or the job was changed, disabled or removed. */
+  /** It came to pass already, the next one has passed too, or the job was changed, disabled or removed. */
   | { readonly kind: "stale" }
   /** It is disabled. */
   | { readonly kind: "unreadable" }

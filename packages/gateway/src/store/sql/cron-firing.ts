@@ -34,10 +34,14 @@ interface Firing {
   readonly nowMs: number;
 }
 
-function isDue(job: CronJobRow, { dueAtMs, seenUpdatedAtMs = job.updated_at_ms }: CronFireAsk, nowMs: number): boolean {
+function isDue(job: CronJobRow, ask: CronFireAsk, nowMs: number): boolean {
+  const { dueAtMs, nextRunAtMs = Infinity, seenUpdatedAtMs = job.updated_at_ms } = ask;
   // The next time was found from what the job was then.
   if (seenUpdatedAtMs !== job.updated_at_ms) return false;
-  return dueAtMs === undefined || (job.enabled === 1 && job.next_run_at_ms === dueAtMs && dueAtMs <= nowMs);
+  if (dueAtMs === undefined) return true;
+  // The clock went on since the next time was found: one missed time more is no other run.
+  if (nextRunAtMs <= nowMs) return false;
+  return job.enabled === 1 && job.next_run_at_ms === dueAtMs && dueAtMs <= nowMs;
 }
 
 type Held =
