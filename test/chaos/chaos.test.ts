@@ -2,14 +2,17 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { statSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
 import test from "node:test";
 import { createRandom } from "../simulation/random.ts";
 import { bareEnv } from "../support/gateway-process.ts";
+import { tamper } from "../support/stored-pairing.ts";
 import { assertExactlyOnce } from "./aftermath.ts";
-import { createFamily, familySize, script, spawn } from "./family.ts";
+import { createFamily, effect, familySize, script, spawn } from "./family.ts";
+import { finishJobs, Jobs, untilQuiet } from "./jobs.ts";
 import { connect, finish, harass, send, startWithTools } from "./lane.ts";
 
 const seed = Number(process.env["PORTREEVE_SEED"] ?? Date.now() % 2_147_483_647);
@@ -18,20 +21,54 @@ const lanes = 2;
 const families = isLong ? 1_000 : 31;
 const kills = isLong ? 300 : 31;
 
-test("killed at random instants, every child is told of once and no effect happens twice", async (t) => {
+test("killed at random instants, every child is told of once, each time of a job comes once, and no effect happens twice", async (t) => {
   t.diagnostic(`PORTREEVE_SEED=${seed}: ${lanes * kills} kills, ${lanes * families * familySize} runs`);
 
   await Promise.all(
     Array.from({ length: lanes }, async (_, lane) => {
       await using gateway = await startWithTools();
-      const sent = await harass(gateway, createRandom(seed + lane), { name: `lane${lane}`, families, kills });
+      const jobs = new Jobs(`lane${lane}`);
+      const sent = await harass(gateway, createRandom(seed + lane), { name: `lane${lane}`, families, kills, jobs });
       await finish(gateway, sent);
+      {
+        await using admin = await connect(gateway, "operator.admin");
+        await finishJobs(admin);
+      }
       await gateway.stop("SIGTERM");
 
       assert.equal(sent.length, families);
       await assertExactlyOnce(gateway, sent);
+      const times = jobs.assertEachTimeOnce(gateway.stateDir);
+      t.diagnostic(`${times} times of jobs`);
+      assert.ok(times > kills / 2);
     }),
   );
+});
+
+test("a job that was due while the gateway was dead starts once, after the next start and the one after", async () => {
+  await using gateway = await startWithTools();
+  {
+    await using admin = await connect(gateway, "operator.admin");
+    const payload = { kind: "agentTurn", message: script([effect("late")], { say: "late" }) };
+    const schedule = { kind: "every", everyMs: 3_600_000 };
+    await admin.request("cron.add", { name: "late", schedule, sessionTarget: "isolated", wakeMode: "now", payload });
+  }
+  await gateway.kill();
+  // As if three hours had passed meanwhile.
+  tamper(gateway.stateDir, "update cron_jobs set created_at_ms = created_at_ms - 10800000, next_run_at_ms = next_run_at_ms - 10800000");
+
+  const told: unknown[] = [];
+  for (let times = 0; times < 2; times += 1) {
+    await gateway.start();
+    await using admin = await connect(gateway, "operator.admin");
+    await untilQuiet(admin);
+    const { payload } = await admin.request("cron.runs", {});
+    told.push(((payload?.["entries"] ?? []) as { status: string }[]).map(({ status }) => status));
+    await gateway.kill();
+  }
+
+  assert.deepEqual(told, [["ok"], ["ok"]]);
+  assert.equal(await readFile(join(gateway.home, "effects.log"), "utf8"), "charge late\n");
 });
 
 test("a stopped gateway keeps its folder; woken, it writes nothing twice", async () => {

@@ -34,6 +34,6 @@ export function spawn(task: string): Call {
 }
 
 /** Two tools: one that may not run twice, one that may. */
-function effect(token: string): Call {
+export function effect(token: string): Call {
   return { tool: "charge", args: { token } };
 }

@@ -5,22 +5,23 @@ import { type GatewayProcess, startGatewayProcess } from "../support/gateway-pro
 import { connectWire, type Wire } from "../support/wire-client.ts";
 import type { Random } from "../simulation/random.ts";
 import { createFamily, type Family } from "./family.ts";
+import type { Jobs } from "./jobs.ts";
 
 export function startWithTools(): Promise<GatewayProcess> {
   return startGatewayProcess({ entry: join(import.meta.dirname, "../support/gateway-with-tools.ts") });
 }
 
-/** Kills the process `kills` times, each after a number of frames that the seed says, while families come in between. */
+/** Kills the process `kills` times, each after a number of frames that the seed says, while families and jobs come in between. */
 export async function harass(
   gateway: GatewayProcess,
   random: Random,
-  plan: { name: string; families: number; kills: number },
+  plan: { name: string; families: number; kills: number; jobs: Jobs },
 ): Promise<Family[]> {
   const families: Family[] = [];
   for (let killed = 0; killed < plan.kills; killed += 1) {
     const due = Math.ceil(((killed + 1) * plan.families) / plan.kills);
     while (families.length < due) families.push(createFamily(`${plan.name}-${families.length}`));
-    await live(gateway, families, 1 + random.int(80));
+    await live(gateway, families, { frames: 1 + random.int(80), addJob: (admin) => plan.jobs.add(admin, random) });
     await gateway.kill();
     await gateway.start();
   }
@@ -28,16 +29,22 @@ export async function harass(
 }
 
 /** Sends what is not acknowledged, and returns after so many frames. */
-async function live(gateway: GatewayProcess, families: readonly Family[], frames: number): Promise<void> {
+async function live(
+  gateway: GatewayProcess,
+  families: readonly Family[],
+  { frames, addJob }: { readonly frames: number; readonly addJob: (admin: Wire) => Promise<void> },
+): Promise<void> {
   await using wire = await connect(gateway);
+  await using admin = await connect(gateway, "operator.admin");
   await wire.request("sessions.subscribe", {});
   for (const family of families.filter((one) => !one.isAcknowledged)) send(wire, family).catch(ignore);
+  addJob(admin).catch(ignore);
   const seen = wire.frames.length + frames;
   // Something is always said, also when all work is done.
   while (wire.frames.length < seen) await wire.request("health", {});
 }
 
-/** Lets everything come to its end; answers how each family ended. */
+/** Lets everything come to its end. */
 export async function finish(gateway: GatewayProcess, families: readonly Family[]): Promise<void> {
   await using wire = await connect(gateway);
   await Promise.all(families.filter((one) => !one.isAcknowledged).map((family) => send(wire, family)));
@@ -52,8 +59,8 @@ export async function send(wire: Wire, family: Family): Promise<string | undefin
   return answer.error?.details?.["code"] as string | undefined;
 }
 
-export function connect(gateway: GatewayProcess): Promise<Wire> {
-  return connectWire(gateway.url, { token: gateway.token, scopes: ["operator.write"] });
+export function connect(gateway: GatewayProcess, scope = "operator.write"): Promise<Wire> {
+  return connectWire(gateway.url, { token: gateway.token, scopes: [scope] });
 }
 
 function ignore(): void {}
