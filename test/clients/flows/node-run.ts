@@ -1,6 +1,9 @@
 /** `openclaw node run`: a machine whose programs an operator may call, once its commands are approved. */
 import { equal, match, ok } from "node:assert/strict";
 import { randomUUID } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { connectWire } from "../../support/wire-client.ts";
 import { type Flow, passed, type Passed } from "../flow.ts";
 import type { Generation } from "../installation.ts";
 import { openOpenclawHome } from "../openclaw-home.ts";
@@ -25,6 +28,8 @@ export function nodeRunFlows(generation: Generation, version: string): readonly 
     flow("connect, approval, node.list", listNode),
     flow("node.invoke of an approved command", invokeCommand),
     flow("node.invoke of another command is refused", refuseCommand),
+    // The other one runs no program that is not on a list of its own.
+    ...(generation === 4 ? [flow("system.run ends when its caller goes away", leaveProgram)] : []),
   ];
 }
 
@@ -75,6 +80,35 @@ async function invokeCommand(rig: Rig, nodeId: string): Promise<void> {
 
   equal(answer.ok, true);
   match(JSON.stringify(answer.payload), /\/sh"/);
+}
+
+async function leaveProgram(rig: Rig, nodeId: string): Promise<void> {
+  const started = join(await rig.folder(), "started");
+  await using caller = await connectWire(rig.gateway.url, { token: rig.gateway.token, scopes: ["operator.admin"] });
+  const params = { command: ["sh", "-c", `echo $$ > '${started}.part' && mv '${started}.part' '${started}' && exec sleep 600`] };
+  const ask = { nodeId, command: "system.run", params, timeoutMs: 600_000, idempotencyKey: randomUUID() };
+  caller.send({ type: "req", id: "left", method: "node.invoke", params: ask });
+  const pid = Number(await readWhenThere(rig, started));
+
+  await caller[Symbol.asyncDispose]();
+  await untilGone(rig, pid);
+}
+
+/** Each look is preceded by a call: of what the node does the gateway tells nothing. */
+async function readWhenThere(rig: Rig, file: string): Promise<string> {
+  await rig.call("health");
+  const text = await readFile(file, "utf8").catch(() => undefined);
+  return text ?? (await readWhenThere(rig, file));
+}
+
+async function untilGone(rig: Rig, pid: number): Promise<void> {
+  await rig.call("health");
+  try {
+    process.kill(pid, 0);
+  } catch {
+    return;
+  }
+  await untilGone(rig, pid);
 }
 
 async function refuseCommand(rig: Rig, nodeId: string): Promise<void> {
