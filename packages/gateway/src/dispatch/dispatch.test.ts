@@ -94,6 +94,12 @@ test("what is refused before it does anything uses up no call", async () => {
   assert.equal(await call(admin, "config.patch", { raw: "{}" }), listed);
 });
 
+test("a method without a rate is answered however often it is called", async () => {
+  const { call } = createSetting();
+
+  for (let count = 0; count < 100; count += 1) assert.equal(await call(reader, "agents.list", {}), listed);
+});
+
 test("a permitted call reaches its handler alone, with who asks and what was parsed, and its answer comes back", async () => {
   const { calls, call, signal, refusals } = createSetting();
 
