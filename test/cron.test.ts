@@ -107,6 +107,23 @@ async function changesOr(gw: TestGateway, jobId: string): Promise<void> {
   await promise;
 }
 
+test("a job that is enabled again after the clock was set back waits for a time that has not come to pass", async () => {
+  await using setting = await start();
+  const { gw, clock } = setting;
+  const schedule = { kind: "cron", expr: "1 15 * * *", tz: "UTC" } as const;
+  const job = await admin(gw).call("cron.add", { ...turn(script("look", { say: "once" })), schedule });
+  await changes(gw, "finished", 1, () => clock.advance(minuteMs));
+  clock.set(startMs);
+  await gw.restart();
+
+  await admin(gw).call("cron.update", { id: job.id, patch: { enabled: false } });
+  const enabled = await admin(gw).call("cron.update", { id: job.id, patch: { enabled: true } });
+  const other = await admin(gw).call("cron.update", { id: job.id, patch: { schedule: { ...schedule, expr: "1 * * * *" } } });
+
+  assert.equal(enabled.nextRunAtMs, startMs + minuteMs + 24 * 60 * minuteMs);
+  assert.equal(other.nextRunAtMs, startMs + minuteMs);
+});
+
 test("a clock that is set back brings no time again", async () => {
   await using setting = await start();
   const { gw, clock } = setting;

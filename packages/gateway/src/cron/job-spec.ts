@@ -16,6 +16,8 @@ export interface JobToAdd {
   readonly createdAtMs: number;
   /** The time that stays the next one; undefined: it is found anew. */
   readonly nextRunAtMs?: number | undefined;
+  /** Its times up to then came to pass, also when the clock was set back since. */
+  readonly passedMs?: number | undefined;
 }
 
 type Asked = Omit<Params<"cron.add">, "enabled">;

@@ -34,9 +34,10 @@ export function cronHandlers(deps: CronHandlerDeps): Pick<Handlers, Methods> {
       if (params.expectedConfigRevision !== undefined && params.expectedConfigRevision !== revisionOf(before)) throw changed(before.jobId);
       const { enabled = before.enabled, ...patch } = params.patch;
       const spec = toPatchedSpec(before.spec, patch);
-      const isSameTime = before.enabled && enabled && JSON.stringify(spec.schedule) === JSON.stringify(before.spec.schedule);
-      const nextRunAtMs = isSameTime ? before.nextRunAtMs : undefined;
-      const job = await toJob(deps, principal, { spec, enabled, createdAtMs: before.createdAtMs, nextRunAtMs });
+      const isSameSchedule = JSON.stringify(spec.schedule) === JSON.stringify(before.spec.schedule);
+      const nextRunAtMs = isSameSchedule && before.enabled && enabled ? before.nextRunAtMs : undefined;
+      const passedMs = isSameSchedule ? before.lastFire?.atMs : undefined;
+      const job = await toJob(deps, principal, { spec, enabled, createdAtMs: before.createdAtMs, nextRunAtMs, passedMs });
       const updated = await deps.store.cron.update(before.jobId, job, before, principal.id, deps.now());
       if (updated === "missing") throw notFound(before.jobId);
       if (updated === "changed") throw changed(before.jobId);
@@ -141,7 +142,7 @@ function toPage({ limit, offset, total, count }: { limit: number; offset: number
 async function toJob(
   deps: CronHandlerDeps,
   principal: Principal,
-  { spec, enabled, createdAtMs, nextRunAtMs }: JobToAdd,
+  { spec, enabled, createdAtMs, nextRunAtMs, passedMs = 0 }: JobToAdd,
 ): Promise<CronJobToWrite> {
   const { agents } = deps;
   const target = findTarget(deps, spec);
@@ -155,7 +156,8 @@ async function toJob(
     throw new ProtocolError("NOT_ALLOWED", "not allowed: a job of whoever may not start runs");
   const facts = { schedule: spec.schedule, createdAtMs, timeZone: deps.scheduler().timeZone };
   // Also a disabled job must be one that could run, but its only time may have passed.
-  const firstAtMs = nextRunAtMs ?? (await firstAfter(facts, enabled || spec.schedule.kind !== "at" ? deps.now() : 0));
+  const afterMs = enabled || spec.schedule.kind !== "at" ? Math.max(deps.now(), passedMs) : 0;
+  const firstAtMs = nextRunAtMs ?? (await firstAfter(facts, afterMs));
   const { agentId, key: targetKey } = target;
   return { spec, agentId, targetKey, enabled, actsFor: principal.id, authority, nextRunAtMs: enabled ? firstAtMs : undefined };
 }
