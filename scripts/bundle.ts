@@ -3,7 +3,7 @@
  * Sources serve without it, so what is missing is said and is no failure; a failed build leaves the old bundle.
  */
 import { existsSync } from "node:fs";
-import { chmod, mkdtemp, rename, rm, utimes } from "node:fs/promises";
+import { chmod, mkdtemp, readdir, rename, rm, stat, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import type * as Esbuild from "esbuild";
 
@@ -70,6 +70,23 @@ export async function bundle(root: string): Promise<BundleOutcome> {
   }
 }
 
+/** Whether the bundle of `root` is newer than all it is made of. What was installed since is not looked at: installing makes a new one. */
+export async function isCurrent(root: string): Promise<boolean> {
+  const made = await timeOf(join(root, "dist/cli.js"));
+  const sources = await readdir(join(root, "packages"), { recursive: true });
+  const files = ["package.json", "package-lock.json", "scripts/bundle.ts", ...sources.map((name) => join("packages", name))];
+  const times = await Promise.all(files.filter((file) => /\.(ts|json)$/.test(file)).map((file) => timeOf(join(root, file))));
+  return times.every((time) => time < made);
+}
+
+/** In milliseconds; 0 when there is no such file. */
+async function timeOf(path: string): Promise<number> {
+  return await stat(path).then(
+    ({ mtimeMs }) => mtimeMs,
+    () => 0,
+  );
+}
+
 async function findEsbuild(): Promise<typeof Esbuild | undefined> {
   try {
     return await import("esbuild");
@@ -87,8 +104,10 @@ async function replace(target: string, fresh: string): Promise<void> {
 }
 
 if (import.meta.main) {
+  const root = join(import.meta.dirname, "..");
   try {
-    const outcome = await bundle(join(import.meta.dirname, ".."));
+    if (process.argv.includes("--if-older") && (await isCurrent(root))) process.exit();
+    const outcome = await bundle(root);
     const built = (files: number, bytes: number, ms: number): string => `dist/ ${files} files, ${(bytes / 1e6).toFixed(1)} MB, ${ms} ms`;
     console.log(`bundle: ${outcome.kind === "built" ? built(outcome.files, outcome.bytes, outcome.ms) : `skipped, ${outcome.reason}`}`);
   } catch (error) {

@@ -15,7 +15,7 @@ import {
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
-import { bundle } from "../scripts/bundle.ts";
+import { bundle, isCurrent } from "../scripts/bundle.ts";
 
 const repository = join(import.meta.dirname, "..");
 const entry = "packages/cli/src/main.ts";
@@ -55,6 +55,19 @@ test("a failed build leaves the old bundle and nothing else", async () => {
 
   assert.equal(project.read("dist/cli.js"), before);
   assert.deepEqual(project.list("."), ["dist", "packages"]);
+});
+
+test("a bundle is current until one of its sources is newer, and one that is not there never is", async () => {
+  using project = createProject({ [entry]: "console.log(1);", "packages/cli/package.json": "{}" });
+  const before = await isCurrent(project.root);
+  await bundle(project.root);
+  const made = statSync(join(project.root, "dist/cli.js")).mtimeMs / 1_000;
+  for (const file of [entry, "packages/cli/package.json"]) utimesSync(join(project.root, file), made - 1, made - 1);
+
+  const after = await isCurrent(project.root);
+  utimesSync(join(project.root, entry), made + 1, made + 1);
+
+  assert.deepEqual([before, after, await isCurrent(project.root)], [false, true, false]);
 });
 
 test("a source that is saved while the build runs counts as newer", async () => {
