@@ -80,6 +80,19 @@ for (const [driver, open] of Object.entries(drivers)) {
     assert.equal((await store.runs.end(runId, heir.epoch, done, [], 9)).kind, "lost");
   });
 
+  test(`${driver}: whoever held a run when all leases were ended can write nothing, also before it is claimed again`, async () => {
+    await using store = await open();
+    await store.runs.admit(run(), 1);
+    const { run: held, epoch } = await claimOne(store, 2);
+
+    await store.runs.endLeases();
+
+    const intent = { kind: "tool-intent", toolCallId: "x", name: "ls", args: {} } as const;
+    assert.equal(await store.runs.append(held.runId, epoch, [intent], [], 3), "lost");
+    assert.equal((await store.runs.end(held.runId, epoch, done, [], 3)).kind, "lost");
+    assert.ok((await claimOne(store, 3)).epoch > epoch);
+  });
+
   test(`${driver}: a claim after a crash continues the journal and says nothing twice`, async () => {
     await using store = await open();
     await store.runs.admit(run(), 1);

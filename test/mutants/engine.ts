@@ -108,4 +108,12 @@ export const engineMutants: readonly Mutant[] = [
     testFile: "packages/gateway/src/runs/run-events.test.ts",
     killedBy: "nothing is told after the end",
   },
+  {
+    what: "whoever held a run writes on when a process has started since",
+    file: "packages/gateway/src/store/sql/runs.ts",
+    from: '({ lease_until_ms: 0, epoch: build("epoch", "+", 1) })',
+    to: '({ lease_until_ms: 0, epoch: build("epoch", "+", 0) })',
+    testFile: tests.store,
+    killedBy: "whoever held a run when all leases were ended",
+  },
 ];

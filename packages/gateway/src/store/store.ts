@@ -332,7 +332,7 @@ export interface RunStore {
   >;
   /** Extends the leases of those of `runIds` that `owner` still holds; answers which. */
   renew(owner: string, runIds: readonly string[], leaseMs: number, nowMs: number): Promise<readonly string[]>;
-  /** Ends every lease: only whoever knows that no other process lives (the lock) may call it. */
+  /** Ends every lease, and with it what was claimed under it: only whoever knows that no other process lives (the lock) may call it. */
   endLeases(): Promise<void>;
   /** Gives back what `owner` holds: the next claim continues it and counts no death. */
   release(owner: string): Promise<void>;

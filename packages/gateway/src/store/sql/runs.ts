@@ -104,7 +104,11 @@ const extendLease = statement((db, arg: Args<{ owner: string; runId: string; unt
 );
 
 const endAllLeases = statement((db, _arg: Args<object>) =>
-  db.updateTable("runs").set({ lease_until_ms: 0 }).where("status", "=", "running"),
+  db
+    .updateTable("runs")
+    // The epoch too: what their calls may use is given back here, and is nobody's to use.
+    .set((build) => ({ lease_until_ms: 0, epoch: build("epoch", "+", 1) }))
+    .where("status", "=", "running"),
 );
 
 const giveBack = statement((db, arg: Args<{ owner: string }>) =>
