@@ -26,7 +26,7 @@ export class Machine {
   #started = 1_000;
 
   constructor(timeline: Timeline, random: Random, onBegin: (token: string) => void) {
-    this.#clock = timeline.createClock();
+    this.#clock = timeline.createClock({ isSteady: true });
     this.#random = random;
     this.#onBegin = onBegin;
   }

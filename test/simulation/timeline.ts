@@ -2,13 +2,15 @@
 import type { Clock } from "../../packages/gateway/src/kit/clock.ts";
 
 interface Task {
-  readonly atMs: number;
+  atMs: number;
   readonly run: () => void;
 }
 
 export interface ProcessClock extends Clock {
   /** While stopped, what falls due waits. */
   isStopped: boolean;
+  /** Its timers run on when the time of day is set back. */
+  readonly isSteady: boolean;
   readonly tasks: Set<Task>;
 }
 
@@ -27,10 +29,11 @@ export class Timeline {
     return (this.#highestMs = Math.max(this.#highestMs, this.nowMs));
   }
 
-  createClock(): ProcessClock {
+  createClock({ isSteady = false } = {}): ProcessClock {
     const tasks = new Set<Task>();
     const clock: ProcessClock = {
       isStopped: false,
+      isSteady,
       tasks,
       now: () => this.nowMs,
       schedule(atMs, run) {
@@ -68,7 +71,9 @@ export class Timeline {
   jump(byMs: number): void {
     this.#highestMs = this.highestMs;
     this.nowMs += byMs;
-    this.setBackMs += Math.max(0, -byMs);
+    const backMs = Math.max(0, -byMs);
+    this.setBackMs += backMs;
+    for (const clock of this.#clocks) if (clock.isSteady) for (const task of clock.tasks) task.atMs -= backMs;
   }
 
   /** When the next timer falls due. */
