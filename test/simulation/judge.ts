@@ -175,8 +175,6 @@ export class Judge implements BusWatcher {
       this.#checkWriter(life, String(args[0]), Number(args[1]), result);
     if (name === "runs.spawn" && kindOf(result) === "accepted") this.#checkChildren(args[0] as { parentSessionKey: string });
     if (name === "runs.claim" && (result as Claimed).claims.some(({ run }) => run.authority.depth > 0)) this.#checkSlots();
-    if (name === "sessions.delete" && result === "deleted") this.#deleted.add(String(args[0]));
-    if (name === "sessions.reset" && kindOf(result) === "reset") this.#deleted.add(String(args[0]));
     if (name === "processes.note") {
       const { pid, runId } = args[0] as StartedProcess;
       this.#programs.set(pid, runId);
@@ -250,6 +248,9 @@ export class Judge implements BusWatcher {
   /** When nothing moves any more: nothing was lost, nothing came twice. */
   lookAtTheEnd(): void {
     this.look();
+    // Whoever emptied a session may have died before it heard that it had.
+    const endings = this.#world.database.statement("select subject from audit where kind in ('session.deleted', 'session.reset')").all();
+    for (const { subject } of endings) this.#deleted.add(String(subject));
     this.#ledger.lookAtTheEnd();
     this.jobs.lookAtTheEnd();
     this.jobs.lookAtTranscripts((key) => !this.#deleted.has(key));
