@@ -63,7 +63,7 @@ const pairing: readonly EventName[] = [
   "node.pair.requested",
   "node.pair.resolved",
 ];
-const toOneNode = "node.invoke.request";
+const toOneNode: readonly EventName[] = ["node.invoke.request", "node.invoke.cancel"];
 const everyone: readonly EventName[] = ["connect.challenge", "tick", "shutdown", "health"];
 const reading: readonly EventName[] = ["agent", "chat", "session.message", "sessions.changed", "presence", "cron"];
 const audiences: readonly [name: string, principal: Principal | undefined, hears: readonly EventName[]][] = [
@@ -74,7 +74,11 @@ const audiences: readonly [name: string, principal: Principal | undefined, hears
   ["one for pairing", secretPrincipal(["operator.pairing"]), [...everyone, ...pairing]],
   ["one for approvals", secretPrincipal(["operator.approvals"]), [...everyone, "exec.approval.requested", "exec.approval.resolved"]],
   // The table's own keys.
-  ["an admin", secretPrincipal(["operator.admin"]), (Object.keys(eventDefinitions) as EventName[]).filter((name) => name !== toOneNode)],
+  [
+    "an admin",
+    secretPrincipal(["operator.admin"]),
+    (Object.keys(eventDefinitions) as EventName[]).filter((name) => !toOneNode.includes(name)),
+  ],
   ["one who calls a scope what it is not", secretPrincipal(["addressee"]), everyone],
   ["a node, whatever scopes it was given", devicePrincipal({ deviceId: "d", role: "node", scopes: ["operator.admin"] }), everyone],
 ];
