@@ -10,6 +10,9 @@ const root = join(import.meta.dirname, "../..");
 /** Stands among the failed tests when they had to be stopped. */
 export const stopped = "(stopped)";
 
+/** A mutant may wait for what never comes. */
+const testMs = 30_000;
+
 export interface Mutation {
   readonly file: string;
   readonly from: string;
@@ -59,21 +62,21 @@ async function mutate(folder: string, { file, from, to }: Mutation): Promise<() 
 }
 
 async function runTests(folder: string, testFile: string, namePattern: string): Promise<{ failed: string[]; ran: number }> {
-  const args = ["--test", "--test-isolation=none", "--test-reporter=tap", `--test-name-pattern=${namePattern}`, testFile];
-  // A mutant may wait for what never comes.
+  const how = ["--test", "--test-isolation=none", "--test-reporter=tap", `--test-timeout=${testMs}`, "--test-force-exit"];
+  const args = [...how, `--test-name-pattern=${namePattern}`, testFile];
   const child = spawn(process.execPath, args, {
     cwd: folder,
     // Fewer cases than in the suites: a mutant that needs many would not be reliably killed by them either.
     env: {
       PATH: process.env["PATH"],
       PORTREEVE_RUNS: "1000",
-      PORTREEVE_STORE_RUNS: "100",
+      PORTREEVE_STORE_RUNS: "400",
       PORTREEVE_SIMULATIONS: "300",
       // By content: what a mutant changes is compiled anew, all the rest is not.
       NODE_COMPILE_CACHE: join(folder, "compile-cache"),
     },
     stdio: ["ignore", "pipe", "ignore"],
-    timeout: 60_000,
+    timeout: 2 * testMs,
     killSignal: "SIGKILL",
   });
   let output = "";
