@@ -109,7 +109,7 @@ export function event<P extends z.ZodType>({ payload, ...facts }: EventInput<P>)
 }
 
 /** What `make` answers; it is asked once, when somebody first wants to know. */
-export function once<T>(make: () => T): () => T {
+function once<T>(make: () => T): () => T {
   let made: { readonly value: T } | undefined;
   return () => (made ??= { value: make() }).value;
 }
