@@ -110,7 +110,6 @@ class ClaimingWorker implements Worker {
       for (const interrupted of admission.interrupted) this.#tellEnded(interrupted, "cancelled");
       if (admission.run.ending !== undefined) this.#tellEnded(admission.run, "absorbed");
     }
-    this.#pump();
     return admission;
   }
 
