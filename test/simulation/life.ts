@@ -19,6 +19,7 @@ import { sessionHandlers } from "../../packages/gateway/src/handlers/sessions.ts
 import { subagentHandlers } from "../../packages/gateway/src/handlers/subagents.ts";
 import type { Ids } from "../../packages/gateway/src/kit/ids.ts";
 import type { Log } from "../../packages/gateway/src/kit/log.ts";
+import { createPace } from "../../packages/gateway/src/kit/pace.ts";
 import type { Principal } from "../../packages/gateway/src/principal/principal.ts";
 import type { ModelMessage, ToolCall } from "../../packages/gateway/src/models/model.ts";
 import { createCooldowns } from "../../packages/gateway/src/runs/cooldowns.ts";
@@ -101,8 +102,9 @@ export class Life {
   readonly clock: ProcessClock;
   /** Resolves when the process would listen; rejects when it could not start. */
   readonly started: Promise<void>;
-  /** Store calls that have not come back. */
+  /** Store calls that have not come back, and turns that wait for their next step. */
   inFlight = 0;
+  readonly #paced = createPace();
   isReady = false;
   isDead = false;
   readonly #surroundings: Surroundings;
@@ -146,6 +148,7 @@ export class Life {
       fallbacksOf: () => limits.fallbacks,
       budgetPerDay: () => ({ turns: limits.turnsPerDay }),
       cooldowns: createCooldowns(),
+      pace: () => this.#pace(),
       stallMs: limits.stallMs,
       programEnv: {},
       programs: surroundings.machine.seenBy(this),
@@ -296,6 +299,13 @@ export class Life {
       runViews: fencedPart(store.runViews, "runViews"),
       cron: fencedPart(store.cron, "cron"),
     };
+  }
+
+  async #pace(): Promise<void> {
+    this.inFlight += 1;
+    await this.#paced();
+    await this.pass();
+    if (!this.isDead) this.inFlight -= 1;
   }
 
   async #call(name: string, args: readonly unknown[], run: () => Promise<unknown>): Promise<unknown> {

@@ -41,6 +41,7 @@ import { attachmentsIn, secretFileIn } from "./kit/home.ts";
 import type { Ids } from "./kit/ids.ts";
 import { LiveConfig } from "./kit/live-config.ts";
 import type { Log } from "./kit/log.ts";
+import { createPace } from "./kit/pace.ts";
 import { createContextWindows } from "./models/context-window.ts";
 import { offeredModels } from "./models/defaults.ts";
 import type { Models } from "./models/model.ts";
@@ -336,7 +337,8 @@ function startRuns(
 ): Promise<Worker> {
   const attachmentsOf = (id: string): string => join(attachmentsIn(stateDir), id);
   const redact = createRedact(tools);
-  return startWorker({ ...core, workspaceOf, attachmentsOf, redact, fallbacksOf, ...programs(env), ...runSettings(config, live) });
+  const parts = { workspaceOf, fallbacksOf, attachmentsOf, redact, pace: createPace() };
+  return startWorker({ ...core, ...parts, ...programs(env), ...runSettings(config, live) });
 }
 
 /** Drawn seldom: the library stays off start-up. */

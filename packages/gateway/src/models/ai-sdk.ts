@@ -76,8 +76,10 @@ async function* streamCall(
   request: ModelRequest,
   { access, options, name }: CallContext,
 ): AsyncGenerator<ModelEvent> {
-  // However this call ends, nothing of it stays open: a package may go on reading an answer it has thrown away.
-  const left = new AbortController();
+  const call = new AbortController();
+  const stop = (): void => call.abort(request.signal.reason);
+  request.signal.addEventListener("abort", stop, { once: true });
+  const reading = { isOver: false };
   try {
     request.signal.throwIfAborted();
     const { stream } = await languageModel.doStream({
@@ -86,21 +88,22 @@ async function* streamCall(
       ...(request.tools.length === 0 ? {} : { tools: request.tools.map(toFunctionTool) }),
       ...(request.maxOutputTokens === undefined ? {} : { maxOutputTokens: request.maxOutputTokens }),
       ...(request.thinking === undefined ? {} : { reasoning: toReasoning(request.thinking) }),
-      abortSignal: AbortSignal.any([request.signal, left.signal]),
+      abortSignal: call.signal,
     });
-    yield* toEvents(stream);
+    yield* toEvents(stream, reading);
   } catch (error) {
     if (request.signal.aborted) throw new ModelError("aborted", "the call was stopped");
     throw error instanceof ModelError ? error : toModelError(error, access, name);
   } finally {
-    // With a reason, since making the usual one costs a stack trace at every call.
-    left.abort("the call is over");
+    request.signal.removeEventListener("abort", stop);
+    // Nothing of it stays open that was not read to its end: a package may go on reading an answer it has thrown away.
+    if (!reading.isOver) call.abort("the call is over");
   }
 }
 
 type FinishPart = Extract<LanguageModelV4StreamPart, { type: "finish" }>;
 
-async function* toEvents(stream: ReadableStream<LanguageModelV4StreamPart>): AsyncGenerator<ModelEvent> {
+async function* toEvents(stream: ReadableStream<LanguageModelV4StreamPart>, reading: { isOver: boolean }): AsyncGenerator<ModelEvent> {
   let finish: FinishPart | undefined;
   let hasCalls = false;
   try {
@@ -115,6 +118,7 @@ async function* toEvents(stream: ReadableStream<LanguageModelV4StreamPart>): Asy
       if (part.type === "error") throw part.error;
       if (part.type === "finish") finish = part;
     }
+    reading.isOver = true;
   } catch (error) {
     // A connection that breaks after the finish reason takes nothing away: the reply is whole.
     if (finish === undefined) throw error;

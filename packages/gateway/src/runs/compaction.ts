@@ -1,5 +1,6 @@
 /** Which part of a transcript a summary may stand for, and how the rest then reads. Pure. */
 import type { Message } from "@portreeve/protocol";
+import { remembered } from "../kit/remembered.ts";
 import { estimateTokens } from "../models/context-window.ts";
 import { quoteSummary } from "../models/summary-text.ts";
 import type { SessionView } from "../store/compactions.ts";
@@ -45,9 +46,13 @@ export function toModelView({ summary, pinned, messages }: SessionView): readonl
   return [...quoted, ...(pinned === undefined ? [] : [pinned]), ...messages];
 }
 
+/** In tokens. */
 export function sizeOf(messages: readonly TranscriptMessage[]): number {
-  return messages.reduce((sum, { content }) => sum + estimateTokens(content), 0);
+  return messages.reduce((sum, { content }) => sum + sizeOfContent(content), 0);
 }
+
+/** Nothing changes any more in what was said. */
+const sizeOfContent = remembered((content: TranscriptMessage["content"]) => estimateTokens(content));
 
 function isSmall(kept: readonly Message[], keep: Keep): boolean {
   switch (keep.kind) {

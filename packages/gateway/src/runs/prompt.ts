@@ -1,6 +1,8 @@
 /** What a model is told: the system prompt, and the transcript in a form every provider accepts. Pure. */
 import { attachmentFolder } from "@portreeve/protocol";
-import type { ModelMessage, ModelRequest } from "../models/model.ts";
+import { remembered } from "../kit/remembered.ts";
+import { estimateTokens } from "../models/context-window.ts";
+import type { ModelMessage, ModelRequest, ToolSpec } from "../models/model.ts";
 import { toQuotedAttribute } from "../models/quoted-text.ts";
 import type { RunRecord, TranscriptMessage } from "../store/store.ts";
 import type { RunTerms } from "../store/spawning.ts";
@@ -55,19 +57,33 @@ export interface TurnInput {
   readonly signal: AbortSignal;
 }
 
-/** One call of a model, whole. */
-export function toModelRequest(
-  run: RunRecord,
-  facts: { readonly workspace: string; readonly secondsLeft: number | undefined },
-  { transcript, tools, signal }: TurnInput,
-): ModelRequest {
-  const system = systemPrompt(run, { ...facts, mayDelegate: tools.some((tool) => tool.name === "sessions_spawn") });
-  const specs = tools.map((tool) => ({ name: tool.name, description: tool.description, parameters: tool.schema() }));
-  const { thinking, outputSchema } = run.terms;
-  const whole = outputSchema === undefined ? system : `${system}\n${schemaInstruction(outputSchema)}`;
-  const messages = toModelMessages(transcript);
-  return { system: whole, messages, tools: specs, ...(thinking === undefined ? {} : { thinking }), signal };
+interface Facts {
+  readonly workspace: string;
+  readonly secondsLeft: number | undefined;
 }
+
+/** One call of a model, whole. */
+export function toModelRequest(run: RunRecord, facts: Facts, { transcript, tools, signal }: TurnInput): ModelRequest {
+  const { thinking } = run.terms;
+  const messages = toModelMessages(transcript);
+  return { ...toInstructions(run, facts, tools), messages, ...(thinking === undefined ? {} : { thinking }), signal };
+}
+
+/** What goes with every call, whatever has been said. */
+export function toInstructions(run: RunRecord, facts: Facts, tools: readonly Tool[]): Pick<ModelRequest, "system" | "tools"> {
+  const system = systemPrompt(run, { ...facts, mayDelegate: tools.some((tool) => tool.name === "sessions_spawn") });
+  const { outputSchema } = run.terms;
+  return { system: outputSchema === undefined ? system : `${system}\n${schemaInstruction(outputSchema)}`, tools: tools.map(toSpec) };
+}
+
+/** In tokens. */
+export function sizeOfInstructions({ system, tools }: Pick<ModelRequest, "system" | "tools">): number {
+  return tools.reduce((sum, spec) => sum + sizeOfSpec(spec), estimateTokens(system));
+}
+
+// A tool does not change: it is described, and measured, once.
+const toSpec = remembered(({ name, description, schema }: Tool): ToolSpec => ({ name, description, parameters: schema() }));
+const sizeOfSpec = remembered((spec: ToolSpec) => estimateTokens(spec));
 
 /**
  * The transcript for a model call. Providers refuse a tool call without its result, which a cancelled or crashed run

@@ -4,7 +4,7 @@ import type { Bus } from "../bus.ts";
 import { type Clock, sleepUntil } from "../kit/clock.ts";
 import type { Ids } from "../kit/ids.ts";
 import type { Log } from "../kit/log.ts";
-import { estimateTokens } from "../models/context-window.ts";
+import type { Pace } from "../kit/pace.ts";
 import { ModelError, type ModelRequest, type ToolCall } from "../models/model.ts";
 import { type CallCost, costOf } from "../models/price.ts";
 import { type RunPrincipal, runPrincipal } from "../principal/principal.ts";
@@ -31,7 +31,7 @@ import {
 } from "./plan.ts";
 import { type CompactingDeps, keepFor, limitOf, makeCompaction } from "./compacting.ts";
 import { sizeOf, toModelView } from "./compaction.ts";
-import { toModelRequest } from "./prompt.ts";
+import { sizeOfInstructions, toInstructions, toModelRequest } from "./prompt.ts";
 import { checkEnding, toUserMessage } from "./structured-result.ts";
 import type { RunEvents } from "./run-events.ts";
 import type { RunProcesses } from "./run-processes.ts";
@@ -58,6 +58,8 @@ export interface TurnDeps extends CompactingDeps {
   /** What all runs of the agent may use in a day. */
   readonly budgetPerDay: (agentId: string) => BudgetLeft | undefined;
   readonly cooldowns: Cooldowns;
+  /** All turns': before each but the first step, which whoever starts them has waited for. */
+  readonly pace: Pace;
   /** How long nothing may come of a model or a tool; undefined: for ever. */
   readonly stallMs: number | undefined;
 }
@@ -110,7 +112,7 @@ export class Turn {
       for (const completion of consumed) this.#events.announced(completion);
       this.#state = fold(journal);
       this.#transcript = [...toModelView(await this.#deps.store.sessions.view(run.sessionKey))];
-      while (await this.#perform(next(this.#state, this.#choice(), (model) => this.#sizeFor(model))));
+      while (await this.#perform(next(this.#state, this.#choice(), (model) => this.#sizeFor(model)))) await this.#deps.pace();
     } catch (error) {
       await this.#stop(error);
     } finally {
@@ -251,10 +253,7 @@ export class Turn {
   }
 
   #overhead(): number {
-    if (this.#overheadTokens !== undefined) return this.#overheadTokens;
-    const { system, tools } = this.#request();
-    this.#overheadTokens = estimateTokens([system, tools]);
-    return this.#overheadTokens;
+    return (this.#overheadTokens ??= sizeOfInstructions(toInstructions(this.#claim.run, this.#facts(), this.#tools())));
   }
 
   async #reserve(request: ModelRequest, model: string): Promise<Exclude<Reservation, { kind: "lost" }>> {
@@ -268,9 +267,12 @@ export class Turn {
   }
 
   #request(): ModelRequest {
+    return toModelRequest(this.#claim.run, this.#facts(), { transcript: this.#transcript, tools: this.#tools(), signal: this.#signal });
+  }
+
+  #facts(): { readonly workspace: string; readonly secondsLeft: number | undefined } {
     const { run } = this.#claim;
-    const facts = { workspace: this.#deps.workspaceOf(run.agentId), secondsLeft: secondsLeft(run, this.#deps.clock.now()) };
-    return toModelRequest(run, facts, { transcript: this.#transcript, tools: this.#tools(), signal: this.#signal });
+    return { workspace: this.#deps.workspaceOf(run.agentId), secondsLeft: secondsLeft(run, this.#deps.clock.now()) };
   }
 
   /** A model that will not be asked again for this reply is left out for a while elsewhere too. */

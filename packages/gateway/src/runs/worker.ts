@@ -41,7 +41,7 @@ export interface Worker extends AsyncDisposable {
 }
 
 const leaseMs = 30_000;
-/** Each begins its turn at once, and meanwhile nobody else is answered. */
+/** No more than begin soon: the next ones are claimed when these have begun. */
 const claimsAtOnce = 32;
 const maxTakeovers = 3;
 const stopPatienceMs = 3_000;
@@ -200,7 +200,7 @@ class ClaimingWorker implements Worker {
       try {
         const { claims, givenUp } = await this.#deps.store.runs.claim(this.#claimer(), this.#deps.clock.now());
         for (const run of givenUp) this.#tellGivenUp(run);
-        for (const claim of claims) this.#carry(claim);
+        await Promise.all(claims.map((claim) => this.#carry(claim)));
         if (claims.length === claimsAtOnce) this.#wanted = true;
         if (claims.some((claim) => claim.run.deadlineAtMs !== undefined)) {
           this.#watchDeadlines();
@@ -224,7 +224,8 @@ class ClaimingWorker implements Worker {
     this.#tellEnded(run, "lost");
   }
 
-  #carry(claim: Claim): void {
+  /** Resolves when the turn begins. */
+  #carry(claim: Claim): Promise<void> {
     const { runId } = claim.run;
     // Its lease ran out under us, as when the machine was suspended: the new claim is the one that may write.
     this.#giveUp(runId);
@@ -237,8 +238,10 @@ class ClaimingWorker implements Worker {
       absorbed: (run) => this.#tellEnded(run, "absorbed"),
     };
     const processes = this.#processesOf(claim, controller.signal);
-    const done = new Turn(this.#deps, claim, { events, signal: controller.signal, host, processes })
-      .carryOn()
+    const turn = new Turn(this.#deps, claim, { events, signal: controller.signal, host, processes });
+    const begun = this.#deps.pace();
+    const done = begun
+      .then(() => turn.carryOn())
       .catch((error: unknown) => {
         // The lease is not renewed any more: the run is claimed again when it has run out.
         this.#deps.log.error({ err: error, runId }, "the run could not be written; it goes on when the state can be");
@@ -253,6 +256,7 @@ class ClaimingWorker implements Worker {
     const active: Active = { claim, processes, events, controller, done };
     this.#active.set(runId, active);
     this.#turns.add(active);
+    return begun;
   }
 
   #processesOf({ run }: Claim, signal: AbortSignal): RunProcesses {

@@ -226,46 +226,35 @@ function toCompletion({ inbox_id, child_run_id, completion }: InboxRow): Complet
 // ---- statements
 
 /** Everything that can go on now but queued children, oldest first. */
-const resumable = statement((db, arg: Args<{ nowMs: number }>) =>
-  db
-    .selectFrom("runs")
-    .select(["run_id", "depth", "root_session_key"])
-    .where((build) =>
-      build.or([
-        build.and([build("status", "=", "queued"), build("depth", "=", 0)]),
-        build.and([build("status", "=", "running"), build("lease_until_ms", "<=", arg("nowMs"))]),
-        build.and([
-          build("status", "=", "waiting"),
-          build(
-            "run_id",
-            "in",
-            build
-              .selectFrom("inbox")
-              .select("parent_run_id")
-              .where("parent_run_id", "is not", null)
-              .where("consumed_at_ms", "is", null)
-              .$castTo<{ parent_run_id: string }>(),
-          ),
-        ]),
-        build.and([
-          build("status", "=", "waiting"),
-          build(
-            "session_key",
-            "in",
-            build
-              .selectFrom("runs as queued")
-              .select("queued.session_key")
-              .where("queued.status", "=", "queued")
-              .where("queue_mode", "=", "steer"),
-          ),
-        ]),
-      ]),
-    )
-    .orderBy("created_at_ms")
-    .orderBy("run_id")
-    // Sessions that are busy are stepped over: a few more than can be claimed.
-    .limit(1_000),
-);
+const resumable = statement((db, arg: Args<{ nowMs: number }>) => {
+  const columns = ["runs.run_id", "runs.depth", "runs.root_session_key", "runs.created_at_ms"] as const;
+  const runsThatAre = (status: RunTableRow["status"]) => db.selectFrom("runs").select(columns).where("runs.status", "=", status);
+  const withResults = db
+    .selectFrom("inbox")
+    .innerJoin("runs", "runs.run_id", "inbox.parent_run_id")
+    .select(columns)
+    .where("inbox.parent_run_id", "is not", null)
+    .where("inbox.consumed_at_ms", "is", null)
+    .where("runs.status", "=", "waiting");
+  const steered = db
+    .selectFrom("runs as message")
+    .innerJoin("runs", "runs.session_key", "message.session_key")
+    .select(columns)
+    .where("message.status", "=", "queued")
+    .where("message.queue_mode", "=", "steer")
+    .where("runs.status", "=", "waiting");
+  return (
+    runsThatAre("queued")
+      .where("runs.depth", "=", 0)
+      .union(runsThatAre("running").where("runs.lease_until_ms", "<=", arg("nowMs")))
+      .union(withResults)
+      .union(steered)
+      .orderBy("created_at_ms")
+      .orderBy("run_id")
+      // Sessions that are busy are stepped over: a few more than can be claimed.
+      .limit(1_000)
+  );
+});
 
 const runningChildren = statement((db, arg: Args<{ nowMs: number }>) =>
   db

@@ -22,6 +22,7 @@ import * as dayBudgets from "./migrations/017-day-budgets.ts";
 import * as cron from "./migrations/018-cron.ts";
 import * as execApprovals from "./migrations/019-exec-approvals.ts";
 import * as setupDelivery from "./migrations/020-setup-delivery.ts";
+import * as leanIndexes from "./migrations/021-lean-indexes.ts";
 
 /** By name, in order; a released migration is never edited. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -45,6 +46,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   "018-cron": cron,
   "019-exec-approvals": execApprovals,
   "020-setup-delivery": setupDelivery,
+  "021-lean-indexes": leanIndexes,
 };
 
 /** A newer version has changed the schema in a way this one does not know. */

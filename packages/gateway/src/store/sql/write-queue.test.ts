@@ -159,26 +159,6 @@ test("what is constant in a statement stands in its text, quoted", async () => {
   assert.deepEqual(await store.names(), ["it's"]);
 });
 
-test("those who wait for one commit go on a few at a time, in order: others get a turn in between", async () => {
-  await using store = await open();
-  const told: number[] = [];
-  const seen: number[] = [];
-  const look = (): void => void (told.length < 40 && setImmediate(() => (seen.push(told.length), look())));
-  const writes = Array.from({ length: 40 }, (_, index) => store.transact(`c${index}`).then(() => told.push(index)));
-  look();
-
-  await Promise.all(writes);
-
-  assert.deepEqual(
-    told,
-    Array.from({ length: 40 }, (_, index) => index),
-  );
-  assert.ok(
-    seen.some((count) => count > 0 && count < 40),
-    `looked when ${seen.join()} of 40 were told`,
-  );
-});
-
 test("additions to transcripts are told after their commit, before whoever waited goes on, and never what was undone", async () => {
   await using store = await open();
   const add = (sessionKey: string, error?: Error) =>

@@ -24,7 +24,6 @@ interface AsyncJob {
 
 /** A commit takes no more jobs after this long: the event loop must get its turn. */
 const commitAfterMs = 10;
-const toldAtOnce = 8;
 
 export interface WriteQueueOptions {
   readonly elapsedMs?: (() => number) | undefined;
@@ -92,7 +91,7 @@ export class WriteQueue {
         const firstAsync = this.#waiting.findIndex((job) => !job.isSync);
         const settled = firstAsync === 0 ? await this.#flushMixed(this.#waiting.splice(0)) : this.#flushSync(firstAsync);
         for (const appended of this.#sql.appended.splice(0)) this.#onAppended(appended);
-        await tellAll(settled);
+        for (const tell of settled) tell();
       }
     } finally {
       this.#flushing = undefined;
@@ -154,14 +153,6 @@ export class WriteQueue {
       resolve();
     }
     return settle;
-  }
-}
-
-/** Whoever waited for a commit goes on at once, often with a call of a model: a few at a time, or nobody else gets a turn. */
-async function tellAll(settled: readonly (() => void)[]): Promise<void> {
-  for (const [index, tell] of settled.entries()) {
-    if (index > 0 && index % toldAtOnce === 0) await new Promise(setImmediate);
-    tell();
   }
 }
 
