@@ -14,6 +14,9 @@ import { type Args, type Optional, row, shaped, type Sql, statement } from "./st
 import { limitsOf, readTerms, type StoredTerms, writeTerms } from "./terms.ts";
 import type { WriteQueue } from "./write-queue.ts";
 
+/** A longer page is not worth its memory. */
+const longestRemembered = 200;
+
 export function createSessionStore(queue: WriteQueue, ids: Ids): SessionStore {
   return {
     ...createSessionReads(queue),
@@ -34,20 +37,14 @@ export function createSessionStore(queue: WriteQueue, ids: Ids): SessionStore {
 function createSessionReads(
   queue: WriteQueue,
 ): Omit<SessionStore, "patch" | "reset" | "delete" | "inject" | "compact" | "archiveChildren"> {
+  const remembering = queue.remembering<Awaited<ReturnType<SessionStore["list"]>>>();
   return {
     find: (key, view) => queue.read((sql) => toVisible(sql, findSession(sql, key), view)),
     findById: (sessionId, view) => queue.read((sql) => toVisible(sql, sql.first(bySessionId, { sessionId }), view)),
-    list: (filter) =>
-      queue.read((sql) => {
-        const { limit, offset } = filter;
-        const conditions = toConditions(filter);
-        // One more than asked for: after the last of them nothing need be counted.
-        const page = { ...conditions, limit: limit + 1, offset };
-        const rows = sql.all(pageOf(page), page);
-        const isLast = rows.length <= limit && (rows.length > 0 || offset === 0);
-        const total = isLast ? offset + rows.length : (sql.first(countOf(conditions), conditions)?.n ?? 0);
-        return { sessions: rows.slice(0, limit).map((one) => toSessionRecord(sql, one)), total };
-      }),
+    list: (filter) => {
+      const read = (sql: Sql) => listSessions(sql, filter);
+      return filter.limit > longestRemembered ? queue.read(read) : remembering(JSON.stringify(filter), read);
+    },
     view: (key) => queue.read((sql) => readView(sql, key)),
     listMessages: (key, page) => queue.read((sql) => listMessages(sql, key, page)),
     messagesBetween: (key, range) => queue.read((sql) => messagesBetween(sql, key, range)),
@@ -60,6 +57,17 @@ function createSessionReads(
     count: () => queue.read((sql) => sql.first(countSessions, {})?.n ?? 0),
     countByAgent: () => queue.read((sql) => new Map(sql.all(countSessionsByAgent, {}).map(({ agent_id, n }) => [agent_id, n]))),
   };
+}
+
+function listSessions(sql: Sql, filter: SessionFilter): Awaited<ReturnType<SessionStore["list"]>> {
+  const { limit, offset } = filter;
+  const conditions = toConditions(filter);
+  // One more than asked for: after the last of them nothing need be counted.
+  const page = { ...conditions, limit: limit + 1, offset };
+  const rows = sql.all(pageOf(page), page);
+  const isLast = rows.length <= limit && (rows.length > 0 || offset === 0);
+  const total = isLast ? offset + rows.length : (sql.first(countOf(conditions), conditions)?.n ?? 0);
+  return { sessions: rows.slice(0, limit).map((one) => toSessionRecord(sql, one)), total };
 }
 
 /** Inserts a session that belongs to nobody's tree but its own, unless `lineage` says otherwise. */

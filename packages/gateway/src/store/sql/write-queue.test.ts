@@ -150,6 +150,49 @@ test("a read waits for a transaction that is open, and sees nothing of it before
   assert.equal(await reading, undefined);
 });
 
+test("a remembered read is made once for everybody, and anew after a write of either kind", async () => {
+  await using store = await open();
+  let reads = 0;
+  const remembering = store.queue.remembering<boolean>();
+  const isThere = (name: string) =>
+    remembering(name, (sql) => {
+      reads += 1;
+      return sql.first(readCounter, { name }) !== undefined;
+    });
+
+  assert.deepEqual(await Promise.all([isThere("a"), isThere("a"), isThere("b")]), [false, false, false]);
+  assert.equal(reads, 2);
+
+  await store.transact("a");
+  assert.deepEqual([await isThere("a"), await isThere("b")], [true, false]);
+  await store.write("b");
+  assert.deepEqual([await isThere("a"), await isThere("b"), await isThere("b")], [true, true, true]);
+  assert.equal(reads, 6);
+});
+
+test("what is remembered while a transaction is open is not what it has written", async () => {
+  await using store = await open();
+  const remembering = store.queue.remembering<boolean>();
+  const isThere = () => remembering("open", (sql) => sql.first(readCounter, { name: "open" }) !== undefined);
+  const inside = Promise.withResolvers<void>();
+  const goOn = Promise.withResolvers<void>();
+  const writing = store.queue.write(async (tx) => {
+    await tx.insertInto("counters").values({ name: "open", value: 1 }).execute();
+    inside.resolve();
+    await goOn.promise;
+    throw new Error("no");
+  });
+  await inside.promise;
+
+  const reading = isThere();
+  goOn.resolve();
+  await assert.rejects(writing, /no/);
+
+  assert.equal(await reading, false);
+  await store.transact("open");
+  assert.equal(await isThere(), true);
+});
+
 test("what is constant in a statement stands in its text, quoted", async () => {
   await using store = await open();
   const odd = statement((db, _arg: Args<object>) => db.insertInto("counters").values({ name: "it's", value: 2 }));

@@ -25,6 +25,9 @@ interface AsyncJob {
 /** A commit takes no more jobs after this long: the event loop must get its turn. */
 const commitAfterMs = 10;
 
+/** Of one kind of read. */
+const mostRemembered = 16;
+
 export interface WriteQueueOptions {
   readonly elapsedMs?: (() => number) | undefined;
   /** Must not throw. */
@@ -38,6 +41,7 @@ export class WriteQueue {
   readonly #onAppended: (appended: Appended) => void;
   #waiting: Job[] = [];
   #flushing: Promise<void> | undefined;
+  readonly #remembered: { clear(): void }[] = [];
   /** A transaction that awaits its queries is open: the connection shows what is not committed. */
   #mixed: Promise<void> | undefined;
 
@@ -72,6 +76,21 @@ export class WriteQueue {
     return work(this.#sql);
   }
 
+  /** Reads that are remembered until something is written, by the key of each: a change makes many ask for the same. */
+  remembering<R>(): (key: string, work: (sql: Sql) => R) => Promise<R> {
+    const known = new Map<string, R>();
+    this.#remembered.push(known);
+    return (key, work) =>
+      this.read((sql) => {
+        const remembered = known.get(key);
+        if (remembered !== undefined) return remembered;
+        if (known.size >= mostRemembered) known.clear();
+        const result = work(sql);
+        known.set(key, result);
+        return result;
+      });
+  }
+
   /** Resolves when everything queued so far has committed or failed. */
   async drain(): Promise<void> {
     while (this.#flushing !== undefined) await this.#flushing;
@@ -88,6 +107,8 @@ export class WriteQueue {
     try {
       while (this.#waiting.length > 0) {
         await new Promise(setImmediate);
+        // Before: nobody reads until it is committed.
+        for (const known of this.#remembered) known.clear();
         const firstAsync = this.#waiting.findIndex((job) => !job.isSync);
         const settled = firstAsync === 0 ? await this.#flushMixed(this.#waiting.splice(0)) : this.#flushSync(firstAsync);
         for (const appended of this.#sql.appended.splice(0)) this.#onAppended(appended);

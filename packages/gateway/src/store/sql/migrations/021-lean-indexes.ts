@@ -1,4 +1,4 @@
-/** Indexes that cost a run less to keep: those for children hold children alone, and one by status has all that a claim asks. */
+/** Indexes in the order of what is asked: one by status with all that a claim asks, lists without a sort; and children's with children alone. */
 import type { Kysely } from "kysely";
 import { sql } from "kysely";
 
@@ -12,6 +12,10 @@ const statements = [
   `create index runs_by_parent_run on runs (parent_run_id) where parent_run_id is not null`,
   `drop index sessions_by_parent`,
   `create index sessions_by_parent on sessions (parent_key) where parent_key is not null`,
+  `drop index sessions_by_update`,
+  `create index sessions_by_update on sessions (updated_at_ms desc, session_key)`,
+  `drop index sessions_by_root`,
+  `create index sessions_by_root on sessions (root_key, updated_at_ms desc, session_key)`,
   // `inbox_unread_by_session` finds the same.
   `drop index inbox_unread`,
 ];
