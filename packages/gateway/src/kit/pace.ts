@@ -1,28 +1,34 @@
 /** Work that takes milliseconds a piece, spread over turns of the event loop: between them everybody else is answered. */
 
-/** How many go on in one turn of the event loop; what they write then commits together. */
-const atOnce = 4;
+/** In one turn of the event loop nobody goes on after this long; what those who did write commits together. */
+const turnMs = 1;
 
 /** Resolves when it is the caller's turn, first come first served; never before what was answered until now is on its way. */
 export type Pace = () => Promise<void>;
 
-export function createPace(): Pace {
+/** `elapsedMs` measures how long a turn of the event loop has taken. */
+export function createPace(elapsedMs: () => number = () => performance.now()): Pace {
   const waiting: (() => void)[] = [];
-  let left = atOnce;
-  const nextTurn = (): void => {
-    const going = waiting.splice(0, atOnce);
-    left = atOnce - going.length;
-    for (const go of going) go();
-    if (going.length > 0) setImmediate(nextTurn);
+  let isGoing = false;
+  let startedAtMs = 0;
+  const begin = (): void => {
+    startedAtMs = elapsedMs();
+    isGoing = waiting.length > 0;
+    if (isGoing) goOn();
+  };
+  const goOn = (): void => {
+    const next = waiting.length > 0 && elapsedMs() - startedAtMs < turnMs ? waiting.shift() : undefined;
+    if (next === undefined) return void setImmediate(begin);
+    next();
+    // When it has done all that it does without waiting.
+    queueMicrotask(() => process.nextTick(goOn));
   };
   return () =>
     new Promise((resolve) => {
-      if (left === atOnce) setImmediate(nextTurn);
-      if (left === 0) waiting.push(resolve);
-      else {
-        left -= 1;
-        // Answers leave in the same queue.
-        process.nextTick(resolve);
-      }
+      waiting.push(resolve);
+      if (isGoing) return;
+      isGoing = true;
+      // Answers leave in the same queue.
+      process.nextTick(begin);
     });
 }

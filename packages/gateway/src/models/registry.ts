@@ -63,6 +63,7 @@ const keptModels = 64;
 
 /** Makes a model once: its package builds its schemas anew for every one. Callers choose names, so the oldest is let go. */
 async function openProvider(target: Target): Promise<OpenModel> {
+  await loadHttpClient();
   const open = await openPackage(target);
   const models = new Map<string, Model>();
   return (name) => {
@@ -73,6 +74,12 @@ async function openProvider(target: Target): Promise<OpenModel> {
     if (models.size > keptModels && oldest !== undefined) models.delete(oldest);
     return model;
   };
+}
+
+/** Node loads its HTTP client when it is first used: apart from the package, for both take long and everybody waits meanwhile. */
+async function loadHttpClient(): Promise<void> {
+  void new Headers();
+  await new Promise(setImmediate);
 }
 
 async function openPackage(target: Target): Promise<OpenModel> {

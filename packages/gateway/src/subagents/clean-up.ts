@@ -27,20 +27,27 @@ const lookEveryMs = 60_000;
 export function startCleanUp(deps: CleanUpDeps): AsyncDisposable {
   const { bus, clock, log } = deps;
   let working = Promise.resolve();
-  const look = (): void => {
-    const next = working.then(() => cleanUp(deps));
+  const add = (work: () => Promise<void>): void => {
+    const next = working.then(work);
     background(log, "clean up child sessions", next);
     working = next.catch(() => undefined);
   };
   let timer: Disposable;
-  const lookAndArm = (): void => {
-    look();
-    timer = clock.schedule(clock.now() + lookEveryMs, lookAndArm);
+  const tidyAndArm = (): void => {
+    add(() => tidy(deps));
+    timer = clock.schedule(clock.now() + lookEveryMs, tidyAndArm);
   };
+  let isAsked = false;
   const subscription = bus.subscribe("agent", (event) => {
-    if (event.stream === "subagent" && event.data.phase === "announced") look();
+    if (isAsked || event.stream !== "subagent" || event.data.phase !== "announced") return;
+    isAsked = true;
+    add(async () => {
+      // One look finds what all results up to now have left.
+      isAsked = false;
+      if (await deleteRead(deps)) await deps.attachments.sweep();
+    });
   });
-  lookAndArm();
+  tidyAndArm();
   return {
     async [Symbol.asyncDispose]() {
       timer[Symbol.dispose]();
@@ -50,11 +57,17 @@ export function startCleanUp(deps: CleanUpDeps): AsyncDisposable {
   };
 }
 
-async function cleanUp({ sessions, attachments, bus, clock, callerFor, archiveAfterMs }: CleanUpDeps): Promise<void> {
-  for (const key of await sessions.listToCleanUp()) {
-    await callerFor(lifecyclePrincipal(key)).call("sessions.delete", { key, deleteTranscript: true });
-  }
+async function tidy(deps: CleanUpDeps): Promise<void> {
+  const { sessions, attachments, bus, clock, archiveAfterMs } = deps;
+  await deleteRead(deps);
   const archived = archiveAfterMs === undefined ? [] : await sessions.archiveChildren(clock.now() - archiveAfterMs, clock.now());
   for (const sessionKey of archived) bus.publish("sessions.changed", { sessionKey, reason: "patch" });
   await attachments.sweep();
+}
+
+/** Answers whether there was anything to delete. */
+async function deleteRead({ sessions, callerFor }: CleanUpDeps): Promise<boolean> {
+  const keys = await sessions.listToCleanUp();
+  for (const key of keys) await callerFor(lifecyclePrincipal(key)).call("sessions.delete", { key, deleteTranscript: true });
+  return keys.length > 0;
 }

@@ -134,11 +134,15 @@ export function spawnChild(sql: Sql, ids: Ids, child: ChildToSpawn, nowMs: numbe
 function findRefusal(sql: Sql, child: ChildToSpawn, depth: number): SpawnOutcome | undefined {
   const { parentSessionKey, limits } = child;
   if (depth > limits.maxSpawnDepth) return { kind: "too-deep", depth: depth - 1 };
+  const count = sql.first(countOpenChildren, { parentSessionKey })?.n ?? 0;
+  const { taskName } = child.terms;
+  // Who they are is only of interest for a name, or when no more may come.
+  if (taskName === undefined && count < limits.maxChildrenPerAgent) return undefined;
   const active = sql.all(openChildren, { parentSessionKey });
-  const namesake = active.find((one) => child.terms.taskName !== undefined && readTerms(one.terms).taskName === child.terms.taskName);
+  const namesake = active.find((one) => taskName !== undefined && readTerms(one.terms).taskName === taskName);
   if (namesake !== undefined) return { kind: "name-taken", holder: namesake.label ?? namesake.session_key };
-  if (active.length < limits.maxChildrenPerAgent) return undefined;
-  return { kind: "too-many", active: active.length, holders: active.map((one) => one.label ?? one.session_key) };
+  if (count < limits.maxChildrenPerAgent) return undefined;
+  return { kind: "too-many", active: count, holders: active.map((one) => one.label ?? one.session_key) };
 }
 
 interface Narrowed {
@@ -199,6 +203,14 @@ const byIdempotencyKey = statement((db, arg: Args<{ startedBy: string; askedIn: 
     .where("started_by", "=", arg("startedBy"))
     .where("asked_in", "=", arg("askedIn"))
     .where("idempotency_key", "=", arg("key")),
+);
+
+const countOpenChildren = statement((db, arg: Args<{ parentSessionKey: string }>) =>
+  db
+    .selectFrom("runs")
+    .select((build) => build.fn.countAll<number>().as("n"))
+    .where("parent_session_key", "=", arg("parentSessionKey"))
+    .where("status", "in", openStatuses),
 );
 
 const openChildren = statement((db, arg: Args<{ parentSessionKey: string }>) =>

@@ -261,13 +261,12 @@ const listWithAttachments = statement((db, _arg: Args<object>) =>
     .where((build) => build.or([build("archived_at_ms", "is", null), build.exists(openRunIn(build))])),
 );
 
-/** A child's session is cleaned up when it has ended, nothing runs in it, and its result has not still to reach anybody. */
+/** Only children have a session that is to be deleted: it is when it has ended, nothing runs in it, and its result has not still to reach anybody. */
 const listReadChildren = statement((db, _arg: Args<object>) =>
   db
     .selectFrom("sessions")
     .select("session_key")
     .where("cleanup", "=", "delete")
-    .where("parent_key", "is not", null)
     .where((build) =>
       build.exists(
         build

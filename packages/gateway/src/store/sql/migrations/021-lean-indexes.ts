@@ -16,6 +16,7 @@ const statements = [
   `create index sessions_by_update on sessions (updated_at_ms desc, session_key)`,
   `drop index sessions_by_root`,
   `create index sessions_by_root on sessions (root_key, updated_at_ms desc, session_key)`,
+  `create index sessions_to_delete on sessions (session_key) where cleanup = 'delete'`,
   // `inbox_unread_by_session` finds the same.
   `drop index inbox_unread`,
 ];
