@@ -12,21 +12,27 @@ export const turn: Case = {
   needs: "model",
   methods: ["agent"],
   async run({ isQuick, model, start }) {
-    const [warmUps, turns] = isQuick ? [1, 5] : [100, 500];
+    const turns = isQuick ? 5 : 500;
     await using target = await start();
     using wire = await target.open();
-    const overheads: number[] = [];
-    let toCpu = countCpu(target);
-    for (let index = 0; index < warmUps + turns; index += 1) {
-      if (index === warmUps) toCpu = countCpu(target);
-      const tag = `turn-${index}`;
-      const startedAt = nowMs();
-      await wire.agent(`bench-turn-${Math.floor(index / turnsASession)}`, toMessage({ tag }));
-      const tookMs = nowMs() - startedAt;
-      const { arrivedAt, endedAt } = await model.end(tag);
-      if (index >= warmUps) overheads.push(tookMs - (endedAt - arrivedAt));
-    }
+    let count = 0;
+    const takeTurns = async (): Promise<readonly number[]> => {
+      const overheads: number[] = [];
+      for (const last = count + turns; count < last; count += 1) {
+        const tag = `turn-${count}`;
+        const startedAt = nowMs();
+        await wire.agent(`bench-turn-${Math.floor(count / turnsASession)}`, toMessage({ tag }));
+        const tookMs = nowMs() - startedAt;
+        const { arrivedAt, endedAt } = await model.end(tag);
+        overheads.push(tookMs - (endedAt - arrivedAt));
+      }
+      return overheads;
+    };
+    const first = await takeTurns();
+    const toCpu = countCpu(target);
+    const overheads = await takeTurns();
     return [
+      { name: `overhead of the first ${turns} turns after a start, p50`, value: percentile(first, 0.5), unit: "ms" },
       { name: "overhead of a turn, p50", value: percentile(overheads, 0.5), unit: "ms", ...atMost(5) },
       { name: "overhead of a turn, p99", value: percentile(overheads, 0.99), unit: "ms" },
       ...toCpu("a turn", turns),

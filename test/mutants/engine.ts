@@ -39,8 +39,8 @@ export const engineMutants: readonly Mutant[] = [
   {
     ...store("admission"),
     what: "one child more than a session may have",
-    from: "if (active.length < limits.maxChildrenPerAgent)",
-    to: "if (active.length <= limits.maxChildrenPerAgent)",
+    from: "?.n ?? 0) >= limits.maxChildrenPerAgent;",
+    to: "?.n ?? 0) > limits.maxChildrenPerAgent;",
   },
   {
     ...store("admission"),

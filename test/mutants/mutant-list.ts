@@ -29,6 +29,7 @@ export const tests = {
   runProcesses: "packages/gateway/src/runs/run-processes.test.ts",
   queueModes: "test/contract/queue-modes.test.ts",
   notes: "test/contract/notes.test.ts",
+  pace: "packages/gateway/src/kit/pace.test.ts",
   places: "packages/gateway/src/connection/places.test.ts",
   policy: "test/authority/policy.test.ts",
   requests: "test/invariants/requests.test.ts",
@@ -52,5 +53,6 @@ export const tests = {
   execApprovals: "test/approvals.test.ts",
   approvalStore: "test/contract/approvals.test.ts",
   approvalAsk: "packages/gateway/src/approvals/approval-ask.test.ts",
+  writeQueue: "packages/gateway/src/store/sql/write-queue.test.ts",
   approvers: "packages/gateway/src/principal/approvers.test.ts",
 } as const;

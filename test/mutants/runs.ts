@@ -170,4 +170,28 @@ export const runMutants: readonly Mutant[] = [
     testFile: tests.commands,
     killedBy: "goes to the model unchanged",
   },
+  {
+    what: "all runs that may go on do so before anybody is answered",
+    file: "packages/gateway/src/kit/pace.ts",
+    from: "elapsedMs() - startedAtMs < turnMs",
+    to: "elapsedMs() >= 0",
+    testFile: tests.pace,
+    killedBy: "^work goes on for a while",
+  },
+  {
+    what: "a turn of the event loop is used up again by whoever comes later in it",
+    file: "packages/gateway/src/kit/pace.ts",
+    from: "if (next === undefined) return void setImmediate(begin);",
+    to: "if (next === undefined) return waiting.length > 0 ? void setImmediate(begin) : void (isGoing = false);",
+    testFile: tests.pace,
+    killedBy: "^whoever comes when the others are done",
+  },
+  {
+    what: "what is remembered outlives a write",
+    file: "packages/gateway/src/store/sql/write-queue.ts",
+    from: "for (const known of this.#remembered) known.clear();",
+    to: "",
+    testFile: tests.writeQueue,
+    killedBy: "^a remembered read is made once",
+  },
 ];

@@ -39,6 +39,35 @@ test("what is written in one turn, and by the promises it settles, leaves togeth
   assert.deepEqual(packets, [3, 1]);
 });
 
+test("what only tells leaves at the end of a turn of the event loop, or with the answer that comes before that", async () => {
+  const { socket, packets } = makeSocket();
+  const writes = new JoinedWrites(socket);
+  const tell = (): void => {
+    writes.holdLonger();
+    socket.write("x");
+  };
+  const answer = (): void => {
+    writes.hold();
+    socket.write("x");
+  };
+  const tick = (): Promise<void> => new Promise((resolve) => process.nextTick(resolve));
+
+  tell();
+  await tick();
+  tell();
+  assert.deepEqual(packets, []);
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(packets, [2]);
+
+  tell();
+  answer();
+  await tick();
+  assert.deepEqual(packets, [2, 2]);
+  tell();
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(packets, [2, 2, 1]);
+});
+
 test("more than a packet holds does not wait, and a flush leaves nothing behind for a socket that is destroyed", () => {
   const { socket, packets } = makeSocket();
   const writes = new JoinedWrites(socket);

@@ -10,25 +10,41 @@ export type Corkable = Pick<Duplex, "cork" | "uncork" | "writableLength">;
 export class JoinedWrites {
   readonly #socket: Corkable;
   #isHeld = false;
+  #isLeaving = false;
 
   constructor(socket: Corkable) {
     this.#socket = socket;
   }
 
-  /** Called before a write: it waits for those that follow in this turn. */
+  /** Called before a write that somebody waits for: it leaves with what else the promises settled at this moment write. */
   hold(): void {
-    if (this.#socket.writableLength > maxHeldBytes) return this.flush();
-    if (this.#isHeld) return;
-    this.#isHeld = true;
-    this.#socket.cork();
-    // After the promises that this turn settled: the answers to requests of one packet are made there.
+    if (!this.#cork() || this.#isLeaving) return;
+    this.#isLeaving = true;
+    // After the promises: the answers to requests of one packet are made there.
     process.nextTick(() => this.flush());
+  }
+
+  /** Called before a write that tells: it leaves with the next answer, or at the end of this turn of the event loop. */
+  holdLonger(): void {
+    const wasHeld = this.#isHeld;
+    if (this.#cork() && !wasHeld) setImmediate(() => this.flush());
   }
 
   /** Nothing waits any more: for whoever destroys the socket next. */
   flush(): void {
     if (!this.#isHeld) return;
     this.#isHeld = false;
+    this.#isLeaving = false;
     this.#socket.uncork();
+  }
+
+  /** Answers whether the write waits: behind a full packet it need not. */
+  #cork(): boolean {
+    if (this.#socket.writableLength > maxHeldBytes) this.flush();
+    else if (!this.#isHeld) {
+      this.#isHeld = true;
+      this.#socket.cork();
+    }
+    return this.#isHeld;
   }
 }

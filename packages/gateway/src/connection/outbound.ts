@@ -27,11 +27,11 @@ export interface OutgoingEvent {
 
 export class Outbound {
   readonly #sink: Sink;
-  readonly #writes: Pick<JoinedWrites, "hold" | "flush">;
+  readonly #writes: Pick<JoinedWrites, "hold" | "holdLonger" | "flush">;
   #seq = 0;
   #isClosed = false;
 
-  constructor(sink: Sink, writes: Pick<JoinedWrites, "hold" | "flush">) {
+  constructor(sink: Sink, writes: Pick<JoinedWrites, "hold" | "holdLonger" | "flush">) {
     this.#sink = sink;
     this.#writes = writes;
   }
@@ -64,7 +64,10 @@ export class Outbound {
     this.#seq += 1;
     if (droppable && this.#isFull()) return;
     const versions = stateVersion === undefined ? "" : `,"stateVersion":${JSON.stringify(stateVersion)}`;
-    this.#sendOrClose(() => `{"type":"event","event":${JSON.stringify(name)},"payload":${payloadJson},"seq":${this.#seq}${versions}}`);
+    this.#sendOrClose(
+      () => `{"type":"event","event":${JSON.stringify(name)},"payload":${payloadJson},"seq":${this.#seq}${versions}}`,
+      "told",
+    );
   }
 
   /** Nothing is sent after this. */
@@ -75,14 +78,15 @@ export class Outbound {
     this.#writes.flush();
   }
 
-  #sendOrClose(makeText: () => string): void {
+  #sendOrClose(makeText: () => string, as: "awaited" | "told" = "awaited"): void {
     if (this.#isFull()) this.close(1008, "slow consumer");
-    else this.#send(makeText());
+    else this.#send(makeText(), as);
   }
 
-  #send(text: string): void {
+  #send(text: string, as: "awaited" | "told" = "awaited"): void {
     if (this.#isClosed) return;
-    this.#writes.hold();
+    if (as === "told") this.#writes.holdLonger();
+    else this.#writes.hold();
     this.#sink.send(text);
   }
 

@@ -49,10 +49,14 @@ test("what was put on its way before goes first, also when nobody else waits", a
 
 test("whoever comes when the others are done waits for the next turn: one turn is not used up twice", async () => {
   const { gone, step } = createSteps();
+  const ticks = async (): Promise<void> => {
+    for (let tick = 0; tick < 10; tick += 1) await new Promise<void>((resolve) => process.nextTick(resolve));
+  };
   await Promise.all([step(0), step(1)]);
+  await ticks();
 
   const more = Promise.all([2, 3, 4].map(step));
-  await new Promise<void>((resolve) => process.nextTick(() => process.nextTick(resolve)));
+  await ticks();
   assert.deepEqual(gone, [0, 1]);
   await more;
 

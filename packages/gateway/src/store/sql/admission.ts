@@ -134,15 +134,15 @@ export function spawnChild(sql: Sql, ids: Ids, child: ChildToSpawn, nowMs: numbe
 function findRefusal(sql: Sql, child: ChildToSpawn, depth: number): SpawnOutcome | undefined {
   const { parentSessionKey, limits } = child;
   if (depth > limits.maxSpawnDepth) return { kind: "too-deep", depth: depth - 1 };
-  const count = sql.first(countOpenChildren, { parentSessionKey })?.n ?? 0;
+  const isFull = (sql.first(countOpenChildren, { parentSessionKey })?.n ?? 0) >= limits.maxChildrenPerAgent;
   const { taskName } = child.terms;
-  // Who they are is only of interest for a name, or when no more may come.
-  if (taskName === undefined && count < limits.maxChildrenPerAgent) return undefined;
+  // Who they are matters for a name, or when no more may come.
+  if (taskName === undefined && !isFull) return undefined;
   const active = sql.all(openChildren, { parentSessionKey });
   const namesake = active.find((one) => taskName !== undefined && readTerms(one.terms).taskName === taskName);
   if (namesake !== undefined) return { kind: "name-taken", holder: namesake.label ?? namesake.session_key };
-  if (count < limits.maxChildrenPerAgent) return undefined;
-  return { kind: "too-many", active: count, holders: active.map((one) => one.label ?? one.session_key) };
+  if (!isFull) return undefined;
+  return { kind: "too-many", active: active.length, holders: active.map((one) => one.label ?? one.session_key) };
 }
 
 interface Narrowed {
