@@ -10,7 +10,7 @@ export interface Bench {
   /** The bare echo server. */
   readonly ceilingUrl: string;
   /** A fresh gateway, or the one that was named on the command line. */
-  start(options?: Pick<StartOptions, "subagents">): Promise<Target>;
+  start(options?: Pick<StartOptions, "subagents" | "watchesLoop">): Promise<Target>;
   /** One whose agents have a tool `program`. */
   startWithPrograms(): Promise<Target>;
 }

@@ -119,7 +119,7 @@ class Targets implements AsyncDisposable {
     this.#modelUrl = modelUrl;
   }
 
-  async start(more?: Pick<StartOptions, "subagents">): Promise<Target> {
+  async start(more?: Pick<StartOptions, "subagents" | "watchesLoop">): Promise<Target> {
     const { target, isQuick, profileDir } = this.#options;
     if (target !== undefined) return useTarget(target);
     if (!isQuick || more !== undefined) return await startTarget({ ...more, modelUrl: this.#modelUrl, profileDir });

@@ -1,7 +1,9 @@
 /** What is measured: a gateway of this checkout, started for a case with its configuration, or one that runs somewhere already. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { loopDelayFile } from "./loop-watch.ts";
 import { benchEnv, launcher, readCpuMs, root, startServer } from "./processes.ts";
 import type { Measure } from "./measure.ts";
 import { type Access, Wire } from "./wire.ts";
@@ -10,6 +12,8 @@ export interface Target extends AsyncDisposable, Access {
   /** Undefined for one that we did not start. */
   readonly pid: number | undefined;
   open(): Promise<Wire>;
+  /** How long its event loop stood still at most since this was last asked, in milliseconds; undefined when nothing watches it. */
+  longestStall(): Promise<number | undefined>;
 }
 
 export interface StartOptions {
@@ -17,6 +21,8 @@ export interface StartOptions {
   readonly modelUrl: string;
   /** As in `agents.defaults.subagents`. */
   readonly subagents?: object;
+  /** Watches its event loop. */
+  readonly watchesLoop?: boolean;
   /** Writes a CPU profile of the gateway to this folder. */
   readonly profileDir?: string | undefined;
   /** One whose agents have a tool that runs programs; from its sources. */
@@ -26,7 +32,8 @@ export interface StartOptions {
 /** Wide enough for every case; what a case is about it sets itself. */
 const wide = { maxChildrenPerAgent: 100, maxConcurrent: 1_000, archiveAfterMinutes: 0 };
 
-export async function startTarget({ modelUrl, subagents, profileDir, withPrograms = false }: StartOptions): Promise<Target> {
+export async function startTarget(options: StartOptions): Promise<Target> {
+  const { modelUrl, subagents, profileDir, withPrograms = false, watchesLoop = false } = options;
   const folder = mkdtempSync(join(tmpdir(), "portreeve-bench-"));
   const portreeveHome = join(folder, "portreeve");
   mkdirSync(portreeveHome, { recursive: true, mode: 0o700 });
@@ -35,7 +42,14 @@ export async function startTarget({ modelUrl, subagents, profileDir, withProgram
     agents: { defaults: { model: "bench/zero", subagents: { ...wide, ...subagents } } },
   };
   writeFileSync(join(portreeveHome, "config.json5"), JSON.stringify(config));
-  const env = benchEnv(folder, profileDir === undefined ? {} : { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${profileDir}` });
+  const nodeOptions = [
+    ...(profileDir === undefined ? [] : [`--cpu-prof --cpu-prof-dir=${profileDir}`]),
+    ...(watchesLoop ? [`--import=${join(root, "bench/loop-watch.ts")}`] : []),
+  ];
+  const env = benchEnv(folder, {
+    ...(nodeOptions.length === 0 ? {} : { NODE_OPTIONS: nodeOptions.join(" ") }),
+    ...(watchesLoop ? { PORTREEVE_BENCH_LOOP: folder } : {}),
+  });
   const server = withPrograms
     ? await startServer(process.execPath, [join(root, "bench/gateway-with-programs.ts")], env)
     : await startServer(launcher, ["gateway", "run", "--json", "--port", "0"], env);
@@ -44,6 +58,7 @@ export async function startTarget({ modelUrl, subagents, profileDir, withProgram
     ...server,
     token,
     open: () => Wire.open({ url: server.url, token }),
+    longestStall: async () => (watchesLoop ? await readLongestStall(server.pid, loopDelayFile(folder)) : undefined),
     async [Symbol.asyncDispose]() {
       await server[Symbol.asyncDispose]();
       rmSync(folder, { recursive: true, force: true });
@@ -53,7 +68,13 @@ export async function startTarget({ modelUrl, subagents, profileDir, withProgram
 
 /** A gateway that runs already: nothing is started, and nothing stopped. */
 export function useTarget(access: Access): Target {
-  return { ...access, pid: undefined, open: () => Wire.open(access), [Symbol.asyncDispose]: () => Promise.resolve() };
+  return {
+    ...access,
+    pid: undefined,
+    open: () => Wire.open(access),
+    longestStall: () => Promise.resolve(undefined),
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
 }
 
 /** Processor time of a gateway that we started, a piece of work: from here until the function that comes back is called. */
@@ -61,4 +82,14 @@ export function countCpu({ pid }: Target): (name: string, pieces: number) => rea
   if (pid === undefined) return () => [];
   const beforeMs = readCpuMs(pid);
   return (name, pieces) => [{ name: `gateway's processor time, ${name}`, value: (readCpuMs(pid) - beforeMs) / pieces, unit: "ms" }];
+}
+
+async function readLongestStall(pid: number, file: string): Promise<number> {
+  rmSync(file, { force: true });
+  process.kill(pid, "SIGUSR2");
+  for (let tries = 0; !existsSync(file); tries += 1) {
+    if (tries > 1_000) throw new Error(`process ${pid} does not say how long its event loop stood still`);
+    await setTimeout(10);
+  }
+  return Number(readFileSync(file, "utf8"));
 }

@@ -23,6 +23,7 @@ export const tests = {
   grant: "packages/gateway/src/identity/grant.test.ts",
   lattice: "packages/gateway/src/principal/lattice.test.ts",
   listener: "packages/gateway/src/connection/listener.test.ts",
+  leases: "test/leases.test.ts",
   model: "test/authority/model.test.ts",
   lives: "test/authority/store.test.ts",
   processes: "test/processes.test.ts",

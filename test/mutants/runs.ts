@@ -171,6 +171,14 @@ export const runMutants: readonly Mutant[] = [
     killedBy: "goes to the model unchanged",
   },
   {
+    what: "only the first of many claims are renewed",
+    file: "packages/gateway/src/runs/worker.ts",
+    from: "    while (all.length > 0) {",
+    to: "    if (all.length > 0) {",
+    testFile: tests.leases,
+    killedBy: "^however many runs work at once",
+  },
+  {
     what: "all runs that may go on do so before anybody is answered",
     file: "packages/gateway/src/kit/pace.ts",
     from: "elapsedMs() - startedAtMs < turnMs",

@@ -63,8 +63,11 @@ const keptModels = 64;
 
 /** Makes a model once: its package builds its schemas anew for every one. Callers choose names, so the oldest is let go. */
 async function openProvider(target: Target): Promise<OpenModel> {
-  await loadHttpClient();
+  // What a first call needs takes long to load: a turn of the event loop for each, or everybody waits for all of it.
+  loadHttpClient();
+  await new Promise(setImmediate);
   const open = await openPackage(target);
+  await new Promise(setImmediate);
   const models = new Map<string, Model>();
   return (name) => {
     const model = models.get(name) ?? open(name);
@@ -76,10 +79,9 @@ async function openProvider(target: Target): Promise<OpenModel> {
   };
 }
 
-/** Node loads its HTTP client when it is first used: apart from the package, for both take long and everybody waits meanwhile. */
-async function loadHttpClient(): Promise<void> {
+/** Node loads its HTTP client when any part of it is first used. */
+function loadHttpClient(): void {
   void new Headers();
-  await new Promise(setImmediate);
 }
 
 async function openPackage(target: Target): Promise<OpenModel> {

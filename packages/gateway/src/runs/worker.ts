@@ -43,6 +43,7 @@ export interface Worker extends AsyncDisposable {
 const leaseMs = 30_000;
 /** No more than begin soon: the next ones are claimed when these have begun. */
 const claimsAtOnce = 32;
+const renewalsAtOnce = 100;
 const maxTakeovers = 3;
 const stopPatienceMs = 3_000;
 const retryAfterStoreFailureMs = 1_000;
@@ -265,10 +266,13 @@ class ClaimingWorker implements Worker {
   }
 
   async #renewLeases(): Promise<void> {
-    const runIds = [...this.#active.keys()];
-    if (runIds.length === 0) return;
-    const held = new Set(await this.#deps.store.runs.renew(this.#owner, runIds, leaseMs, this.#deps.clock.now()));
-    for (const runId of runIds) if (!held.has(runId)) this.#giveUp(runId);
+    const all = [...this.#active.keys()];
+    // Not all in one commit: everybody waits meanwhile.
+    while (all.length > 0) {
+      const runIds = all.splice(0, renewalsAtOnce);
+      const held = new Set(await this.#deps.store.runs.renew(this.#owner, runIds, leaseMs, this.#deps.clock.now()));
+      for (const runId of runIds) if (!held.has(runId)) this.#giveUp(runId);
+    }
   }
 
   #giveUp(runId: string): void {
