@@ -124,6 +124,22 @@ test("a job that is enabled again after the clock was set back waits for a time 
   assert.equal(other.nextRunAtMs, startMs + minuteMs);
 });
 
+test("a start by hand after the clock was set back makes no time come again", async () => {
+  await using setting = await start();
+  const { gw, clock } = setting;
+  const schedule = { kind: "cron", expr: "1 15 * * *", tz: "UTC" } as const;
+  const job = await admin(gw).call("cron.add", { ...turn(script("look", { say: "once" })), schedule });
+  await changes(gw, "finished", 1, () => clock.advance(minuteMs));
+  clock.set(startMs);
+  await gw.restart();
+  await changes(gw, "finished", 1, () => void admin(gw).call("cron.run", { id: job.id, mode: "force" }));
+
+  await admin(gw).call("cron.update", { id: job.id, patch: { enabled: false } });
+  const enabled = await admin(gw).call("cron.update", { id: job.id, patch: { enabled: true } });
+
+  assert.equal(enabled.nextRunAtMs, startMs + minuteMs + 24 * 60 * minuteMs);
+});
+
 test("a clock that is set back brings no time again", async () => {
   await using setting = await start();
   const { gw, clock } = setting;

@@ -36,7 +36,7 @@ export function cronHandlers(deps: CronHandlerDeps): Pick<Handlers, Methods> {
       const spec = toPatchedSpec(before.spec, patch);
       const isSameSchedule = JSON.stringify(spec.schedule) === JSON.stringify(before.spec.schedule);
       const nextRunAtMs = isSameSchedule && before.enabled && enabled ? before.nextRunAtMs : undefined;
-      const passedMs = isSameSchedule ? before.lastFire?.atMs : undefined;
+      const passedMs = isSameSchedule ? await deps.store.cron.passedUntil(before.jobId) : undefined;
       const job = await toJob(deps, principal, { spec, enabled, createdAtMs: before.createdAtMs, nextRunAtMs, passedMs });
       const updated = await deps.store.cron.update(before.jobId, job, before, principal.id, deps.now());
       if (updated === "missing") throw notFound(before.jobId);

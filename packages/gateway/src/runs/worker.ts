@@ -201,12 +201,13 @@ class ClaimingWorker implements Worker {
       try {
         const { claims, givenUp } = await this.#deps.store.runs.claim(this.#claimer(), this.#deps.clock.now());
         for (const run of givenUp) this.#tellGivenUp(run);
-        await Promise.all(claims.map((claim) => this.#carry(claim)));
+        const begun = claims.map((claim) => this.#carry(claim));
         if (claims.length === claimsAtOnce) this.#wanted = true;
         if (claims.some((claim) => claim.run.deadlineAtMs !== undefined)) {
           this.#watchDeadlines();
           this.#deps.bus.publish("expiry-set", undefined);
         }
+        await Promise.all(begun);
       } catch (error) {
         this.#deps.log.error({ err: error }, "runs could not be claimed");
         this.#setTimer("retry", retryAfterStoreFailureMs, () => this.#pump());

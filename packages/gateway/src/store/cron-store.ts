@@ -109,6 +109,8 @@ export interface CronStore {
   find(jobId: string): Promise<CronJobRecord | undefined>;
   list(filter: CronFilter): Promise<{ readonly jobs: readonly CronJobRecord[]; readonly total: number; readonly revision: string }>;
   counts(): Promise<{ readonly jobs: number; readonly nextRunAtMs: number | undefined }>;
+  /** The newest moment at which a time of the job came to pass or somebody started it, whatever the clock did since; 0 for none. */
+  passedUntil(jobId: string): Promise<number>;
   /** The oldest first; `job` is undefined where it cannot be read. */
   listDue(nowMs: number, limit: number): Promise<readonly DueJob[]>;
   /**

@@ -229,20 +229,20 @@ function toCompletion({ inbox_id, child_run_id, completion }: InboxRow): Complet
 const resumable = statement((db, arg: Args<{ nowMs: number }>) => {
   const columns = ["runs.run_id", "runs.depth", "runs.root_session_key", "runs.created_at_ms"] as const;
   const runsThatAre = (status: RunTableRow["status"]) => db.selectFrom("runs").select(columns).where("runs.status", "=", status);
+  // A cross join is read in its order: what is unread, and who waits, are few.
   const withResults = db
     .selectFrom("inbox")
-    .innerJoin("runs", "runs.run_id", "inbox.parent_run_id")
+    .crossJoin("runs")
     .select(columns)
     .where("inbox.parent_run_id", "is not", null)
     .where("inbox.consumed_at_ms", "is", null)
+    .whereRef("runs.run_id", "=", "inbox.parent_run_id")
     .where("runs.status", "=", "waiting");
-  const steered = db
-    .selectFrom("runs as message")
-    .innerJoin("runs", "runs.session_key", "message.session_key")
-    .select(columns)
+  const steered = runsThatAre("waiting")
+    .crossJoin("runs as message")
+    .whereRef("message.session_key", "=", "runs.session_key")
     .where("message.status", "=", "queued")
-    .where("message.queue_mode", "=", "steer")
-    .where("runs.status", "=", "waiting");
+    .where("message.queue_mode", "=", "steer");
   return (
     runsThatAre("queued")
       .where("runs.depth", "=", 0)

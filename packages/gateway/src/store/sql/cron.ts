@@ -42,7 +42,7 @@ export function createCronStore(queue: WriteQueue, ids: Ids): CronStore {
   };
 }
 
-function createCronReads(queue: WriteQueue): Pick<CronStore, "find" | "list" | "counts" | "listDue" | "listFires"> {
+function createCronReads(queue: WriteQueue): Pick<CronStore, "find" | "list" | "counts" | "passedUntil" | "listDue" | "listFires"> {
   return {
     find: (jobId) =>
       queue.read((sql) => {
@@ -52,6 +52,7 @@ function createCronReads(queue: WriteQueue): Pick<CronStore, "find" | "list" | "
     list: (filter) => queue.read((sql) => listJobs(sql, filter)),
     counts: () =>
       queue.read((sql) => ({ jobs: sql.first(countAll, {})?.n ?? 0, nextRunAtMs: sql.first(firstDue, {})?.next_run_at_ms ?? undefined })),
+    passedUntil: (jobId) => queue.read((sql) => sql.first(newestFire, { jobId })?.at_ms ?? 0),
     listDue: (nowMs, limit) => queue.read((sql) => sql.all(due, { nowMs, limit }).map((job) => toDueJob(sql, job))),
     listFires: (filter) => queue.read((sql) => listFires(sql, filter)),
   };
@@ -209,6 +210,13 @@ function toPattern(query: string): string {
 // ---- statements
 
 const countAll = statement((db, _arg: Args<object>) => db.selectFrom("cron_jobs").select((build) => build.fn.countAll<number>().as("n")));
+
+const newestFire = statement((db, arg: Args<{ jobId: string }>) =>
+  db
+    .selectFrom("cron_fires")
+    .select((build) => build.fn.max("at_ms").as("at_ms"))
+    .where("job_id", "=", arg("jobId")),
+);
 
 const firstDue = statement((db, _arg: Args<object>) =>
   db.selectFrom("cron_jobs").select("next_run_at_ms").where("next_run_at_ms", "is not", null).orderBy("next_run_at_ms").limit(1),
