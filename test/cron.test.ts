@@ -124,6 +124,25 @@ test("a job that is enabled again after the clock was set back waits for a time 
   assert.equal(other.nextRunAtMs, startMs + minuteMs);
 });
 
+test("a change to a job whose time comes to pass just then is made all the same", async () => {
+  await using setting = await start();
+  const { gw, clock } = setting;
+  const job = await admin(gw).call("cron.add", turn(script("look", { say: "once" })));
+
+  const updating = Array.from({ length: 20 }, async (_, index) => {
+    for (let turns = index; turns > 0; turns -= 1) await new Promise(setImmediate);
+    return admin(gw).call("cron.update", { id: job.id, patch: { description: `change ${index}` } });
+  });
+  clock.advance(minuteMs);
+  const updated = await Promise.all(updating);
+
+  assert.deepEqual(
+    updated.map(({ description }) => description),
+    updated.map((_, index) => `change ${index}`),
+  );
+  assert.notEqual((await admin(gw).call("cron.get", { id: job.id })).nextRunAtMs, job.nextRunAtMs);
+});
+
 test("a start by hand after the clock was set back makes no time come again", async () => {
   await using setting = await start();
   const { gw, clock } = setting;

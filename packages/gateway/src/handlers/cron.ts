@@ -19,6 +19,8 @@ export interface CronHandlerDeps extends HandlerDeps {
 
 type Methods = Extract<keyof Handlers, `cron.${string}`> | "wake";
 
+const updateAttempts = 5;
+
 export function cronHandlers(deps: CronHandlerDeps): Pick<Handlers, Methods> {
   return {
     ...queryHandlers(deps),
@@ -30,18 +32,12 @@ export function cronHandlers(deps: CronHandlerDeps): Pick<Handlers, Methods> {
       return { ...tell(deps, "added", added), deliveryPreview: toDeliveryPreview(added) };
     },
     "cron.update": async ({ principal }, params) => {
-      const before = await getJob(deps, params);
-      if (params.expectedConfigRevision !== undefined && params.expectedConfigRevision !== revisionOf(before)) throw changed(before.jobId);
-      const { enabled = before.enabled, ...patch } = params.patch;
-      const spec = toPatchedSpec(before.spec, patch);
-      const isSameSchedule = JSON.stringify(spec.schedule) === JSON.stringify(before.spec.schedule);
-      const nextRunAtMs = isSameSchedule && before.enabled && enabled ? before.nextRunAtMs : undefined;
-      const passedMs = isSameSchedule ? await deps.store.cron.passedUntil(before.jobId) : undefined;
-      const job = await toJob(deps, principal, { spec, enabled, createdAtMs: before.createdAtMs, nextRunAtMs, passedMs });
-      const updated = await deps.store.cron.update(before.jobId, job, before, principal.id, deps.now());
-      if (updated === "missing") throw notFound(before.jobId);
-      if (updated === "changed") throw changed(before.jobId);
-      return tell(deps, "updated", updated);
+      // A time that comes to pass between reading and writing is no reason to send anybody away.
+      for (let attempt = 1; ; attempt += 1) {
+        const updated = await tryToUpdate(deps, principal, params);
+        if (updated !== "changed") return tell(deps, "updated", updated);
+        if (attempt === updateAttempts) throw changed(idOf(params));
+      }
     },
     "cron.remove": async ({ principal }, params) => {
       const jobId = idOf(params);
@@ -133,6 +129,20 @@ function toWantsDelivery(statuses: NonNullable<Params<"cron.runs">["deliveryStat
 function toPage({ limit, offset, total, count }: { limit: number; offset: number; total: number; count: number }) {
   const hasMore = offset + count < total;
   return { total, offset, limit, hasMore, nextOffset: hasMore ? offset + count : null };
+}
+
+async function tryToUpdate(deps: CronHandlerDeps, principal: Principal, params: Params<"cron.update">): Promise<CronJobRecord | "changed"> {
+  const before = await getJob(deps, params);
+  if (params.expectedConfigRevision !== undefined && params.expectedConfigRevision !== revisionOf(before)) throw changed(before.jobId);
+  const { enabled = before.enabled, ...patch } = params.patch;
+  const spec = toPatchedSpec(before.spec, patch);
+  const isSameSchedule = JSON.stringify(spec.schedule) === JSON.stringify(before.spec.schedule);
+  const nextRunAtMs = isSameSchedule && before.enabled && enabled ? before.nextRunAtMs : undefined;
+  const passedMs = isSameSchedule ? await deps.store.cron.passedUntil(before.jobId) : undefined;
+  const job = await toJob(deps, principal, { spec, enabled, createdAtMs: before.createdAtMs, nextRunAtMs, passedMs });
+  const updated = await deps.store.cron.update(before.jobId, job, before, principal.id, deps.now());
+  if (updated === "missing") throw notFound(before.jobId);
+  return updated;
 }
 
 /**
