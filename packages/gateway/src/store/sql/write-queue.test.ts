@@ -21,9 +21,22 @@ async function open() {
         .values({ name: name.padEnd(size, "x"), value: 1 })
         .execute(),
     );
+  /** A transaction that has written `name`, and throws when it is told to go on. */
+  const failSlowly = async (name: string) => {
+    const inside = Promise.withResolvers<void>();
+    const goingOn = Promise.withResolvers<void>();
+    const writing = queue.write(async (tx) => {
+      await tx.insertInto("counters").values({ name, value: 1 }).execute();
+      inside.resolve();
+      await goingOn.promise;
+      throw new Error("no");
+    });
+    await inside.promise;
+    return { writing, goOn: () => goingOn.resolve() };
+  };
   const names = async () => (await db.selectFrom("counters").select("name").orderBy("name").execute()).map((row) => row.name);
   const transact = (name: string) => queue.transact((sql) => sql.run(insertCounter, { name }));
-  return { raw, queue, told, write, transact, names, [Symbol.asyncDispose]: () => db.destroy() };
+  return { raw, queue, told, write, failSlowly, transact, names, [Symbol.asyncDispose]: () => db.destroy() };
 }
 
 const insertCounter = statement((db, arg: Args<{ name: string }>) => db.insertInto("counters").values({ name: arg("name"), value: 1 }));
@@ -133,18 +146,10 @@ test("a write without waiting that throws undoes itself alone", async () => {
 
 test("a read waits for a transaction that is open, and sees nothing of it before", async () => {
   await using store = await open();
-  const inside = Promise.withResolvers<void>();
-  const goOn = Promise.withResolvers<void>();
-  const writing = store.queue.write(async (tx) => {
-    await tx.insertInto("counters").values({ name: "open", value: 1 }).execute();
-    inside.resolve();
-    await goOn.promise;
-    throw new Error("no");
-  });
-  await inside.promise;
+  const { writing, goOn } = await store.failSlowly("open");
 
   const reading = store.queue.read((sql) => sql.first(readCounter, { name: "open" }));
-  goOn.resolve();
+  goOn();
 
   await assert.rejects(writing, /no/);
   assert.equal(await reading, undefined);
@@ -174,18 +179,10 @@ test("what is remembered while a transaction is open is not what it has written"
   await using store = await open();
   const remembering = store.queue.remembering<boolean>();
   const isThere = () => remembering("open", (sql) => sql.first(readCounter, { name: "open" }) !== undefined);
-  const inside = Promise.withResolvers<void>();
-  const goOn = Promise.withResolvers<void>();
-  const writing = store.queue.write(async (tx) => {
-    await tx.insertInto("counters").values({ name: "open", value: 1 }).execute();
-    inside.resolve();
-    await goOn.promise;
-    throw new Error("no");
-  });
-  await inside.promise;
+  const { writing, goOn } = await store.failSlowly("open");
 
   const reading = isThere();
-  goOn.resolve();
+  goOn();
   await assert.rejects(writing, /no/);
 
   assert.equal(await reading, false);
