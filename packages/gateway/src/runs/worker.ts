@@ -41,8 +41,8 @@ export interface Worker extends AsyncDisposable {
 }
 
 const leaseMs = 30_000;
-/** No more than begin soon: the next ones are claimed when these have begun. */
-const claimsAtOnce = 32;
+/** No more than begin at once, and the next ones when these have: a claim of a gateway that dies counts against its run. */
+const claimsAtOnce = 4;
 const renewalsAtOnce = 100;
 const maxTakeovers = 3;
 const stopPatienceMs = 3_000;
