@@ -120,7 +120,7 @@ async function runAndGoBack({ gw, clock }: { readonly gw: TestGateway; readonly 
 
 test("a job that is enabled again after the clock was set back waits for a time that has not come to pass", async () => {
   await using setting = await start();
-  const { gw, clock } = setting;
+  const { gw } = setting;
   const job = await runAndGoBack(setting);
 
   await admin(gw).call("cron.update", { id: job.id, patch: { enabled: false } });
@@ -153,7 +153,7 @@ test("a change to a job whose time comes to pass just then is made all the same"
 
 test("a start by hand after the clock was set back makes no time come again", async () => {
   await using setting = await start();
-  const { gw, clock } = setting;
+  const { gw } = setting;
   const job = await runAndGoBack(setting);
   await changes(gw, "finished", 1, () => void admin(gw).call("cron.run", { id: job.id, mode: "force" }));
 
