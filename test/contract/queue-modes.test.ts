@@ -314,19 +314,3 @@ test("what a run asks for by a message ends no later than the run itself, howeve
     [102, 50, undefined],
   );
 });
-
-test("what a worker has died with twice is claimed after what it has died with once", async () => {
-  await using store = await openStoreFile(":memory:", createIds());
-  for (const name of ["older", "newer"])
-    await store.runs.admit(message(name, "followup", { sessionKey: `agent:main:${name}` }), name === "older" ? 1 : 2);
-  await claimAll(store, 3);
-
-  const claimed: string[] = [];
-  for (let life = 0; life < 3; life += 1) {
-    await store.runs.endLeases();
-    const claims = await claimAll(store, 4 + life, { limit: 1 });
-    claimed.push(...claims.map(({ run }) => run.wireId));
-  }
-
-  assert.deepEqual(claimed, ["older", "newer", "older"]);
-});

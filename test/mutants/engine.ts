@@ -37,14 +37,6 @@ export const engineMutants: readonly Mutant[] = [
     to: "if (claims.length >= claimer.limit || slots.running > claimer.maxConcurrentChildren) break;",
   },
   {
-    file: "packages/gateway/src/store/sql/claiming.ts",
-    what: "what a gateway dies with goes first again",
-    from: '      .orderBy("died")\n',
-    to: "",
-    testFile: tests.queueModes,
-    killedBy: "^what a worker has died with",
-  },
-  {
     ...store("admission"),
     what: "one child more than a session may have",
     from: "?.n ?? 0) >= limits.maxChildrenPerAgent;",

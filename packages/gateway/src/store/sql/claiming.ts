@@ -1,5 +1,4 @@
 /** Claiming: which runs can go on, and the fenced lease under which one worker continues each. */
-import { sql as raw } from "kysely";
 import type { Ids } from "../../kit/ids.ts";
 import type { Completion, JournalEntry } from "../journal.ts";
 import type { Claim, Claimed, Claimer, Ending, RunRecord } from "../store.ts";
@@ -226,18 +225,10 @@ function toCompletion({ inbox_id, child_run_id, completion }: InboxRow): Complet
 
 // ---- statements
 
-/**
- * Everything that can go on now but queued children, oldest first; what a gateway died with comes last, so that what may have
- * been the cause holds up nobody, and what was not is not blamed again and again.
- */
+/** Everything that can go on now but queued children, oldest first. */
 const resumable = statement((db, arg: Args<{ nowMs: number }>) => {
-  const columns = ["runs.run_id", "runs.depth", "runs.root_session_key", "runs.created_at_ms", raw<number>`0`.as("died")] as const;
+  const columns = ["runs.run_id", "runs.depth", "runs.root_session_key", "runs.created_at_ms"] as const;
   const runsThatAre = (status: RunTableRow["status"]) => db.selectFrom("runs").select(columns).where("runs.status", "=", status);
-  const interrupted = db
-    .selectFrom("runs")
-    .select(["runs.run_id", "runs.depth", "runs.root_session_key", "runs.created_at_ms", "runs.takeovers as died"])
-    .where("runs.status", "=", "running")
-    .where("runs.lease_until_ms", "<=", arg("nowMs"));
   // A cross join is read in its order: what is unread, and who waits, are few.
   const withResults = db
     .selectFrom("inbox")
@@ -255,10 +246,9 @@ const resumable = statement((db, arg: Args<{ nowMs: number }>) => {
   return (
     runsThatAre("queued")
       .where("runs.depth", "=", 0)
-      .union(interrupted)
+      .union(runsThatAre("running").where("runs.lease_until_ms", "<=", arg("nowMs")))
       .union(withResults)
       .union(steered)
-      .orderBy("died")
       .orderBy("created_at_ms")
       .orderBy("run_id")
       // Sessions that are busy are stepped over: a few more than can be claimed.
