@@ -32,7 +32,7 @@ for (const schema of releasedSchemas) {
     await using store = await openStore(state.stateDir, createIds());
 
     const { claims } = await store.runs.claim(
-      { owner: "w", leaseMs: 1_000, limit: 9, maxConcurrentChildren: 9, quote: () => "results", maxTakeovers: 3 },
+      { owner: "w", leaseMs: 1_000, limit: 9, maxConcurrentChildren: 9, quote: () => "results", maxTakeovers: 3, takesSuspect: true },
       fixtureTimeMs + 100,
     );
 

@@ -9,6 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import test from "node:test";
 import { createRandom } from "../simulation/random.ts";
 import { bareEnv } from "../support/gateway-process.ts";
+import type { Wire } from "../support/wire-client.ts";
 import { tamper } from "../support/stored-pairing.ts";
 import { assertExactlyOnce } from "./aftermath.ts";
 import { createFamily, effect, familySize, script, spawn } from "./family.ts";
@@ -69,6 +70,40 @@ test("a job that was due while the gateway was dead starts once, after the next 
 
   assert.deepEqual(told, [["ok"], ["ok"]]);
   assert.equal(await readFile(join(gateway.home, "effects.log"), "utf8"), "charge late\n");
+});
+
+test("a run that the gateway dies of is given up, and what was at work beside it goes on", async () => {
+  await using gateway = await startWithTools();
+  const [others, deadly] = [["a", "b", "c", "d", "e"], "deadly"];
+  const asked = (key: string, message: string) => ({ ...createFamily(key), message });
+  const state = async (wire: Wire, runId: string, timeoutMs: number) => (await wire.request("agent.wait", { runId, timeoutMs })).payload;
+  {
+    await using wire = await connect(gateway);
+    const before = new Set(await Promise.all(others.map((key) => send(wire, asked(key, script([], { hang: true }))))));
+    // It may be gone before it can answer.
+    await send(wire, asked(deadly, script([{ tool: "die", args: {} }]))).catch(() => undefined);
+    assert.deepEqual(before, new Set([undefined]));
+  }
+
+  let end: Record<string, unknown> | undefined;
+  for (let lives = 0; end === undefined; lives += 1) {
+    assert.ok(lives < 10, "the run was not given up");
+    await gateway.kill();
+    end = await gateway
+      .start()
+      .then(() => connect(gateway))
+      .then((wire) => state(wire, deadly, 20_000))
+      .catch(() => undefined);
+  }
+  await using wire = await connect(gateway);
+  const states = await Promise.all(others.map((key) => state(wire, key, 0)));
+
+  assert.equal(end["status"], "error");
+  assert.match(String(end["error"]), /^the gateway died 4 times in a row while the run was at the same step$/);
+  assert.deepEqual(
+    states.map((one) => one?.["status"]),
+    others.map(() => "timeout"),
+  );
 });
 
 test("a stopped gateway keeps its folder; woken, it writes nothing twice", async () => {

@@ -10,7 +10,7 @@ import { openStoreFile } from "../../packages/gateway/src/store/sqlite.ts";
 import { childOf, claimer as ordinaryClaimer, endedWell as done, runToAdmit } from "../support/stored-runs.ts";
 import { unlimited } from "../../packages/gateway/src/principal/lattice.ts";
 import type { ChildToSpawn } from "../../packages/gateway/src/store/spawning.ts";
-import type { Claim, Claimed, Claimer, RunToAdmit, Store } from "../../packages/gateway/src/store/store.ts";
+import type { Claim, Claimer, RunToAdmit, Store } from "../../packages/gateway/src/store/store.ts";
 
 const claimer: Claimer = { ...ordinaryClaimer, maxConcurrentChildren: 2, quote: () => "results" };
 const key = "agent:main:main";
@@ -46,18 +46,6 @@ async function texts(store: Store): Promise<readonly string[]> {
 function absorb(store: Store, { run, epoch }: Claim, nowMs: number) {
   return store.runs.absorb({ runId: run.runId, sessionKey: run.sessionKey, epoch }, nowMs);
 }
-
-/** Claims `times` times, each after the worker before it has died. */
-async function claimAfterDeaths(store: Store, times: number, fromMs: number): Promise<readonly Claimed[]> {
-  const claimed: Claimed[] = [];
-  for (let time = 0; time < times; time += 1) {
-    await store.runs.endLeases();
-    claimed.push(await store.runs.claim(claimer, fromMs + time));
-  }
-  return claimed;
-}
-
-const countsOf = (claimed: readonly Claimed[]) => claimed.map(({ claims, givenUp }) => [claims.length, givenUp.length]);
 
 test("a steering message is taken into the run that works: in its journal, in the transcript once, and its own run ends", async () => {
   await using store = await openStoreFile(":memory:", createIds());
@@ -183,41 +171,6 @@ test("a cancel that comes just after a whole reply keeps it once, also when the 
 
     assert.deepEqual(await texts(store), ["say first"]);
   }
-});
-
-test("a run whose workers die again and again at the same step is given up; one that got on is not", async () => {
-  await using store = await openStoreFile(":memory:", createIds());
-  const { run } = await working(store);
-
-  const early = await claimAfterDeaths(store, 2, 10);
-  const heir = early.at(-1)?.claims[0];
-  assert.ok(heir !== undefined);
-  await store.runs.append(run.runId, heir.epoch, [{ kind: "tool-intent", toolCallId: "x", name: "ls", args: {} }], [], 20);
-  const late = await claimAfterDeaths(store, 3, 30);
-
-  assert.deepEqual(countsOf(early), [
-    [1, 0],
-    [1, 0],
-  ]);
-  assert.deepEqual(countsOf(late), [
-    [1, 0],
-    [1, 0],
-    [0, 1],
-  ]);
-  assert.equal((await store.runs.find(run.runId))?.status, "interrupted");
-});
-
-test("a lease that was given back is no death", async () => {
-  await using store = await openStoreFile(":memory:", createIds());
-  await working(store);
-
-  const claims: number[] = [];
-  for (let time = 0; time < 5; time += 1) {
-    await store.runs.release(claimer.owner);
-    claims.push((await claimAll(store, 10 + time)).length);
-  }
-
-  assert.deepEqual(claims, [1, 1, 1, 1, 1]);
 });
 
 test("a run whose journal cannot be read is given up by name; every other one goes on", async () => {

@@ -4,12 +4,13 @@ import test from "node:test";
 import { createIds } from "../../packages/gateway/src/kit/ids.ts";
 import type { RunDetails } from "../../packages/gateway/src/store/run-views.ts";
 import { openStoreFile } from "../../packages/gateway/src/store/sqlite.ts";
-import type { Claim, Ending, Store } from "../../packages/gateway/src/store/store.ts";
+import type { Claim, Claimer, Ending, Store } from "../../packages/gateway/src/store/store.ts";
+import { claimer as ordinaryClaimer } from "../support/stored-runs.ts";
 
 const drivers: Readonly<Record<string, () => Promise<Store>>> = { sqlite: () => openStoreFile(":memory:", createIds()) };
 
 const main = "agent:main:main";
-const claimer = { owner: "w1", leaseMs: 1_000, limit: 50, maxConcurrentChildren: 50, quote: () => "results", maxTakeovers: 3 };
+const claimer: Claimer = { ...ordinaryClaimer, quote: () => "results" };
 const done: Ending = { outcome: "succeeded", text: "result", error: undefined, stopReason: "stop" };
 const failed: Ending = { outcome: "failed", text: "", error: "no model", stopReason: "auth" };
 const everything = { rootKey: undefined };

@@ -142,7 +142,7 @@ test("a child is never more than its parent, through agents, resumes, restarts a
           if (resumed.kind === "admitted") assertToolsBelow(resumed.run, parentOf, [before, after]);
         } else {
           const authority = authorityOfChild(runPrincipal(above), asked, [above.agentId, agent]);
-          const claim: Claim = { run: above, epoch: 0, journal: [], consumed: [], absorbed: [] };
+          const claim: Claim = { run: above, epoch: 0, journal: [], consumed: [], absorbed: [], isSuspect: false };
           const outcome = await store.runs.spawn(
             childOf(claim, {
               parentRunId: undefined,

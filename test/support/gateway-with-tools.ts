@@ -1,4 +1,4 @@
-/** A gateway process like `gateway run --json --port 0`, with two tools that leave a trace of every time they ran. */
+/** A gateway process like `gateway run --json --port 0`, with two tools that leave a trace of every time they ran, and one that kills it. */
 import { appendFileSync } from "node:fs";
 import { flushCompileCache } from "node:module";
 import { join } from "node:path";
@@ -22,6 +22,18 @@ function countingTool(name: string, repeat: "ask" | "safe"): Tool {
   });
 }
 
+/** What no gateway survives, as a program that takes all memory. */
+const deadlyTool = defineTool({
+  name: "die",
+  description: "Kills the gateway.",
+  parameters: z.strictObject({}),
+  repeat: "safe",
+  execute() {
+    process.kill(process.pid, "SIGKILL");
+    return Promise.withResolvers<never>().promise;
+  },
+});
+
 const ended = Promise.withResolvers<void>();
 process.once("SIGTERM", () => ended.resolve());
 await using gateway = await runGateway({
@@ -29,7 +41,7 @@ await using gateway = await runGateway({
   port: 0,
   env: {},
   logLevel: "warn",
-  tools: [countingTool("charge", "ask"), countingTool("look", "safe")],
+  tools: [countingTool("charge", "ask"), countingTool("look", "safe"), deadlyTool],
 });
 // Written at an exit otherwise, and this process is more often killed.
 flushCompileCache();

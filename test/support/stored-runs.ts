@@ -9,6 +9,7 @@ export const claimer: Claimer = {
   maxConcurrentChildren: 50,
   quote: (all, open) => `${all.map((one) => one.text).join("+")}|${open}`,
   maxTakeovers: 2,
+  takesSuspect: true,
 };
 
 export const endedWell: Ending = { outcome: "succeeded", text: "result", error: undefined, stopReason: "stop" };

@@ -8,6 +8,8 @@ export interface TurnHost {
   /** Aborts when the turn is to stop at its next step, to be continued by another process. */
   readonly draining: AbortSignal;
   interrupt(why: Interruption): void;
+  /** Something that the turn did is durable: whoever goes on after a crash is at another step. */
+  gotOn(): void;
   /** A queued run ended because its message was taken into this turn. */
   absorbed(run: RunRecord): void;
 }

@@ -349,6 +349,7 @@ export class Turn {
     const { run, epoch } = this.#claim;
     const outcome = await this.#deps.store.runs.append(run.runId, epoch, entries, messages, this.#deps.clock.now());
     if (outcome === "lost") throw new ClaimLost("lost while appending");
+    this.#host.gotOn();
     this.#state = entries.reduce(apply, this.#state);
     this.#transcript.push(...messages);
   }

@@ -6,11 +6,12 @@ import type { Programs } from "../kit/process-group.ts";
 import { quoteCompletions } from "../models/completion-text.ts";
 import type { Completion } from "../store/journal.ts";
 import type { ChildToSpawn, SpawnOutcome } from "../store/spawning.ts";
-import type { Admission, Claim, Partials, RunRecord, RunSelection, RunToAdmit } from "../store/store.ts";
+import type { Admission, Claim, Claimed, Partials, RunRecord, RunSelection, RunToAdmit } from "../store/store.ts";
 import { compactByHand, type HandCompaction } from "./hand-compaction.ts";
 import { eventSeqOf } from "./machine.ts";
 import { RunEvents } from "./run-events.ts";
 import { endLeftProcesses, RunProcesses } from "./run-processes.ts";
+import { Suspects } from "./suspects.ts";
 import { Turn, type TurnDeps } from "./turn.ts";
 import type { Interruption, TurnHost } from "./turn-host.ts";
 
@@ -82,6 +83,7 @@ class ClaimingWorker implements Worker {
   readonly #active = new Map<string, Active>();
   /** Those, and the ones that lost their claim and have not ended yet. */
   readonly #turns = new Set<Active>();
+  readonly #suspects = new Suspects();
   readonly #timers = new Map<"renew" | "deadline" | "retry", Disposable>();
   readonly #subscriptions = new DisposableStack();
   readonly #draining = new AbortController();
@@ -199,7 +201,7 @@ class ClaimingWorker implements Worker {
     do {
       this.#wanted = false;
       try {
-        const { claims, givenUp } = await this.#deps.store.runs.claim(this.#claimer(), this.#deps.clock.now());
+        const { claims, givenUp } = await this.#suspects.claim((takesSuspect) => this.#claim(takesSuspect));
         for (const run of givenUp) this.#tellGivenUp(run);
         const begun = claims.map((claim) => this.#carry(claim));
         if (claims.length === claimsAtOnce) this.#wanted = true;
@@ -216,9 +218,10 @@ class ClaimingWorker implements Worker {
     } while (this.#wanted && !this.#stopping);
   }
 
-  #claimer() {
-    const { maxConcurrentChildren } = this.#deps;
-    return { owner: this.#owner, leaseMs, limit: claimsAtOnce, maxConcurrentChildren, quote, maxTakeovers };
+  #claim(takesSuspect: boolean): Promise<Claimed> {
+    const { store, clock, maxConcurrentChildren } = this.#deps;
+    const limits = { limit: claimsAtOnce, maxConcurrentChildren, maxTakeovers, takesSuspect };
+    return store.runs.claim({ owner: this.#owner, leaseMs, quote, ...limits }, clock.now());
   }
 
   #tellGivenUp(run: RunRecord): void {
@@ -237,6 +240,9 @@ class ClaimingWorker implements Worker {
     const host: TurnHost = {
       draining: this.#draining.signal,
       interrupt: (why) => controller.abort(why),
+      gotOn: () => {
+        if (this.#suspects.passed(runId)) this.#pump();
+      },
       absorbed: (run) => this.#tellEnded(run, "absorbed"),
     };
     const processes = this.#processesOf(claim, controller.signal);
@@ -251,7 +257,10 @@ class ClaimingWorker implements Worker {
       })
       .finally(() => {
         events[Symbol.dispose]();
-        if (this.#active.get(runId) === active) this.#active.delete(runId);
+        if (this.#active.get(runId) === active) {
+          this.#active.delete(runId);
+          this.#suspects.passed(runId);
+        }
         this.#turns.delete(active);
         this.#pump();
       });
@@ -285,6 +294,7 @@ class ClaimingWorker implements Worker {
   /** Also looks whether there is work or a deadline: hints may be lost, and timers with a write that failed. */
   #renew(): void {
     background(this.#deps.log, "renew leases", this.#renewLeases());
+    this.#suspects.waitNoLonger();
     this.#pump();
     this.#watchDeadlines();
     this.#setTimer("renew", leaseMs / 3, () => this.#renew());

@@ -259,6 +259,8 @@ export interface Claimer {
   readonly quote: (completions: readonly Completion[], open: number) => string;
   /** A run whose worker died this often without getting anything written is given up. */
   readonly maxTakeovers: number;
+  /** Whether a suspect may be claimed: one at most, before everything else. */
+  readonly takesSuspect: boolean;
 }
 
 export interface Claimed {
@@ -276,6 +278,8 @@ export interface Claim {
   readonly consumed: readonly Completion[];
   /** Runs whose messages this claim took in: they have ended. */
   readonly absorbed: readonly RunRecord[];
+  /** Two workers in a row died with it at the same step: it may be what they died of, and is carried while no other suspect is. */
+  readonly isSuspect: boolean;
 }
 
 /** A message that goes to the transcript with an entry. */
@@ -309,8 +313,8 @@ export interface RunStore {
   /** Limits, child session, child run, lineage, idempotency and audit row: one transaction, all or nothing. */
   spawn(child: ChildToSpawn, nowMs: number): Promise<SpawnOutcome>;
   /**
-   * Claims runs that can go on, oldest first: queued; waiting with a child's result unread or a steering message; or left by a
-   * dead owner. At most one run of a session is claimed at a time, and at most `maxConcurrentChildren` child runs in all,
+   * Claims runs that can go on, a suspect first and then the oldest: queued; waiting with a child's result unread or a steering
+   * message; or left by a dead owner. At most one run of a session is claimed at a time, and at most `maxConcurrentChildren` child runs in all,
    * shared fairly by conversations. Starting a turn with children's results or messages consumes them in the same transaction.
    */
   claim(claimer: Claimer, nowMs: number): Promise<Claimed>;

@@ -18,26 +18,33 @@ export function claimRuns(sql: Sql, ids: Ids, claimer: Claimer, nowMs: number): 
   const claims: Claim[] = [];
   const givenUp: RunRecord[] = [];
   const slots = countChildren(sql, nowMs);
-  const claim = (runId: string): boolean => {
-    const found = readRun(sql, runId);
+  const claim = ({ run_id, depth, root_session_key }: Candidate): boolean => {
+    if (depth > 0 && slots.running >= claimer.maxConcurrentChildren) return false;
+    const found = readRun(sql, run_id);
     // The candidates were read before the first of them was claimed: a session may have got its running run since.
     if (isSessionBusy(sql, found, nowMs) || !canGoOn(sql, found)) return false;
     const outcome = claimOrGiveUp(sql, ids, found, claimer, nowMs);
-    if ("epoch" in outcome) claims.push(outcome);
-    else givenUp.push(outcome);
-    return "epoch" in outcome;
+    if (!("epoch" in outcome)) {
+      givenUp.push(outcome);
+      return false;
+    }
+    claims.push(outcome);
+    if (depth > 0) slots.add(root_session_key);
+    return true;
   };
-  for (const { run_id, depth, root_session_key } of sql.all(resumable, { nowMs })) {
+  if (claimer.takesSuspect) sql.all(suspects, { nowMs }).some(claim);
+  for (const one of sql.all(resumable, { nowMs })) {
     if (claims.length >= claimer.limit) return { claims, givenUp };
-    if (depth > 0 && slots.running >= claimer.maxConcurrentChildren) continue;
-    if (claim(run_id) && depth > 0) slots.add(root_session_key);
+    claim(one);
   }
-  for (const next of fairly(sql, slots)) {
+  for (const one of fairly(sql, slots)) {
     if (claims.length >= claimer.limit || slots.running >= claimer.maxConcurrentChildren) break;
-    if (claim(next.run_id)) slots.add(next.root_session_key);
+    claim(one);
   }
   return { claims, givenUp };
 }
+
+type Candidate = Pick<RunTableRow, "run_id" | "depth" | "root_session_key">;
 
 interface ChildSlots {
   /** Running children in all. */
@@ -63,7 +70,7 @@ function countChildren(sql: Sql, nowMs: number): ChildSlots {
 }
 
 /** Queued children: always the oldest of the conversation that has the fewest running ones. */
-function* fairly(sql: Sql, slots: ChildSlots): Generator<{ readonly run_id: string; readonly root_session_key: string }> {
+function* fairly(sql: Sql, slots: ChildSlots): Generator<Candidate> {
   const roots = sql.all(rootsWithQueuedChildren, {}).map((one) => ({ key: one.root_session_key, taken: 0 }));
   while (roots.length > 0) {
     const [root] = roots.toSorted((a, b) => slots.of(a.key) - slots.of(b.key));
@@ -93,8 +100,8 @@ function canGoOn(sql: Sql, run: RunTableRow): boolean {
 }
 
 function claimOrGiveUp(sql: Sql, ids: Ids, run: RunTableRow, claimer: Claimer, nowMs: number): Claim | RunRecord {
-  // Whoever gave the lease back holds none.
-  const takeovers = run.status === "running" && run.lease_owner !== null ? run.takeovers + 1 : run.takeovers;
+  const hasDied = run.status === "running" && run.lease_owner !== null;
+  const takeovers = hasDied ? run.takeovers + 1 : run.takeovers;
   const giveUp = (error: string, stopReason: string): RunRecord => {
     const ending: Ending = { outcome: "interrupted", text: "", error, stopReason };
     const ended = writeEnding(sql, ids, run, ending, [], nowMs);
@@ -105,7 +112,7 @@ function claimOrGiveUp(sql: Sql, ids: Ids, run: RunTableRow, claimer: Claimer, n
     return giveUp(`the gateway died ${takeovers} times in a row while the run was at the same step`, "takeovers");
   try {
     const journal = readJournal(sql, run.run_id);
-    return claimRun(sql, ids, { ...run, takeovers }, journal, { claimer, nowMs });
+    return { ...claimRun(sql, ids, { ...run, takeovers }, journal, { claimer, nowMs }), isSuspect: hasDied && run.takeovers > 0 };
   } catch (error) {
     if (!(error instanceof CorruptRowError)) throw error;
     return giveUp(error.message, "corrupt");
@@ -118,7 +125,7 @@ function claimRun(
   run: RunTableRow,
   before: readonly JournalEntry[],
   { claimer, nowMs }: { claimer: Claimer; nowMs: number },
-): Claim {
+): Omit<Claim, "isSuspect"> {
   const epoch = run.epoch + 1;
   const lease: Lease = {
     run_id: run.run_id,
@@ -225,9 +232,11 @@ function toCompletion({ inbox_id, child_run_id, completion }: InboxRow): Complet
 
 // ---- statements
 
-/** Everything that can go on now but queued children, oldest first. */
+const candidate = ["runs.run_id", "runs.depth", "runs.root_session_key"] as const;
+
+/** Everything that can go on now but suspects and queued children, oldest first. */
 const resumable = statement((db, arg: Args<{ nowMs: number }>) => {
-  const columns = ["runs.run_id", "runs.depth", "runs.root_session_key", "runs.created_at_ms"] as const;
+  const columns = [...candidate, "runs.created_at_ms"] as const;
   const runsThatAre = (status: RunTableRow["status"]) => db.selectFrom("runs").select(columns).where("runs.status", "=", status);
   // A cross join is read in its order: what is unread, and who waits, are few.
   const withResults = db
@@ -243,10 +252,13 @@ const resumable = statement((db, arg: Args<{ nowMs: number }>) => {
     .whereRef("message.session_key", "=", "runs.session_key")
     .where("message.status", "=", "queued")
     .where("message.queue_mode", "=", "steer");
+  const leftBehind = runsThatAre("running")
+    .where("runs.lease_until_ms", "<=", arg("nowMs"))
+    .where((is) => is.or([is("runs.takeovers", "=", 0), is("runs.lease_owner", "is", null)]));
   return (
     runsThatAre("queued")
       .where("runs.depth", "=", 0)
-      .union(runsThatAre("running").where("runs.lease_until_ms", "<=", arg("nowMs")))
+      .union(leftBehind)
       .union(withResults)
       .union(steered)
       .orderBy("created_at_ms")
@@ -255,6 +267,24 @@ const resumable = statement((db, arg: Args<{ nowMs: number }>) => {
       .limit(1_000)
   );
 });
+
+/** Whoever began its step last comes first: with the others the gateway lived for longer. */
+const suspects = statement((db, arg: Args<{ nowMs: number }>) =>
+  db
+    .selectFrom("runs")
+    .select(candidate)
+    .where("status", "=", "running")
+    .where("lease_until_ms", "<=", arg("nowMs"))
+    .where("takeovers", ">", 0)
+    .where("lease_owner", "is not", null)
+    .orderBy(
+      ({ selectFrom }) =>
+        selectFrom("journal").select("at_ms").whereRef("journal.run_id", "=", "runs.run_id").orderBy("seq", "desc").limit(1),
+      "desc",
+    )
+    .orderBy("run_id", "desc")
+    .limit(100),
+);
 
 const runningChildren = statement((db, arg: Args<{ nowMs: number }>) =>
   db
@@ -273,7 +303,7 @@ const rootsWithQueuedChildren = statement((db, _arg: Args<object>) =>
 const queuedChildOf = statement((db, arg: Args<{ rootKey: string; offset: number }>) =>
   db
     .selectFrom("runs")
-    .select(["run_id", "root_session_key"])
+    .select(candidate)
     .where("status", "=", "queued")
     .where("depth", ">", 0)
     .where("root_session_key", "=", arg("rootKey"))
