@@ -80,9 +80,10 @@ test("a run that the gateway dies of is given up, and what was at work beside it
   {
     await using wire = await connect(gateway);
     const before = new Set(await Promise.all(others.map((key) => send(wire, asked(key, script([], { hang: true }))))));
+    assert.deepEqual(before, new Set([undefined]));
     // It may be gone before it can answer.
     await send(wire, asked(deadly, script([{ tool: "die", args: {} }]))).catch(() => undefined);
-    assert.deepEqual(before, new Set([undefined]));
+    await wire.closed;
   }
 
   let end: Record<string, unknown> | undefined;

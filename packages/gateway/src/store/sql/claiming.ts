@@ -268,7 +268,7 @@ const resumable = statement((db, arg: Args<{ nowMs: number }>) => {
   );
 });
 
-/** Whoever began its step last comes first: with the others the gateway lived for longer. */
+/** The next to be given up come first; then whoever began its step last: with the others the gateway lived for longer. */
 const suspects = statement((db, arg: Args<{ nowMs: number }>) =>
   db
     .selectFrom("runs")
@@ -277,6 +277,7 @@ const suspects = statement((db, arg: Args<{ nowMs: number }>) =>
     .where("lease_until_ms", "<=", arg("nowMs"))
     .where("takeovers", ">", 0)
     .where("lease_owner", "is not", null)
+    .orderBy("takeovers", "desc")
     .orderBy(
       ({ selectFrom }) =>
         selectFrom("journal").select("at_ms").whereRef("journal.run_id", "=", "runs.run_id").orderBy("seq", "desc").limit(1),
