@@ -26,7 +26,15 @@ interface Options {
 
 const model = "scripted/echo";
 const tools = createTools().filter(({ name }) => toolNames.includes(name));
-const claimer = { owner: "w", leaseMs: 1, limit: 100, maxConcurrentChildren: 100, quote: () => "", maxTakeovers: Infinity, takesSuspect: true };
+const claimer = {
+  owner: "w",
+  leaseMs: 1,
+  limit: 100,
+  maxConcurrentChildren: 100,
+  quote: () => "",
+  maxTakeovers: Infinity,
+  takesSuspect: true,
+};
 const late: Ending = { outcome: "timed_out", text: "", error: undefined, stopReason: "deadline" };
 
 export class StoreRuns {

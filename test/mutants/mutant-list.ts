@@ -28,6 +28,8 @@ export const tests = {
   lives: "test/authority/store.test.ts",
   processes: "test/processes.test.ts",
   runProcesses: "packages/gateway/src/runs/run-processes.test.ts",
+  suspects: "packages/gateway/src/runs/suspects.test.ts",
+  takeovers: "test/contract/takeovers.test.ts",
   queueModes: "test/contract/queue-modes.test.ts",
   notes: "test/contract/notes.test.ts",
   pace: "packages/gateway/src/kit/pace.test.ts",

@@ -6,7 +6,54 @@ const control = { file: "packages/gateway/src/subagents/control.ts", testFile: t
 
 const messages = { testFile: tests.sessionMessages };
 
+const claiming = { file: "packages/gateway/src/store/sql/claiming.ts", testFile: tests.takeovers };
+
+const suspects = { file: "packages/gateway/src/runs/suspects.ts", testFile: tests.suspects };
+
 export const runMutants: readonly Mutant[] = [
+  {
+    ...claiming,
+    what: "what workers died with twice goes on like everything else",
+    from: '.where((is) => is.or([is("runs.takeovers", "=", 0), is("runs.lease_owner", "is", null)]))',
+    to: "",
+    killedBy: "^a run that its worker dies of",
+  },
+  {
+    ...claiming,
+    what: "a claim takes every suspect",
+    from: "sql.all(suspects, { nowMs }).some(claim)",
+    to: "sql.all(suspects, { nowMs }).forEach(claim)",
+    killedBy: "^what workers died with twice",
+  },
+  {
+    ...claiming,
+    what: "a suspect that has begun long ago goes before one that got on",
+    from: '.orderBy("seq", "desc").limit(1),\n      "desc",',
+    to: '.orderBy("seq", "desc").limit(1),\n      "asc",',
+    killedBy: "^what workers died with twice",
+  },
+  {
+    what: "a gateway takes up all that it died with twice at once",
+    file: "packages/gateway/src/runs/worker.ts",
+    from: "maxTakeovers, takesSuspect };",
+    to: "maxTakeovers, takesSuspect: takesSuspect || true };",
+    testFile: tests.leases,
+    killedBy: "holds up the next for ten seconds$",
+  },
+  {
+    ...suspects,
+    what: "a suspect does not wait for the one that is carried",
+    from: "this.#isAsked || this.#runId !== undefined",
+    to: "this.#isAsked",
+    killedBy: "^a second suspect is taken when",
+  },
+  {
+    ...suspects,
+    what: "two claims at once take a suspect each",
+    from: "this.#isAsked || this.#runId !== undefined",
+    to: "this.#runId !== undefined",
+    killedBy: "^while a claim that may take",
+  },
   {
     what: "a message outlives the run that sent it",
     file: "packages/gateway/src/store/sql/admission.ts",

@@ -79,7 +79,7 @@ export class Door {
   #accept({ request, socket, head }: Upgrade, { peer, origin }: Extract<ReturnType<typeof guard>, { kind: "passed" }>): void {
     const budget = new ByteBudget(socket, limits.preauthBytes);
     const writes = new JoinedWrites(socket);
-    writes.hold();
+    writes.holdAnswer();
     this.#server.handleUpgrade(request, socket, head, (webSocket) => {
       this.#accepted += 1;
       const arrival = { peer, origin, writes };

@@ -23,7 +23,7 @@ test("what is written in one turn, and by the promises it settles, leaves togeth
   const { socket, packets } = makeSocket();
   const writes = new JoinedWrites(socket);
   const write = (): void => {
-    writes.hold();
+    writes.holdAnswer();
     socket.write("x");
   };
 
@@ -43,11 +43,11 @@ test("what only tells leaves at the end of a turn of the event loop, or with the
   const { socket, packets } = makeSocket();
   const writes = new JoinedWrites(socket);
   const tell = (): void => {
-    writes.holdLonger();
+    writes.holdEvent();
     socket.write("x");
   };
   const answer = (): void => {
-    writes.hold();
+    writes.holdAnswer();
     socket.write("x");
   };
   const tick = (): Promise<void> => new Promise((resolve) => process.nextTick(resolve));
@@ -72,11 +72,11 @@ test("more than a packet holds does not wait, and a flush leaves nothing behind 
   const { socket, packets } = makeSocket();
   const writes = new JoinedWrites(socket);
 
-  writes.hold();
+  writes.holdAnswer();
   socket.write("x".repeat(70_000));
-  writes.hold();
+  writes.holdAnswer();
   const full = [...packets];
-  writes.hold();
+  writes.holdAnswer();
   socket.write("x");
   writes.flush();
 

@@ -17,7 +17,7 @@ export class JoinedWrites {
   }
 
   /** Called before a write that somebody waits for: it leaves with what else the promises settled at this moment write. */
-  hold(): void {
+  holdAnswer(): void {
     if (!this.#cork() || this.#isLeaving) return;
     this.#isLeaving = true;
     // After the promises: the answers to requests of one packet are made there.
@@ -25,7 +25,7 @@ export class JoinedWrites {
   }
 
   /** Called before a write that tells: it leaves with the next answer, or at the end of this turn of the event loop. */
-  holdLonger(): void {
+  holdEvent(): void {
     const wasHeld = this.#isHeld;
     if (this.#cork() && !wasHeld) setImmediate(() => this.flush());
   }

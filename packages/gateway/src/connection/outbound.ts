@@ -27,11 +27,11 @@ export interface OutgoingEvent {
 
 export class Outbound {
   readonly #sink: Sink;
-  readonly #writes: Pick<JoinedWrites, "hold" | "holdLonger" | "flush">;
+  readonly #writes: Pick<JoinedWrites, "holdAnswer" | "holdEvent" | "flush">;
   #seq = 0;
   #isClosed = false;
 
-  constructor(sink: Sink, writes: Pick<JoinedWrites, "hold" | "holdLonger" | "flush">) {
+  constructor(sink: Sink, writes: Pick<JoinedWrites, "holdAnswer" | "holdEvent" | "flush">) {
     this.#sink = sink;
     this.#writes = writes;
   }
@@ -85,8 +85,8 @@ export class Outbound {
 
   #send(text: string, as: "awaited" | "told" = "awaited"): void {
     if (this.#isClosed) return;
-    if (as === "told") this.#writes.holdLonger();
-    else this.#writes.hold();
+    if (as === "told") this.#writes.holdEvent();
+    else this.#writes.holdAnswer();
     this.#sink.send(text);
   }
 

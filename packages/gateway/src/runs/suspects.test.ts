@@ -1,52 +1,48 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import type { Claim, Claimed } from "../store/store.ts";
+import type { Claim } from "../store/store.ts";
 import { Suspects } from "./suspects.ts";
 
-function claimed(runId: string, isSuspect: boolean): Claimed {
-  return { claims: [{ run: { runId }, isSuspect } as unknown as Claim], givenUp: [] };
+function claims(runId: string, isSuspect: boolean): readonly Claim[] {
+  return [{ run: { runId }, isSuspect } as unknown as Claim];
 }
 
-/** Asks once; answers whether a suspect might be taken. */
-async function ask(suspects: Suspects, found: Claimed = claimed("other", false)): Promise<boolean> {
-  let might = false;
-  await suspects.claim((takesSuspect) => {
-    might = takesSuspect;
-    return Promise.resolve(found);
-  });
-  return might;
-}
-
-test("a second suspect is taken when the first has got on, and not when another run has", async () => {
+/** One that took this suspect. */
+function carrying(runId: string): Suspects {
   const suspects = new Suspects();
+  suspects.ask();
+  suspects.answered(claims(runId, true));
+  return suspects;
+}
 
-  const asked = [await ask(suspects), await ask(suspects, claimed("a", true)), await ask(suspects)];
+test("a second suspect is taken when the first has got on, and not when another run has", () => {
+  const suspects = carrying("a");
+
+  const before = suspects.ask();
   const passed = [suspects.passed("other"), suspects.passed("a"), suspects.passed("a")];
 
-  assert.deepEqual(asked, [true, true, false]);
+  assert.deepEqual([before, suspects.ask()], [false, true]);
   assert.deepEqual(passed, [false, true, false]);
-  assert.equal(await ask(suspects), true);
 });
 
-test("a suspect whose step goes on and on holds up the next no longer than it is waited for", async () => {
-  const suspects = new Suspects();
-  await ask(suspects, claimed("a", true));
+test("a suspect whose step goes on and on holds up the next no longer than it is waited for", () => {
+  const suspects = carrying("a");
 
   suspects.waitNoLonger();
 
-  assert.equal(await ask(suspects), true);
+  assert.equal(suspects.ask(), true);
 });
 
-test("while a claim that may take a suspect is under way no other may; one that failed took none", async () => {
+test("while a claim that may take a suspect is under way no other may; one that took none, or failed, leaves it to the next", () => {
   const suspects = new Suspects();
-  const first = Promise.withResolvers<Claimed>();
-  const claiming = suspects.claim(() => first.promise);
+  const first = suspects.ask();
 
-  const meanwhile = await ask(suspects);
+  const meanwhile = [suspects.ask()];
   suspects.waitNoLonger();
-  const still = await ask(suspects);
-  first.reject(new Error("disk full"));
-  await assert.rejects(claiming, /disk full/);
+  meanwhile.push(suspects.ask());
+  suspects.answered(claims("other", false));
+  const second = suspects.ask();
+  suspects.answered([]);
 
-  assert.deepEqual([meanwhile, still, await ask(suspects)], [false, false, true]);
+  assert.deepEqual([first, meanwhile, second, suspects.ask()], [true, [false, false], true, true]);
 });

@@ -1,22 +1,21 @@
 /** Suspects go on one at a time: a run that its gateway dies of takes down no other that was at work beside it each time. */
-import type { Claimed } from "../store/store.ts";
+import type { Claim } from "../store/store.ts";
 
 export class Suspects {
   /** Of the suspect that is carried and has not got on yet. */
   #runId: string | undefined;
   #isAsked = false;
 
-  /** Claims with `claim`, which is told whether it may take a suspect. */
-  async claim(claim: (takesSuspect: boolean) => Promise<Claimed>): Promise<Claimed> {
-    if (this.#isAsked || this.#runId !== undefined) return claim(false);
+  /** Answers whether the claim that is about to be made may take a suspect; if so, `answered` follows, whatever comes of it. */
+  ask(): boolean {
+    if (this.#isAsked || this.#runId !== undefined) return false;
     this.#isAsked = true;
-    try {
-      const claimed = await claim(true);
-      this.#runId = claimed.claims.find(({ isSuspect }) => isSuspect)?.run.runId;
-      return claimed;
-    } finally {
-      this.#isAsked = false;
-    }
+    return true;
+  }
+
+  answered(claims: readonly Claim[]): void {
+    this.#isAsked = false;
+    this.#runId = claims.find(({ isSuspect }) => isSuspect)?.run.runId;
   }
 
   /** The run got something written, or is over; answers whether the next suspect may go on now. */

@@ -6,7 +6,7 @@ import type { Programs } from "../kit/process-group.ts";
 import { quoteCompletions } from "../models/completion-text.ts";
 import type { Completion } from "../store/journal.ts";
 import type { ChildToSpawn, SpawnOutcome } from "../store/spawning.ts";
-import type { Admission, Claim, Claimed, Partials, RunRecord, RunSelection, RunToAdmit } from "../store/store.ts";
+import type { Admission, Claim, Partials, RunRecord, RunSelection, RunToAdmit } from "../store/store.ts";
 import { compactByHand, type HandCompaction } from "./hand-compaction.ts";
 import { eventSeqOf } from "./machine.ts";
 import { RunEvents } from "./run-events.ts";
@@ -201,15 +201,7 @@ class ClaimingWorker implements Worker {
     do {
       this.#wanted = false;
       try {
-        const { claims, givenUp } = await this.#suspects.claim((takesSuspect) => this.#claim(takesSuspect));
-        for (const run of givenUp) this.#tellGivenUp(run);
-        const begun = claims.map((claim) => this.#carry(claim));
-        if (claims.length === claimsAtOnce) this.#wanted = true;
-        if (claims.some((claim) => claim.run.deadlineAtMs !== undefined)) {
-          this.#watchDeadlines();
-          this.#deps.bus.publish("expiry-set", undefined);
-        }
-        await Promise.all(begun);
+        await this.#claim();
       } catch (error) {
         this.#deps.log.error({ err: error }, "runs could not be claimed");
         this.#setTimer("retry", retryAfterStoreFailureMs, () => this.#pump());
@@ -218,10 +210,27 @@ class ClaimingWorker implements Worker {
     } while (this.#wanted && !this.#stopping);
   }
 
-  #claim(takesSuspect: boolean): Promise<Claimed> {
-    const { store, clock, maxConcurrentChildren } = this.#deps;
-    const limits = { limit: claimsAtOnce, maxConcurrentChildren, maxTakeovers, takesSuspect };
-    return store.runs.claim({ owner: this.#owner, leaseMs, quote, ...limits }, clock.now());
+  /** Resolves when everything that it claimed begins. */
+  async #claim(): Promise<void> {
+    const { store, clock, bus, maxConcurrentChildren } = this.#deps;
+    const takesSuspect = this.#suspects.ask();
+    let claims: readonly Claim[] = [];
+    try {
+      const limits = { limit: claimsAtOnce, maxConcurrentChildren, maxTakeovers, takesSuspect };
+      const claimed = await store.runs.claim({ owner: this.#owner, leaseMs, quote, ...limits }, clock.now());
+      claims = claimed.claims;
+      for (const run of claimed.givenUp) this.#tellGivenUp(run);
+    } finally {
+      if (takesSuspect) this.#suspects.answered(claims);
+    }
+    // At once: what the same commit ends of them is told after it has been begun.
+    const begun = claims.map((claim) => this.#carry(claim));
+    if (claims.length === claimsAtOnce) this.#wanted = true;
+    if (claims.some((claim) => claim.run.deadlineAtMs !== undefined)) {
+      this.#watchDeadlines();
+      bus.publish("expiry-set", undefined);
+    }
+    await Promise.all(begun);
   }
 
   #tellGivenUp(run: RunRecord): void {

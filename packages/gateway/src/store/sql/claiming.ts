@@ -192,7 +192,7 @@ function openTurn(
 ): readonly Opening[] {
   const openings: Opening[] = [];
   if (consumed.length > 0) {
-    const open = sql.first(countOpenChildren, { sessionKey: run.session_key })?.n ?? 0;
+    const open = sql.first(countAwaitedChildren, { sessionKey: run.session_key })?.n ?? 0;
     openings.push({ entry: { kind: "completions", completions: consumed }, said: [{ text: claimer.quote(consumed, open) }] });
   } else if (run.status === "queued" && run.epoch === 0) {
     openings.push({ entry: { kind: "input", text: run.input }, said: [toSaid(run)] });
@@ -338,7 +338,7 @@ const takeLease = statement((db, arg: Args<Lease>) =>
     .where("run_id", "=", arg("run_id")),
 );
 
-const countOpenChildren = statement((db, arg: Args<{ sessionKey: string }>) =>
+const countAwaitedChildren = statement((db, arg: Args<{ sessionKey: string }>) =>
   db
     .selectFrom("runs")
     .select((build) => build.fn.countAll<number>().as("n"))
