@@ -1,4 +1,5 @@
 /** Claiming: which runs can go on, and the fenced lease under which one worker continues each. */
+import type { Kysely } from "kysely";
 import type { Ids } from "../../kit/ids.ts";
 import type { Completion, JournalEntry } from "../journal.ts";
 import type { Claim, Claimed, Claimer, Ending, RunRecord } from "../store.ts";
@@ -9,7 +10,7 @@ import { deliver, writeEnding } from "./ending.ts";
 import { appendMessages } from "./messages.ts";
 import { takeNotes } from "./notes.ts";
 import { appendEntries, CorruptRowError, readJournal, readRun, toRunRecord } from "./run-rows.ts";
-import type { InboxRow, RunTableRow } from "./schema.ts";
+import type { Database, InboxRow, RunTableRow } from "./schema.ts";
 import { openStatuses } from "./session-rows.ts";
 import { type Args, type Sql, statement } from "./statement.ts";
 import { readTerms } from "./terms.ts";
@@ -17,7 +18,8 @@ import { readTerms } from "./terms.ts";
 export function claimRuns(sql: Sql, ids: Ids, claimer: Claimer, nowMs: number): Claimed {
   const claims: Claim[] = [];
   const givenUp: RunRecord[] = [];
-  const slots = countChildren(sql, nowMs);
+  const { leftBehind, children } = sql.first(countRunning, { nowMs }) ?? { leftBehind: 0, children: 0 };
+  const slots = slotsOf(sql, children, nowMs);
   const claim = ({ run_id, depth, root_session_key }: Candidate): boolean => {
     if (depth > 0 && slots.running >= claimer.maxConcurrentChildren) return false;
     const found = readRun(sql, run_id);
@@ -32,8 +34,8 @@ export function claimRuns(sql: Sql, ids: Ids, claimer: Claimer, nowMs: number): 
     if (depth > 0) slots.add(root_session_key);
     return true;
   };
-  if (claimer.takesSuspect) sql.all(suspects, { nowMs }).some(claim);
-  for (const one of sql.all(resumable, { nowMs })) {
+  if (claimer.takesSuspect && leftBehind > 0) sql.all(suspects, { nowMs }).some(claim);
+  for (const one of leftBehind > 0 ? sql.all(resumableOrLeft, { nowMs }) : sql.all(resumable, {})) {
     if (claims.length >= claimer.limit) return { claims, givenUp };
     claim(one);
   }
@@ -53,10 +55,14 @@ interface ChildSlots {
   readonly add: (rootKey: string) => void;
 }
 
-function countChildren(sql: Sql, nowMs: number): ChildSlots {
-  const byRoot = new Map(sql.all(runningChildren, { nowMs }).map((one) => [one.root_session_key, one.n]));
-  let running = [...byRoot.values()].reduce((sum, n) => sum + n, 0);
-  const of = (rootKey: string): number => byRoot.get(rootKey) ?? 0;
+function slotsOf(sql: Sql, children: number, nowMs: number): ChildSlots {
+  let running = children;
+  // Counted when two conversations want a slot.
+  let byRoot: Map<string, number> | undefined;
+  const of = (rootKey: string): number => {
+    byRoot ??= new Map(sql.all(runningChildren, { nowMs }).map((one) => [one.root_session_key, one.n]));
+    return byRoot.get(rootKey) ?? 0;
+  };
   return {
     get running() {
       return running;
@@ -64,7 +70,7 @@ function countChildren(sql: Sql, nowMs: number): ChildSlots {
     of,
     add: (rootKey) => {
       running += 1;
-      byRoot.set(rootKey, of(rootKey) + 1);
+      byRoot?.set(rootKey, of(rootKey) + 1);
     },
   };
 }
@@ -79,9 +85,9 @@ function* fairly(sql: Sql, slots: ChildSlots): Generator<Candidate> {
     const next = sql.first(queuedChildOf, { rootKey: root.key, offset: root.taken });
     if (next === undefined) roots.splice(roots.indexOf(root), 1);
     else {
-      const before = slots.of(root.key);
+      const before = slots.running;
       yield next;
-      if (slots.of(root.key) === before) root.taken += 1;
+      if (slots.running === before) root.taken += 1;
     }
   }
 }
@@ -234,39 +240,60 @@ function toCompletion({ inbox_id, child_run_id, completion }: InboxRow): Complet
 
 const candidate = ["runs.run_id", "runs.depth", "runs.root_session_key"] as const;
 
-/** Everything that can go on now but suspects and queued children, oldest first. */
-const resumable = statement((db, arg: Args<{ nowMs: number }>) => {
-  const columns = [...candidate, "runs.created_at_ms"] as const;
-  const runsThatAre = (status: RunTableRow["status"]) => db.selectFrom("runs").select(columns).where("runs.status", "=", status);
+/** Of all that have been claimed: whose lease ran out, and the children whose lease did not. */
+const countRunning = statement((db, arg: Args<{ nowMs: number }>) =>
+  db
+    .selectFrom("runs")
+    .select(({ fn }) => [
+      fn.countAll<number>().filterWhere("lease_until_ms", "<=", arg("nowMs")).as("leftBehind"),
+      fn.countAll<number>().filterWhere("lease_until_ms", ">", arg("nowMs")).filterWhere("depth", ">", 0).as("children"),
+    ])
+    .where("status", "=", "running"),
+);
+
+/** Everything that can go on now but what was left behind and queued children, oldest first. */
+const resumable = statement((db, _arg: Args<object>) => oldestFirst(readyRuns(db)));
+
+/** The same with what was left behind, suspects excepted. */
+const resumableOrLeft = statement((db, arg: Args<{ nowMs: number }>) =>
+  oldestFirst(
+    readyRuns(db).union(
+      runsThatAre(db, "running")
+        .where("runs.lease_until_ms", "<=", arg("nowMs"))
+        .where((is) => is.or([is("runs.takeovers", "=", 0), is("runs.lease_owner", "is", null)])),
+    ),
+  ),
+);
+
+function readyRuns(db: Kysely<Database>) {
   // A cross join is read in its order: what is unread, and who waits, are few.
   const withResults = db
     .selectFrom("inbox")
     .crossJoin("runs")
-    .select(columns)
+    .select([...candidate, "runs.created_at_ms"])
     .where("inbox.parent_run_id", "is not", null)
     .where("inbox.consumed_at_ms", "is", null)
     .whereRef("runs.run_id", "=", "inbox.parent_run_id")
     .where("runs.status", "=", "waiting");
-  const steered = runsThatAre("waiting")
+  const steered = runsThatAre(db, "waiting")
     .crossJoin("runs as message")
     .whereRef("message.session_key", "=", "runs.session_key")
     .where("message.status", "=", "queued")
     .where("message.queue_mode", "=", "steer");
-  const leftBehind = runsThatAre("running")
-    .where("runs.lease_until_ms", "<=", arg("nowMs"))
-    .where((is) => is.or([is("runs.takeovers", "=", 0), is("runs.lease_owner", "is", null)]));
-  return (
-    runsThatAre("queued")
-      .where("runs.depth", "=", 0)
-      .union(leftBehind)
-      .union(withResults)
-      .union(steered)
-      .orderBy("created_at_ms")
-      .orderBy("run_id")
-      // Sessions that are busy are stepped over: a few more than can be claimed.
-      .limit(1_000)
-  );
-});
+  return runsThatAre(db, "queued").where("runs.depth", "=", 0).union(withResults).union(steered);
+}
+
+function runsThatAre(db: Kysely<Database>, status: RunTableRow["status"]) {
+  return db
+    .selectFrom("runs")
+    .select([...candidate, "runs.created_at_ms"])
+    .where("runs.status", "=", status);
+}
+
+/** Sessions that are busy are stepped over: a few more than can be claimed. */
+function oldestFirst(query: ReturnType<typeof readyRuns>) {
+  return query.orderBy("created_at_ms").orderBy("run_id").limit(1_000);
+}
 
 /** The next to be given up come first; then whoever began its step last: with the others the gateway lived for longer. */
 const suspects = statement((db, arg: Args<{ nowMs: number }>) =>
