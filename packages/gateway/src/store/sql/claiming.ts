@@ -106,6 +106,7 @@ function canGoOn(sql: Sql, run: RunTableRow): boolean {
 }
 
 function claimOrGiveUp(sql: Sql, ids: Ids, run: RunTableRow, claimer: Claimer, nowMs: number): Claim | RunRecord {
+  // Whoever gave the lease back holds none.
   const hasDied = run.status === "running" && run.lease_owner !== null;
   const takeovers = hasDied ? run.takeovers + 1 : run.takeovers;
   const giveUp = (error: string, stopReason: string): RunRecord => {
