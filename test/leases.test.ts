@@ -49,7 +49,7 @@ test("of what a gateway died with twice each goes on as soon as the one before g
   assert.equal(afterTheTool.length, 3);
 });
 
-test("of what a gateway died with twice one that does not get on holds up the next for ten seconds", async () => {
+test("of what a gateway died with twice one that does not get on holds up the next for ten seconds at most", async () => {
   const clock = createManualClock();
   await using provider = await startFakeOpenAi({ handler: () => hanging });
   await using folder = await diedTwiceWith(2, clock.now());

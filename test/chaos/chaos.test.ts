@@ -79,21 +79,24 @@ test("a run that the gateway dies of is given up, and what was at work beside it
   const state = async (wire: Wire, runId: string, timeoutMs: number) => (await wire.request("agent.wait", { runId, timeoutMs })).payload;
   {
     await using wire = await connect(gateway);
-    const before = new Set(await Promise.all(others.map((key) => send(wire, asked(key, script([], { hang: true }))))));
-    assert.deepEqual(before, new Set([undefined]));
+    const refusals = new Set(await Promise.all(others.map((key) => send(wire, asked(key, script([], { hang: true }))))));
+    assert.deepEqual(refusals, new Set([undefined]));
     // It may be gone before it can answer.
     await send(wire, asked(deadly, script([{ tool: "die", args: {} }]))).catch(() => undefined);
     await wire.closed;
   }
 
+  const stateOfDeadly = async () => {
+    await using wire = await connect(gateway);
+    return await state(wire, deadly, 20_000);
+  };
   let end: Record<string, unknown> | undefined;
   for (let lives = 0; end === undefined; lives += 1) {
     assert.ok(lives < 10, "the run was not given up");
     await gateway.kill();
     end = await gateway
       .start()
-      .then(() => connect(gateway))
-      .then((wire) => state(wire, deadly, 20_000))
+      .then(stateOfDeadly)
       .catch(() => undefined);
   }
   await using wire = await connect(gateway);

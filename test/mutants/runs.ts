@@ -38,7 +38,7 @@ export const runMutants: readonly Mutant[] = [
     from: "maxTakeovers, takesSuspect };",
     to: "maxTakeovers, takesSuspect: takesSuspect || true };",
     testFile: tests.leases,
-    killedBy: "holds up the next for ten seconds$",
+    killedBy: "holds up the next for ten seconds at most$",
   },
   {
     ...suspects,
