@@ -60,11 +60,6 @@ export function fetchNothing(): Promise<Response> {
   return Promise.resolve(new Response(": nothing\n\n", { headers: { "content-type": "text/event-stream" } }));
 }
 
-/** `fetch`, except that a redirect is an answer like any other: following it would carry the key to a host nobody configured. */
-export function fetchWithoutRedirects(...[input, init]: Parameters<typeof fetch>): Promise<Response> {
-  return fetch(input, { ...init, redirect: "manual" });
-}
-
 interface CallContext {
   readonly access: ProviderAccess;
   readonly options: Pick<LanguageModelV4CallOptions, "providerOptions">;

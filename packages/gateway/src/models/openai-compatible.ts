@@ -1,7 +1,8 @@
 /** Whatever speaks OpenAI's chat completions: Ollama, vLLM, llama.cpp, a proxy. */
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import type { ThinkingLevel } from "@portreeve/protocol";
-import { createAiSdkModel, fetchWithoutRedirects, type ProviderAccess } from "./ai-sdk.ts";
+import { createAiSdkModel, type ProviderAccess } from "./ai-sdk.ts";
+import { httpFetch } from "./http-fetch.ts";
 import type { Model } from "./model.ts";
 
 export function openOpenAiCompatible(access: ProviderAccess, thinking: readonly ThinkingLevel[]): (name: string) => Model {
@@ -10,7 +11,7 @@ export function openOpenAiCompatible(access: ProviderAccess, thinking: readonly 
     baseURL: access.baseUrl,
     ...(access.apiKey === undefined ? {} : { apiKey: access.apiKey.reveal() }),
     includeUsage: true,
-    fetch: fetchWithoutRedirects,
+    fetch: httpFetch,
   });
   const problemWithThinking = (level: ThinkingLevel): Promise<string | undefined> =>
     Promise.resolve(thinking.includes(level) ? undefined : problem(access.provider, level, thinking));
