@@ -3,7 +3,7 @@ import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from "node:http";
 import { createServer as createSecureServer } from "node:https";
-import type { AddressInfo, Server } from "node:net";
+import type { AddressInfo, Server, Socket } from "node:net";
 import { test } from "node:test";
 import { createSelfSigned } from "../kit/self-signed.ts";
 import { httpFetch } from "./http-fetch.ts";
@@ -162,16 +162,20 @@ test("nobody at the address is what fetch says of it, with the system's code", a
   assert.ok(error.cause instanceof Error && "code" in error.cause && error.cause.code === "ECONNREFUSED");
 });
 
-test("a connection that breaks before the answer, or answers what is no HTTP, fails", async () => {
-  await using closing = await serve((incoming) => incoming.socket.destroy());
-  await using babbling = await serve((incoming) => incoming.socket.end("hello\r\n\r\n"));
+for (const [name, begin] of [
+  ["closes", (socket) => socket.destroy()],
+  ["says what is no HTTP", (socket) => socket.end("hello\r\n\r\n")],
+  ["changes the protocol", (socket) => socket.write("HTTP/1.1 101 Other\r\nConnection: upgrade\r\nUpgrade: other\r\n\r\n")],
+  ["answers with no status there is", (socket) => socket.end("HTTP/1.1 999 Denied\r\nContent-Length: 0\r\n\r\n")],
+] satisfies readonly (readonly [string, (socket: Socket) => unknown])[]) {
+  test(`a server that ${name} before the answer is a failure`, async () => {
+    await using host = await serve((incoming) => begin(incoming.socket));
 
-  for (const host of [closing, babbling]) {
     const error = await failureOf(httpFetch(host.url));
 
     assert.ok(error instanceof TypeError && error.message === "fetch failed" && error.cause instanceof Error);
-  }
-});
+  });
+}
 
 test("a connection that breaks in the middle fails the reading after what came", async () => {
   const { listener, response } = beginning();

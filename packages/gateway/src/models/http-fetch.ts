@@ -28,7 +28,9 @@ export async function httpFetch(...[input, init = {}]: Parameters<typeof fetch>)
     const answer = await new Promise<IncomingMessage>((resolve, reject) => {
       const open = url.protocol === "https:" ? requestSecurely : request;
       const asked = open(url, { method, headers, ...(signal ? { signal } : {}) }, resolve);
-      asked.once("error", reject);
+      asked.on("error", reject);
+      // Also when it goes without a word, as after a change of the protocol.
+      asked.once("close", () => reject(new Error("the connection was closed without an answer")));
       asked.end(body ?? undefined);
     });
     return toResponse(answer, (cause) => toError("terminated", cause));
