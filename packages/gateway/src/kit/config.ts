@@ -85,7 +85,10 @@ const gatewaySchema = z
 
 const providerSchema = z.strictObject({
   api: z.enum(["anthropic", "openai", "google", "openai-compatible"]).describe("The provider's wire format."),
-  baseUrl: z.url().optional().describe("Required for `openai-compatible`."),
+  baseUrl: z
+    .url()
+    .optional()
+    .describe("Required for `openai-compatible`. Where only a proxy leads there, start with `NODE_USE_ENV_PROXY=1` and `HTTPS_PROXY`."),
   thinking: z
     .array(z.enum(thinkingLevels))
     .optional()

@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from "node:http";
 import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo, Server, Socket } from "node:net";
 import { test } from "node:test";
+import { promisify } from "node:util";
 import { createSelfSigned } from "../kit/self-signed.ts";
 import { httpFetch } from "./http-fetch.ts";
 
@@ -276,4 +278,19 @@ test("a certificate that nobody vouches for is refused", async () => {
 
   assert.ok(error instanceof TypeError && error.cause instanceof Error && "code" in error.cause);
   assert.equal(error.cause.code, "DEPTH_ZERO_SELF_SIGNED_CERT");
+});
+
+test("a proxy of the environment is asked, as Node's own clients do", async () => {
+  const asked: unknown[] = [];
+  await using proxy = await serve((incoming, response) => {
+    asked.push(incoming.url);
+    response.end("by the proxy");
+  });
+  const call = `const { httpFetch } = await import(${JSON.stringify(import.meta.resolve("./http-fetch.ts"))});
+    console.log(await (await httpFetch("http://models.invalid/v1/x")).text());`;
+  const env = { NODE_USE_ENV_PROXY: "1", HTTP_PROXY: new URL(proxy.url).origin };
+
+  const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", call], { env });
+
+  assert.deepEqual([stdout, asked], ["by the proxy\n", ["http://models.invalid/v1/x"]]);
 });
