@@ -33,8 +33,8 @@ export const engineMutants: readonly Mutant[] = [
   {
     ...store("claiming"),
     what: "one child more than may run at once",
-    from: "if (claims.length >= claimer.limit || slots.running >= claimer.maxConcurrentChildren) break;",
-    to: "if (claims.length >= claimer.limit || slots.running > claimer.maxConcurrentChildren) break;",
+    from: "return running >= children.most;",
+    to: "return running > children.most;",
   },
   {
     ...store("admission"),

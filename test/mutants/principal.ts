@@ -195,7 +195,7 @@ export const principalMutants: readonly Mutant[] = [
     file: "packages/gateway/src/identity/grant.ts",
     from: '(method === "none" && !peer.hasOrigin)',
     to: '(method === "none")',
-    testFile: tests.model,
-    killedBy: "^no sequence of",
+    testFile: tests.grant,
+    killedBy: "^a page in mode none is never paired silently",
   },
 ];

@@ -19,9 +19,9 @@ export function claimRuns(sql: Sql, ids: Ids, claimer: Claimer, nowMs: number): 
   const claims: Claim[] = [];
   const givenUp: RunRecord[] = [];
   const { leftBehind, children } = sql.first(countRunning, { nowMs }) ?? { leftBehind: 0, children: 0 };
-  const slots = slotsOf(sql, children, nowMs);
+  const slots = slotsOf(sql, { running: children, most: claimer.maxConcurrentChildren }, nowMs);
   const claim = ({ run_id, depth, root_session_key }: Candidate): boolean => {
-    if (depth > 0 && slots.running >= claimer.maxConcurrentChildren) return false;
+    if (depth > 0 && slots.areTaken) return false;
     const found = readRun(sql, run_id);
     // The candidates were read before the first of them was claimed: a session may have got its running run since.
     if (isSessionBusy(sql, found, nowMs) || !canGoOn(sql, found)) return false;
@@ -40,7 +40,7 @@ export function claimRuns(sql: Sql, ids: Ids, claimer: Claimer, nowMs: number): 
     claim(one);
   }
   for (const one of fairly(sql, slots)) {
-    if (claims.length >= claimer.limit || slots.running >= claimer.maxConcurrentChildren) break;
+    if (claims.length >= claimer.limit || slots.areTaken) break;
     claim(one);
   }
   return { claims, givenUp };
@@ -51,12 +51,14 @@ type Candidate = Pick<RunTableRow, "run_id" | "depth" | "root_session_key">;
 interface ChildSlots {
   /** Running children in all. */
   readonly running: number;
+  /** No more may run. */
+  readonly areTaken: boolean;
   readonly of: (rootKey: string) => number;
   readonly add: (rootKey: string) => void;
 }
 
-function slotsOf(sql: Sql, children: number, nowMs: number): ChildSlots {
-  let running = children;
+function slotsOf(sql: Sql, children: { readonly running: number; readonly most: number }, nowMs: number): ChildSlots {
+  let { running } = children;
   // Counted when two conversations want a slot.
   let byRoot: Map<string, number> | undefined;
   const of = (rootKey: string): number => {
@@ -66,6 +68,9 @@ function slotsOf(sql: Sql, children: number, nowMs: number): ChildSlots {
   return {
     get running() {
       return running;
+    },
+    get areTaken() {
+      return running >= children.most;
     },
     of,
     add: (rootKey) => {
