@@ -103,7 +103,7 @@ test("a run that the gateway dies of is given up, and what was at work beside it
   const states = await Promise.all(others.map((key) => state(wire, key, 0)));
 
   assert.equal(end["status"], "error");
-  assert.match(String(end["error"]), /^the gateway died 4 times in a row while the run was at the same step$/);
+  assert.match(String(end["error"]), /^the gateway died 5 times in a row while the run was at the same step$/);
   assert.deepEqual(
     states.map((one) => one?.["status"]),
     others.map(() => "timeout"),

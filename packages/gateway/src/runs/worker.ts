@@ -45,7 +45,8 @@ const leaseMs = 30_000;
 /** No more than begin at once, and the next ones when these have: a claim of a gateway that dies counts against its run. */
 const claimsAtOnce = 4;
 const renewalsAtOnce = 100;
-const maxTakeovers = 3;
+/** A suspect is at the front in two lives more before it is given up: one may be too short for anything. */
+const maxTakeovers = 4;
 const stopPatienceMs = 3_000;
 const retryAfterStoreFailureMs = 1_000;
 /** A run past its deadline may be nobody's until its lease runs out: no reason to look without a pause. */
