@@ -264,7 +264,7 @@ test("what is no text is not sent", async () => {
     httpFetch(new Request("http://127.0.0.1:1/")),
     httpFetch("http://127.0.0.1:1/", { method: "POST", body: new FormData() }),
   ])
-    assert.match(String(await failureOf(refused)), /what is no text/);
+    assert.match(String(await failureOf(refused)), /only a text is sent/);
 });
 
 test("a certificate that nobody vouches for is refused", async () => {

@@ -18,7 +18,7 @@ const bodiless: ReadonlySet<number> = new Set([204, 205, 304]);
 export async function httpFetch(...[input, init = {}]: Parameters<typeof fetch>): Promise<Response> {
   const { method = "GET", body = null, signal } = init;
   if (input instanceof Request || (body !== null && typeof body !== "string"))
-    throw new TypeError("a provider's package sends what is no text, to a URL");
+    throw new TypeError("only a text is sent, and only to a URL");
   const url = new URL(input);
   // A compressed answer would be held back until there is enough of it.
   const headers = { accept: "*/*", ...Object.fromEntries(new Headers(init.headers)), "accept-encoding": "identity" };
@@ -47,8 +47,10 @@ function toResponse(answer: IncomingMessage, toError: (cause: unknown) => unknow
     throw new Error(`the answer is compressed (${encoding}), although that was not asked for`);
   }
   const pairs = Object.entries(headers).map(([name, value = ""]): [string, string] => [name, String(value)]);
-  if (bodiless.has(status)) answer.resume();
-  return new Response(bodiless.has(status) ? null : toBody(answer, toError), { status, statusText, headers: pairs });
+  const body = bodiless.has(status) ? null : toBody(answer, toError);
+  // Else its connection would not be free for the next call.
+  if (body === null) answer.resume();
+  return new Response(body, { status, statusText, headers: pairs });
 }
 
 function toBody(answer: IncomingMessage, toError: (cause: unknown) => unknown): ReadableStream<Uint8Array> {

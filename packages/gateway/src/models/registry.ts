@@ -64,7 +64,7 @@ const keptModels = 64;
 /** Makes a model once: its package builds its schemas anew for every one. Callers choose names, so the oldest is let go. */
 async function openProvider(target: Target): Promise<OpenModel> {
   // What a first call needs takes long to load: a turn of the event loop for each, or everybody waits for all of it.
-  loadHttpClient();
+  loadFetchClasses();
   await new Promise(setImmediate);
   const open = await openPackage(target);
   await new Promise(setImmediate);
@@ -79,8 +79,8 @@ async function openProvider(target: Target): Promise<OpenModel> {
   };
 }
 
-/** Node loads its HTTP client when any part of it is first used. */
-function loadHttpClient(): void {
+/** Packages use the headers and answers of `fetch`; Node loads all of it when any part is first used. */
+function loadFetchClasses(): void {
   void new Headers();
 }
 

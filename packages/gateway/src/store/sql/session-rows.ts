@@ -21,7 +21,7 @@ const touch = statement((db, arg: Args<{ key: string; nowMs: number }>) =>
     .updateTable("sessions")
     .set({ updated_at_ms: arg("nowMs") })
     .where("session_key", "=", arg("key"))
-    // Written once in a moment: two indexes go by it.
+    // Not again in the same moment: two indexes would be written anew.
     .where("updated_at_ms", "<", arg("nowMs")),
 );
 
