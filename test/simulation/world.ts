@@ -223,5 +223,6 @@ export class World {
 function createCountedIds(): Ids {
   let count = 0;
   const next = (): string => (count += 1).toString(16).padStart(12, "0");
-  return { next: (prefix) => `${prefix}_${next()}`, uuid: () => `00000000-0000-4000-8000-${next()}` };
+  const uuid = (): string => `00000000-0000-7000-8000-${next()}`;
+  return { next: (prefix) => `${prefix}_${next()}`, uuid, orderedUuid: uuid };
 }

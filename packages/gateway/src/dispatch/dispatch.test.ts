@@ -33,7 +33,7 @@ function createSetting({ handle = () => listed, checkResults = false }: Setting 
   const dispatch = createDispatch({
     handlers,
     log: { debug: ignore, info: ignore, warn: ignore, error: (facts) => void errors.push(facts) },
-    ids: { next: (prefix: string) => `${prefix}_1`, uuid: () => "uuid" },
+    ids: { next: (prefix: string) => `${prefix}_1`, uuid: () => "uuid", orderedUuid: () => "uuid" },
     countRefusal: (refusal) => void refusals.push(refusal),
     clock: { now: () => setting.nowMs },
     checkResults,

@@ -4,23 +4,46 @@ import { randomBytes, randomUUID } from "node:crypto";
 export interface Ids {
   /** `<prefix>_<time, count, 64 random bits>` in hex: ids of one source sort in the order they were made. */
   next(prefix: "run" | "msg" | "inbox" | "err"): string;
+  /** Version 4: nothing can be told from it. */
   uuid(): string;
+  /**
+   * Version 7 (RFC 9562): time, count, 62 random bits; those of one source sort in the order they were made. For rows that are made
+   * one after the other: they lie side by side in every index, where version 4 writes a page of its own for each.
+   */
+  orderedUuid(): string;
 }
 
-export function createIds(): Ids {
-  let lastMs = 0;
+/** As many as version 7 counts in a millisecond. */
+const mostInOneMs = 0x1000;
+
+export function createIds(now: () => number = Date.now): Ids {
+  let timeMs = 0;
   let count = 0;
   const toRandom = pooledRandom();
+  const tick = (): void => {
+    // The clock may stand still or go back; the order may not.
+    const nowMs = now();
+    count = nowMs > timeMs ? 0 : (count + 1) % mostInOneMs;
+    timeMs = nowMs > timeMs ? nowMs : timeMs + (count === 0 ? 1 : 0);
+  };
   return {
     next(prefix) {
-      // The clock may stand still or go back; the order may not.
-      const nowMs = Math.max(Date.now(), lastMs);
-      count = nowMs === lastMs ? count + 1 : 0;
-      lastMs = nowMs;
-      return `${prefix}_${nowMs.toString(16).padStart(12, "0")}${count.toString(16).padStart(5, "0")}${toRandom()}`;
+      tick();
+      return `${prefix}_${toHex(timeMs, 12)}${toHex(count, 5)}${toRandom()}`;
     },
     uuid: () => randomUUID(),
+    orderedUuid() {
+      tick();
+      const time = toHex(timeMs, 12);
+      const random = toRandom();
+      const variant = (8 + (Number.parseInt(random.charAt(0), 16) & 3)).toString(16);
+      return `${time.slice(0, 8)}-${time.slice(8)}-7${toHex(count, 3)}-${variant}${random.slice(1, 4)}-${random.slice(4)}`;
+    },
   };
+}
+
+function toHex(value: number, digits: number): string {
+  return value.toString(16).padStart(digits, "0");
 }
 
 /** 64 bits in hex at a time: asking the system for a few bytes costs as much as for many. */

@@ -33,7 +33,7 @@ export function admitRun(sql: Sql, ids: Ids, run: RunToAdmit, partials: Partials
     found ??
     insertSession(
       sql,
-      { key: run.sessionKey, agentId: run.agentId, createdBy: run.startedBy, sessionId: ids.uuid(), label: run.label },
+      { key: run.sessionKey, agentId: run.agentId, createdBy: run.startedBy, sessionId: ids.orderedUuid(), label: run.label },
       nowMs,
     );
   // A run that starts another elsewhere in its tree does not climb.
@@ -93,10 +93,10 @@ export function spawnChild(sql: Sql, ids: Ids, child: ChildToSpawn, nowMs: numbe
   const session = insertSession(
     sql,
     {
-      key: `agent:${child.agentId}:subagent:${ids.uuid()}`,
+      key: `agent:${child.agentId}:subagent:${ids.orderedUuid()}`,
       agentId: child.agentId,
       createdBy: child.spawnedBy,
-      sessionId: ids.uuid(),
+      sessionId: ids.orderedUuid(),
       label: child.label,
       model: child.model,
       lineage: { parentKey: parent.session_key, depth, role: depth < child.limits.maxSpawnDepth ? "orchestrator" : "leaf" },
@@ -187,7 +187,7 @@ function termsOfSession({ authority: { limits, policyOf }, terms }: ChildToSpawn
 /** An operator may spawn for a session nobody has spoken in yet. */
 function insertParent(sql: Sql, ids: Ids, child: ChildToSpawn, nowMs: number): SessionTableRow {
   const { parentSessionKey: key, parentAgentId: agentId, spawnedBy: createdBy } = child;
-  return insertSession(sql, { key, agentId, createdBy, sessionId: ids.uuid() }, nowMs);
+  return insertSession(sql, { key, agentId, createdBy, sessionId: ids.orderedUuid() }, nowMs);
 }
 
 function findByKey(sql: Sql, startedBy: string, askedIn: string, key: string): RunTableRow | undefined {

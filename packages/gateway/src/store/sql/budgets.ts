@@ -28,7 +28,7 @@ export function budgetLeftOf(sql: Sql, runId: string): BudgetLeft | undefined {
 export function insertBudget(sql: Sql, ids: Ids, budget: Budget, parentId: string | undefined): string | undefined {
   const caps = { max_tokens: toCap(budget.tokens), max_micro_usd: toCap(budget.usd, 1_000_000), max_turns: toCap(budget.turns) };
   if (Object.values(caps).every((cap) => cap === null)) return parentId;
-  const budget_id = `budget_${ids.uuid()}`;
+  const budget_id = `budget_${ids.orderedUuid()}`;
   sql.run(insertRow, { budget_id, parent_id: parentId ?? null, ...caps, ...unspent });
   return budget_id;
 }

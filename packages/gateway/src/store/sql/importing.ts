@@ -56,7 +56,7 @@ async function importDevice(
 function importSession(sql: Sql, ids: Ids, session: SessionToImport): "imported" | "exists" {
   const { key, agentId, label, model, createdAtMs, updatedAtMs, archivedAtMs, messages } = session;
   if (findSession(sql, key) !== undefined) return "exists";
-  const sessionId = sql.first(bySessionId, { sessionId: session.sessionId }) === undefined ? session.sessionId : ids.uuid();
+  const sessionId = sql.first(bySessionId, { sessionId: session.sessionId }) === undefined ? session.sessionId : ids.orderedUuid();
   insertSession(sql, { key, agentId, createdBy: host, sessionId, label, model }, createdAtMs);
   appendMessages(sql, key, messages, ids, updatedAtMs);
   sql.query((db) =>

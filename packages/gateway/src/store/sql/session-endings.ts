@@ -24,7 +24,7 @@ export function resetSession(
   if (before === undefined) return { kind: "missing" };
   if (!isMeant(before, meant)) return { kind: "other" };
   if (sql.first(openRun, { key }) !== undefined) return { kind: "busy" };
-  const session: SessionTableRow = { ...before, session_id: ids.uuid(), updated_at_ms: nowMs, archived_at_ms: null };
+  const session: SessionTableRow = { ...before, session_id: ids.orderedUuid(), updated_at_ms: nowMs, archived_at_ms: null };
   sql.run(emptyTranscript, { key });
   sql.run(forgetSummaries, { key });
   sql.run(dismissUnread, { key, by, nowMs });

@@ -165,7 +165,7 @@ function patchSession(
   const before = findSession(sql, key);
   if (patch.meant !== undefined && (before === undefined || !isMeant(before, patch.meant))) return { kind: "other" };
   if (patch.lineage !== undefined && before !== undefined && before.parent_key !== null) return { kind: "lineage-fixed" };
-  const found = before ?? insertSession(sql, { key, agentId: patch.agentId, createdBy: patch.by, sessionId: ids.uuid() }, nowMs);
+  const found = before ?? insertSession(sql, { key, agentId: patch.agentId, createdBy: patch.by, sessionId: ids.orderedUuid() }, nowMs);
   const changed: SessionTableRow = {
     ...found,
     ...(patch.label === undefined ? {} : { label: patch.label }),
