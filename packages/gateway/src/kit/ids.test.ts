@@ -32,7 +32,10 @@ test("ordered UUIDs begin with the time in milliseconds", () => {
 
   const made = [ids.orderedUuid(), ids.orderedUuid(), ids.orderedUuid()];
 
-  assert.deepEqual(made.map((id) => id.slice(0, 13)), Array(3).fill("01234567-89ab"));
+  assert.deepEqual(
+    made.map((id) => id.slice(0, 13)),
+    Array(3).fill("01234567-89ab"),
+  );
 });
 
 test("two sources at the same moment make different ids, which nobody who has seen one could name", () => {
