@@ -7,6 +7,9 @@ import type { Wire } from "../wire.ts";
 /** A session may have 100 running children. */
 const childrenASession = 100;
 
+/** Until most of the code is compiled, as the turns before those that `turn` counts. */
+const warmUp = 500;
+
 export const spawn: Case = {
   name: "spawn",
   about: "accepting sub-agents, 1, 20 and 100 at a time, while 50 runs stream",
@@ -23,7 +26,7 @@ export const spawn: Case = {
     });
     const measures: Measure[] = [];
     try {
-      if (!isQuick) await spawnMany(bench, wire, { name: "warm", count: 100, atOnce: 20 });
+      if (!isQuick) await spawnMany(bench, wire, { name: "warm", count: warmUp, atOnce: 20 });
       for (const atOnce of isQuick ? [1, 3] : [1, 20, 100]) {
         const count = isQuick ? 3 : 200;
         measures.push(...(await spawnMany(bench, wire, { name: `spawn-${atOnce}`, count, atOnce })));
