@@ -38,7 +38,7 @@ test("ordered UUIDs begin with the time in milliseconds", () => {
   );
 });
 
-test("two sources at the same moment make different ids, which nobody who has seen one could name", () => {
+test("two sources at the same moment make different ids", () => {
   const made = Array.from({ length: 1_000 }, () => createIds(() => 1).orderedUuid());
 
   assert.equal(new Set(made.map((id) => id.slice(19))).size, made.length);

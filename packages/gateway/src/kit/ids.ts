@@ -16,6 +16,7 @@ export interface Ids {
 /** As many as version 7 counts in a millisecond. */
 const mostInOneMs = 0x1000;
 
+/** `now` answers the time in milliseconds. */
 export function createIds(now: () => number = Date.now): Ids {
   let timeMs = 0;
   let count = 0;
@@ -23,8 +24,9 @@ export function createIds(now: () => number = Date.now): Ids {
   const tick = (): void => {
     // The clock may stand still or go back; the order may not.
     const nowMs = now();
-    count = nowMs > timeMs ? 0 : (count + 1) % mostInOneMs;
-    timeMs = nowMs > timeMs ? nowMs : timeMs + (count === 0 ? 1 : 0);
+    if (nowMs > timeMs) [timeMs, count] = [nowMs, 0];
+    else if (count + 1 < mostInOneMs) count += 1;
+    else [timeMs, count] = [timeMs + 1, 0];
   };
   return {
     next(prefix) {

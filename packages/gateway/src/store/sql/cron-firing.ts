@@ -97,7 +97,7 @@ function start(sql: Sql, ids: Ids, firing: Firing, held: readonly string[]): Cro
     ids,
     {
       // Nobody knows it beforehand, and so has put anything there.
-      sessionKey: job.target_key ?? `${ownSessions(job)}${ids.orderedUuid()}`,
+      sessionKey: job.target_key ?? `${ownSessions(job)}${ids.uuid()}`,
       agentId: job.agent_id,
       wireId: `cron:${job.job_id}:${number}`,
       input: payload.kind === "agentTurn" ? payload.message : payload.text,
