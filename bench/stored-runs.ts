@@ -68,7 +68,7 @@ async function endAll(runs: RunStore): Promise<void> {
   const limits = { limit: 1_000, maxConcurrentChildren: 1_000, maxTakeovers: 3, takesSuspect: true };
   const claimer = { owner: "bench", leaseMs: 600_000, quote: () => "results", ...limits };
   for (;;) {
-    const { claims } = await runs.claim(claimer, Date.now());
+    const { claims } = await runs.claim(claimer, () => Date.now());
     if (claims.length === 0) return;
     await Promise.all(claims.map((claim) => end(runs, claim)));
   }

@@ -29,7 +29,7 @@ async function diedTwiceWith(count: number, nowMs: number): Promise<AsyncDisposa
     await store.runs.admit(runToAdmit(run), nowMs);
   }
   for (let deaths = 0; deaths < 2; deaths += 1) {
-    assert.equal((await store.runs.claim(claimer, nowMs)).claims.length, count);
+    assert.equal((await store.runs.claim(claimer, () => nowMs)).claims.length, count);
     await store.runs.endLeases();
   }
   return { root, [Symbol.asyncDispose]: () => rm(root, { recursive: true }) };

@@ -33,7 +33,7 @@ for (const schema of releasedSchemas) {
 
     const { claims } = await store.runs.claim(
       { owner: "w", leaseMs: 1_000, limit: 9, maxConcurrentChildren: 9, quote: () => "results", maxTakeovers: 3, takesSuspect: true },
-      fixtureTimeMs + 100,
+      () => fixtureTimeMs + 100,
     );
 
     assert.deepEqual(

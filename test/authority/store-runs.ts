@@ -110,7 +110,7 @@ export class StoreRuns {
   }
 
   async #begin(run: RunRecord): Promise<StartedRun> {
-    const { claims } = await this.#store.runs.claim(claimer, this.#options.now());
+    const { claims } = await this.#store.runs.claim(claimer, () => this.#options.now());
     for (const claim of claims) this.#epochs.set(claim.run.runId, claim.epoch);
     return { authority: run.authority, principal: runPrincipal(run) };
   }

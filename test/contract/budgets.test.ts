@@ -34,7 +34,7 @@ function reply(tokens: number, costMicroUsd?: number): JournalEntry {
 async function claimOne(store: Store, nowMs: number): Promise<Claim> {
   const {
     claims: [claim],
-  } = await store.runs.claim(claimer, nowMs);
+  } = await store.runs.claim(claimer, () => nowMs);
   return claim ?? assert.fail("no run can be claimed");
 }
 
@@ -173,7 +173,7 @@ for (const [driver, open] of Object.entries(drivers)) {
   });
 
   for (const [how, interrupt] of [
-    ["a new claim", (store: Store) => store.runs.claim({ ...claimer, owner: "w2" }, 100_000)],
+    ["a new claim", (store: Store) => store.runs.claim({ ...claimer, owner: "w2" }, () => 100_000)],
     ["a start", (store: Store) => store.runs.endLeases()],
     ["a cancel", (store: Store, { run }: Claim) => store.runs.cancel({ sessionKey: run.sessionKey }, new Map(), 6)],
     ["an end", (store: Store, { run, epoch }: Claim) => store.runs.end(run.runId, epoch, endedWell, [], 6)],
@@ -193,7 +193,7 @@ for (const [driver, open] of Object.entries(drivers)) {
   test(`${driver}: a worker whose run was taken over reserves nothing`, async () => {
     await using store = await open();
     const child = await spawn(store, await startMain(store), { tokens: 100 });
-    await store.runs.claim({ ...claimer, owner: "w2" }, 100_000);
+    await store.runs.claim({ ...claimer, owner: "w2" }, () => 100_000);
 
     assert.deepEqual(await store.budgets.reserve(at(child), estimate()), { kind: "lost" });
   });
@@ -208,7 +208,7 @@ for (const [driver, open] of Object.entries(drivers)) {
     await store.runs.end(child.run.runId, child.epoch, endedWell, [], 7);
 
     const reading =
-      (await store.runs.claim(claimer, 8)).claims.find(({ run }) => run.sessionKey === parent.run.sessionKey) ?? assert.fail();
+      (await store.runs.claim(claimer, () => 8)).claims.find(({ run }) => run.sessionKey === parent.run.sessionKey) ?? assert.fail();
 
     assert.deepEqual(
       reading.consumed.map((one) => one.budgetLeft),

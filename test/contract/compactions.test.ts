@@ -26,7 +26,7 @@ async function openConversation(store: Store): Promise<Claim> {
   const asked = { sessionKey: key, agentId: "main", wireId: "k", input: "one", label: undefined, defaultModel: "fake/test", authority };
   await store.runs.admit({ ...asked, startedBy: "device:a", timeoutMs: undefined, paramsHash: "h", queueMode: "followup" }, 1);
   const limits = { leaseMs: 1_000, limit: 1, maxConcurrentChildren: 1 };
-  const [claim] = (await store.runs.claim({ owner: "w", ...limits, quote: () => "", maxTakeovers: 3, takesSuspect: true }, 2)).claims;
+  const [claim] = (await store.runs.claim({ owner: "w", ...limits, quote: () => "", maxTakeovers: 3, takesSuspect: true }, () => 2)).claims;
   assert.ok(claim);
   const messages = ["two", "three", "four", "five", "six"].map((text): TranscriptMessage => ({
     role: "assistant",

@@ -16,7 +16,7 @@ const note = (store: Store, wireId: string, nowMs: number, over: Partial<RunToAd
   admit(store, wireId, nowMs, { queueMode: "notify", ...over });
 
 async function claim(store: Store, nowMs: number): Promise<Claim | undefined> {
-  return (await store.runs.claim(claimer, nowMs)).claims[0];
+  return (await store.runs.claim(claimer, () => nowMs)).claims[0];
 }
 
 async function said(store: Store): Promise<readonly string[]> {

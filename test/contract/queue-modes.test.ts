@@ -28,7 +28,7 @@ function child(over: Partial<ChildToSpawn>): ChildToSpawn {
 }
 
 async function claimAll(store: Store, nowMs: number, over: Partial<Claimer> = {}): Promise<readonly Claim[]> {
-  return (await store.runs.claim({ ...claimer, ...over }, nowMs)).claims;
+  return (await store.runs.claim({ ...claimer, ...over }, () => nowMs)).claims;
 }
 
 async function working(store: Store, over: Partial<RunToAdmit> = {}): Promise<Claim> {
@@ -184,7 +184,7 @@ test("a run whose journal cannot be read is given up by name; every other one go
     raw.exec("update journal set entry = '{not json'");
     await store.runs.endLeases();
 
-    const { claims, givenUp } = await store.runs.claim(claimer, 4);
+    const { claims, givenUp } = await store.runs.claim(claimer, () => 4);
 
     assert.deepEqual(
       claims.map(({ run }) => run.wireId),

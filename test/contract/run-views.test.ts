@@ -62,7 +62,7 @@ async function spawn(store: Store, parent: Claim, label: string, cleanup: "keep"
 }
 
 async function claim(store: Store, nowMs: number): Promise<readonly Claim[]> {
-  return (await store.runs.claim(claimer, nowMs)).claims;
+  return (await store.runs.claim(claimer, () => nowMs)).claims;
 }
 
 async function claimOne(store: Store, nowMs: number): Promise<Claim> {

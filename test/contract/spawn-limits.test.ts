@@ -24,7 +24,7 @@ import { childOf, claimer, endedWell, runToAdmit } from "../support/stored-runs.
 const openInMemory = (): Promise<Store> => openStoreFile(":memory:", createIds());
 
 async function claimAll(store: Store, nowMs: number): Promise<readonly Claim[]> {
-  return (await store.runs.claim({ ...claimer, limit: 1_000, leaseMs: 1_000_000, maxConcurrentChildren: 1_000 }, nowMs)).claims;
+  return (await store.runs.claim({ ...claimer, limit: 1_000, leaseMs: 1_000_000, maxConcurrentChildren: 1_000 }, () => nowMs)).claims;
 }
 
 async function startMain(store: Store, key = "main"): Promise<Claim> {
@@ -55,10 +55,10 @@ test("beyond the gateway's slots children queue, and a child that ends frees its
   for (const key of ["a", "b", "c"]) await spawn(key);
   const oneSlot = { ...claimer, maxConcurrentChildren: 1 };
 
-  const [first, ...others] = (await store.runs.claim(oneSlot, 4)).claims;
+  const [first, ...others] = (await store.runs.claim(oneSlot, () => 4)).claims;
   const full = await spawn("d");
   await store.runs.end(first?.run.runId ?? "", first?.epoch ?? 0, endedWell, [], 5);
-  const [next, ...more] = (await store.runs.claim(oneSlot, 5)).claims;
+  const [next, ...more] = (await store.runs.claim(oneSlot, () => 5)).claims;
 
   assert.deepEqual([others, more], [[], []]);
   assert.equal(full.kind, "too-many");

@@ -13,7 +13,7 @@ const scopes = ["operator.write"];
 const limitedTo = (limits: Partial<Limits>) => ({ scopes, limits: { ...unlimited, ...limits } });
 
 async function claimOne(store: Store, nowMs: number, over: Partial<Claimer> = {}): Promise<Claim> {
-  const [claim, ...rest] = (await store.runs.claim({ ...claimer, ...over }, nowMs)).claims;
+  const [claim, ...rest] = (await store.runs.claim({ ...claimer, ...over }, () => nowMs)).claims;
   assert.deepEqual(rest, []);
   return claim ?? assert.fail("no run can be claimed");
 }

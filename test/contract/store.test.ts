@@ -16,7 +16,7 @@ function actor(scopes: readonly string[], over: Partial<Actor> = {}): Actor {
 }
 
 async function claimOne(store: Store, nowMs: number, over: Partial<Claimer> = {}): Promise<Claim> {
-  const [claim, ...rest] = (await store.runs.claim({ ...claimer, ...over }, nowMs)).claims;
+  const [claim, ...rest] = (await store.runs.claim({ ...claimer, ...over }, () => nowMs)).claims;
   assert.ok(claim !== undefined, "a run can be claimed");
   assert.equal(rest.length, 0);
   return claim;
@@ -54,7 +54,7 @@ for (const [driver, open] of Object.entries(drivers)) {
     await store.runs.admit(run({ wireId: "k2" }), 2);
 
     const first = await claimOne(store, 3);
-    const meanwhile = (await store.runs.claim(claimer, 4)).claims;
+    const meanwhile = (await store.runs.claim(claimer, () => 4)).claims;
     await store.runs.end(first.run.runId, first.epoch, done, [], 5);
     const second = await claimOne(store, 6);
 
@@ -155,7 +155,7 @@ for (const [driver, open] of Object.entries(drivers)) {
   test(`${driver}: a parked parent wakes with every result there is, each exactly once`, async () => {
     await using store = await open();
     const parent = await parkedParent(store, 2);
-    const children = (await store.runs.claim(claimer, 5)).claims;
+    const children = (await store.runs.claim(claimer, () => 5)).claims;
     for (const one of children) await store.runs.end(one.run.runId, one.epoch, done, [], 6);
 
     const woken = await claimOne(store, 7);
@@ -168,7 +168,7 @@ for (const [driver, open] of Object.entries(drivers)) {
       ["result", "result"],
     );
     assert.deepEqual(counts.children, { accepted: 2, completed: 2, announced: 2, undelivered: 0 });
-    assert.equal((await store.runs.claim(claimer, 9)).claims.length, 0);
+    assert.equal((await store.runs.claim(claimer, () => 9)).claims.length, 0);
   });
 
   test(`${driver}: a child that ended before the park is seen by the park`, async () => {
@@ -192,7 +192,7 @@ for (const [driver, open] of Object.entries(drivers)) {
     const parent = await claimOne(store, 2);
     for (const key of ["c1", "c2"]) await store.runs.spawn(child(parent, { idempotencyKey: key }), 3);
     await store.runs.end(parent.run.runId, parent.epoch, done, [], 4);
-    const children = (await store.runs.claim(claimer, 5)).claims;
+    const children = (await store.runs.claim(claimer, () => 5)).claims;
     for (const one of children) await store.runs.end(one.run.runId, one.epoch, done, [], 6);
 
     const announce = await claimOne(store, 7);
@@ -211,7 +211,7 @@ for (const [driver, open] of Object.entries(drivers)) {
     const one = await claimOne(store, 4);
     await store.runs.end(one.run.runId, one.epoch, done, [], 5);
 
-    assert.equal((await store.runs.claim(claimer, 6)).claims.length, 0);
+    assert.equal((await store.runs.claim(claimer, () => 6)).claims.length, 0);
     await store.runs.end(parent.run.runId, parent.epoch, done, [], 7);
 
     assert.equal((await claimOne(store, 8)).run.trigger, "announce");
@@ -220,7 +220,7 @@ for (const [driver, open] of Object.entries(drivers)) {
   test(`${driver}: a cancel reaches every descendant, fences their workers and announces nothing`, async () => {
     await using store = await open();
     const parent = await parkedParent(store, 2);
-    const [first] = (await store.runs.claim(claimer, 5)).claims;
+    const [first] = (await store.runs.claim(claimer, () => 5)).claims;
     assert.ok(first !== undefined);
     await store.runs.spawn(child(first), 6);
 
@@ -235,9 +235,9 @@ for (const [driver, open] of Object.entries(drivers)) {
     assert.equal(cancelled.length, 4);
     assert.equal(late.kind, "lost");
     assert.deepEqual(messages.messages.at(-1)?.content, [{ type: "text", text: "half" }]);
-    assert.equal((await store.runs.claim(claimer, 9)).claims.length, 0);
+    assert.equal((await store.runs.claim(claimer, () => 9)).claims.length, 0);
     await store.runs.ensureDelivery(10);
-    assert.equal((await store.runs.claim(claimer, 11)).claims.length, 0);
+    assert.equal((await store.runs.claim(claimer, () => 11)).claims.length, 0);
   });
 
   test(`${driver}: a cancelled child still wakes the parent that goes on`, async () => {
@@ -265,7 +265,7 @@ for (const [driver, open] of Object.entries(drivers)) {
     const leader = await claimOne(store, 2);
     const first = await store.runs.spawn(operatorChild("c1"), 3);
     const second = await store.runs.spawn(operatorChild("c2"), 3);
-    const { claims } = await store.runs.claim(claimer, 4);
+    const { claims } = await store.runs.claim(claimer, () => 4);
     const endOf = async (spawned: typeof first, nowMs: number) => {
       const claim = claims.find((one) => spawned.kind === "accepted" && one.run.runId === spawned.run.runId);
       assert.ok(claim !== undefined);
@@ -303,7 +303,7 @@ for (const [driver, open] of Object.entries(drivers)) {
     const stopped = await store.runs.cancel({ sessionKey: parentSessionKey }, new Map(), 2);
 
     assert.equal(stopped.length, 1);
-    assert.equal((await store.runs.claim(claimer, 3)).claims.length, 0);
+    assert.equal((await store.runs.claim(claimer, () => 3)).claims.length, 0);
     assert.equal(await store.sessions.delete(parentSessionKey, "device:a", 4), "deleted");
   });
 
@@ -333,7 +333,7 @@ for (const [driver, open] of Object.entries(drivers)) {
     const one = { maxConcurrentChildren: 1 };
 
     const first = await claimOne(store, 5, one);
-    const none = (await store.runs.claim({ ...claimer, ...one }, 6)).claims;
+    const none = (await store.runs.claim({ ...claimer, ...one }, () => 6)).claims;
     await store.runs.spawn(child(first), 7);
     await store.runs.park(first.run.runId, first.epoch, 0, 8);
     const second = await claimOne(store, 9, one);
@@ -349,11 +349,11 @@ for (const [driver, open] of Object.entries(drivers)) {
     const parent = await claimOne(store, 2);
     for (const key of ["quiet", "busy"]) await store.runs.spawn(child(parent, { idempotencyKey: key, label: key }), 3);
     await store.runs.end(parent.run.runId, parent.epoch, done, [], 4);
-    const quiet = (await store.runs.claim(claimer, 5)).claims.find((claim) => claim.run.label === "quiet");
+    const quiet = (await store.runs.claim(claimer, () => 5)).claims.find((claim) => claim.run.label === "quiet");
     assert.ok(quiet !== undefined);
     await store.runs.end(quiet.run.runId, quiet.epoch, done, [], 10);
     const unread = await store.sessions.archiveChildren(10, 19);
-    await store.runs.claim(claimer, 19);
+    await store.runs.claim(claimer, () => 19);
 
     const early = await store.sessions.archiveChildren(9, 20);
     const due = await store.sessions.archiveChildren(10, 20);
@@ -396,7 +396,7 @@ for (const [driver, open] of Object.entries(drivers)) {
     const parent = await claimOne(store, 2);
     for (const key of ["a", "b"]) await store.runs.spawn(child(parent, { idempotencyKey: key }), 3);
     await store.runs.end(parent.run.runId, parent.epoch, done, [], 4);
-    const [told, skipped] = (await store.runs.claim(claimer, 5)).claims;
+    const [told, skipped] = (await store.runs.claim(claimer, () => 5)).claims;
     assert.ok(told !== undefined && skipped !== undefined);
     await store.runs.end(told.run.runId, told.epoch, done, [], 6);
     await store.runs.end(skipped.run.runId, skipped.epoch, { ...done, text: "", silence: "ANNOUNCE_SKIP" }, [], 7);
@@ -408,7 +408,7 @@ for (const [driver, open] of Object.entries(drivers)) {
       [told.run.wireId],
     );
     await store.runs.end(announce.run.runId, announce.epoch, done, [], 9);
-    assert.deepEqual((await store.runs.claim(claimer, 10)).claims, []);
+    assert.deepEqual((await store.runs.claim(claimer, () => 10)).claims, []);
   });
 
   test(`${driver}: a page of sessions says how many there are in all, also the last page and one behind it`, async () => {
@@ -470,7 +470,7 @@ for (const [driver, open] of Object.entries(drivers)) {
     await store.runs.admit(run({ authority: deep }), 1);
     const parent = await claimOne(store, 2);
     const spawned = await store.runs.spawn(child(parent), 3);
-    const [below] = (await store.runs.claim(claimer, 4)).claims;
+    const [below] = (await store.runs.claim(claimer, () => 4)).claims;
     const beyond = below === undefined ? undefined : await store.runs.spawn(child(below, { parentSessionKey: "agent:main:main" }), 5);
 
     assert.deepEqual(parent.run.authority, { ...deep, owner: false });
@@ -633,7 +633,7 @@ for (const [driver, open] of Object.entries(drivers)) {
     const { sessionKey } = spawned.run;
     await store.runs.admit(run({ sessionKey, wireId: "visitor", startedBy: "device:b" }), 4);
     await store.runs.cancel({ sessionKey, runId: spawned.run.runId }, new Map(), 5);
-    const visitor = (await store.runs.claim(claimer, 6)).claims.find((claim) => claim.run.wireId === "visitor");
+    const visitor = (await store.runs.claim(claimer, () => 6)).claims.find((claim) => claim.run.wireId === "visitor");
     assert.ok(visitor !== undefined);
     await store.runs.spawn(child(visitor, { idempotencyKey: "c2" }), 7);
     assert.equal(await store.runs.park(visitor.run.runId, visitor.epoch, 0, 8), "parked");

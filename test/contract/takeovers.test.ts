@@ -17,7 +17,7 @@ async function claimAfterDeaths(store: Store, times: number, fromMs: number): Pr
   const claimed: Claimed[] = [];
   for (let time = 0; time < times; time += 1) {
     await store.runs.endLeases();
-    claimed.push(await store.runs.claim(claimer, fromMs + time));
+    claimed.push(await store.runs.claim(claimer, () => fromMs + time));
   }
   return claimed;
 }
@@ -33,7 +33,7 @@ async function getOn(store: Store, { run, epoch }: Claim, nowMs: number): Promis
 test("a run whose workers die again and again at the same step is given up; one that got on is not", async () => {
   await using store = await openStoreFile(":memory:", createIds());
   await admitAll(store, ["a"], 1);
-  const [first] = (await store.runs.claim(claimer, 2)).claims;
+  const [first] = (await store.runs.claim(claimer, () => 2)).claims;
   assert.ok(first !== undefined);
 
   const early = await claimAfterDeaths(store, 2, 10);
@@ -57,12 +57,12 @@ test("a run whose workers die again and again at the same step is given up; one 
 test("a lease that was given back is no death", async () => {
   await using store = await openStoreFile(":memory:", createIds());
   await admitAll(store, ["a"], 1);
-  await store.runs.claim(claimer, 2);
+  await store.runs.claim(claimer, () => 2);
 
   const claims: number[] = [];
   for (let time = 0; time < 5; time += 1) {
     await store.runs.release(claimer.owner);
-    claims.push((await store.runs.claim(claimer, 10 + time)).claims.length);
+    claims.push((await store.runs.claim(claimer, () => 10 + time)).claims.length);
   }
 
   assert.deepEqual(claims, [1, 1, 1, 1, 1]);
@@ -71,16 +71,16 @@ test("a lease that was given back is no death", async () => {
 test("what workers died with twice in a row goes first and one at a time, whoever began its step last before the others; the next when that one got on", async () => {
   await using store = await openStoreFile(":memory:", createIds());
   await admitAll(store, ["a", "b", "c"], 1);
-  const first = await store.runs.claim(claimer, 10);
+  const first = await store.runs.claim(claimer, () => 10);
   for (const claim of first.claims.filter(({ run }) => run.wireId === "b")) await getOn(store, claim, 11);
   const again = await claimAfterDeaths(store, 1, 20);
   await store.runs.endLeases();
   await admitAll(store, ["new"], 30);
 
-  const third = await store.runs.claim(claimer, 40);
-  const beside = await store.runs.claim({ ...claimer, takesSuspect: false }, 41);
+  const third = await store.runs.claim(claimer, () => 40);
+  const beside = await store.runs.claim({ ...claimer, takesSuspect: false }, () => 41);
   for (const claim of third.claims) await getOn(store, claim, 42);
-  const fourth = await store.runs.claim(claimer, 43);
+  const fourth = await store.runs.claim(claimer, () => 43);
 
   assert.deepEqual(again.map(namesOf), [["a", "b", "c"]]);
   assert.deepEqual([third, beside, fourth].map(namesOf), [["b?", "new"], [], ["c?"]]);
@@ -93,7 +93,7 @@ test("a run that its worker dies of is given up, and no other that was carried a
   const givenUp: string[] = [];
 
   for (let nowMs = 10; givenUp.length === 0 && lives.length < 20; nowMs += 10) {
-    const claimed = await store.runs.claim(claimer, nowMs);
+    const claimed = await store.runs.claim(claimer, () => nowMs);
     lives.push(namesOf(claimed));
     givenUp.push(...claimed.givenUp.map(({ wireId }) => wireId));
     if (claimed.claims.some(({ run }) => run.wireId === "deadly")) await store.runs.endLeases();
@@ -103,4 +103,17 @@ test("a run that its worker dies of is given up, and no other that was carried a
   assert.deepEqual(givenUp, ["deadly"]);
   const all = ["a", "b", "deadly", "c", "d"];
   assert.deepEqual(lives, [all, all, ["d?"], ["c?"], ["deadly?"], ["b?", "c", "d"]]);
+});
+
+test("whoever slept as the clock was set back takes nothing from the worker that lives by it", async () => {
+  await using store = await openStoreFile(":memory:", createIds());
+  await admitAll(store, ["a"], 1);
+  const alive = await store.runs.claim(claimer, () => 10);
+
+  let nowMs = 1_000_000;
+  const asked = store.runs.claim({ ...claimer, owner: "sleeper" }, () => nowMs);
+  nowMs = 11;
+  const woken = await asked;
+
+  assert.deepEqual([alive, woken].map(namesOf), [["a"], []]);
 });

@@ -17,7 +17,8 @@ async function claimNew(store: Store, sessionKey: string, wireId: string, nowMs:
   const asked = { sessionKey, agentId: "main", wireId, input: "hello", label: undefined, defaultModel: "fake/test", authority };
   await store.runs.admit({ ...asked, startedBy: "device:a", timeoutMs: undefined, paramsHash: "h", queueMode: "followup" }, nowMs);
   const limits = { leaseMs: 1_000, limit: 1, maxConcurrentChildren: 1 };
-  const [claim] = (await store.runs.claim({ owner: "w", ...limits, quote: () => "", maxTakeovers: 3, takesSuspect: true }, nowMs)).claims;
+  const [claim] = (await store.runs.claim({ owner: "w", ...limits, quote: () => "", maxTakeovers: 3, takesSuspect: true }, () => nowMs))
+    .claims;
   assert.ok(claim);
   return claim;
 }

@@ -38,7 +38,9 @@ export class SimulationError extends Error {
 
   constructor(seed: number, story: readonly string[], cause: unknown) {
     const what = cause instanceof Error ? (cause.name === "Violation" ? cause.message : String(cause.stack)) : String(cause);
-    super(`PORTREEVE_SEED=${seed}: ${what}\n${story.map((line) => `  ${line}`).join("\n")}`, { cause });
+    const problem = `PORTREEVE_SEED=${seed}: ${what}`;
+    // Once more at its end: of a long output somebody may see that alone.
+    super([problem, ...story.map((line) => `  ${line}`), problem].join("\n"), { cause });
   }
 }
 

@@ -218,7 +218,7 @@ class ClaimingWorker implements Worker {
     let claims: readonly Claim[] = [];
     try {
       const limits = { limit: claimsAtOnce, maxConcurrentChildren, maxTakeovers, takesSuspect };
-      const claimed = await store.runs.claim({ owner: this.#owner, leaseMs, quote, ...limits }, clock.now());
+      const claimed = await store.runs.claim({ owner: this.#owner, leaseMs, quote, ...limits }, () => clock.now());
       claims = claimed.claims;
       for (const run of claimed.givenUp) this.#tellGivenUp(run);
     } finally {

@@ -315,9 +315,10 @@ export interface RunStore {
   /**
    * Claims runs that can go on, a suspect first and then the oldest: queued; waiting with a child's result unread or a steering
    * message; or left by a dead owner. At most one run of a session is claimed at a time, and at most `maxConcurrentChildren` child runs in all,
-   * shared fairly by conversations. Starting a turn with children's results or messages consumes them in the same transaction.
+   * shared fairly by conversations. Starting a turn with children's results or messages consumes them in the same transaction. `now`
+   * is asked in it: a process that slept meanwhile does not take for over what lives by a clock that was set back.
    */
-  claim(claimer: Claimer, nowMs: number): Promise<Claimed>;
+  claim(claimer: Claimer, now: () => number): Promise<Claimed>;
   /**
    * Takes the session's steering messages into the run: their runs end, their texts go to the transcript. Only those whose
    * sender may do all that the run may.

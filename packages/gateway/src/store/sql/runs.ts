@@ -19,7 +19,7 @@ export function createRunStore(queue: WriteQueue, ids: Ids): RunStore {
     ...createRunReads(queue),
     admit: (run, nowMs, partials = new Map()) => queue.transact((sql) => admitRun(sql, ids, run, partials, nowMs)),
     spawn: (child, nowMs) => queue.transact((sql) => spawnChild(sql, ids, child, nowMs)),
-    claim: (claimer, nowMs) => queue.transact((sql) => claimRuns(sql, ids, claimer, nowMs)),
+    claim: (claimer, now) => queue.transact((sql) => claimRuns(sql, ids, claimer, now())),
     async absorb({ runId, sessionKey, epoch }, nowMs) {
       if (!(await queue.read((sql) => hasSteering(sql, sessionKey)))) return { kind: "nothing" };
       return await queue.transact((sql) => absorbSteering(sql, ids, { runId, epoch, nowMs }));
