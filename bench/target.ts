@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { loopDelayFile } from "./loop-watch.ts";
+import { type Stalls, stallsFile } from "./loop-watch.ts";
 import { benchEnv, launcher, readCpuMs, root, startServer } from "./processes.ts";
 import type { Measure } from "./measure.ts";
 import { type Access, Wire } from "./wire.ts";
@@ -13,7 +13,7 @@ export interface Target extends AsyncDisposable, Access {
   readonly pid: number | undefined;
   open(): Promise<Wire>;
   /** How long its event loop stood still at most since this was last asked, in milliseconds; undefined when nothing watches it. */
-  longestStall(): Promise<number | undefined>;
+  stalls(): Promise<Stalls | undefined>;
 }
 
 export interface StartOptions {
@@ -58,7 +58,7 @@ export async function startTarget(options: StartOptions): Promise<Target> {
     ...server,
     token,
     open: () => Wire.open({ url: server.url, token }),
-    longestStall: async () => (watchesLoop ? await readLongestStall(server.pid, loopDelayFile(folder)) : undefined),
+    stalls: async () => (watchesLoop ? await readStalls(server.pid, stallsFile(folder)) : undefined),
     async [Symbol.asyncDispose]() {
       await server[Symbol.asyncDispose]();
       rmSync(folder, { recursive: true, force: true });
@@ -72,7 +72,7 @@ export function useTarget(access: Access): Target {
     ...access,
     pid: undefined,
     open: () => Wire.open(access),
-    longestStall: () => Promise.resolve(undefined),
+    stalls: () => Promise.resolve(undefined),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
 }
@@ -84,12 +84,12 @@ export function countCpu({ pid }: Target): (name: string, pieces: number) => rea
   return (name, pieces) => [{ name: `gateway's processor time, ${name}`, value: (readCpuMs(pid) - beforeMs) / pieces, unit: "ms" }];
 }
 
-async function readLongestStall(pid: number, file: string): Promise<number> {
+async function readStalls(pid: number, file: string): Promise<Stalls> {
   rmSync(file, { force: true });
   process.kill(pid, "SIGUSR2");
   for (let tries = 0; !existsSync(file); tries += 1) {
     if (tries > 1_000) throw new Error(`process ${pid} does not say how long its event loop stood still`);
     await setTimeout(10);
   }
-  return Number(readFileSync(file, "utf8"));
+  return JSON.parse(readFileSync(file, "utf8")) as Stalls; // Written by loop-watch.ts alone.
 }

@@ -4,7 +4,8 @@
  */
 import { toMessage } from "../model-server.ts";
 import type { Case } from "../case.ts";
-import { atLeast, atMost, jain, nowMs, percentile, repeat } from "../measure.ts";
+import type { Stalls } from "../loop-watch.ts";
+import { atLeast, atMost, jain, type Measure, nowMs, percentile, repeat } from "../measure.ts";
 import { startProbe } from "../probe.ts";
 import { countCpu } from "../target.ts";
 
@@ -23,7 +24,7 @@ export const children: Case = {
     const tags = tagsByRoot.flat();
     // The first call of a process loads what calls need.
     await wire.agent("bench-first", toMessage({ tag: "first" }));
-    await target.longestStall();
+    await target.stalls();
     const probe = await startProbe(target, ceilingUrl);
     // Round the roots, so that none begins with all its children before another has one.
     await repeat(tags.length, 20, (index) => {
@@ -40,7 +41,7 @@ export const children: Case = {
     const cpu = toCpu("a turn with a tool call", turnsOf(tags));
     const each = tags.map((tag) => model.answers(tag));
     const waits = await probe.stop();
-    const stallMs = await target.longestStall();
+    const stalls = await target.stalls();
     return [
       { name: `turns of ${tags.length} children`, value: turnsOf(tags) / seconds, unit: "/s" },
       ...cpu,
@@ -49,8 +50,15 @@ export const children: Case = {
       { name: "an answer to somebody else, p50", value: percentile(waits.target, 0.5), unit: "ms" },
       { name: "an answer to somebody else, p99", value: percentile(waits.target, 0.99), unit: "ms" },
       { name: "an answer to somebody else, longest", value: Math.max(...waits.target), unit: "ms" },
-      ...(stallMs === undefined ? [] : [{ name: "the event loop's longest stall", value: stallMs, unit: "ms" as const, ...atMost(50) }]),
+      ...(stalls === undefined ? [] : toMeasures(stalls)),
       { name: "the echo's longest meanwhile", value: Math.max(...waits.echo), unit: "ms" },
     ];
   },
 };
+
+function toMeasures({ longestMs, longestOwnMs }: Stalls): readonly Measure[] {
+  return [
+    { name: "the event loop's longest stall", value: longestMs, unit: "ms", ...atMost(50) },
+    { name: "the longest, less its waits for a core", value: longestOwnMs, unit: "ms" },
+  ];
+}

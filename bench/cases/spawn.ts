@@ -1,8 +1,15 @@
-/** Accepting sub-agents while 50 runs stream, and how soon each child asks its model. Children stay until all are accepted. */
+/**
+ * Accepting sub-agents while 50 runs stream, and how soon each child asks its model. Children stay until all are accepted. Before
+ * them the floor: the same requests to a server that does nothing but write each into one row.
+ */
+import { mkdtempDisposableSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { toMessage } from "../model-server.ts";
 import type { Bench, Case } from "../case.ts";
 import { atMost, type Measure, nowMs, percentile, repeat } from "../measure.ts";
-import type { Wire } from "../wire.ts";
+import { benchEnv, startServer } from "../processes.ts";
+import { Wire } from "../wire.ts";
 
 /** A session may have 100 running children. */
 const childrenASession = 100;
@@ -17,6 +24,8 @@ export const spawn: Case = {
   methods: ["subagents.spawn", "agent"],
   async run(bench) {
     const { isQuick, model, start } = bench;
+    const [count, crowds] = isQuick ? [3, [1, 3]] : [200, [1, 20, 100]];
+    const measures = [...(await timeFloor(count, crowds))];
     await using target = await start();
     using wire = await target.open();
     using watcher = await target.open();
@@ -24,13 +33,9 @@ export const spawn: Case = {
       const message = toMessage({ tag: `background-${index}`, words: 1_000_000, gapMs: 30 });
       return watcher.agent(`bench-background-${index}`, message);
     });
-    const measures: Measure[] = [];
     try {
       if (!isQuick) await spawnMany(bench, wire, { name: "warm", count: warmUp, atOnce: 20 });
-      for (const atOnce of isQuick ? [1, 3] : [1, 20, 100]) {
-        const count = isQuick ? 3 : 200;
-        measures.push(...(await spawnMany(bench, wire, { name: `spawn-${atOnce}`, count, atOnce })));
-      }
+      for (const atOnce of crowds) measures.push(...(await spawnMany(bench, wire, { name: `spawn-${atOnce}`, count, atOnce })));
     } finally {
       await repeat(streams.length, streams.length, (index) => wire.request("chat.abort", { sessionKey: `bench-background-${index}` }));
       await Promise.all(streams);
@@ -39,6 +44,29 @@ export const spawn: Case = {
     return measures;
   },
 };
+
+async function timeFloor(count: number, crowds: readonly number[]): Promise<readonly Measure[]> {
+  using home = mkdtempDisposableSync(join(tmpdir(), "portreeve-bench-"));
+  const args = [join(import.meta.dirname, "../bare-store.ts"), join(home.path, "rows.db")];
+  await using server = await startServer(process.execPath, args, benchEnv(home.path));
+  using wire = await Wire.open({ url: server.url });
+  const ask = async (atOnce: number): Promise<readonly number[]> => {
+    const answers: number[] = [];
+    await repeat(count, atOnce, async () => {
+      const askedAt = nowMs();
+      answers.push((await wire.spawn("floor", toMessage({ tag: "floor", hold: "floor" }))) - askedAt);
+    });
+    return answers;
+  };
+  for (let asked = 0; asked < warmUp; asked += count) await ask(20);
+  const measures: Measure[] = [];
+  for (const atOnce of crowds) {
+    const answers = await ask(atOnce);
+    measures.push({ name: `the floor, ${atOnce} at a time, p50`, value: percentile(answers, 0.5), unit: "ms" });
+    measures.push({ name: `the floor, ${atOnce} at a time, p99`, value: percentile(answers, 0.99), unit: "ms" });
+  }
+  return measures;
+}
 
 async function spawnMany(
   { model }: Bench,
