@@ -92,7 +92,7 @@ export class StoreRuns {
 
   /** Ends what is due, as the worker ends what it holds. */
   async expire(): Promise<readonly string[]> {
-    const { ended, running } = await this.#store.runs.expire(this.#options.now());
+    const { ended, running } = await this.#store.runs.expire(() => this.#options.now());
     for (const runId of running) await this.#store.runs.end(runId, this.#epochs.get(runId) ?? 0, late, [], this.#options.now());
     return [...ended.map(toId), ...running];
   }

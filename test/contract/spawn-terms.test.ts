@@ -62,7 +62,7 @@ for (const [driver, open] of Object.entries(drivers)) {
     await store.runs.spawn(childOf(parent, { authority: limitedTo({ deadline: 50 }) }), 3);
 
     assert.equal(await store.runs.nextDeadline(), 50);
-    const { ended } = await store.runs.expire(50);
+    const { ended } = await store.runs.expire(() => 50);
 
     assert.deepEqual(
       ended.map((run) => run.status),

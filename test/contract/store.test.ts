@@ -315,9 +315,9 @@ for (const [driver, open] of Object.entries(drivers)) {
     await claimOne(store, 60);
     await store.runs.park(parent.run.runId, parent.epoch, 0, 61);
 
-    const early = await store.runs.expire(69);
-    const childDue = await store.runs.expire(70);
-    const parentDue = await store.runs.expire(150);
+    const early = await store.runs.expire(() => 69);
+    const childDue = await store.runs.expire(() => 70);
+    const parentDue = await store.runs.expire(() => 150);
 
     assert.deepEqual([early.ended.length, early.running.length], [0, 0]);
     assert.deepEqual([childDue.ended.length, childDue.running.length], [0, 1]);

@@ -117,3 +117,17 @@ test("whoever slept as the clock was set back takes nothing from the worker that
 
   assert.deepEqual([alive, woken].map(namesOf), [["a"], []]);
 });
+
+test("whoever slept as the clock was set back ends nothing before its deadline", async () => {
+  await using store = await openStoreFile(":memory:", createIds());
+  await store.runs.admit(runToAdmit({ timeoutMs: 100 }), 1);
+  await store.runs.claim(claimer, () => 10);
+
+  let nowMs = 1_000_000;
+  const asked = store.runs.expire(() => nowMs);
+  nowMs = 11;
+  const early = await asked;
+  const due = await store.runs.expire(() => 110);
+
+  assert.deepEqual([early.running.length, due.running.length], [0, 1]);
+});

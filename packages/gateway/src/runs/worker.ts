@@ -322,7 +322,7 @@ class ClaimingWorker implements Worker {
   }
 
   async #expire(): Promise<void> {
-    const { ended, running } = await this.#deps.store.runs.expire(this.#deps.clock.now());
+    const { ended, running } = await this.#deps.store.runs.expire(() => this.#deps.clock.now());
     for (const run of ended) this.#tellEnded(run, "deadline");
     const turns = running.flatMap((runId) => this.#active.get(runId) ?? []);
     for (const active of turns) active.controller.abort("deadline" satisfies Interruption);

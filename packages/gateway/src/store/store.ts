@@ -373,8 +373,8 @@ export interface RunStore {
    * Those of a starter leave nothing to be read, and their number is audited.
    */
   cancel(select: RunSelection, partials: Partials, nowMs: number): Promise<readonly RunRecord[]>;
-  /** Runs whose deadline has passed: parked and queued ones are ended as `timed_out`; running ones are only named. */
-  expire(nowMs: number): Promise<{ readonly ended: readonly RunRecord[]; readonly running: readonly string[] }>;
+  /** Runs whose deadline has passed: parked and queued ones are ended as `timed_out`; running ones are only named. `now`: as in `claim`. */
+  expire(now: () => number): Promise<{ readonly ended: readonly RunRecord[]; readonly running: readonly string[] }>;
   /** Principals (no runs) of whom, through any number of runs, a run has not ended or a result was not read. */
   listStarters(): Promise<readonly string[]>;
   nextDeadline(): Promise<number | undefined>;

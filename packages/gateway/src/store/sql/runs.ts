@@ -31,7 +31,7 @@ export function createRunStore(queue: WriteQueue, ids: Ids): RunStore {
       queue.transact((sql) => endRun(sql, ids, { runId, epoch, nowMs }, ending, messages, last)),
     listStarters: () => queue.read(listStarters),
     cancel: (select, partials, nowMs) => queue.transact((sql) => cancelRuns(sql, ids, select, partials, nowMs)),
-    expire: (nowMs) => queue.transact((sql) => expireRuns(sql, ids, nowMs)),
+    expire: (now) => queue.transact((sql) => expireRuns(sql, ids, now())),
 
     renew: (owner, runIds, leaseMs, nowMs) =>
       queue.transact((sql) => runIds.filter((runId) => sql.run(extendLease, { owner, runId, untilMs: nowMs + leaseMs }) > 0)),
