@@ -170,7 +170,7 @@ function createProject({
       project.write(path);
       writeFileSync(
         join(root, path),
-        `#!/bin/sh\necho ${name} >> '${log}'\nwhile case $1 in --max-semi-space-size=* | --heap-growing-percent=*) ;; *) false ;; esac; do shift; done\nif [ "$1" = --version ]; then echo '${version}'; else printf '${name}: '; printf '%s|' "$@"; echo; fi\n`,
+        `#!/bin/sh\necho ${name} >> '${log}'\nwhile case $1 in --max-semi-space-size=* | --heap-growing-percent=* | --v8-pool-size=*) ;; *) false ;; esac; do shift; done\nif [ "$1" = --version ]; then echo '${version}'; else printf '${name}: '; printf '%s|' "$@"; echo; fi\n`,
       );
       chmodSync(join(root, path), 0o755);
     },
