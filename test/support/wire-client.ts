@@ -65,10 +65,10 @@ export async function openWire(url: string, headers: Readonly<Record<string, str
   const frames: Frame[] = [];
   /** Each is shown what comes; without a frame: nothing comes any more. */
   const waiting = new Set<(frame?: Frame) => void>();
-  let isClosed = false;
+  let closedWith: string | undefined;
   const closed = new Promise<{ code: number; reason: string }>((resolve) => {
     socket.on("close", (code, reason) => {
-      isClosed = true;
+      closedWith = `${code} ${reason.toString()}`;
       resolve({ code, reason: reason.toString() });
       for (const look of waiting) look();
     });
@@ -85,7 +85,8 @@ export async function openWire(url: string, headers: Readonly<Record<string, str
       if (known !== undefined) return resolve(known);
       const look = (came?: Frame): void => {
         if (came !== undefined && fits(came)) resolve(came);
-        else if (isClosed) reject(new Error(`closed without the frame; came: ${JSON.stringify(frames.slice(-shownFrames))}`));
+        else if (closedWith !== undefined)
+          reject(new Error(`closed (${closedWith}) without the frame; came: ${JSON.stringify(frames.slice(-shownFrames))}`));
         else return;
         waiting.delete(look);
       };
