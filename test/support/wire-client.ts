@@ -86,7 +86,7 @@ export async function openWire(url: string, headers: Readonly<Record<string, str
       const look = (came?: Frame): void => {
         if (came !== undefined && fits(came)) resolve(came);
         else if (closedWith !== undefined)
-          reject(new Error(`closed (${closedWith}) without the frame; came: ${JSON.stringify(frames.slice(-shownFrames))}`));
+          reject(new Error(`closed without the frame (${closedWith}); came: ${JSON.stringify(frames.slice(-shownFrames))}`));
         else return;
         waiting.delete(look);
       };
