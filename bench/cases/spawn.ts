@@ -50,18 +50,18 @@ async function timeFloor(count: number, crowds: readonly number[]): Promise<read
   const args = [join(import.meta.dirname, "../bare-store.ts"), join(home.path, "rows.db")];
   await using server = await startServer(process.execPath, args, benchEnv(home.path));
   using wire = await Wire.open({ url: server.url });
-  const ask = async (atOnce: number): Promise<readonly number[]> => {
+  const ask = async (times: number, atOnce: number): Promise<readonly number[]> => {
     const answers: number[] = [];
-    await repeat(count, atOnce, async () => {
+    await repeat(times, atOnce, async () => {
       const askedAt = nowMs();
       answers.push((await wire.spawn("floor", toMessage({ tag: "floor", hold: "floor" }))) - askedAt);
     });
     return answers;
   };
-  for (let asked = 0; asked < warmUp; asked += count) await ask(20);
+  await ask(warmUp, 20);
   const measures: Measure[] = [];
   for (const atOnce of crowds) {
-    const answers = await ask(atOnce);
+    const answers = await ask(count, atOnce);
     measures.push({ name: `the floor, ${atOnce} at a time, p50`, value: percentile(answers, 0.5), unit: "ms" });
     measures.push({ name: `the floor, ${atOnce} at a time, p99`, value: percentile(answers, 0.99), unit: "ms" });
   }

@@ -52,7 +52,7 @@ export const actions: readonly (readonly [number, string, Act])[] = [
   [8, "cancel as it writes", (world) => world.interject(runWrites, ({ args }) => cancel(world, { sessionKey: sessionOf(world, args) }))],
   [3, "delete as it writes", (world) => world.interject(runWrites, ({ args }) => deleteSession(world, sessionOf(world, args)))],
   [4, "send as it writes", (world) => world.interject(runWrites, ({ args }) => world.callers.command("chat.send", sessionOf(world, args)))],
-  [3, "freeze as it claims, and the clock goes back", (world) => world.interject(/^runs\.claim$/, () => freezeAndJump(world))],
+  [3, "freeze as it claims, and the clock goes back", (world) => world.interject(/^runs\.claim$/, () => freezeAndSetBack(world))],
   [6, "wake a frozen one", wake],
   [5, "the disk is full", (world) => refuseSome(world, 12)],
   [5, "the disk is full as it writes", (world) => world.interject(anyWrites, () => refuseSome(world, 4))],
@@ -187,7 +187,7 @@ function freezeAndReplace(world: World): void {
 }
 
 /** What it asked for is answered when it wakes, by another time than it asked at. */
-function freezeAndJump(world: World): void {
+function freezeAndSetBack(world: World): void {
   freezeAndReplace(world);
   world.timeline.jump(-30_000 - world.random.int(60_000));
 }

@@ -316,7 +316,7 @@ export interface RunStore {
    * Claims runs that can go on, a suspect first and then the oldest: queued; waiting with a child's result unread or a steering
    * message; or left by a dead owner. At most one run of a session is claimed at a time, and at most `maxConcurrentChildren` child runs in all,
    * shared fairly by conversations. Starting a turn with children's results or messages consumes them in the same transaction. `now`
-   * is asked in it: a process that slept meanwhile does not take for over what lives by a clock that was set back.
+   * is asked in it: by the time at which a process asked that slept since, leases may have run out which by a clock set back have not.
    */
   claim(claimer: Claimer, now: () => number): Promise<Claimed>;
   /**
