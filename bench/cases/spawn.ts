@@ -1,6 +1,7 @@
 /**
- * Accepting sub-agents while 50 runs stream, and how soon each child asks its model. Children stay until all are accepted. Before
- * them the floor: the same requests to a server that does nothing but write each into one row.
+ * Accepting sub-agents while 50 runs stream, and how soon each child asks its model. Children stay until all are accepted. Beside
+ * them what bounds them: before, the floor, the same requests to a server that does nothing but write each into one row; and in the
+ * same place, with the same runs streaming, a method that reads one row and writes nothing.
  */
 import { mkdtempDisposableSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -21,7 +22,7 @@ export const spawn: Case = {
   name: "spawn",
   about: "accepting sub-agents, 1, 20 and 100 at a time, while 50 runs stream",
   needs: "process",
-  methods: ["subagents.spawn", "agent"],
+  methods: ["subagents.spawn", "sessions.list", "agent"],
   async run(bench) {
     const { isQuick, model, start } = bench;
     const [count, crowds] = isQuick ? [3, [1, 3]] : [200, [1, 20, 100]];
@@ -35,7 +36,11 @@ export const spawn: Case = {
     });
     try {
       if (!isQuick) await spawnMany(bench, wire, { name: "warm", count: warmUp, atOnce: 20 });
-      for (const atOnce of crowds) measures.push(...(await spawnMany(bench, wire, { name: `spawn-${atOnce}`, count, atOnce })));
+      for (const atOnce of crowds) {
+        const reads = await timeAnswers(5 * count, atOnce, () => wire.request("sessions.list", { limit: 1 }));
+        measures.push(...toMeasures(`one row read, ${atOnce} at a time`, reads));
+        measures.push(...(await spawnMany(bench, wire, { name: `spawn-${atOnce}`, count, atOnce })));
+      }
     } finally {
       await repeat(streams.length, streams.length, (index) => wire.request("chat.abort", { sessionKey: `bench-background-${index}` }));
       await Promise.all(streams);
@@ -45,27 +50,35 @@ export const spawn: Case = {
   },
 };
 
+/** What a server costs that answers with nothing but one durable row a request, and has nothing else to do. */
 async function timeFloor(count: number, crowds: readonly number[]): Promise<readonly Measure[]> {
   using home = mkdtempDisposableSync(join(tmpdir(), "portreeve-bench-"));
   const args = [join(import.meta.dirname, "../bare-store.ts"), join(home.path, "rows.db")];
   await using server = await startServer(process.execPath, args, benchEnv(home.path));
   using wire = await Wire.open({ url: server.url });
-  const ask = async (times: number, atOnce: number): Promise<readonly number[]> => {
-    const answers: number[] = [];
-    await repeat(times, atOnce, async () => {
-      const askedAt = nowMs();
-      answers.push((await wire.spawn("floor", toMessage({ tag: "floor", hold: "floor" }))) - askedAt);
-    });
-    return answers;
-  };
-  await ask(warmUp, 20);
+  const ask = (): Promise<unknown> => wire.spawn("floor", toMessage({ tag: "floor", hold: "floor" }));
+  await timeAnswers(warmUp, 20, ask);
   const measures: Measure[] = [];
-  for (const atOnce of crowds) {
-    const answers = await ask(count, atOnce);
-    measures.push({ name: `the floor, ${atOnce} at a time, p50`, value: percentile(answers, 0.5), unit: "ms" });
-    measures.push({ name: `the floor, ${atOnce} at a time, p99`, value: percentile(answers, 0.99), unit: "ms" });
-  }
+  for (const atOnce of crowds) measures.push(...toMeasures(`the floor, ${atOnce} at a time`, await timeAnswers(count, atOnce, ask)));
   return measures;
+}
+
+/** How long each of `count` requests waited for its answer, in milliseconds. */
+async function timeAnswers(count: number, atOnce: number, ask: () => Promise<unknown>): Promise<readonly number[]> {
+  const times: number[] = [];
+  await repeat(count, atOnce, async () => {
+    const askedAt = nowMs();
+    await ask();
+    times.push(nowMs() - askedAt);
+  });
+  return times;
+}
+
+function toMeasures(name: string, times: readonly number[]): readonly Measure[] {
+  return [
+    { name: `${name}, p50`, value: percentile(times, 0.5), unit: "ms" },
+    { name: `${name}, p99`, value: percentile(times, 0.99), unit: "ms" },
+  ];
 }
 
 async function spawnMany(
@@ -88,8 +101,7 @@ async function spawnMany(
   return [
     { name: `accept, ${atOnce} at a time, p50`, value: percentile(accepts, 0.5), unit: "ms", ...atMost(2) },
     { name: `accept, ${atOnce} at a time, p99`, value: percentile(accepts, 0.99), unit: "ms", ...atMost(10) },
-    { name: `accepted to the child's model call, ${atOnce} at a time, p50`, value: percentile(startDelays, 0.5), unit: "ms" },
-    { name: `accepted to the child's model call, ${atOnce} at a time, p99`, value: percentile(startDelays, 0.99), unit: "ms" },
+    ...toMeasures(`accepted to the child's model call, ${atOnce} at a time`, startDelays),
   ];
 }
 
