@@ -358,3 +358,24 @@ test("secrets reach no log, no answer and no event", async () => {
   ]);
   for (const secret of [gateway.token, deviceToken, tokenKey]) assert.ok(!said.includes(secret));
 });
+
+test("a time that no clock reaches is refused by name, and the gateway starts again", async () => {
+  await using gateway = await startGateway();
+  const caller = gateway.callerWith("operator.admin");
+  const never = Number.MAX_SAFE_INTEGER;
+  const message = script("hello", { say: "heard" });
+  const asks = {
+    agent: () => caller.call("agent", { message, timeout: never, idempotencyKey: "a" }),
+    "chat.send": () => caller.call("chat.send", { sessionKey: "main", message, timeoutMs: never, idempotencyKey: "b" }),
+    "sessions.create": () => caller.call("sessions.create", { key: "made", message, timeoutMs: never, idempotencyKey: "c" }),
+    "sessions.send": () => caller.call("sessions.send", { key: "main", message, timeoutMs: never, idempotencyKey: "d" }),
+    "sessions.steer": () => caller.call("sessions.steer", { key: "main", message, timeoutMs: never, idempotencyKey: "e" }),
+    "subagents.spawn, timeout": () => caller.call("subagents.spawn", { task: message, runTimeoutSeconds: never, idempotencyKey: "f" }),
+    "subagents.spawn, budget": () => caller.call("subagents.spawn", { task: message, budget: { wallMs: never }, idempotencyKey: "g" }),
+  };
+
+  for (const [name, ask] of Object.entries(asks)) await assert.rejects(ask(), { code: "INVALID_PARAMS", message: /imeout|wallMs/ }, name);
+  await gateway.restart();
+
+  assert.deepEqual((await gateway.callerWith("operator.read").call("runs.list", {})).runs, []);
+});

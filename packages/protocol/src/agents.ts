@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { silences } from "./silence.ts";
 import { event, method } from "./define.ts";
-import { agentId, idempotencyKey, label, nonEmpty, runEnvelope, sessionKey, timeMs, usage } from "./shapes.ts";
+import { agentId, idempotencyKey, label, nonEmpty, runEnvelope, runSeconds, sessionKey, timeMs, usage } from "./shapes.ts";
 
 const agentParams = z.strictObject({
   message: nonEmpty.max(1_000_000),
@@ -10,7 +10,7 @@ const agentParams = z.strictObject({
   sessionKey: sessionKey.optional(),
   sessionId: nonEmpty.optional(),
   /** Seconds; 0 is no deadline, absent is the configured default. */
-  timeout: z.number().int().nonnegative().optional(),
+  timeout: runSeconds.optional(),
   idempotencyKey,
   label: label.optional(),
 });

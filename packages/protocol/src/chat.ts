@@ -4,7 +4,7 @@ import { event, method } from "./define.ts";
 import { agentsList } from "./agents.ts";
 import { commandEntry } from "./commands.ts";
 import { modelChoice } from "./models.ts";
-import { agentId, idempotencyKey, message, nonEmpty, runEnvelope, sessionKey, sessionRow, usage } from "./shapes.ts";
+import { agentId, idempotencyKey, message, nonEmpty, runEnvelope, runMs, sessionKey, sessionRow, usage } from "./shapes.ts";
 
 const historyParams = {
   sessionKey,
@@ -53,7 +53,7 @@ export const chatMethods = {
         sessionKey,
         agentId: agentId.optional(),
         message: z.string().max(1_000_000),
-        timeoutMs: z.number().int().nonnegative().optional(),
+        timeoutMs: runMs.optional(),
         /** What becomes of the message while a run works in the session; absent is `steer`. */
         queueMode: z.enum(["steer", "followup", "collect", "interrupt"]).optional(),
         /** A message that reads like a slash command is one; `true`: it goes to the model as it stands. */

@@ -1,7 +1,7 @@
 /** Cron: jobs that start a run at their time, and `wake`, which starts one now. */
 import { z } from "zod";
 import { event, method } from "./define.ts";
-import { agentId, nonEmpty, sessionKey, timeMs } from "./shapes.ts";
+import { agentId, longestRunSeconds, nonEmpty, sessionKey, timeMs } from "./shapes.ts";
 
 /** The last moment that a date can name. */
 const latestMs = 8_640_000_000_000_000;
@@ -30,7 +30,7 @@ export const cronPayload = z.discriminatedUnion("kind", [
     message: nonEmpty.max(200_000),
     model: z.string().max(200).optional(),
     thinking: z.string().max(32).optional(),
-    timeoutSeconds: z.number().min(0).max(31_536_000).optional(),
+    timeoutSeconds: z.number().min(0).max(longestRunSeconds).optional(),
     allowUnsafeExternalContent: z.boolean().optional(),
     lightContext: z.boolean().optional(),
     ...toolsAllow,

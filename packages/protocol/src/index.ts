@@ -143,7 +143,7 @@ export type { ModelChoice } from "./models.ts";
 export type { PresenceEntry } from "./system.ts";
 export type { RunRow } from "./runs.ts";
 export type { Task, TaskStatus } from "./tasks.ts";
-export { thinkingLevels } from "./shapes.ts";
+export { runSeconds, thinkingLevels } from "./shapes.ts";
 export type { ContentBlock, Message, RunStatus, SessionRow, ThinkingLevel, Usage } from "./shapes.ts";
 export * from "./session-key.ts";
 export * from "./setup-code.ts";

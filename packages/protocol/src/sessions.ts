@@ -1,7 +1,7 @@
 /** Sessions: durable conversations. Every session of an agent's sub-agents is one too. */
 import { z } from "zod";
 import { method } from "./define.ts";
-import { agentId, idempotencyKey, label, nonEmpty, runStatus, sessionKey, sessionRow, timeMs, usage } from "./shapes.ts";
+import { agentId, idempotencyKey, label, nonEmpty, runMs, runStatus, sessionKey, sessionRow, timeMs, usage } from "./shapes.ts";
 
 const listParams = z.strictObject({
   /** The gateway answers at most 1,000 and says so in `limitApplied`: clients ask for as many as there could be. */
@@ -77,7 +77,7 @@ const sendParams = {
   key: sessionKey,
   agentId: agentId.optional(),
   /** The run's deadline; 0 is none. */
-  timeoutMs: z.number().int().nonnegative().optional(),
+  timeoutMs: runMs.optional(),
   idempotencyKey: idempotencyKey.optional(),
 };
 const sendIgnored = ["mentions"];
@@ -156,7 +156,7 @@ export const sessionMethods = {
         /** The same by another name; the two exclude each other. */
         task: z.string().max(200_000).optional(),
         /** The run's deadline; 0 is none. */
-        timeoutMs: z.number().int().nonnegative().optional(),
+        timeoutMs: runMs.optional(),
         /** Everyone who is let in sees every session. */
         visibility: z.literal("shared").optional(),
         idempotencyKey: idempotencyKey.optional(),

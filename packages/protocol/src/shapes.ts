@@ -7,6 +7,16 @@ export const sessionKey = z.string().min(1).max(512);
 export const label = z.string().min(1).max(512);
 export const timeMs = z.number().int().nonnegative();
 
+/** Whoever means longer than a year means none: 0. */
+export const longestRunSeconds = 31_536_000;
+/** How long a run may take; 0 is no bound. */
+export const runSeconds = z.number().int().min(0).max(longestRunSeconds);
+export const runMs = z
+  .number()
+  .int()
+  .min(0)
+  .max(1_000 * longestRunSeconds);
+
 /** `agent:<agentId>:<rest>`, or a short form (`main`) that the gateway completes for the default agent. */
 export const agentId = z
   .string()

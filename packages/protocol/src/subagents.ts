@@ -2,7 +2,19 @@
 import { z } from "zod";
 import { method } from "./define.ts";
 import { runRow } from "./runs.ts";
-import { agentId, idempotencyKey, label, nonEmpty, runStatus, sessionKey, taskName, thinkingLevels, timeMs } from "./shapes.ts";
+import {
+  agentId,
+  idempotencyKey,
+  label,
+  nonEmpty,
+  runMs,
+  runSeconds,
+  runStatus,
+  sessionKey,
+  taskName,
+  thinkingLevels,
+  timeMs,
+} from "./shapes.ts";
 
 /** Where a result goes is the gateway's to say: a child that chose an address could speak where its parent may not. */
 export const deliveryAddresses: readonly string[] = [
@@ -69,7 +81,7 @@ export const subagentMethods = {
         model: nonEmpty.optional(),
         thinking: z.enum(thinkingLevels).optional(),
         /** 0 is no deadline, absent is the configured default. */
-        runTimeoutSeconds: z.number().int().nonnegative().optional(),
+        runTimeoutSeconds: runSeconds.optional(),
         thread: z.boolean().optional(),
         mode: z.enum(["run", "session"]).optional(),
         /** `fork`: begins with a copy of the parent's conversation, up to where it stands; only for the same agent. */
@@ -90,7 +102,7 @@ export const subagentMethods = {
             tokens: z.number().int().nonnegative().optional(),
             usd: z.number().nonnegative().optional(),
             turns: z.number().int().nonnegative().optional(),
-            wallMs: z.number().int().nonnegative().optional(),
+            wallMs: runMs.optional(),
           })
           .optional(),
         /** The session to spawn for. A run spawns for its own and must not name another; an operator names one (default: main). */

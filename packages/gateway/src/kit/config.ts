@@ -2,7 +2,7 @@
 import { availableParallelism } from "node:os";
 import { readFile } from "node:fs/promises";
 import JSON5 from "json5";
-import { thinkingLevels } from "@portreeve/protocol";
+import { runSeconds, thinkingLevels } from "@portreeve/protocol";
 import { z } from "zod";
 import { Secret } from "./secret.ts";
 
@@ -131,12 +131,9 @@ const subagentSchema = z
       .max(1_000)
       .default(() => Math.min(1_000, 8 * availableParallelism()))
       .describe("Children that run at once in the gateway; beyond it they queue. Default: 8 × cores."),
-    runTimeoutSeconds: z.number().int().nonnegative().default(0).describe("A child's deadline when its spawn names none; 0 is none."),
-    runTimeoutMinSeconds: z.number().int().nonnegative().default(0).describe("The shortest deadline a spawn may name."),
-    runTimeoutMaxSeconds: z
-      .number()
-      .int()
-      .nonnegative()
+    runTimeoutSeconds: runSeconds.default(0).describe("A child's deadline when its spawn names none; 0 is none."),
+    runTimeoutMinSeconds: runSeconds.default(0).describe("The shortest deadline a spawn may name."),
+    runTimeoutMaxSeconds: runSeconds
       .default(0)
       .describe("The longest deadline a spawn may name; with it, none may be without one. 0 is no bound."),
     forkMaxBytes: z
@@ -146,7 +143,13 @@ const subagentSchema = z
       .default(500_000)
       .describe("The largest conversation that a child may begin with; beyond it the child begins with its task alone, and is said to."),
     attachments: attachmentSchema,
-    archiveAfterMinutes: z.number().int().nonnegative().default(60).describe("When a finished child's session is archived; 0 is never."),
+    archiveAfterMinutes: z
+      .number()
+      .int()
+      .min(0)
+      .max(5_256_000)
+      .default(60)
+      .describe("When a finished child's session is archived; 0 is never."),
   })
   .refine(
     ({ runTimeoutSeconds: seconds, runTimeoutMinSeconds: min, runTimeoutMaxSeconds: max }) =>
@@ -203,10 +206,7 @@ const configSchema = z.strictObject({
             .describe("`provider/name`; else the provider whose key is in the environment, else `scripted`."),
           fallbacks: fallbacks.default([]),
           budgetPerDay: budgetPerDay.optional(),
-          stallSeconds: z
-            .number()
-            .int()
-            .nonnegative()
+          stallSeconds: runSeconds
             .default(600)
             .describe("A run of which nothing comes for so long, no token and no sign of a tool, ends as `stalled`; 0 is never."),
           subagents: subagentSchema,

@@ -163,17 +163,28 @@ function toFinish(part: FinishPart | undefined, hasCalls: boolean): ModelEvent {
   return { type: "finish", reason: hasCalls ? "tool-calls" : "stop", usage };
 }
 
-function toUsage(usage: FinishPart["usage"]): Usage {
-  const { total = 0, cacheRead = 0, cacheWrite = 0 } = usage.inputTokens;
-  const output = usage.outputTokens.total ?? 0;
+/** More than any model takes; sums of calls stay whole numbers, whatever a provider says. */
+const mostTokens = 1_000_000_000;
+
+function toUsage({ inputTokens, outputTokens }: FinishPart["usage"]): Usage {
+  const [total, cacheRead, cacheWrite, output] = [
+    toCount(inputTokens.total),
+    toCount(inputTokens.cacheRead),
+    toCount(inputTokens.cacheWrite),
+    toCount(outputTokens.total),
+  ];
   const cached = cacheRead + cacheWrite;
-  // Of servers that count otherwise, no count below zero is believed.
   return {
+    // Some servers count otherwise.
     input: Math.max(0, total - cached),
     output,
     ...(cached === 0 ? {} : { cacheRead, cacheWrite }),
     totalTokens: Math.max(total, cached) + output,
   };
+}
+
+function toCount(tokens = 0): number {
+  return Math.min(mostTokens, Math.max(0, Math.round(tokens)));
 }
 
 function toToolCall(part: Extract<LanguageModelV4StreamPart, { type: "tool-call" }>): ToolCall {

@@ -124,6 +124,26 @@ test("what the provider's cache held is counted apart", async () => {
   assert.deepEqual(events.at(-1), { type: "finish", reason: "stop", usage });
 });
 
+test("no count that cannot be is believed", async () => {
+  const most = 1_000_000_000;
+  for (const [counted, usage] of [
+    [
+      { input: Number.MAX_SAFE_INTEGER, output: 1e300 },
+      { input: most, output: most, totalTokens: 2 * most },
+    ],
+    [
+      { input: -5, output: 2.4 },
+      { input: 0, output: 2, totalTokens: 2 },
+    ],
+  ] as const) {
+    await using ready = await answering(say("ok", counted));
+
+    const events = await readAll(ready.model.stream(requestOf(ready.messages)));
+
+    assert.deepEqual(events.at(-1), { type: "finish", reason: "stop", usage });
+  }
+});
+
 test("a provider that counts nothing leaves the usage at nothing", async () => {
   await using ready = await answering({ steps: [{ text: "ok" }, { finish: "stop" }] });
 

@@ -1,6 +1,7 @@
 /** node:sqlite under Kysely: one connection, statements prepared once. */
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
 import { type Dialect, SqliteAdapter, SqliteDialect } from "kysely";
+import { toInput } from "./prepared.ts";
 
 const cachedStatements = 200;
 /** The whole gateway stands still meanwhile, and no other gateway can be the one that holds the lock. */
@@ -68,5 +69,5 @@ class Statement {
 
 // Kysely types parameters as unknown; what our queries bind are strings, numbers and nulls.
 function toInputs(parameters: readonly unknown[]): SQLInputValue[] {
-  return parameters as SQLInputValue[];
+  return (parameters as SQLInputValue[]).map(toInput);
 }

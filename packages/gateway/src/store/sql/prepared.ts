@@ -3,6 +3,15 @@ import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
 
 type Value = string | number | null;
 
+/**
+ * A value that may be bound. @throws RangeError for an integer beyond 2^53: node:sqlite refuses to read it, and with it every list
+ * that has its row.
+ */
+export function toInput(value: SQLInputValue | undefined): SQLInputValue {
+  if (typeof value === "number" && Math.abs(value) > Number.MAX_SAFE_INTEGER) throw new RangeError(`${value} cannot be stored`);
+  return value ?? null;
+}
+
 export class Prepared {
   readonly #statement: StatementSync;
   readonly #columns: readonly string[];

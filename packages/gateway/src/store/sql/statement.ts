@@ -14,7 +14,7 @@ import {
   SqliteIntrospector,
   SqliteQueryCompiler,
 } from "kysely";
-import { Prepared } from "./prepared.ts";
+import { Prepared, toInput } from "./prepared.ts";
 import type { Database } from "./schema.ts";
 
 /** Stands for the argument `name` where a statement is built. */
@@ -122,7 +122,7 @@ export function createSql(raw: DatabaseSync): Sql {
     },
     query: (build) => {
       const { sql, parameters } = build(dynamic).compile();
-      return prepareText(sql).all(parameters as SQLInputValue[]) as never[];
+      return prepareText(sql).all((parameters as SQLInputValue[]).map(toInput)) as never[];
     },
     exec: (command) => {
       let known = commands.get(command);
@@ -206,5 +206,5 @@ function createBuilder(compiler: SqliteQueryCompiler): Kysely<Database> {
 // What our columns hold are strings, numbers and nulls: the types of the schema say so where the statement is built.
 function bind(names: readonly string[], args: unknown): SQLInputValue[] {
   const values = args as Readonly<Record<string, SQLInputValue | undefined>>;
-  return names.map((name) => values[name] ?? null);
+  return names.map((name) => toInput(values[name]));
 }

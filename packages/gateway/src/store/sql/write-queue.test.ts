@@ -39,6 +39,10 @@ async function open() {
   return { raw, queue, told, write, failSlowly, transact, names, [Symbol.asyncDispose]: () => db.destroy() };
 }
 
+const insertValue = statement((db, arg: Args<{ name: string; value: number }>) =>
+  db.insertInto("counters").values({ name: arg("name"), value: arg("value") }),
+);
+
 const insertCounter = statement((db, arg: Args<{ name: string }>) => db.insertInto("counters").values({ name: arg("name"), value: 1 }));
 const readCounter = statement((db, arg: Args<{ name: string }>) =>
   db.selectFrom("counters").select("value").where("name", "=", arg("name")),
@@ -218,4 +222,22 @@ test("additions to transcripts are told after their commit, before whoever waite
   await Promise.all([add("mixed"), store.write("c")]);
 
   assert.deepEqual(store.told, ["a", "b", "mixed"]);
+});
+
+test("an integer that could not be read again is never written, in either kind of transaction, and undoes nothing else", async () => {
+  await using store = await open();
+  const never = 2 ** 60;
+
+  const outcomes = await Promise.allSettled([
+    store.transact("before"),
+    store.queue.transact((sql) => sql.run(insertValue, { name: "sync", value: never })),
+    store.queue.write((tx) => tx.insertInto("counters").values({ name: "awaited", value: -never }).execute()),
+    store.transact("after"),
+  ]);
+
+  assert.deepEqual(
+    outcomes.map((one) => (one.status === "rejected" ? String(one.reason) : one.status)),
+    ["fulfilled", `RangeError: ${never} cannot be stored`, `RangeError: ${-never} cannot be stored`, "fulfilled"],
+  );
+  assert.deepEqual(await store.names(), ["after", "before"]);
 });
