@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import test, { after, before } from "node:test";
 import { type Caller, type ChatEvent, ProtocolError } from "@portreeve/protocol";
 import { createCaller } from "../packages/gateway/src/dispatch/caller.ts";
-import { answerIfCommand } from "../packages/gateway/src/handlers/commands.ts";
+import { createCommands } from "../packages/gateway/src/handlers/commands.ts";
 import { type Principal, runPrincipal, secretPrincipal } from "../packages/gateway/src/principal/principal.ts";
 import { script, spawnStep, type Step } from "./support/script.ts";
 import { startGateway, type TestGateway } from "./support/start-gateway.ts";
@@ -185,6 +185,7 @@ test("a command asks for no more than the method that it is: one call, as the pe
   const principal = secretPrincipal(["operator.write"]);
   const deps = {
     bus: gw.gateway.bus,
+    store: gw.gateway.store,
     now: () => 0,
     callerFor: (acting: Principal) => {
       seen.push({ principal: acting.id, scopes: acting.scopes });
@@ -192,13 +193,35 @@ test("a command asks for no more than the method that it is: one call, as the pe
     },
   };
 
-  await answerIfCommand(
-    deps,
-    { principal },
-    { session: { key: "agent:main:none", agentId: "main" }, message: "/status", idempotencyKey: "a1" },
-  );
+  const session = { key: "agent:main:none", agentId: "main" };
+  await createCommands(deps).answer({ principal }, { session, message: "/status", idempotencyKey: "a1" });
 
   assert.deepEqual(seen, [{ principal: principal.id, scopes: ["operator.write"] }]);
+});
+
+test("a key is for one thing: a command sent again does nothing again, and no command ends somebody's run", async () => {
+  const finals: ChatEvent[] = [];
+  const send = (message: string, idempotencyKey: string) => writer.call("chat.send", { sessionKey: "keys", message, idempotencyKey });
+  const hangs = script("go", forever);
+  await send(hangs, "keys-1");
+  using _ = gw.gateway.bus.subscribe("chat", (event) => void (event.state === "final" && finals.push(event)));
+
+  const forged = await refusal(send("/status", "keys-1"));
+  const stopped = await send("/stop", "keys-2");
+  await send(hangs, "keys-3");
+  const again = await send("/stop", "keys-2");
+  const other = await refusal(send("/help", "keys-2"));
+  const asMessage = await refusal(send("hello", "keys-2"));
+  const asRun = await refusal(writer.call("agent", { sessionKey: "keys", message: "hello", idempotencyKey: "keys-2" }));
+
+  assert.deepEqual(
+    [forged, other, asMessage, asRun].map(({ code }) => code),
+    Array.from({ length: 4 }, () => "IDEMPOTENCY_MISMATCH"),
+  );
+  assert.deepEqual(stopped, { ok: true, aborted: true, runIds: ["keys-1"] });
+  assert.deepEqual(again, stopped);
+  assert.deepEqual(finals, []);
+  assert.equal((await gw.gateway.store.runs.findByWireId("keys-3", {}))?.endedAtMs, undefined);
 });
 
 test("clients can offer every command that /help names, with what it takes", async () => {

@@ -11,6 +11,7 @@ import { createDispatch } from "../../packages/gateway/src/dispatch/dispatch.ts"
 import type { Dispatch, Handlers } from "../../packages/gateway/src/dispatch/types.ts";
 import { agentHandlers } from "../../packages/gateway/src/handlers/agents.ts";
 import { chatHandlers } from "../../packages/gateway/src/handlers/chat.ts";
+import { createCommands } from "../../packages/gateway/src/handlers/commands.ts";
 import { cronHandlers } from "../../packages/gateway/src/handlers/cron.ts";
 import type { HandlerDeps } from "../../packages/gateway/src/handlers/deps.ts";
 import { messageHandlers } from "../../packages/gateway/src/handlers/messages.ts";
@@ -247,10 +248,11 @@ export class Life {
       toolNamesOf: (authority, agentId) => toolsOf(authority, agentId).map((tool) => tool.name),
     };
     const scheduler = (): Scheduler => this.#scheduler ?? assert.fail("no scheduler has started");
+    const commands = createCommands(deps);
     // The methods of runs, sessions and jobs; nobody calls another.
     return {
-      ...agentHandlers(deps),
-      ...chatHandlers(deps),
+      ...agentHandlers(deps, commands),
+      ...chatHandlers(deps, commands),
       ...sessionHandlers(deps),
       ...subagentHandlers(deps),
       ...messageHandlers(deps),

@@ -4,21 +4,21 @@ import { type Accepted, mainSessionKey, type Params, ProtocolError, type Result 
 import type { Context, Handlers } from "../dispatch/types.ts";
 import { authorityToStart, type Principal, treeOf } from "../principal/principal.ts";
 import type { QueueMode, RunRecord } from "../store/store.ts";
-import { answerIfCommand } from "./commands.ts";
-import { type HandlerDeps, resolveSession, splitModel, toWireStatus } from "./deps.ts";
+import type { Commands } from "./commands.ts";
+import { type HandlerDeps, keyWasUsed, resolveSession, splitModel, toWireStatus } from "./deps.ts";
 import { waitForEnd } from "./waiting.ts";
 
 const defaultWaitMs = 30_000;
 const longestWaitMs = 600_000;
 
-export function agentHandlers(deps: HandlerDeps): Pick<Handlers, "agents.list" | "agent" | "agent.wait"> {
+export function agentHandlers(deps: HandlerDeps, commands: Commands): Pick<Handlers, "agents.list" | "agent" | "agent.wait"> {
   return {
     "agents.list": async (context) => listAgents(deps, context),
 
     agent: async (context, params) => {
       const session = await findSession(deps, params);
       const { message, idempotencyKey } = params;
-      const answer = await answerIfCommand(deps, context, { session, message, idempotencyKey });
+      const answer = await commands.answer(context, { session, message, idempotencyKey });
       if (answer !== undefined) return tellCommand(deps, context, { session, idempotencyKey, text: answer.text });
       const timeoutMs = params.timeout === undefined || params.timeout === 0 ? undefined : params.timeout * 1_000;
       const { run } = await startRun(deps, context.principal, {
@@ -101,11 +101,7 @@ export async function startRun(
     paramsHash: createHash("sha256").update(JSON.stringify(start.params)).digest("hex"),
     queueMode: start.queueMode,
   });
-  if (admission.kind === "mismatch") {
-    throw new ProtocolError("IDEMPOTENCY_MISMATCH", "the idempotency key was used before with other parameters", {
-      remedy: "use a new idempotency key for a new message",
-    });
-  }
+  if (admission.kind === "mismatch") throw keyWasUsed();
   if (admission.kind === "too-many-notes") {
     throw new ProtocolError("SESSION_BUSY", `${admission.unread} notes wait in ${start.key} that no turn has read`, {
       remedy: "send a message that gets a turn of its own (followup): it reads them first",

@@ -5,7 +5,7 @@ import type { Approvals } from "../approvals/approvals.ts";
 import { approvalHandlers } from "./approvals.ts";
 import { type AuditHandlerDeps, auditHandlers } from "./audit.ts";
 import { chatHandlers } from "./chat.ts";
-import { commandHandlers } from "./commands.ts";
+import { commandHandlers, createCommands } from "./commands.ts";
 import { type ConfigHandlerDeps, configHandlers } from "./config.ts";
 import { connectHandlers } from "./connect.ts";
 import { type CronHandlerDeps, cronHandlers } from "./cron.ts";
@@ -44,12 +44,13 @@ export interface HandlerParts {
 
 export function createHandlers(parts: HandlerParts): Handlers {
   const { shared, catalogue, devices, nodes, approvals, setup, audit, system, cron, config } = parts;
+  const commands = createCommands(shared);
   return {
     ...connectHandlers(),
     ...healthHandlers(shared),
     ...systemHandlers(system),
     ...configHandlers(config),
-    ...agentHandlers(shared),
+    ...agentHandlers(shared, commands),
     ...identityHandlers(catalogue),
     ...modelHandlers(catalogue),
     ...toolHandlers(catalogue),
@@ -57,7 +58,7 @@ export function createHandlers(parts: HandlerParts): Handlers {
     ...sessionHandlers(shared),
     ...sessionMakingHandlers(shared),
     ...sessionViewHandlers(shared),
-    ...chatHandlers(shared),
+    ...chatHandlers(shared, commands),
     ...startupHandlers(catalogue),
     ...commandHandlers(),
     ...messageHandlers(shared),

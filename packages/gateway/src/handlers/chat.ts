@@ -3,7 +3,7 @@ import { type Params, ProtocolError, type Result } from "@portreeve/protocol";
 import type { Context, Handlers } from "../dispatch/types.ts";
 import { sessionViewOf } from "../principal/principal.ts";
 import { startRun } from "./agents.ts";
-import { answerIfCommand } from "./commands.ts";
+import type { Commands } from "./commands.ts";
 import { type HandlerDeps, resolveSession, toWireStatus } from "./deps.ts";
 import { cutTexts, readHistory } from "./history.ts";
 
@@ -11,6 +11,7 @@ const messageCutAt = 500_000;
 
 export function chatHandlers(
   deps: HandlerDeps,
+  commands: Commands,
 ): Pick<Handlers, "chat.send" | "chat.history" | "chat.message.get" | "chat.inject" | "chat.abort"> {
   const abort = async (sessionKey: string, wireId: string | undefined): Promise<{ ok: true; aborted: boolean; runIds: string[] }> => {
     const cancelled = await deps.cancelRuns({ sessionKey, wireId });
@@ -21,7 +22,7 @@ export function chatHandlers(
       const session = resolveSession(deps.agents, params.sessionKey, params.agentId);
       const { message, idempotencyKey } = params;
       const isPlain = params.suppressCommandInterpretation === true;
-      const answer = isPlain ? undefined : await answerIfCommand(deps, context, { session, message, idempotencyKey });
+      const answer = isPlain ? undefined : await commands.answer(context, { session, message, idempotencyKey });
       if (answer !== undefined) return answer.stopped ?? { runId: idempotencyKey, status: "ok", reply: answer.text };
       if (params.message.trim() === "") throw new ProtocolError("INVALID_PARAMS", "message or attachment required");
       const timeoutMs = params.timeoutMs === 0 ? undefined : params.timeoutMs;

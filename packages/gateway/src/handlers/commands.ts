@@ -2,9 +2,9 @@
 import type { Result } from "@portreeve/protocol";
 import { answerCommand } from "../commands/answer.ts";
 import { listCommands } from "../commands/list.ts";
-import { parseCommand } from "../commands/parse.ts";
+import { type Command, parseCommand } from "../commands/parse.ts";
 import type { Context, Handlers } from "../dispatch/types.ts";
-import type { HandlerDeps } from "./deps.ts";
+import { type HandlerDeps, keyWasUsed } from "./deps.ts";
 
 export interface CommandAnswer {
   readonly text: string;
@@ -18,14 +18,47 @@ interface Written {
   readonly idempotencyKey: string;
 }
 
-/** The answer to a command, also told as the end of a chat; undefined: the text is for the model. */
-export async function answerIfCommand(
-  deps: Pick<HandlerDeps, "bus" | "now" | "callerFor">,
+export interface Commands {
+  /**
+   * The answer to a command, also told as the end of a chat; undefined: the text is for the model. The same key with the same text is
+   * answered as before, and nothing is done again. @throws ProtocolError IDEMPOTENCY_MISMATCH for a key that something else has
+   */
+  answer(context: Pick<Context, "principal">, written: Written): Promise<CommandAnswer | undefined>;
+}
+
+type CommandDeps = Pick<HandlerDeps, "bus" | "now" | "callerFor" | "store">;
+
+/** Whoever sends a command again does it soon: a restart forgets it. */
+const mostRemembered = 1_000;
+
+export function createCommands(deps: CommandDeps): Commands {
+  const answered = new Map<string, { readonly message: string; readonly answer: Promise<CommandAnswer> }>();
+  return {
+    async answer({ principal }, written) {
+      const key = JSON.stringify([principal.id, written.session.key, written.idempotencyKey]);
+      const known = answered.get(key);
+      if (known !== undefined && known.message !== written.message) throw keyWasUsed();
+      if (known !== undefined) return known.answer;
+      const command = parseCommand(written.message);
+      if (command === undefined) return undefined;
+      const answer = answerOnce(deps, { principal }, command, written);
+      answered.set(key, { message: written.message, answer });
+      for (const oldest of answered.keys()) if (answered.size > mostRemembered) answered.delete(oldest);
+      // What was refused was not done.
+      answer.catch(() => answered.delete(key));
+      return answer;
+    },
+  };
+}
+
+async function answerOnce(
+  deps: CommandDeps,
   { principal }: Pick<Context, "principal">,
-  { session, message, idempotencyKey }: Written,
-): Promise<CommandAnswer | undefined> {
-  const command = parseCommand(message);
-  if (command === undefined) return undefined;
+  command: Command,
+  { session, idempotencyKey }: Written,
+): Promise<CommandAnswer> {
+  // Its end would be told as that run's.
+  if ((await deps.store.runs.findByWireId(idempotencyKey, {})) !== undefined) throw keyWasUsed();
   const caller = deps.callerFor(principal);
   if (command.kind === "stop") {
     const stopped = await caller.call("chat.abort", { sessionKey: session.key });

@@ -82,6 +82,12 @@ export interface CatalogueDeps extends HandlerDeps {
   readonly gatewayKey: { readonly id: string; readonly publicKey: string };
 }
 
+export function keyWasUsed(): ProtocolError {
+  return new ProtocolError("IDEMPOTENCY_MISMATCH", "the idempotency key was used before with other parameters", {
+    remedy: "use a new idempotency key for a new message",
+  });
+}
+
 /** The canonical key of what a caller wrote, and the agent it belongs to. @throws ProtocolError UNKNOWN_AGENT_ID */
 export function resolveSession(
   agents: AgentFacts,
