@@ -1,5 +1,7 @@
 /** Sessions as clients find, make, show and empty them; what they open a conversation with. All on one gateway. */
 import assert from "node:assert/strict";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import test, { after } from "node:test";
 import { type ParamsInput, type Result } from "@portreeve/protocol";
 import { secretPrincipal } from "../packages/gateway/src/principal/principal.ts";
@@ -319,6 +321,34 @@ test("a session is deleted only as it is meant: with that id, that age, and arch
 
   assert.equal((await remove({ archivedOnly: true, expectedSessionId: sessionId })).deleted, true);
   assert.equal((await remove({ archivedOnly: true })).deleted, false);
+});
+
+/** The tables of the database in which the text stands. */
+function tablesWith(text: string): readonly unknown[] {
+  using db = new DatabaseSync(join(gw.stateDir, "portreeve.db"), { readOnly: true });
+  const tables = db.prepare("select name from sqlite_schema where type = 'table'").all();
+  return tables.flatMap(({ name }) => {
+    const rows = db.prepare(`select * from "${String(name)}"`).all();
+    return rows.some((row) => JSON.stringify(row).includes(text)) ? [name] : [];
+  });
+}
+
+test("what was said in a session that is emptied or deleted is stored nowhere any more; that a run was there, and its cost, is", async () => {
+  for (const end of ["sessions.reset", "sessions.delete"] as const) {
+    const secret = `secret of ${end}`;
+    const message = script(secret, { call: [{ tool: "ls", args: { path: secret } }] }, { say: `heard ${secret}` });
+    await writer.call("agent", { message, sessionKey: end, idempotencyKey: end });
+    const before = tablesWith(secret);
+
+    await admin.call(end, { key: end });
+
+    assert.deepEqual([before, tablesWith(secret)], [["messages", "runs", "journal"], []]);
+    const { runs } = await reader.call("runs.list", { sessionKey: end });
+    assert.deepEqual(
+      runs.map(({ status, task, delivery }) => [status, task, delivery.status]),
+      [["succeeded", "", "not_required"]],
+    );
+  }
 });
 
 test("a session is changed only as it is meant: not one that was emptied since, and one that is gone is not made again", async () => {

@@ -140,7 +140,7 @@ export interface SessionStore extends CompactionStore {
     reset: { readonly meant?: MeantSession; readonly by: string },
     nowMs: number,
   ): Promise<{ readonly kind: "reset"; readonly session: SessionRecord } | { readonly kind: "missing" | "busy" | "other" }>;
-  /** Deletes session and transcript. `busy` while a run of it has not ended; `other`: it is not the one that is meant. */
+  /** Deletes session and transcript, and what its runs keep of it. `busy` while a run of it has not ended; `other`: it is not the one that is meant. */
   delete(key: string, by: string, nowMs: number, meant?: MeantSession): Promise<"deleted" | "missing" | "busy" | "other">;
   /** Adds a message that no run said. Audited. `busy` while a run of the session has not ended. */
   inject(

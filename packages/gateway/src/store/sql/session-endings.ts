@@ -1,4 +1,5 @@
 /** Sessions that are emptied, deleted or spoken into from outside: none of it while a run of theirs has not ended. */
+import { sql as raw } from "kysely";
 import type { Ids } from "../../kit/ids.ts";
 import type { MeantSession, SessionStore, TranscriptMessage } from "../store.ts";
 import { writeAudit } from "./audit.ts";
@@ -29,6 +30,7 @@ export function resetSession(
   sql.run(forgetSummaries, { key });
   sql.run(dismissUnread, { key, by, nowMs });
   sql.run(forgetNotes, { key });
+  eraseRuns(sql, key);
   sql.query((db) => db.updateTable("sessions").set(session).where("session_key", "=", key));
   const facts = { from: before.session_id, to: session.session_id };
   writeAudit(sql, { kind: "session.reset", actor: by, subject: key, facts }, nowMs);
@@ -40,8 +42,16 @@ export function deleteSession(sql: Sql, { key, meant, by }: Asked, nowMs: number
   if (before !== undefined && !isMeant(before, meant)) return "other";
   if (sql.first(openRun, { key }) !== undefined) return "busy";
   if (sql.run(deleteRow, { key }) === 0) return "missing";
+  // The result of a child that was to be deleted belongs to its parent's conversation, and stays in sight.
+  if (before?.cleanup === "keep") eraseRuns(sql, key);
   writeAudit(sql, { kind: "session.deleted", actor: by, subject: key, facts: {} }, nowMs);
   return "deleted";
+}
+
+/** What was asked and said in a session that is emptied or deleted is not kept by its runs either: who ran, when and at what cost is. */
+function eraseRuns(sql: Sql, key: string): void {
+  sql.run(eraseJournals, { key });
+  sql.run(eraseTexts, { key });
 }
 
 export function injectMessage(
@@ -68,6 +78,20 @@ const openRun = statement((db, arg: Args<{ key: string }>) =>
 );
 
 const deleteRow = statement((db, arg: Args<{ key: string }>) => db.deleteFrom("sessions").where("session_key", "=", arg("key")));
+
+const eraseJournals = statement((db, arg: Args<{ key: string }>) =>
+  db
+    .deleteFrom("journal")
+    .where("run_id", "in", (build) => build.selectFrom("runs").select("run_id").where("session_key", "=", arg("key"))),
+);
+
+const eraseTexts = statement((db, arg: Args<{ key: string }>) =>
+  db
+    .updateTable("runs")
+    .set({ input: "", label: null, ending: raw<string>`json_remove(json_set(ending, '$.text', ''), '$.error', '$.schemaError')` })
+    .where("session_key", "=", arg("key"))
+    .where(raw<boolean>`json_valid(ending)`),
+);
 
 const emptyTranscript = statement((db, arg: Args<{ key: string }>) => db.deleteFrom("messages").where("session_key", "=", arg("key")));
 
