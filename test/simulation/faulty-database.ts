@@ -28,6 +28,13 @@ export interface CrashPoint {
 /** The table that a statement writes to. */
 const written = /^\s*(?:insert into|replace into|update|delete from) "(\w+)"/;
 
+/** Every entry of a journal that was committed, also when its session, and what its runs keep, was erased since. */
+const keepEntries = `
+  create temp table entries (row integer primary key, run_id text, seq integer, epoch integer, entry text);
+  create temp trigger keep_entries after insert on main.journal begin
+    insert into entries (run_id, seq, epoch, entry) values (new.run_id, new.seq, new.epoch, new.entry);
+  end`;
+
 /** What a full disk refuses. */
 export const writes = /^\s*(?:insert|replace|update|delete|commit)/i;
 
@@ -45,7 +52,8 @@ export class FaultyDatabase {
   private constructor(raw: DatabaseSync) {
     this.raw = raw;
     const rows = raw.prepare("select name from sqlite_master where type = 'table' and name not like 'kysely%'").all();
-    this.#tables = rows.map((row) => String(row["name"]));
+    raw.exec(keepEntries);
+    this.#tables = [...rows.map((row) => String(row["name"])), "entries"];
   }
 
   static async open(): Promise<FaultyDatabase> {

@@ -38,9 +38,7 @@ export class Journals {
   }
 
   read(): void {
-    const rows = this.#database
-      .statement("select rowid as row, run_id, seq, epoch, entry from journal where rowid > ? order by rowid")
-      .all(this.#row);
+    const rows = this.#database.statement("select row, run_id, seq, epoch, entry from entries where row > ? order by row").all(this.#row);
     for (const row of rows) {
       this.#row = Number(row["row"]);
       // Written by the store from an entry.

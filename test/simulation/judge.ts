@@ -37,8 +37,8 @@ const runColumns =
   "run_id, wire_id, idempotency_key, session_key, trigger, input, status, scopes, owner, depth, parent_run_id, parent_session_key, started_at_ms, ending";
 const happened = `
   select 'ended: ' || status as what, count(*) as n from runs group by status
-  union all select 'entry: ' || json_extract(entry, '$.kind'), count(*) from journal group by 1
-  union all select 'a stand-in answered', count(*) from journal where json_extract(entry, '$.model') = 'seeded/two' having count(*) > 0
+  union all select 'entry: ' || json_extract(entry, '$.kind'), count(*) from entries group by 1
+  union all select 'a stand-in answered', count(*) from entries where json_extract(entry, '$.model') = 'seeded/two' having count(*) > 0
   union all select 'a fork', count(*) from runs where json_extract(terms, '$.fork.isForked') having count(*) > 0
   union all select 'a note was read', count(*) from runs where queue_mode = 'notify' and absorbed_by is not null having count(*) > 0
   union all select 'delivered again', count(*) from inbox where generation > 1 having count(*) > 0
@@ -306,8 +306,20 @@ export class Judge implements BusWatcher {
     if (open.has(run.status)) return;
     const ending = `${run.status} ${run.ending}`;
     const known = this.#endings.get(run.run_id);
-    if (known !== undefined && known !== ending) this.found(`${run.run_id} had ended as ${known} and is ${ending}`);
+    if (known !== undefined && known !== ending && !this.#isErased(run, known))
+      this.found(`${run.run_id} had ended as ${known} and is ${ending}`);
     this.#endings.set(run.run_id, ending);
+  }
+
+  /** Its session was emptied or deleted since: all is as it was but what had been said. */
+  #isErased(run: RunFacts, known: string): boolean {
+    const at = known.indexOf(" ");
+    const { error: _, schemaError: __, ...kept } = JSON.parse(known.slice(at)) as Readonly<Record<string, unknown>>;
+    const erasing = "select seq from audit where kind in ('session.reset', 'session.deleted') and subject = ?";
+    const isAsked = this.#world.database.statement(erasing).get(run.session_key) !== undefined;
+    return (
+      isAsked && run.input === "" && `${run.status} ${run.ending}` === `${known.slice(0, at)} ${JSON.stringify({ ...kept, text: "" })}`
+    );
   }
 
   #checkChild(run: RunFacts, parent: RunFacts): void {
