@@ -50,8 +50,8 @@ export const dispatchMutants: readonly Mutant[] = [
   },
   {
     what: "an owner-only tool is looked up without the policy at execution",
-    file: "packages/gateway/src/runs/turn.ts",
-    from: "const tool = this.#tools().find((one) => one.name === call.name);",
+    file: "packages/gateway/src/runs/tool-step.ts",
+    from: "const tool = tools().find((one) => one.name === call.name);",
     to: "const tool = this.#deps.tools.find((one) => one.name === call.name);",
     testFile: tests.spawning,
     killedBy: "^7\\. an owner-only",

@@ -19,7 +19,13 @@ export type Plan =
   | { readonly do: "call-model"; readonly model: string; readonly notBeforeMs: number }
   /** Sum up the older part of the transcript, so that the next call fits. */
   | { readonly do: "compact"; readonly model: string; readonly notBeforeMs: number }
-  | { readonly do: "run-tools"; readonly calls: readonly ToolCall[]; readonly begun: readonly string[] }
+  | {
+      readonly do: "run-tools";
+      readonly calls: readonly ToolCall[];
+      readonly begun: readonly string[];
+      /** Calls of the model until then. */
+      readonly modelCalls: number;
+    }
   | { readonly do: "park" }
   | { readonly do: "end"; readonly ending: Ending }
   /** Nothing: the run is parked or over. */
@@ -48,7 +54,7 @@ export function next(state: RunState, models: ModelChoice, sizeFor: (model: stri
     case "ended":
       return { do: "nothing" };
     case "working":
-      return { do: "run-tools", calls: state.pending, begun: state.begun };
+      return { do: "run-tools", calls: state.pending, begun: state.begun, modelCalls: state.modelCalls };
     case "parking":
       return { do: "park" };
     case "answered":

@@ -1,17 +1,17 @@
 /** Carries one claimed run on: asks `plan.ts` what is next, does it, writes it down, until the run parks or ends. */
-import { type Caller, ProtocolError, type Usage } from "@portreeve/protocol";
+import { ProtocolError, type Usage } from "@portreeve/protocol";
 import type { Bus } from "../bus.ts";
 import { type Clock, sleepUntil } from "../kit/clock.ts";
 import type { Ids } from "../kit/ids.ts";
 import type { Log } from "../kit/log.ts";
 import type { Pace } from "../kit/pace.ts";
-import { ModelError, type ModelRequest, type ToolCall } from "../models/model.ts";
+import { ModelError, type ModelRequest } from "../models/model.ts";
 import { type CallCost, costOf } from "../models/price.ts";
 import { type RunPrincipal, runPrincipal } from "../principal/principal.ts";
 import type { JournalEntry } from "../store/journal.ts";
 import { type BudgetLeft, type Reservation, toDayBudget, toDeadlineEnding } from "../store/budgets.ts";
 import type { Claim, Ending, Store, TranscriptMessage } from "../store/store.ts";
-import type { Tool, ToolContext } from "../tools/tool.ts";
+import type { Tool } from "../tools/tool.ts";
 import { estimateCall, maxOutputOf } from "./call-estimate.ts";
 import type { Cooldowns } from "./cooldowns.ts";
 import { secondsLeft, warnInLastPart } from "./deadline.ts";
@@ -36,10 +36,10 @@ import { checkEnding, toUserMessage } from "./structured-result.ts";
 import type { RunEvents } from "./run-events.ts";
 import type { RunProcesses } from "./run-processes.ts";
 import { StallWatch } from "./stall-watch.ts";
-import { runToolCall, toResult } from "./tool-call.ts";
+import { ToolStep, type ToolStepDeps } from "./tool-step.ts";
 import type { Interruption, TurnHost, TurnParts } from "./turn-host.ts";
 
-export interface TurnDeps extends CompactingDeps {
+export interface TurnDeps extends CompactingDeps, ToolStepDeps {
   readonly store: Store;
   readonly bus: Bus;
   readonly clock: Clock;
@@ -47,12 +47,8 @@ export interface TurnDeps extends CompactingDeps {
   readonly log: Log;
   /** What the principal's run of that agent may use, as the policy is now. */
   readonly toolsOf: (principal: RunPrincipal, agentId: string) => readonly Tool[];
-  readonly workspaceOf: (agentId: string) => string;
-  /** The folder of the attachments with that id. */
-  readonly attachmentsOf: (id: string) => string;
   /** By the tool of that name, whether or not the run may use it. */
   readonly redact: Redact;
-  readonly callerFor: (principal: RunPrincipal) => Caller;
   /** Models that stand in, in their order, when the run's own fails. */
   readonly fallbacksOf: (agentId: string) => readonly string[];
   /** What all runs of the agent may use in a day. */
@@ -78,6 +74,7 @@ export class Turn {
   readonly #principal: RunPrincipal;
   readonly #watch: StallWatch;
   readonly #processes: RunProcesses;
+  readonly #toolStep: ToolStep;
   #state: RunState = { phase: "fresh" };
   /** Of the last reply's calls; gone after a crash. */
   #withheld: ReadonlyMap<string, unknown> = new Map();
@@ -100,6 +97,17 @@ export class Turn {
     });
     processes.onOutput = () => this.#watch.sign();
     this.#processes = processes;
+    this.#toolStep = new ToolStep(deps, {
+      run: claim.run,
+      principal: this.#principal,
+      events,
+      signal,
+      processes,
+      tools: () => this.#tools(),
+      sign: () => this.#watch.sign(),
+      commit: (entry, messages) => this.#commit([entry], messages),
+      logFailure: (error, facts, what) => this.#logFailure(error, facts, what),
+    });
   }
 
   /** Resolves when the run has parked or ended, or is somebody else's. Rejects only when the store fails. */
@@ -135,7 +143,7 @@ export class Turn {
         return (await this.#isTime(plan.notBeforeMs)) && (await this.#compact(plan.model));
       case "run-tools":
         if (this.#host.draining.aborted) return false;
-        await Promise.all(plan.calls.map((call) => this.#runTool(call, plan.begun.includes(call.id))));
+        await this.#toolStep.run({ ...plan, withheld: this.#withheld });
         return true;
       case "park":
         return this.#park();
@@ -291,40 +299,6 @@ export class Turn {
   /** The tools this run may use, decided anew each time: the policy may have changed since. */
   #tools(): readonly Tool[] {
     return this.#deps.toolsOf(this.#principal, this.#claim.run.agentId);
-  }
-
-  async #runTool(call: ToolCall, hasBegun: boolean): Promise<void> {
-    const tool = this.#tools().find((one) => one.name === call.name);
-    this.#events.toolStarted(call);
-    const result = await runToolCall({
-      tool,
-      call,
-      args: this.#withheld.get(call.id) ?? call.arguments,
-      hasBegun,
-      context: this.#toolContext(call),
-      intend: () => this.#commit([{ kind: "tool-intent", toolCallId: call.id, name: call.name, args: call.arguments }], []),
-      failed: (error) => this.#logFailure(error, { tool: call.name }, "tool failed"),
-    });
-    const { entry, content } = toResult(call, result);
-    await this.#commit([entry], [{ role: "toolResult", content, timestamp: this.#deps.clock.now() }]);
-    this.#events.toolEnded(call, { isError: result.isError === true, details: result.details ?? result.text });
-    if (result.spawned !== undefined) this.#events.spawned(result.spawned);
-  }
-
-  #toolContext(call: ToolCall): ToolContext {
-    const { run } = this.#claim;
-    const modelCalls = this.#state.phase === "working" ? this.#state.modelCalls : 0;
-    return {
-      caller: this.#deps.callerFor(this.#principal),
-      workspace: this.#deps.workspaceOf(run.agentId),
-      attachments: run.terms.attachments && this.#deps.attachmentsOf(run.terms.attachments.id),
-      sessionKey: run.sessionKey,
-      agentId: run.agentId,
-      callKey: `call:${run.runId}:${modelCalls}:${call.id}`,
-      signal: this.#signal,
-      sign: () => this.#watch.sign(),
-      runProgram: (program) => this.#processes.run(program),
-    };
   }
 
   /** Answers the id under which it stands in the log. */
