@@ -1,8 +1,12 @@
 /** One call of a tool, from what the model asked to a result it can read. */
 import { type Caller, type ContentBlock, ProtocolError } from "@portreeve/protocol";
+import type { Clock } from "../kit/clock.ts";
 import type { ToolCall } from "../models/model.ts";
 import type { JournalEntry } from "../store/journal.ts";
 import type { Tool, ToolContext, ToolResult } from "../tools/tool.ts";
+
+/** How long whoever stops a run waits for its tools to let go. */
+export const stopPatienceMs = 3_000;
 
 export interface ToolCallInput {
   /** Undefined: the run has none of that name. */
@@ -17,17 +21,24 @@ export interface ToolCallInput {
   readonly intend: () => Promise<void>;
   /** Something the tool should have told the model as a result; answers the id under which it was logged. */
   readonly failed: (error: unknown) => string;
+  readonly clock: Clock;
+  /** The run was stopped and the tool goes on all the same: nobody waits for it any more. */
+  readonly abandoned: () => void;
 }
 
-/** @throws the reason of the context's signal, and whatever `intend` throws. */
-export async function runToolCall({ tool, call, args, hasBegun, context, intend, failed }: ToolCallInput): Promise<ToolResult> {
+/** @throws the reason of the context's signal, soon after it aborts whatever the tool does; and whatever `intend` throws. */
+export async function runToolCall(input: ToolCallInput): Promise<ToolResult> {
+  const { tool, call, args, hasBegun, context, intend, failed } = input;
   if (tool === undefined) return notAvailable(call.name);
   if (tool.repeat === "ask") {
     if (hasBegun) return unknownEffect(call);
     await intend();
   }
   try {
-    return await tool.execute(args, context);
+    const answer = await answerOf(tool.execute(args, context), input.clock, context.signal);
+    if (answer !== "none") return answer;
+    input.abandoned();
+    throw context.signal.reason;
   } catch (error) {
     context.signal.throwIfAborted();
     if (error instanceof ProtocolError) return { text: `The tool ${tool.name} failed: ${error.code}: ${error.message}`, isError: true };
@@ -44,6 +55,21 @@ export function toResult(
     entry: { kind: "tool-result", toolCallId, name, text, isError, parks },
     content: [{ type: "toolResult", toolCallId, toolName: name, text, isError }],
   };
+}
+
+/** `none`: the signal has aborted, and the work was waited for long enough. How it ends then is nobody's any more. */
+async function answerOf<T>(work: Promise<T>, clock: Clock, signal: AbortSignal): Promise<T | "none"> {
+  const { promise: tooLong, resolve } = Promise.withResolvers<"none">();
+  let timer: Disposable | undefined;
+  const lose = (): void => void (timer = clock.schedule(clock.now() + stopPatienceMs, () => resolve("none")));
+  if (signal.aborted) lose();
+  else signal.addEventListener("abort", lose, { once: true });
+  try {
+    return await Promise.race([work, tooLong]);
+  } finally {
+    signal.removeEventListener("abort", lose);
+    timer?.[Symbol.dispose]();
+  }
 }
 
 function notAvailable(name: string): ToolResult {

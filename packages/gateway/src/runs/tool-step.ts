@@ -1,6 +1,7 @@
 /** The tools that one reply asks for: each call from what is told of its beginning to its result in the journal. */
 import type { Caller } from "@portreeve/protocol";
 import type { Clock } from "../kit/clock.ts";
+import type { Log } from "../kit/log.ts";
 import type { ToolCall } from "../models/model.ts";
 import type { RunPrincipal } from "../principal/principal.ts";
 import type { JournalEntry } from "../store/journal.ts";
@@ -8,10 +9,11 @@ import type { RunRecord, TranscriptMessage } from "../store/store.ts";
 import type { Tool, ToolContext } from "../tools/tool.ts";
 import type { Plan } from "./plan.ts";
 import { runToolCall, toResult } from "./tool-call.ts";
-import type { TurnParts } from "./turn-host.ts";
+import type { Interruption, TurnParts } from "./turn-host.ts";
 
 export interface ToolStepDeps {
   readonly clock: Clock;
+  readonly log: Log;
   readonly workspaceOf: (agentId: string) => string;
   /** The folder of the attachments with that id. */
   readonly attachmentsOf: (id: string) => string;
@@ -38,15 +40,30 @@ type Asked = Extract<Plan, { do: "run-tools" }> & {
 export class ToolStep {
   readonly #deps: ToolStepDeps;
   readonly #parts: ToolStepParts;
+  readonly #calls = new Set<Promise<void>>();
+  #hasAbandoned = false;
 
   constructor(deps: ToolStepDeps, parts: ToolStepParts) {
     this.#deps = deps;
     this.#parts = parts;
   }
 
+  /** A tool goes on although the run was stopped. */
+  get hasAbandoned(): boolean {
+    return this.#hasAbandoned;
+  }
+
+  /** Once the run's signal has aborted: resolves when every call has come to its end, or is not waited for any more. */
+  async letGo(): Promise<void> {
+    await Promise.allSettled(this.#calls);
+  }
+
   /** Resolves when every call has its result. @throws the reason of the run's signal, and whatever `commit` throws. */
   async run(asked: Asked): Promise<void> {
-    await Promise.all(asked.calls.map((call) => this.#call(call, asked)));
+    const calls = asked.calls.map((call) => this.#call(call, asked));
+    for (const call of calls) this.#calls.add(call);
+    await Promise.all(calls);
+    this.#calls.clear();
   }
 
   async #call(call: ToolCall, { begun, withheld, modelCalls }: Asked): Promise<void> {
@@ -61,11 +78,20 @@ export class ToolStep {
       context: this.#contextOf(call, modelCalls),
       intend: () => commit({ kind: "tool-intent", toolCallId: call.id, name: call.name, args: call.arguments }, []),
       failed: (error) => logFailure(error, { tool: call.name }, "tool failed"),
+      clock: this.#deps.clock,
+      abandoned: () => this.#abandon(call),
     });
     const { entry, content } = toResult(call, result);
     await commit(entry, [{ role: "toolResult", content, timestamp: this.#deps.clock.now() }]);
     events.toolEnded(call, { isError: result.isError === true, details: result.details ?? result.text });
     if (result.spawned !== undefined) events.spawned(result.spawned);
+  }
+
+  #abandon(call: ToolCall): void {
+    const { run, signal } = this.#parts;
+    this.#hasAbandoned = true;
+    const facts = { runId: run.runId, tool: call.name, toolCallId: call.id, reason: signal.reason as Interruption };
+    this.#deps.log.error(facts, "a tool did not let go of a run that was stopped; what it still does is not known");
   }
 
   #contextOf(call: ToolCall, modelCalls: number): ToolContext {

@@ -110,6 +110,11 @@ export class Turn {
     });
   }
 
+  /** A tool of it goes on, although it was stopped. */
+  get hasAbandoned(): boolean {
+    return this.#toolStep.hasAbandoned;
+  }
+
   /** Resolves when the run has parked or ended, or is somebody else's. Rejects only when the store fails. */
   async carryOn(): Promise<void> {
     const { run, journal, consumed } = this.#claim;
@@ -126,7 +131,7 @@ export class Turn {
     } finally {
       // One tool's end may have been the turn's: the others stop too.
       this.#host.interrupt("over");
-      await this.#processes.stop();
+      await Promise.all([this.#processes.stop(), this.#toolStep.letGo()]);
     }
   }
 

@@ -12,6 +12,7 @@ import { eventSeqOf } from "./machine.ts";
 import { RunEvents } from "./run-events.ts";
 import { endLeftProcesses, RunProcesses } from "./run-processes.ts";
 import { Suspects } from "./suspects.ts";
+import { stopPatienceMs } from "./tool-call.ts";
 import { Turn, type TurnDeps } from "./turn.ts";
 import type { Interruption, TurnHost } from "./turn-host.ts";
 
@@ -47,7 +48,6 @@ const claimsAtOnce = 4;
 const renewalsAtOnce = 100;
 /** A suspect is at the front in two lives more before it is given up: one may be too short for anything. */
 const maxTakeovers = 4;
-const stopPatienceMs = 3_000;
 const retryAfterStoreFailureMs = 1_000;
 /** A run past its deadline may be nobody's until its lease runs out: no reason to look without a pause. */
 const expiryPauseMs = 1_000;
@@ -55,6 +55,7 @@ const expiryPauseMs = 1_000;
 interface Active {
   readonly claim: Claim;
   readonly processes: RunProcesses;
+  readonly turn: Turn;
   readonly events: RunEvents;
   readonly controller: AbortController;
   readonly done: Promise<void>;
@@ -137,11 +138,12 @@ class ClaimingWorker implements Worker {
     const { clock } = this.#deps;
     const over = new AbortController();
     const tooLong = sleepUntil(clock, clock.now() + stopPatienceMs, over.signal).catch(() => undefined);
-    const stopped = new Set<Active>();
-    await Promise.race([Promise.all(turns.map((turn) => turn.done.then(() => stopped.add(turn)))), tooLong]);
+    const done = new Set<Active>();
+    await Promise.race([Promise.all(turns.map((active) => active.done.then(() => done.add(active)))), tooLong]);
     over.abort();
+    const isStopped = (active: Active): boolean => done.has(active) && !active.turn.hasAbandoned;
     return turns
-      .map((turn) => ({ runId: turn.claim.run.runId, pids: turn.processes.survivors, isStopped: stopped.has(turn) }))
+      .map((active) => ({ runId: active.claim.run.runId, pids: active.processes.survivors, isStopped: isStopped(active) }))
       .filter(({ pids, isStopped }) => !isStopped || pids.length > 0);
   }
 
@@ -274,7 +276,7 @@ class ClaimingWorker implements Worker {
         this.#turns.delete(active);
         this.#pump();
       });
-    const active: Active = { claim, processes, events, controller, done };
+    const active: Active = { claim, processes, turn, events, controller, done };
     this.#active.set(runId, active);
     this.#turns.add(active);
     return begun;
