@@ -18,6 +18,7 @@ export const tests = {
   importing: "test/import.test.ts",
   clock: "test/clock-moved-back.test.ts",
   approvals: "packages/gateway/src/identity/pairing.test.ts",
+  cleanUp: "test/contract/clean-up.test.ts",
   cron: "test/contract/cron.test.ts",
   departed: "test/departed-runs.test.ts",
   grant: "packages/gateway/src/identity/grant.test.ts",

@@ -163,11 +163,19 @@ export const runMutants: readonly Mutant[] = [
   },
   {
     what: "the session of a result that nobody has read is archived",
-    file: "packages/gateway/src/store/sql/sessions.ts",
-    from: '.where((build) => build.not(build.exists(unsettledResultsOf(build))))\n    .returning("session_key")',
+    file: "packages/gateway/src/store/sql/quiet-sessions.ts",
+    from: '.where((build) => build.not(build.exists(unsettledWithin(db))))\n    .returning("session_key")',
     to: '.returning("session_key")',
     testFile: tests.runViews,
     killedBy: "the session of a result that reached nobody",
+  },
+  {
+    what: "a session goes although something below it is at work",
+    file: "packages/gateway/src/store/sql/quiet-sessions.ts",
+    from: '.innerJoin("within", "within.session_key", "runs.parent_session_key")',
+    to: '.innerJoin("within", "within.session_key", "runs.session_key")',
+    testFile: tests.cleanUp,
+    killedBy: "stays until all below it has ended and been read",
   },
   {
     ...messages,

@@ -35,6 +35,8 @@ interface RunFacts {
 
 const runColumns =
   "run_id, wire_id, idempotency_key, session_key, trigger, input, status, scopes, owner, depth, parent_run_id, parent_session_key, started_at_ms, ending";
+const resultsOf = "join inbox on inbox.child_run_id = runs.run_id left join runs as reader on reader.run_id = inbox.consumed_by";
+const hasCounted = "(reader.status is null or reader.status in ('succeeded', 'cancelled'))";
 const happened = `
   select 'ended: ' || status as what, count(*) as n from runs group by status
   union all select 'entry: ' || json_extract(entry, '$.kind'), count(*) from entries group by 1
@@ -279,8 +281,15 @@ export class Judge implements BusWatcher {
     }
     const left = this.#world.database
       .statement(
-        // What its reader failed with, or was stopped before it read, is still a person's to decide.
-        "select session_key from sessions where cleanup = 'delete' and exists (select 1 from inbox join runs on child_run_id = runs.run_id left join runs as reader on reader.run_id = consumed_by where runs.session_key = sessions.session_key and (closed_as = 'dismissed' or (closed_as is null and consumed_at_ms is not null and (reader.status is null or reader.status in ('succeeded', 'cancelled')))))",
+        // What its reader failed with, or was stopped before it read, is still a person's to decide, also of what is below it.
+        `select session_key from sessions where cleanup = 'delete'
+          and exists (select 1 from runs ${resultsOf} where runs.session_key = sessions.session_key
+            and (closed_as = 'dismissed' or (closed_as is null and consumed_at_ms is not null and ${hasCounted})))
+          and not exists (
+            with recursive below(key) as (
+              select sessions.session_key union select runs.session_key from runs join below on parent_session_key = below.key)
+            select 1 from below join runs on runs.session_key = below.key ${resultsOf}
+            where closed_as is null and (consumed_at_ms is null or not ${hasCounted}))`,
       )
       .get();
     if (left !== undefined) this.found(`${String(left["session_key"])} should be gone`);

@@ -160,9 +160,9 @@ export interface SessionStore extends CompactionStore {
   ends(keys: readonly string[]): Promise<ReadonlyMap<string, { readonly first: Message; readonly last: Message }>>;
   /** The number of what a user said with that text since then, if it is among the newest messages; else the one that comes next. */
   placeOf(key: string, said: { readonly text: string; readonly sinceMs: number } | undefined): Promise<number>;
-  /** Children's sessions with `cleanup: "delete"` whose result the parent has read. */
+  /** Children's sessions with `cleanup: "delete"` whose result the parent has read, and below which all has ended and been read. */
   listToCleanUp(): Promise<readonly string[]>;
-  /** Archives children's sessions in which nothing has happened since `beforeMs` and nothing runs; answers their keys. */
+  /** Archives children's sessions in which nothing has happened since `beforeMs` and nothing runs, there or below; answers their keys. */
   archiveChildren(beforeMs: number, nowMs: number): Promise<readonly string[]>;
   /** Ids of the attachments of sessions that are not archived, or in which something runs. */
   listAttachmentIds(): Promise<readonly string[]>;

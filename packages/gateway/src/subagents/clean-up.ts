@@ -23,7 +23,7 @@ export interface CleanUpDeps {
 
 const lookEveryMs = 60_000;
 
-/** Looks now, after every delivered result, and each minute, until disposed. What a crash left over is found at the next start. */
+/** Looks now, after every delivered result and every end, and each minute, until disposed. What a crash left over is found at the next start. */
 export function startCleanUp(deps: CleanUpDeps): AsyncDisposable {
   const { bus, clock, log } = deps;
   let working = Promise.resolve();
@@ -38,20 +38,26 @@ export function startCleanUp(deps: CleanUpDeps): AsyncDisposable {
     timer = clock.schedule(clock.now() + lookEveryMs, tidyAndArm);
   };
   let isAsked = false;
-  const subscription = bus.subscribe("agent", (event) => {
-    if (isAsked || event.stream !== "subagent" || event.data.phase !== "announced") return;
+  const askAgain = (): void => {
+    if (isAsked) return;
     isAsked = true;
     add(async () => {
-      // One look finds what all results up to now have left.
+      // One look finds what all results and ends up to now have left.
       isAsked = false;
       if (await deleteRead(deps)) await deps.attachments.sweep();
     });
+  };
+  const results = bus.subscribe("agent", ({ stream, data }) => {
+    if (stream === "subagent" && data.phase === "announced") askAgain();
   });
+  // A session may have waited for what was at work below it, of which nobody is told.
+  const ends = bus.subscribe("run-ended", askAgain);
   tidyAndArm();
   return {
     async [Symbol.asyncDispose]() {
       timer[Symbol.dispose]();
-      subscription[Symbol.dispose]();
+      results[Symbol.dispose]();
+      ends[Symbol.dispose]();
       await working;
     },
   };

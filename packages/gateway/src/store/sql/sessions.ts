@@ -2,10 +2,10 @@
 import type { Ids } from "../../kit/ids.ts";
 import type { SessionView } from "../../principal/principal.ts";
 import type { Lineage, SessionFilter, SessionRecord, SessionStore } from "../store.ts";
-import { type ExpressionBuilder, sql as raw, type Kysely } from "kysely";
-import { unsureEndings } from "../deliveries.ts";
+import { sql as raw, type Kysely } from "kysely";
 import { compactSession, readView } from "./compactions.ts";
 import { findMessage, listMessages, messagesBetween, placeOf, readEnds } from "./messages.ts";
+import { archiveChildren, listToCleanUp, openRunIn } from "./quiet-sessions.ts";
 import type { Database, RunTableRow, SessionTableRow } from "./schema.ts";
 import { readScopes } from "./run-rows.ts";
 import { deleteSession, injectMessage, isMeant, resetSession } from "./session-endings.ts";
@@ -29,8 +29,7 @@ export function createSessionStore(queue: WriteQueue, ids: Ids): SessionStore {
     delete: (key, by, nowMs, meant = {}) => queue.transact((sql) => deleteSession(sql, { key, by, meant }, nowMs)),
     inject: (key, message, { by, nowMs }) => queue.transact((sql) => injectMessage(sql, ids, { key, message, by }, nowMs)),
     compact: (key, compaction, nowMs) => queue.transact((sql) => compactSession(sql, key, compaction, nowMs)),
-    archiveChildren: (beforeMs, nowMs) =>
-      queue.transact((sql) => sql.all(archiveQuietChildren, { beforeMs, nowMs }).map((one) => one.session_key)),
+    archiveChildren: (beforeMs, nowMs) => queue.transact((sql) => archiveChildren(sql, beforeMs, nowMs)),
   };
 }
 
@@ -51,7 +50,7 @@ function createSessionReads(
     findMessage: (key, messageId) => queue.read((sql) => findMessage(sql, key, messageId)),
     ends: (keys) => queue.read((sql) => readEnds(sql, keys)),
     placeOf: (key, said) => queue.read((sql) => placeOf(sql, key, said)),
-    listToCleanUp: () => queue.read((sql) => sql.all(listReadChildren, {}).map((one) => one.session_key)),
+    listToCleanUp: () => queue.read(listToCleanUp),
     listAttachmentIds: () =>
       queue.read((sql) => sql.all(listWithAttachments, {}).flatMap(({ terms }) => readTerms(terms).attachments?.id ?? [])),
     count: () => queue.read((sql) => sql.first(countSessions, {})?.n ?? 0),
@@ -241,18 +240,6 @@ const activeRuns = statement((db, arg: Args<{ key: string }>) =>
     .orderBy("created_at_ms"),
 );
 
-const archiveQuietChildren = statement((db, arg: Args<{ beforeMs: number; nowMs: number }>) =>
-  db
-    .updateTable("sessions")
-    .set({ archived_at_ms: arg("nowMs") })
-    .where("parent_key", "is not", null)
-    .where("archived_at_ms", "is", null)
-    .where("updated_at_ms", "<=", arg("beforeMs"))
-    .where((build) => build.not(build.exists(openRunIn(build))))
-    .where((build) => build.not(build.exists(unsettledResultsOf(build))))
-    .returning("session_key"),
-);
-
 const listWithAttachments = statement((db, _arg: Args<object>) =>
   db
     .selectFrom("sessions")
@@ -260,47 +247,6 @@ const listWithAttachments = statement((db, _arg: Args<object>) =>
     .where("terms", "like", '%"attachments"%')
     .where((build) => build.or([build("archived_at_ms", "is", null), build.exists(openRunIn(build))])),
 );
-
-/** Only children have a session that is to be deleted: it is when it has ended, nothing runs in it, and its result has not still to reach anybody. */
-const listReadChildren = statement((db, _arg: Args<object>) =>
-  db
-    .selectFrom("sessions")
-    .select("session_key")
-    .where("cleanup", "=", "delete")
-    .where((build) =>
-      build.exists(
-        build
-          .selectFrom("runs")
-          .select("run_id")
-          .whereRef("runs.session_key", "=", "sessions.session_key")
-          .where("trigger", "=", "spawn")
-          .where("ended_at_ms", "is not", null),
-      ),
-    )
-    .where((build) => build.not(build.exists(openRunIn(build))))
-    .where((build) => build.not(build.exists(unsettledResultsOf(build)))),
-);
-
-/** A run of the session at hand that has not ended. */
-function openRunIn(build: ExpressionBuilder<Database, "sessions">) {
-  return build
-    .selectFrom("runs")
-    .select("run_id")
-    .whereRef("runs.session_key", "=", "sessions.session_key")
-    .where("status", "in", openStatuses);
-}
-
-/** Results of runs of the session that have not safely reached anybody: what may still be asked about stays in sight. */
-function unsettledResultsOf(build: ExpressionBuilder<Database, "sessions">) {
-  return build
-    .selectFrom("runs")
-    .innerJoin("inbox", "inbox.child_run_id", "runs.run_id")
-    .leftJoin("runs as reader", "reader.run_id", "inbox.consumed_by")
-    .select("runs.run_id")
-    .whereRef("runs.session_key", "=", "sessions.session_key")
-    .where("inbox.closed_as", "is", null)
-    .where((row) => row.or([row("inbox.consumed_at_ms", "is", null), row("reader.status", "in", unsureEndings)]));
-}
 
 /** What a listing may ask for; the flags only say that they are there. */
 interface Conditions {
