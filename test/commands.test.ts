@@ -127,6 +127,31 @@ test("/subagents lists, tells, reads, steers, sends to, starts and stops the ses
   );
 });
 
+test("/subagents kill all stops what goes on below a sub-agent that has ended", async () => {
+  const child = script("child", { call: [spawnStep("below", forever)] }, { say: "done" });
+  const message = script(
+    "go",
+    { call: [{ tool: "sessions_spawn", args: { label: "child", task: child } }] },
+    { awaitChildren: true },
+    { say: "x" },
+  );
+  await writer.call("agent", { sessionKey: "deep", message, idempotencyKey: "deep-1" });
+
+  const killed = await say("deep", "/subagents kill all");
+  const none = await say("deep", "/subagents kill all");
+  const { runs } = await writer.call("runs.tree", { runId: "deep-1" });
+
+  assert.deepEqual([killed, none], ["Stopped 1 run.", "No sub-agent is at work."]);
+  assert.deepEqual(
+    runs.map(({ label, status }) => [label, status]),
+    [
+      [undefined, "succeeded"],
+      ["child", "succeeded"],
+      ["below", "cancelled"],
+    ],
+  );
+});
+
 test("the same command sent again starts nothing again", async () => {
   const ask = { sessionKey: "once", message: `/subagents spawn main ${script("x", { say: "y" })}`, idempotencyKey: "once-1" };
 

@@ -116,6 +116,21 @@ test("a run sees and stops what it delegated, however deep, and its operator doe
   assert.equal((await gw.gateway.store.runs.find(left.runId))?.status === "cancelled", false);
 });
 
+test("a run stops all that it delegated at once, and neither itself nor what is beside it", async () => {
+  const { parent, left, right, leaf, as } = await openFamily("all-of-it");
+
+  const foreign = await refusal(as(left).call("subagents.cancelAll", { sessionKey: parent.sessionKey }));
+  const byLeft = await as(left).call("subagents.cancelAll", {});
+  const byParent = await as(parent).call("subagents.cancelAll", {});
+  const again = await gw.callerWith("operator.write").call("subagents.cancelAll", { sessionKey: "all-of-it" });
+
+  assert.equal(foreign.code, "NOT_ALLOWED");
+  assert.deepEqual([byLeft.sessionKey, byLeft.cancelledRunIds], [left.sessionKey, [leaf.runId]]);
+  assert.ok(byParent.cancelledRunIds.includes(right.runId));
+  assert.ok(!byParent.cancelledRunIds.includes(parent.runId));
+  assert.deepEqual(again.cancelledRunIds, []);
+});
+
 test("a sub-agent is meant by its task name, and by what only its task name begins with", async () => {
   const caller = gw.callerWith("operator.write");
   const ask = { sessionKey: "named", task: script("x", forever) };

@@ -206,6 +206,47 @@ for (const [driver, open] of Object.entries(drivers)) {
     );
   });
 
+  test(`${driver}: a run that is at work is listed before those that have ended, however many came after it`, async () => {
+    await using store = await open();
+    await admit(store, "k1", 1);
+    const parent = await claimOne(store, 2);
+    for (const label of ["c1", "c2", "c3"]) await spawn(store, parent, label);
+    const claims = await claim(store, 4);
+    for (const { run, epoch } of claims.filter((one) => one.run.label !== "c1")) await store.runs.end(run.runId, epoch, done, [], 5);
+
+    const listed = await Promise.all((["children", "all"] as const).map((depth) => store.runViews.listBelow(main, { depth, limit: 2 })));
+
+    assert.deepEqual(
+      listed.map((views) => views.map(({ run }) => run.label)),
+      Array<unknown>(2).fill(["c3", "c1"]),
+    );
+  });
+
+  test(`${driver}: what is cancelled below a session is all below it, also below what has ended, and nothing in it or beside it`, async () => {
+    await using store = await open();
+    await admit(store, "k1", 1);
+    await admit(store, "k2", 1, "agent:main:other");
+    const [parent = assert.fail(), other = assert.fail()] = await claim(store, 2);
+    await spawn(store, parent, "c1");
+    const child = await claimOne(store, 4);
+    await spawn(store, child, "g1");
+    await spawn(store, other, "o1");
+    await store.runs.end(child.run.runId, child.epoch, done, [], 5);
+    await spawn(store, parent, "c2");
+
+    const cancelled = await store.runs.cancel({ belowSessionKey: main }, new Map(), 6);
+    const again = await store.runs.cancel({ belowSessionKey: main }, new Map(), 7);
+
+    assert.deepEqual([cancelled.map(({ label }) => label).toSorted(), again], [["c2", "g1"], []]);
+    // The parent goes on, and is told; what has ended is not woken by what was stopped below it.
+    assert.equal((await store.runs.openChildren(parent.run.runId)).unread, 2);
+    assert.equal((await store.runs.openChildren(other.run.runId)).open, 1);
+    assert.deepEqual(
+      (await claim(store, 8)).map(({ run }) => run.label),
+      ["o1"],
+    );
+  });
+
   test(`${driver}: a result that was left unread is delivered again in a turn of its own, exactly once`, async () => {
     await using store = await open();
     const childId = await blockedChild(store);

@@ -568,6 +568,12 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     scopes: ["operator.write"],
     twoAnswers: false,
   },
+  "subagents.cancelAll": {
+    summary: "Stop whatever is at work below a session, also below sub-agents that have ended. Nothing of the session itself.",
+    kind: "command",
+    scopes: ["operator.write"],
+    twoAnswers: false,
+  },
   "subagents.list": {
     summary: "The sub-agents of a session, newest first, how each stands, and what became of its result.",
     kind: "query",

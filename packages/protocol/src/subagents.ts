@@ -165,6 +165,7 @@ export const subagentMethods = {
         sessionKey: ofSession,
         /** `all`: also what they delegated in turn. */
         depth: z.enum(["children", "all"]).optional(),
+        /** Those at work come before those that have ended, when there are more. */
         limit: z.number().int().min(1).max(100).optional(),
       }),
     result: () => z.object({ sessionKey: z.string(), subagents: z.array(listed) }),
@@ -187,6 +188,13 @@ export const subagentMethods = {
     kind: "command",
     params: () => z.strictObject({ sessionKey: ofSession, subagent: handle }),
     result: () => z.object({ subagent: asked, cancelledRunIds: z.array(z.string()) }),
+  }),
+  "subagents.cancelAll": method({
+    summary: "Stop whatever is at work below a session, also below sub-agents that have ended. Nothing of the session itself.",
+    scope: "operator.write",
+    kind: "command",
+    params: () => z.strictObject({ sessionKey: ofSession }),
+    result: () => z.object({ sessionKey: z.string(), cancelledRunIds: z.array(z.string()) }),
   }),
   "subagents.steer": method({
     summary: "Say something to a sub-agent that works: it reads it between two of its steps. One that has ended takes it up as a new turn.",

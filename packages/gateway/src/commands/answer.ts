@@ -12,7 +12,6 @@ export interface CommandContext {
 
 /** Characters of one message in a log. */
 const logChars = 500;
-const mostKilled = 100;
 
 /** @throws ProtocolError for every refusal of a method, and INVALID_PARAMS for a command that is not written as it must be. */
 export async function answerCommand(command: Exclude<Command, { kind: "stop" }>, context: CommandContext): Promise<string> {
@@ -93,11 +92,8 @@ async function kill({ caller, sessionKey }: CommandContext, subagent: string): P
       ? `${nameOf(asked)} has ended already: ${asked.status}.`
       : `Stopped ${countRuns(cancelledRunIds.length)}.`;
   }
-  const { subagents } = await caller.call("subagents.list", { sessionKey, limit: mostKilled });
-  let stopped = 0;
-  for (const { runId } of subagents.filter(({ endedAt }) => endedAt === undefined))
-    stopped += (await caller.call("subagents.cancel", { sessionKey, subagent: runId })).cancelledRunIds.length;
-  return stopped === 0 ? "No sub-agent is at work." : `Stopped ${countRuns(stopped)}.`;
+  const { cancelledRunIds } = await caller.call("subagents.cancelAll", { sessionKey });
+  return cancelledRunIds.length === 0 ? "No sub-agent is at work." : `Stopped ${countRuns(cancelledRunIds.length)}.`;
 }
 
 function showStatus({ session, usage, contextTokens, children, queue }: Result<"sessions.status">): string {

@@ -9,7 +9,8 @@ import { send } from "./messages.ts";
 import { toRunRow } from "./runs.ts";
 import { waitAtMost } from "./waiting.ts";
 
-type Methods = "subagents.spawn" | "subagents.yield" | "subagents.list" | "subagents.wait" | "subagents.cancel" | "subagents.steer";
+type ControlMethods = "subagents.list" | "subagents.wait" | "subagents.cancel" | "subagents.cancelAll" | "subagents.steer";
+type Methods = "subagents.spawn" | "subagents.yield" | ControlMethods;
 
 const defaultListed = 50;
 const defaultWaitSeconds = 30;
@@ -49,7 +50,7 @@ export function subagentHandlers(deps: HandlerDeps): Pick<Handlers, Methods> {
   };
 }
 
-function controlHandlers(deps: HandlerDeps): Pick<Handlers, "subagents.list" | "subagents.wait" | "subagents.cancel" | "subagents.steer"> {
+function controlHandlers(deps: HandlerDeps): Pick<Handlers, ControlMethods> {
   const controlDeps = { store: deps.store, defaultAgentId: deps.agents.defaultAgentId };
   const actAs = ({ principal }: Pick<Context, "principal">, sessionKey: string | undefined) => ({
     principal,
@@ -79,6 +80,12 @@ function controlHandlers(deps: HandlerDeps): Pick<Handlers, "subagents.list" | "
       const cancelled = await deps.cancelRuns({ sessionKey: run.sessionKey });
       const after = await deps.store.runs.find(run.runId);
       return { subagent: toAsked(after ?? run), cancelledRunIds: cancelled.map(({ runId }) => runId) };
+    },
+
+    "subagents.cancelAll": async (context, params) => {
+      const { sessionKey } = actAs(context, params.sessionKey);
+      const cancelled = await deps.cancelRuns({ belowSessionKey: sessionKey });
+      return { sessionKey, cancelledRunIds: cancelled.map(({ runId }) => runId) };
     },
 
     "subagents.steer": async (context, { sessionKey, subagent, ...params }) => {

@@ -73,7 +73,7 @@ export interface RunViewStore {
   sumUp(sessionKey: string): Promise<SessionSum>;
   /**
    * Runs of the sessions below `sessionKey`, newest first: its children's and, unless `depth` is "children", theirs. Also of
-   * sessions that have been deleted since.
+   * sessions that have been deleted since. Of more than `limit` those that have not ended come before those that have.
    */
   listBelow(sessionKey: string, options: { readonly depth: "children" | "all"; readonly limit: number }): Promise<readonly RunView[]>;
   /** Session keys of all sub-agents below `sessionKey`, also deleted ones, in the order in which they were made. */

@@ -297,11 +297,12 @@ export interface Ending {
 }
 
 /**
- * A session's runs, or one of them, by the wire's id or exactly; or all that somebody started who may not any more, `by`
- * whoever decided that.
+ * A session's runs, or one of them, by the wire's id or exactly; or what was delegated from a session and all below that, but
+ * none of the session's own; or all that somebody started who may not any more, `by` whoever decided that.
  */
 export type RunSelection =
   | { readonly sessionKey: string; readonly wireId?: string | undefined; readonly runId?: string | undefined }
+  | { readonly belowSessionKey: string }
   | { readonly startedBy: string; readonly by: string };
 
 /** Text so far of replies that are being streamed, by run id, each under the claim it is streamed for. */

@@ -88,7 +88,8 @@ interface Stopped {
   readonly sessions: ReadonlySet<string>;
 }
 
-function tree(sql: Sql, { sessionKey, wireId, runId }: Extract<RunSelection, { sessionKey: string }>): Stopped {
+function tree(sql: Sql, select: Exclude<RunSelection, { startedBy: string }>): Stopped {
+  const { wireId = undefined, runId = undefined } = "sessionKey" in select ? select : {};
   const isWhole = wireId === undefined && runId === undefined;
   const runs = new Map<string, RunTableRow>();
   const sessions = new Set<string>();
@@ -99,7 +100,12 @@ function tree(sql: Sql, { sessionKey, wireId, runId }: Extract<RunSelection, { s
     return [...sql.all(inSessionRuns, { sessionKey: key }), ...sql.all(childrenOfSession, { sessionKey: key })];
   };
   const isMeant = (one: RunTableRow): boolean => (wireId ?? one.wire_id) === one.wire_id && (runId ?? one.run_id) === one.run_id;
-  let level = isWhole ? enter(sessionKey) : sql.all(inSessionRuns, { sessionKey }).filter(isMeant);
+  let level =
+    "belowSessionKey" in select
+      ? sql.all(childrenOfSession, { sessionKey: select.belowSessionKey })
+      : isWhole
+        ? enter(select.sessionKey)
+        : sql.all(inSessionRuns, { sessionKey: select.sessionKey }).filter(isMeant);
   while (level.length > 0) {
     for (const one of level) runs.set(one.run_id, one);
     const below = level.flatMap((one) => [...enter(one.session_key), ...sql.all(childrenOfRun, { runId: one.run_id })]);

@@ -41,12 +41,19 @@ export function createRunViewStore(queue: WriteQueue, ids: Ids): RunViewStore {
       }),
     listBelow: (sessionKey, { depth, limit }) =>
       queue.read((sql) =>
-        sql.all(depth === "all" ? below : childrenFor, { sessionKey, limit }).map((run) => toView(sql, toRunRecord(run))),
+        sql
+          .all(depth === "all" ? below : childrenFor, { sessionKey, limit })
+          .toSorted(newestFirst)
+          .map((run) => toView(sql, toRunRecord(run))),
       ),
     listSubagents: (sessionKey) => queue.read((sql) => sql.all(subagentsBelow, { sessionKey }).map((one) => one.session_key)),
     retryDelivery: (runId, by, nowMs) => queue.transact((sql) => redeliverResult(sql, ids, { runId, by, nowMs })),
     dismissDelivery: (runId, by, nowMs) => queue.transact((sql) => dismissResult(sql, { runId, by, nowMs })),
   };
+}
+
+function newestFirst(a: RunTableRow, b: RunTableRow): number {
+  return b.created_at_ms - a.created_at_ms || (b.run_id < a.run_id ? -1 : 1);
 }
 
 /** Whether the session was delegated to from `top`, or from one below it. */
@@ -246,6 +253,7 @@ const childrenFor = statement((db, arg: Args<{ sessionKey: string; limit: number
     .selectFrom("runs")
     .selectAll()
     .where("parent_session_key", "=", arg("sessionKey"))
+    .orderBy((build) => build("ended_at_ms", "is not", null))
     .orderBy("created_at_ms", "desc")
     .orderBy("run_id", "desc")
     .limit(arg("limit")),
@@ -268,6 +276,7 @@ function runsBelow(db: Kysely<Database>, sessionKey: string) {
 const below = statement((db, arg: Args<{ sessionKey: string; limit: number }>) =>
   runsBelow(db, arg("sessionKey"))
     .selectAll("runs")
+    .orderBy((build) => build("runs.ended_at_ms", "is not", null))
     .orderBy("runs.created_at_ms", "desc")
     .orderBy("runs.run_id", "desc")
     .limit(arg("limit")),
