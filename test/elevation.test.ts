@@ -164,6 +164,19 @@ test("whoever holds a scope for a time hands it on for no longer", async () => {
   assert.equal(within.ok, true, JSON.stringify(within.error));
 });
 
+test("whoever holds admin for a time invites no other device to more than it holds for good, and no node", async () => {
+  await using world = await openWorld();
+  const { gw } = world;
+  await world.elevate(["operator.admin"], 10);
+  await using elevated = await world.connect({ token: gw.token, scopes: ["operator.admin"] });
+
+  const asked = await elevated.request("device.pair.setupCode", { scopes: ["operator.admin", "operator.read"] });
+  const node = await elevated.request("device.pair.setupCode", { role: "node" });
+
+  assert.deepEqual([asked.payload?.["scopes"], asked.payload?.["access"]], [["operator.read"], "limited"]);
+  assert.equal(node.error?.message, "missing scope: operator.admin");
+});
+
 test("a device does not make its own elevation last", async () => {
   await using world = await openWorld();
   const { gw } = world;

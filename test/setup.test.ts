@@ -157,6 +157,65 @@ test("a code that has expired lets nobody in", async () => {
   assert.deepEqual([refused, status], [invalid, { state: "expired" }]);
 });
 
+for (const [what, end] of [
+  ["is removed", (gateway, { id }) => gateway.callerWith("operator.admin").call("device.pair.remove", { deviceId: id })],
+  [
+    "has its token revoked",
+    (gateway, { id }) => gateway.callerWith("operator.admin").call("device.token.revoke", { deviceId: id, role: "operator" }),
+  ],
+  [
+    "holds less than the code says",
+    (gateway) => Promise.resolve(tamper(gateway.stateDir, `update device_grants set scopes = '["operator.write"]'`)),
+  ],
+] as const satisfies readonly (readonly [string, (gateway: TestGateway, issuer: WireKey) => Promise<unknown>])[]) {
+  test(`a code lets nobody in once the device that issued it ${what}`, async () => {
+    await using gateway = await startGateway(behindProxy);
+    const issuer = createWireKey();
+    await using wire = await connectWire(gateway.url, { key: issuer, token: gateway.token, scopes: ["operator.admin"] });
+    const { payload } = await wire.request("device.pair.setupCode", { scopes: ["operator.admin"] });
+    const bootstrapToken = tokenOf({ setupCode: String(payload?.["setupCode"]) });
+
+    await end(gateway, issuer);
+    const key = createWireKey();
+    const refused = await refusal(gateway, { key, bootstrapToken });
+
+    const { paired } = await gateway.callerWith("operator.pairing").call("device.pair.list", {});
+    assert.deepEqual(refused, invalid);
+    assert.equal(
+      paired.some((device) => device.deviceId === key.id),
+      false,
+    );
+  });
+}
+
+test("a code of a device that was removed stays dead when the device is paired again; others' codes and used ones stay", async () => {
+  await using gateway = await startGateway(behindProxy);
+  const issuer = createWireKey();
+  const admin = { key: issuer, token: gateway.token, scopes: ["operator.admin"] };
+  const codes: { readonly setupId: string; readonly setupCode: string }[] = [await invite(gateway)];
+  {
+    await using wire = await connectWire(gateway.url, admin);
+    for (const scopes of [["operator.read"], ["operator.write"]])
+      codes.push((await wire.request("device.pair.setupCode", { scopes })).payload as (typeof codes)[number]);
+  }
+  const [others = "", used = "", unused = ""] = codes.map(tokenOf);
+  await using _used = await connectWire(gateway.url, { key: createWireKey(), bootstrapToken: used, scopes: ["operator.read"] }, remote);
+
+  await gateway.callerWith("operator.admin").call("device.pair.remove", { deviceId: issuer.id });
+  const { error } = await refusedConnect(gateway.url, admin);
+  await gateway.callerWith("operator.admin").call("device.pair.approve", { requestId: String(error.details?.["requestId"]) });
+  const refused = await refusal(gateway, { key: createWireKey(), bootstrapToken: unused });
+  await using paired = await connectWire(gateway.url, { key: createWireKey(), bootstrapToken: others, scopes: ["operator.read"] }, remote);
+
+  const states = codes.map(({ setupId }) => gateway.callerWith("operator.admin").call("device.pair.setupStatus", { setupId }));
+  assert.deepEqual(refused, invalid);
+  assert.equal((await paired.request("sessions.list")).ok, true);
+  assert.deepEqual(
+    (await Promise.all(states)).map(({ state }) => state),
+    ["completed", "completed", "unknown"],
+  );
+});
+
 test("a code survives a restart of the gateway, once", async () => {
   await using gateway = await startGateway(behindProxy);
   const bootstrapToken = tokenOf(await invite(gateway));

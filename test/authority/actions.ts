@@ -100,6 +100,7 @@ const plain = { role: "operator", credential: "secret", peer: "local", isChanged
 /** On the gateway's machine; without it little is ever approved. */
 const operator: Action = { kind: "connect", ask: { ...plain, device: undefined, scopes: ["operator.admin"] } };
 const writer = { ...plain, device: 0, scopes: ["operator.write"] };
+const admin = { ...writer, scopes: ["operator.admin"] };
 
 function begin(by: number, seconds?: number): Action {
   return { kind: "start", by, session: 0, seconds };
@@ -138,6 +139,17 @@ export const openings: readonly (readonly Action[])[] = [
   [operator, begin(0, 120), delegate(0), { kind: "wait", ms: 400_000 }, say(1, 1)],
   // A code that has expired, and then the clock is as it was.
   [operator, invite, { kind: "clock", byMs: 3_600_000 }, { kind: "clock", byMs: -3_600_000 }, present, { kind: "restart" }, present],
+  // A code of a device that is turned out before it is presented; and one of a device that is admin for a time.
+  [operator, { kind: "connect", ask: { ...admin, device: 1 } }, { ...invite, by: 1 }, { kind: "remove", by: 0, device: 1 }, present],
+  [
+    operator,
+    { kind: "connect", ask: writer },
+    { kind: "connect", ask: admin },
+    { kind: "approve", by: 0, request: 0, minutes: 5 },
+    { kind: "connect", ask: admin },
+    { ...invite, by: 2, scopes: ["operator.admin", "operator.read"] },
+    present,
+  ],
   [operator, { kind: "configure", settings: { ...firstSettings, deniesRead: true } }, begin(0), delegate(0, true)],
 ];
 

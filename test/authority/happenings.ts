@@ -20,6 +20,7 @@ const happenings = [
   "invite: refused",
   "present: beyond",
   "present: of another key",
+  "present: of who was turned out",
   "present: paired",
   "present: refused",
   "reject: refused",

@@ -40,6 +40,7 @@ interface Pending extends Request {
 }
 
 interface Code {
+  readonly by: Principal;
   readonly issuedAtMs: number;
   readonly role: Role;
   readonly scopes: readonly string[];
@@ -200,6 +201,7 @@ class ModelWorld {
       device.grants.set(role, { ...grant, elevation: undefined, isRevoked: true });
       raise(device, role);
       device.isRefused = true;
+      if (role === "operator") this.#dropCodesOf(index);
     }
     return role === "operator" ? this.runs.cancelOf(`device:${toId(index)}`) : 0;
   }
@@ -209,16 +211,24 @@ class ModelWorld {
     if (device?.isPaired !== true || held === undefined || !may(by, "device.pair.remove") || !manages(by, index)) return undefined;
     if (liveGrant(device, "node") !== undefined && !coversAll(held, ["operator.admin"])) return undefined;
     device.grants.clear();
+    this.#dropCodesOf(index);
     Object.assign(device, { isPaired: false, isRefused: true, pending: undefined });
     return this.runs.cancelOf(`device:${toId(index)}`);
   }
 
   invite({ role, scopes }: { role: Role; scopes: readonly string[] | undefined }, by: Principal) {
     if (!may(by, "device.pair.setupCode") || (role === "node" && (scopes?.length ?? 0) > 0)) return undefined;
-    const granted = role === "node" ? [] : attenuateScopes(by, scopes ?? defaultSetupScopes);
+    const held = this.#held(by, undefined);
+    if (held === undefined || (role === "node" && !coversAll(held, ["operator.admin"]))) return undefined;
+    const granted = role === "node" ? [] : meet(held, attenuateScopes(by, scopes ?? defaultSetupScopes));
     const expiresAtMs = this.nowMs + limits.setupCodeTtlMs;
-    this.#codes.push({ role, scopes: granted, issuedAtMs: this.nowMs, expiresAtMs, boundTo: undefined, isUsed: false });
+    this.#codes.push({ by, role, scopes: granted, issuedAtMs: this.nowMs, expiresAtMs, boundTo: undefined, isUsed: false });
     return granted;
+  }
+
+  /** As if they had been used. */
+  #dropCodesOf(device: number): void {
+    for (const code of this.#codes) if (code.by.kind === "device" && code.by.deviceId === toId(device)) code.isUsed = true;
   }
 
   present(which: number, { device: index, role }: Subject, scopes: readonly string[]): Verdict {

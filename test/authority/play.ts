@@ -29,11 +29,15 @@ interface Admitted {
 }
 
 interface Invitation {
+  /** Undefined: no device. */
+  readonly by: Subject | undefined;
   readonly role: Role;
   readonly scopes: readonly string[];
   readonly expiresAtMs: number;
   boundTo: number | undefined;
   isUsed: boolean;
+  /** Whoever issued it was turned out since. */
+  isDropped: boolean;
 }
 
 class Judge {
@@ -237,6 +241,7 @@ class Judge {
     for (const role of roles) for (const held of [this.#given, this.#lent, this.#narrowed]) held.delete(`${device} ${role}`);
     this.#known.add(device);
     this.#close(device, roles);
+    if (roles.includes("operator")) for (const one of this.#invitations) one.isDropped ||= one.by?.device === device;
     this.#count(cancelled > 0 ? `${how}: with its runs` : `${how}: done`);
     return true;
   }
@@ -248,8 +253,12 @@ class Judge {
     if (granted === undefined) return this.#count("invite: refused");
     this.#assertMay(issuer, "device.pair.setupCode", undefined);
     assert.ok(coversAll(issuer.principal.scopes, granted), "a code holds more than its issuer");
+    const { principal, subject } = issuer;
+    const forGood = principal.kind === "device" ? (this.#given.get(`${subject?.device} operator`) ?? []) : principal.scopes;
+    const needed = role === "node" ? ["operator.admin"] : granted;
+    assert.ok(coversAll(forGood, needed), "a code gives for good what its issuer holds for a time");
     const expiresAtMs = this.#nowMs + limits.setupCodeTtlMs;
-    this.#invitations.push({ role, scopes: granted, expiresAtMs, boundTo: undefined, isUsed: false });
+    this.#invitations.push({ by: subject, role, scopes: granted, expiresAtMs, boundTo: undefined, isUsed: false, isDropped: false });
     return this.#count("invite: issued");
   }
 
@@ -257,11 +266,12 @@ class Judge {
     const code = this.#invitations.length === 0 ? -1 : which % this.#invitations.length;
     const invitation = this.#invitations[code];
     const verdict = await this.#world.present(code, subject, scopes);
-    const isGood = invitation !== undefined && !invitation.isUsed && invitation.expiresAtMs > this.#nowMs;
+    const isOpen = invitation !== undefined && !invitation.isUsed && invitation.expiresAtMs > this.#nowMs;
+    const isGood = isOpen && !invitation.isDropped;
     const isTheirs = isGood && (invitation.boundTo ?? subject.device) === subject.device;
     if (isTheirs) invitation.boundTo = subject.device;
-    if (verdict.kind !== "admitted")
-      return this.#count(isTheirs ? "present: beyond" : isGood ? "present: of another key" : "present: refused");
+    if (verdict.kind !== "admitted") return this.#count(this.#whyNotIn({ isOpen, isGood, isTheirs }));
+    assert.ok(isGood || !isOpen, "a code outlived the authority of whoever issued it");
     assert.ok(isTheirs, "a code was good twice, too late, or for another key");
     assert.ok(
       subject.role === invitation.role && coversAll(invitation.scopes, verdict.principal.scopes),
@@ -271,6 +281,11 @@ class Judge {
     this.#give(subject, invitation.scopes, undefined);
     this.#let(verdict, subject);
     return !this.#count("present: paired");
+  }
+
+  #whyNotIn({ isOpen, isGood, isTheirs }: Readonly<Record<"isOpen" | "isGood" | "isTheirs", boolean>>): string {
+    if (isTheirs) return "present: beyond";
+    return isGood ? "present: of another key" : isOpen ? "present: of who was turned out" : "present: refused";
   }
 
   #let({ principal, endsInMs }: Extract<Verdict, { kind: "admitted" }>, subject: Subject | undefined): void {

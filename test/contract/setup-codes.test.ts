@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { createIds } from "../../packages/gateway/src/kit/ids.ts";
+import type { Actor } from "../../packages/gateway/src/store/device-management.ts";
 import type { SetupCodePresentation, SetupCodeToIssue } from "../../packages/gateway/src/store/setup-codes.ts";
 import { openStoreFile } from "../../packages/gateway/src/store/sqlite.ts";
 import type { DeviceFacts, PairingAsk } from "../../packages/gateway/src/store/device-store.ts";
@@ -15,10 +16,9 @@ const code: SetupCodeToIssue = {
   tokenHash: "hash-1",
   role: "operator",
   scopes: ["operator.read"],
-  access: "limited",
-  issuedBy: "device:owner",
   expiresAtMs,
 };
+const owner: Actor = { id: "secret:local", scopes: ["operator.admin"], deviceId: undefined, ownDeviceOnly: false };
 const device: DeviceFacts = {
   deviceId: "d1",
   publicKey: "k".repeat(43),
@@ -43,13 +43,13 @@ for (const [driver, open] of Object.entries(drivers)) {
   const check = (name: string, body: (store: Store) => Promise<void>): void => {
     void test(`${driver}: ${name}`, async () => {
       await using store = await open();
-      await store.setupCodes.issue(code, 1);
+      await store.setupCodes.issue(code, owner, 1);
       await body(store);
     });
   };
 
   check("a code is good until the millisecond it ends", async (store) => {
-    await store.setupCodes.issue({ ...code, setupId: "setup_2", tokenHash: "hash-2" }, 1);
+    await store.setupCodes.issue({ ...code, setupId: "setup_2", tokenHash: "hash-2" }, owner, 1);
 
     const atTheEnd = await store.setupCodes.redeem(presented, expiresAtMs);
     const before = await store.setupCodes.redeem({ ...presented, tokenHash: "hash-2" }, expiresAtMs - 1);
@@ -96,11 +96,7 @@ for (const [driver, open] of Object.entries(drivers)) {
 
   check("an owner's code lets a key in again that was rejected before", async (store) => {
     const request = await store.devices.requestPairing(asked, 2);
-    await store.devices.reject(
-      request.kind === "pending" ? request.request.requestId : "",
-      { id: "secret:local", scopes: ["operator.admin"], deviceId: undefined, ownDeviceOnly: false },
-      2,
-    );
+    await store.devices.reject(request.kind === "pending" ? request.request.requestId : "", owner, 2);
 
     const outcome = await store.setupCodes.redeem(presented, 3);
 
@@ -134,11 +130,25 @@ for (const [driver, open] of Object.entries(drivers)) {
 
   check("a code that ended more than a day ago is gone with the next one", async (store) => {
     const dayLater = expiresAtMs + 86_400_001;
-    await store.setupCodes.issue({ ...code, setupId: "setup_2", tokenHash: "hash-2", expiresAtMs: dayLater + 1 }, dayLater);
+    await store.setupCodes.issue({ ...code, setupId: "setup_2", tokenHash: "hash-2", expiresAtMs: dayLater + 1 }, owner, dayLater);
 
     const states = [await store.setupCodes.status("setup_1", dayLater), await store.setupCodes.status("setup_2", dayLater)];
 
     assert.deepEqual(states, [{ state: "unknown" }, { state: "waiting" }]);
+  });
+
+  check("a device that is gone issues none, and its codes that wait go with it", async (store) => {
+    await store.devices.approveSilently({ ...asked, deviceId: "d2", publicKey: "o".repeat(43) }, 2);
+    const issuer: Actor = { id: "device:d2", scopes: ["operator.admin"], deviceId: "d2", ownDeviceOnly: false };
+    await store.setupCodes.issue({ ...code, setupId: "setup_2", tokenHash: "hash-2" }, issuer, 3);
+    const before = await store.setupCodes.isGood({ tokenHash: "hash-2", publicKey: device.publicKey }, 4);
+
+    await store.devices.remove("d2", owner, 4);
+    const outcome = await store.setupCodes.redeem({ ...presented, tokenHash: "hash-2" }, 5);
+    const late = await store.setupCodes.issue({ ...code, setupId: "setup_3", tokenHash: "hash-3" }, issuer, 5);
+
+    assert.deepEqual([before, outcome, late.kind], [true, { kind: "refused", why: "unknown" }, "denied"]);
+    assert.equal((await store.setupCodes.redeem(presented, 5)).kind, "approved");
   });
 
   check("a refreshed request carries the words of its newest connect", async (store) => {

@@ -3,15 +3,7 @@
  * A code commits to the first key that presents it, and holds nothing that works a second time.
  */
 import { createHash, randomBytes } from "node:crypto";
-import {
-  covers,
-  formatSetupCode,
-  limits,
-  ProtocolError,
-  type ConnectParams,
-  type EventPayload,
-  type SetupAccess,
-} from "@portreeve/protocol";
+import { formatSetupCode, limits, ProtocolError, type ConnectParams, type EventPayload, type SetupAccess } from "@portreeve/protocol";
 import type { Bus } from "../bus.ts";
 import type { Clock } from "../kit/clock.ts";
 import { background, type Log } from "../kit/log.ts";
@@ -19,6 +11,7 @@ import { attenuateScopes, type Principal } from "../principal/principal.ts";
 import type { SetupCodeStore, SetupOutcome, SetupStatus } from "../store/setup-codes.ts";
 import type { Attempts } from "./attempts.ts";
 import type { Credentials } from "./credentials.ts";
+import { actionDenied, missingScope, toActor } from "./device-management.ts";
 import { verifyDeviceProof } from "./device-proof.ts";
 import { admit, type AdmissionAsk, type AdmissionVerdict, type Delivery, type Pairing } from "./pairing.ts";
 import { proofRefused, rateLimited, refused, setupCodeRefused } from "./refusals.ts";
@@ -52,7 +45,10 @@ export interface IssuedSetup {
 }
 
 export interface SetupCodes {
-  /** @throws ProtocolError INVALID_PARAMS for a node with scopes. */
+  /**
+   * For what of the scopes the issuer holds for good.
+   * @throws ProtocolError INVALID_PARAMS for a node with scopes; MISSING_SCOPE for one whose issuer has admin for a time.
+   */
   issue(ask: SetupAsk, issuer: Principal): Promise<IssuedSetup>;
   /** Lets a device in that presents a code, or says why not. */
   authenticate(ask: AdmissionAsk): Promise<AdmissionVerdict>;
@@ -81,15 +77,17 @@ export function createSetupCodes(deps: SetupCodeDeps): SetupCodes {
       const { role } = ask;
       if (role === "node" && (ask.scopes?.length ?? 0) > 0)
         throw new ProtocolError("INVALID_PARAMS", "a node has no scopes", { remedy: "Leave the scopes out, or invite an operator." });
-      const scopes = role === "node" ? [] : attenuateScopes(issuer, ask.scopes ?? defaultSetupScopes);
+      const asked = role === "node" ? [] : attenuateScopes(issuer, ask.scopes ?? defaultSetupScopes);
       const setupId = `setup_${randomBytes(12).toString("hex")}`;
       const bootstrapToken = randomBytes(32).toString("base64url");
       const expiresAtMs = clock.now() + Math.min((ask.minutes ?? Infinity) * 60_000, limits.setupCodeTtlMs);
-      const access = role === "node" ? "node" : covers(scopes, "operator.admin") ? "full" : "limited";
-      const issued = { setupId, expiresAtMs, role, scopes, access } as const;
-      await store.issue({ ...issued, tokenHash: hash(bootstrapToken), issuedBy: issuer.id }, clock.now());
+      const code = { setupId, tokenHash: hash(bootstrapToken), role, scopes: asked, expiresAtMs };
+      const outcome = await store.issue(code, toActor(issuer), clock.now());
+      if (outcome.kind === "exceeds-issuer") throw missingScope(outcome.scope);
+      if (outcome.kind === "denied") throw actionDenied("setup code denied");
       deps.bus.publish("expiry-set", undefined);
-      return { ...issued, setupCode: formatSetupCode({ url: ask.url, bootstrapToken, expiresAtMs }) };
+      const { scopes, access } = outcome;
+      return { setupId, expiresAtMs, role, scopes, access, setupCode: formatSetupCode({ url: ask.url, bootstrapToken, expiresAtMs }) };
     },
     authenticate: (ask) => authenticate({ ...deps, awaited }, ask),
     async status(setupId) {

@@ -1,5 +1,6 @@
 /** Setup codes as sentences of the domain; what holds for every store holds here. */
 import type { SetupAccess } from "@portreeve/protocol";
+import type { Actor, Denied } from "./device-management.ts";
 import type { DeviceFacts, DeviceRecord } from "./device-store.ts";
 
 export interface SetupCodeToIssue {
@@ -7,13 +8,16 @@ export interface SetupCodeToIssue {
   /** Hex SHA-256; the token itself is never stored. */
   readonly tokenHash: string;
   readonly role: "operator" | "node";
-  /** What the device is granted: neither more nor less. */
   readonly scopes: readonly string[];
-  readonly access: SetupAccess;
-  /** The principal that invites. */
-  readonly issuedBy: string;
   readonly expiresAtMs: number;
 }
+
+export type IssueOutcome =
+  /** What the device is granted: neither more nor less. */
+  | { readonly kind: "issued"; readonly scopes: readonly string[]; readonly access: SetupAccess }
+  | { readonly kind: "exceeds-issuer"; readonly scope: string }
+  /** The issuer may do nothing any more. */
+  | Denied;
 
 /** A device that proved its key and presents a code. */
 export interface SetupCodePresentation {
@@ -33,7 +37,7 @@ export interface SetupCompletion {
 
 export type SetupOutcome =
   | { readonly kind: "approved"; readonly device: DeviceRecord; readonly completion: SetupCompletion; readonly issuedBy: string }
-  | { readonly kind: "refused"; readonly why: "unknown" | "expired" | "used" | "other-key" | "beyond" }
+  | { readonly kind: "refused"; readonly why: "unknown" | "expired" | "used" | "other-key" | "issuer" | "beyond" }
   /** The stored record of the device cannot be read. */
   | { readonly kind: "corrupt" };
 
@@ -43,13 +47,17 @@ export type SetupStatus =
   | { readonly state: "completed"; readonly completion: SetupCompletion; readonly isHeard: boolean };
 
 export interface SetupCodeStore {
-  /** Records a code with its audit row. Codes that ended more than a day ago go. */
-  issue(code: SetupCodeToIssue, nowMs: number): Promise<void>;
+  /**
+   * Records a code with its audit row, for what of its scopes the issuer holds for good; for a node the issuer must hold
+   * `operator.admin` so. Codes that ended more than a day ago go.
+   */
+  issue(code: SetupCodeToIssue, issuer: Actor, nowMs: number): Promise<IssueOutcome>;
   /** Whether this key may redeem such a code now; `redeem` judges anew. */
   isGood(presentation: { readonly tokenHash: string; readonly publicKey: string }, nowMs: number): Promise<boolean>;
   /**
    * Binds the code to the first key that presents it; when the ask lies within the code, pairs the device for exactly what the
-   * code says, with its audit row, and ends the code. A refusal changes no device and no request.
+   * code says, with its audit row, and ends the code. A refusal changes no device and no request. A code is dead while the
+   * device that issued it holds less than the code gives.
    */
   redeem(presentation: SetupCodePresentation, nowMs: number): Promise<SetupOutcome>;
   status(setupId: string, nowMs: number): Promise<SetupStatus>;

@@ -86,6 +86,7 @@ async function remove(tx: Kysely<Database>, deviceId: string, actor: Actor, nowM
     .where("state", "=", "pending")
     .execute();
   for (const { request_id } of requests) await resolve(tx, request_id, "rejected");
+  await dropCodes(tx, deviceId);
   await tx.deleteFrom("nodes").where("node_id", "=", deviceId).execute();
   await tx.deleteFrom("node_requests").where("node_id", "=", deviceId).execute();
   await tx.deleteFrom("node_work").where("node_id", "=", deviceId).execute();
@@ -142,7 +143,10 @@ async function revokeToken(
   const { deviceId, role } = subject;
   const device = await tx.selectFrom("devices").select("public_key").where("device_id", "=", deviceId).executeTakeFirst();
   if (device !== undefined) await refuseKey(tx, device.public_key, nowMs);
-  if (role === "operator") await disableJobs(tx, deviceId, actor, nowMs);
+  if (role === "operator") {
+    await disableJobs(tx, deviceId, actor, nowMs);
+    await dropCodes(tx, deviceId);
+  }
   await runAwaited(tx, endApprovalsOf, { requester: `device:${deviceId}`, nodeId: deviceId, now: nowMs });
   await appendAudit(tx, { kind: "device.token-revoked", actor: actor.id, subject: deviceId, facts: { role } }, nowMs);
   return { kind: "revoked", revokedAtMs: nowMs };
@@ -154,6 +158,11 @@ async function disableJobs(tx: Kysely<Database>, deviceId: string, actor: Actor,
   if (jobs.length === 0) return;
   const facts = { reason: deviceIsGone, jobs: jobs.length };
   await appendAudit(tx, { kind: "cron.disabled", actor: actor.id, subject: `device:${deviceId}`, facts }, nowMs);
+}
+
+/** Nobody comes in on its word any more, also when somebody pairs it again. */
+async function dropCodes(tx: Kysely<Database>, deviceId: string): Promise<void> {
+  await tx.deleteFrom("setup_codes").where("issued_by", "=", `device:${deviceId}`).where("used_at_ms", "is", null).execute();
 }
 
 /** The grant if `actor` may manage its token, and what `actor` itself holds for good. */

@@ -1,8 +1,17 @@
 /** Setup codes in SQL. */
-import { coversAll, type SetupAccess } from "@portreeve/protocol";
+import { covers, coversAll, meet, type SetupAccess } from "@portreeve/protocol";
 import type { Kysely } from "kysely";
-import type { SetupCodePresentation, SetupCodeStore, SetupCompletion, SetupOutcome } from "../setup-codes.ts";
+import type { Actor } from "../device-management.ts";
+import type {
+  IssueOutcome,
+  SetupCodePresentation,
+  SetupCodeStore,
+  SetupCodeToIssue,
+  SetupCompletion,
+  SetupOutcome,
+} from "../setup-codes.ts";
 import { appendAudit } from "./audit.ts";
+import { authorityOf } from "./device-management.ts";
 import { findState } from "./device-rows.ts";
 import { grant } from "./devices.ts";
 import type { Database, SetupCodeRow } from "./schema.ts";
@@ -13,32 +22,8 @@ const refusedCounter = "setup_codes_refused";
 
 export function createSetupCodeStore(db: Kysely<Database>, queue: WriteQueue): SetupCodeStore {
   return {
-    issue: (code, nowMs) =>
-      queue.write(async (tx) => {
-        await tx
-          .deleteFrom("setup_codes")
-          .where("expires_at_ms", "<", nowMs - keptAfterExpiryMs)
-          .execute();
-        const { setupId, role, scopes, access, issuedBy, expiresAtMs } = code;
-        const unused = { bound_key: null, used_at_ms: null, device_id: null, device_name: null, heard_at_ms: null };
-        const times = { created_at_ms: nowMs, expires_at_ms: expiresAtMs };
-        await tx
-          .insertInto("setup_codes")
-          .values({
-            setup_id: setupId,
-            token_hash: code.tokenHash,
-            role,
-            scopes: JSON.stringify(scopes),
-            access,
-            issued_by: issuedBy,
-            ...times,
-            ...unused,
-          })
-          .execute();
-        await appendAudit(tx, { kind: "setup.issued", actor: issuedBy, subject: setupId, facts: { role, scopes, expiresAtMs } }, nowMs);
-      }),
-
-    isGood: async ({ tokenHash, publicKey }, nowMs) => whyNot(await findCode(db, tokenHash), publicKey, nowMs) === undefined,
+    issue: (code, issuer, nowMs) => queue.write((tx) => issue(tx, code, issuer, nowMs)),
+    isGood: async ({ tokenHash, publicKey }, nowMs) => (await whyNot(db, await findCode(db, tokenHash), publicKey, nowMs)) === undefined,
 
     async redeem(presentation, nowMs) {
       // Whoever guesses costs a read, not a write.
@@ -70,18 +55,47 @@ export function createSetupCodeStore(db: Kysely<Database>, queue: WriteQueue): S
   };
 }
 
+async function issue(tx: Kysely<Database>, code: SetupCodeToIssue, issuer: Actor, nowMs: number): Promise<IssueOutcome> {
+  await tx
+    .deleteFrom("setup_codes")
+    .where("expires_at_ms", "<", nowMs - keptAfterExpiryMs)
+    .execute();
+  // What a code pairs, it pairs for good.
+  const held = (await authorityOf(tx, issuer, nowMs))?.heldUntil(undefined);
+  if (held === undefined) return { kind: "denied", rule: "the issuer is not paired any more" };
+  const { setupId, role, expiresAtMs } = code;
+  const scopes = meet(held, code.scopes);
+  const beyond = needsOf(role, scopes).find((scope) => !covers(held, scope));
+  if (beyond !== undefined) return { kind: "exceeds-issuer", scope: beyond };
+
+  const access = role === "node" ? "node" : covers(scopes, "operator.admin") ? "full" : "limited";
+  const unused = { bound_key: null, used_at_ms: null, device_id: null, device_name: null, heard_at_ms: null };
+  const times = { created_at_ms: nowMs, expires_at_ms: expiresAtMs };
+  const granted = { role, scopes: JSON.stringify(scopes), access, issued_by: issuer.id };
+  await tx
+    .insertInto("setup_codes")
+    .values({ setup_id: setupId, token_hash: code.tokenHash, ...granted, ...times, ...unused })
+    .execute();
+  await appendAudit(tx, { kind: "setup.issued", actor: issuer.id, subject: setupId, facts: { role, scopes, expiresAtMs } }, nowMs);
+  return { kind: "issued", scopes, access };
+}
+
+/** What whoever lets such a device in must hold for good. */
+function needsOf(role: string, scopes: readonly string[]): readonly string[] {
+  return role === "operator" ? scopes : [...scopes, "operator.admin"];
+}
+
 async function redeem(
   tx: Kysely<Database>,
   { tokenHash, device, role, scopes }: SetupCodePresentation,
   nowMs: number,
 ): Promise<SetupOutcome> {
   const row = await findCode(tx, tokenHash);
-  const why = whyNot(row, device.publicKey, nowMs);
+  const why = await whyNot(tx, row, device.publicKey, nowMs);
   if (row === undefined || why !== undefined) return { kind: "refused", why: why ?? "unknown" };
   await tx.updateTable("setup_codes").set({ bound_key: device.publicKey }).where("setup_id", "=", row.setup_id).execute();
 
-  // Only this module writes the column.
-  const granted = JSON.parse(row.scopes) as readonly string[];
+  const granted = scopesOf(row);
   if (role !== row.role || !coversAll(granted, scopes)) return { kind: "refused", why: "beyond" };
   if ((await findState(tx, device.deviceId, device.publicKey)).kind === "corrupt") return { kind: "corrupt" };
 
@@ -107,11 +121,25 @@ function findCode(db: Kysely<Database>, tokenHash: string): Promise<SetupCodeRow
   return db.selectFrom("setup_codes").selectAll().where("token_hash", "=", tokenHash).executeTakeFirst();
 }
 
-function whyNot(row: SetupCodeRow | undefined, publicKey: string, nowMs: number): "unknown" | "used" | "expired" | "other-key" | undefined {
+async function whyNot(
+  db: Kysely<Database>,
+  row: SetupCodeRow | undefined,
+  publicKey: string,
+  nowMs: number,
+): Promise<"unknown" | "used" | "expired" | "other-key" | "issuer" | undefined> {
   if (row === undefined) return "unknown";
   if (row.used_at_ms !== null) return "used";
   if (row.expires_at_ms <= nowMs) return "expired";
-  return row.bound_key !== null && row.bound_key !== publicKey ? "other-key" : undefined;
+  if (row.bound_key !== null && row.bound_key !== publicKey) return "other-key";
+  const needs = needsOf(row.role, scopesOf(row));
+  const issuer = { id: row.issued_by, scopes: needs, deviceId: /^device:(.*)$/.exec(row.issued_by)?.[1], ownDeviceOnly: false };
+  const held = (await authorityOf(db, issuer, nowMs))?.heldUntil(undefined);
+  return held === undefined || !coversAll(held, needs) ? "issuer" : undefined;
+}
+
+function scopesOf(row: SetupCodeRow): readonly string[] {
+  // Only this module writes the column.
+  return JSON.parse(row.scopes) as readonly string[];
 }
 
 function toCompletion(row: SetupCodeRow): SetupCompletion | undefined {
