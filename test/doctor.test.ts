@@ -231,6 +231,20 @@ test("a device below its ceiling is cured by the very steps that the doctor name
   assert.deepEqual(well.problems, []);
 });
 
+test("a device with the limits that its invitation or its approval gave it is no problem", async () => {
+  await using home = await openHome();
+  const invited = join(home.path, "invited");
+  await home.cli(["status"]);
+  const { setupCode } = JSON.parse((await home.cli(["devices", "invite", "--json"])).out) as { setupCode: string };
+
+  const paired = await runCli(["pair", setupCode, "--yes"], { PORTREEVE_HOME: invited });
+  const atGateway = await doctor({ PORTREEVE_HOME: home.path });
+  const atDevice = await doctor({ PORTREEVE_HOME: invited }, "--state", join(home.path, "state"));
+
+  assert.equal(paired.code, 0, paired.err);
+  assert.deepEqual([atGateway.problems, atDevice.problems], [[], []]);
+});
+
 test("a request that waits is told beside a running gateway, with the command that decides it", async () => {
   await using home = await openHome({ gateway: { trustedProxies: ["127.0.0.1"] } });
   const token = (await readFile(join(home.path, "state/secret"), "utf8")).trim();

@@ -2,7 +2,7 @@
 import { access } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { openDeviceKey } from "@portreeve/client";
-import type { Ceiling, Examination, Finding } from "@portreeve/gateway/doctor";
+import type { Examination, Finding, OwnClient } from "@portreeve/gateway/doctor";
 import { findHome, type Home } from "@portreeve/gateway/home";
 import type { Command } from "commander";
 import { ceiling } from "../access.ts";
@@ -33,7 +33,7 @@ async function runDoctor(io: Io, flags: DoctorFlags): Promise<void> {
     configFile: flags.config === undefined ? home.configFile : resolve(io.cwd, flags.config),
     stateDir: flags.state === undefined ? home.stateDir : resolve(io.cwd, flags.state),
     env: io.env,
-    ceilings: [{ clientId: "cli", scopes: ceiling, own: await findOwn(home) }],
+    own: await findOwn(home),
     nowMs: Date.now(),
   });
   if (flags.json === true) writeJson(io, examination);
@@ -51,11 +51,11 @@ function problemsFound(count: number, { findings }: Examination): CliError {
 }
 
 /** The key of this home's command line, if it has one; none is made. */
-async function findOwn({ cliDir }: Home): Promise<Ceiling["own"]> {
+async function findOwn({ cliDir }: Home): Promise<OwnClient | undefined> {
   const file = join(cliDir, "device.pem");
   try {
     await access(file);
-    return { deviceId: (await openDeviceKey(file)).id, tokensFile: join(cliDir, "tokens.json") };
+    return { deviceId: (await openDeviceKey(file)).id, scopes: ceiling, tokensFile: join(cliDir, "tokens.json") };
   } catch {
     return undefined;
   }

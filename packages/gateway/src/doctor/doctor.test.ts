@@ -7,7 +7,7 @@ import type { ConfigFacts, DoctorFacts, FolderFacts, StoreFacts } from "./facts.
 
 const nowMs = Date.UTC(2026, 5, 1);
 const all = ["operator.admin", "operator.pairing"];
-const own = { deviceId: "d".repeat(64), tokensFile: "/home/me/my tokens.json" };
+const own = { deviceId: "d".repeat(64), scopes: all, tokensFile: "/home/me/my tokens.json" };
 
 const folder: Extract<FolderFacts, { kind: "read" }> = {
   kind: "read",
@@ -53,7 +53,7 @@ const healthy: DoctorFacts = {
   gateway: { kind: "running", pid: 42, url: "ws://127.0.0.1:1" },
   config,
   database: store,
-  ceilings: [{ clientId: "cli", scopes: all, own }],
+  own,
 };
 
 const facts = { displayName: undefined, platform: "linux", deviceFamily: undefined, clientMode: "cli", remoteIp: undefined };
@@ -170,11 +170,6 @@ const problems: Readonly<Record<string, readonly [facts: Partial<DoctorFacts>, c
     "devices",
     /^rm '\/home\/me\/my tokens\.json'; \.\/portreeve status; then \.\/portreeve devices approve ID/,
   ],
-  "another home's device below its ceiling": [
-    { ...withDevice(paired({ scopes: [] })), ceilings: [{ clientId: "cli", scopes: all, own: undefined }] },
-    "devices",
-    /^rm cli\/tokens\.json in that client's home;/,
-  ],
   "a device below its ceiling that waits for the rest": [
     withDevice(paired({ scopes: [] }), [waiting()]),
     "devices",
@@ -240,7 +235,9 @@ for (const [what, [change, check]] of Object.entries(notes)) {
 const fine: Readonly<Record<string, Partial<DoctorFacts>>> = {
   "a device at its ceiling": withDevice(paired()),
   "a device with more than its ceiling": withDevice(paired({ scopes: [...all, "operator.write"] })),
-  "a narrow device of another kind of client": withDevice(paired({ clientId: "openclaw-android", scopes: [] })),
+  "a narrow device of another home": { ...withDevice(paired({ scopes: [] })), own: undefined },
+  "this home's device with the limits of its invitation": withDevice(paired({ scopes: [], approvedVia: "bootstrap" })),
+  "this home's device with the limits of its approval": withDevice(paired({ scopes: [], approvedVia: "owner" })),
   "a device that was revoked": withDevice(paired({ scopes: [], revokedAtMs: 1 })),
   "TLS on every address": { config: { ...config, bind: "lan", hasTls: true } },
   "a proxy with TLS": { config: { ...config, bind: "lan", publicUrl: "https://box.example" } },

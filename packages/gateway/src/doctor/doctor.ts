@@ -6,7 +6,7 @@ import { checkClock, checkFolder, checkGateway, checkKeys } from "./folder-check
 import { type DoctorOptions, gatherFacts } from "./gather.ts";
 import { checkStore } from "./store-checks.ts";
 
-export type { Ceiling } from "./facts.ts";
+export type { OwnClient } from "./facts.ts";
 export type { Finding } from "./findings.ts";
 export type { DoctorOptions } from "./gather.ts";
 

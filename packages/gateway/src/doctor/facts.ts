@@ -15,8 +15,8 @@ export interface DoctorFacts {
     | { readonly kind: "missing" }
     | { readonly kind: "unreadable"; readonly problem: string }
     | ({ readonly kind: "read" } & StoreFacts);
-  /** Clients that declare a ceiling when they are paired. */
-  readonly ceilings: readonly Ceiling[];
+  /** The command line of this home; undefined: it has no key yet. */
+  readonly own: OwnClient | undefined;
 }
 
 export type FolderFacts =
@@ -71,9 +71,9 @@ export interface StoreFacts extends DatabaseFacts {
   readonly brokenJournals: readonly { readonly runId: string; readonly problem: string }[];
 }
 
-export interface Ceiling {
-  readonly clientId: string;
+export interface OwnClient {
+  readonly deviceId: string;
+  /** What it declares when it is paired: what its commands need. */
   readonly scopes: readonly string[];
-  /** The client of this home, and where it keeps its tokens. */
-  readonly own: { readonly deviceId: string; readonly tokensFile: string } | undefined;
+  readonly tokensFile: string;
 }

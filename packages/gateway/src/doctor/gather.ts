@@ -12,17 +12,17 @@ import { fold, JournalError } from "../runs/machine.ts";
 import type { JournalEntry } from "../store/journal.ts";
 import { openReadOnlyStore, type ReadOnlyStore } from "../store/read-only.ts";
 import { hasTls } from "./config-checks.ts";
-import type { Ceiling, ConfigFacts, DoctorFacts, FolderFacts, GatewayFacts, ModeProblem, StoreFacts } from "./facts.ts";
+import type { ConfigFacts, DoctorFacts, FolderFacts, GatewayFacts, ModeProblem, OwnClient, StoreFacts } from "./facts.ts";
 
 export interface DoctorOptions {
   readonly configFile: string;
   readonly stateDir: string;
   readonly env: Readonly<Record<string, string | undefined>>;
-  readonly ceilings: readonly Ceiling[];
+  readonly own: OwnClient | undefined;
   readonly nowMs: number;
 }
 
-export async function gatherFacts({ configFile, stateDir, env, ceilings, nowMs }: DoctorOptions): Promise<DoctorFacts> {
+export async function gatherFacts({ configFile, stateDir, env, own, nowMs }: DoctorOptions): Promise<DoctorFacts> {
   const config = await gatherConfig(configFile, env);
   return {
     nowMs,
@@ -32,7 +32,7 @@ export async function gatherFacts({ configFile, stateDir, env, ceilings, nowMs }
     gateway: await gatherGateway(stateDir),
     config,
     database: await gatherStore(stateDir, nowMs),
-    ceilings,
+    own,
   };
 }
 

@@ -1,7 +1,7 @@
 /** Checks of the database: its integrity, the audit, who is paired, what waits. Pure. */
 import { coversAll } from "@portreeve/protocol";
 import type { PairingRecord } from "../store/device-store.ts";
-import type { Ceiling, DoctorFacts, StoreFacts } from "./facts.ts";
+import type { DoctorFacts, OwnClient, StoreFacts } from "./facts.ts";
 import { type Finding, named, orOk } from "./findings.ts";
 import { quote } from "./folder-checks.ts";
 
@@ -21,7 +21,7 @@ export function checkStore(facts: DoctorFacts): readonly Finding[] {
     ];
   return [
     ...checkSoundness(database, stateDir),
-    ...checkDevices(database, facts.ceilings),
+    ...checkDevices(database, facts.own),
     ...checkPending(database),
     ...checkRuns(database, facts),
   ];
@@ -77,7 +77,8 @@ function checkLinks({ danglingRows, brokenJournals }: StoreFacts): readonly Find
   );
 }
 
-function checkDevices({ devices, pending }: StoreFacts, ceilings: readonly Ceiling[]): readonly Finding[] {
+/** What a person granted is meant so; only what paired itself silently, as this home's command line does, can lack what it needs. */
+function checkDevices({ devices, pending }: StoreFacts, own: OwnClient | undefined): readonly Finding[] {
   const { ok, problem } = named("devices");
   const found = devices.flatMap(({ deviceId, state }) => {
     if (state.kind === "corrupt") {
@@ -86,24 +87,23 @@ function checkDevices({ devices, pending }: StoreFacts, ceilings: readonly Ceili
     }
     if (state.kind !== "paired") return [];
     const { device } = state;
-    const ceiling = ceilings.find(({ clientId }) => clientId === device.clientId);
+    if (own === undefined || deviceId !== own.deviceId || device.approvedVia !== "silent") return [];
     const grant = device.grants.find(({ role, revokedAtMs }) => role === "operator" && revokedAtMs === undefined);
     // A revoked device is meant to have less.
-    if (ceiling === undefined || grant === undefined || coversAll(grant.scopes, ceiling.scopes)) return [];
-    const missing = ceiling.scopes.filter((scope) => !coversAll(grant.scopes, [scope]));
+    if (grant === undefined || coversAll(grant.scopes, own.scopes)) return [];
+    const missing = own.scopes.filter((scope) => !coversAll(grant.scopes, [scope]));
     const name = `${device.displayName ?? device.clientId} (${deviceId.slice(0, 8)})`;
     const text = `${name} is approved for ${grant.scopes.join(", ") || "nothing"} and lacks ${missing.join(", ")}, which its commands need`;
-    return [problem(text, cureOf(deviceId, ceiling, pending))];
+    return [problem(text, cureOf(own, pending))];
   });
-  return orOk(found, ok(`${devices.length} paired, each with what its client declares`));
+  return orOk(found, ok(`${devices.length} paired, and every record can be read`));
 }
 
 /** A request that waits is approved; without one, the client must ask afresh with the secret instead of its narrow token. */
-function cureOf(deviceId: string, { scopes, own }: Ceiling, pending: readonly PairingRecord[]): string {
+function cureOf({ deviceId, scopes, tokensFile }: OwnClient, pending: readonly PairingRecord[]): string {
   const request = pending.find((one) => one.deviceId === deviceId && coversAll(one.scopes, scopes));
   if (request !== undefined) return `./portreeve devices approve ${request.requestId}`;
-  const tokens = own?.deviceId === deviceId ? quote(own.tokensFile) : "cli/tokens.json in that client's home";
-  return `rm ${tokens}; ./portreeve status; then ./portreeve devices approve ID, as that says`;
+  return `rm ${quote(tokensFile)}; ./portreeve status; then ./portreeve devices approve ID, as that says`;
 }
 
 function checkPending({ pending }: StoreFacts): readonly Finding[] {
