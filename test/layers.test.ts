@@ -126,6 +126,7 @@ const lazy: readonly (readonly [from: string, specifier: string])[] = [
   ["packages/gateway/src/models/registry.ts", "./openai.ts"],
   ["packages/gateway/src/models/registry.ts", "./openai-compatible.ts"],
   ["packages/client/src/connect.ts", "./pinned-socket.ts"],
+  ["packages/client/src/connect.ts", "./tls-socket.ts"],
   ["packages/gateway/src/compose.ts", "./kit/qr.ts"],
   ["packages/gateway/src/cron/schedule.ts", "./expression.ts"],
   ["packages/cli/src/main.ts", "./program.ts"],

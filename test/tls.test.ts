@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
 import { once } from "node:events";
-import { chmod, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, mkdtempDisposable, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { get } from "node:https";
 import type { IncomingMessage } from "node:http";
 import { tmpdir } from "node:os";
@@ -14,6 +14,7 @@ import { startGateway, type TestGateway } from "./support/start-gateway.ts";
 import { openWire } from "./support/wire-client.ts";
 
 const generated = { gateway: { tls: { mode: "generated" } } };
+const newFolder = (): ReturnType<typeof mkdtempDisposable> => mkdtempDisposable(join(tmpdir(), "portreeve-tls-"));
 const other = "00:".repeat(31) + "00";
 
 function open(gateway: TestGateway, tlsFingerprint?: string, url = gateway.url): Promise<GatewayClient> {
@@ -49,7 +50,7 @@ test("another certificate than the pinned one is sent nothing, nor is one that n
   await using gateway = await startGateway({ config: generated });
 
   await assert.rejects(open(gateway, other), isKind("unproved"));
-  await assert.rejects(open(gateway), isKind("unreachable"));
+  await assert.rejects(open(gateway), isKind("untrusted"));
 
   assert.deepEqual(gateway.gateway.listener.counts(), { accepted: 0, open: 0 });
 });
@@ -134,8 +135,49 @@ test("a pin that was named once is kept for its address, and a wrong one is not"
       (await list()).code,
     ];
 
-    assert.deepEqual(codes, [3, 4, 3, 0, 0]);
+    assert.deepEqual(codes, [4, 4, 4, 0, 0]);
   } finally {
     await rm(path, { recursive: true, force: true });
   }
 });
+
+test("a pin is kept from the first call on also when that call ends in a pairing request", async () => {
+  await using gateway = await startGateway({ config: { gateway: { ...generated.gateway, pairing: { autoApproveLocal: false } } } });
+  await using home = await newFolder();
+  const status = (...args: readonly string[]) =>
+    runCli(["status", "--json", "--url", gateway.url, "--token", gateway.token, ...args], { PORTREEVE_HOME: home.path });
+
+  const outcomes = [await status("--tls-fingerprint", gateway.gateway.tlsFingerprint ?? ""), await status()];
+
+  assert.deepEqual(outcomes.map(codeOf), ["PAIRING_REQUIRED", "PAIRING_REQUIRED"]);
+});
+
+test("nobody at an address, a certificate that is not trusted and a fingerprint that is none are told apart, each with its step", async () => {
+  const gateway = await startGateway({ config: generated });
+  await using home = await newFolder();
+  const env = { PORTREEVE_HOME: home.path };
+  const status = (...args: readonly string[]) => runCli(["status", "--json", "--url", gateway.url, ...args], env);
+
+  const untrusted = await status();
+  const misshapen = [await status("--tls-fingerprint", "abc"), await runCli(["pair", "CODE", "--json", "--tls-fingerprint", "abc"], env)];
+  const inEnv = await runCli(["status", "--json"], { ...env, PORTREEVE_URL: gateway.url, PORTREEVE_TLS_FINGERPRINT: "abc" });
+  await gateway[Symbol.asyncDispose]();
+  const nobody = await status();
+
+  assert.deepEqual([untrusted, ...misshapen, inEnv, nobody].map(codeOf), [
+    "CERTIFICATE_UNTRUSTED",
+    "USAGE",
+    "USAGE",
+    "USAGE",
+    "UNREACHABLE",
+  ]);
+  assert.match(untrusted.err, /does not trust.*\.\/portreeve status --url wss:.* --tls-fingerprint SHA256/);
+  for (const { err } of misshapen) assert.match(err, /--tls-fingerprint.*64 hexadecimal digits/);
+  assert.match(inEnv.err, /PORTREEVE_TLS_FINGERPRINT.*64 hexadecimal digits/);
+  assert.match(nobody.err, /gateway run/);
+  assert.doesNotMatch(nobody.err, /certificate|fingerprint/);
+});
+
+function codeOf({ err }: { readonly err: string }): string {
+  return (JSON.parse(err) as { error: { code: string } }).error.code;
+}

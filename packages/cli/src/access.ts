@@ -26,7 +26,7 @@ export interface AccessOptions {
   readonly tokens: TokenStore;
   readonly pins: GatewayPins;
   readonly version: string;
-  /** After a connection to the named certificate was opened: keeps the pin for the next time. */
+  /** Keeps the pin for the next time: once the certificate is the named one, also when the gateway then refuses. */
   readonly keepPin?: (() => Promise<void>) | undefined;
 }
 
@@ -133,7 +133,7 @@ export class Access {
   ): Promise<GatewayClient> {
     this.#socketsOpened += 1;
     const client: ClientInfo = { id: "cli", mode: "cli", version: this.#options.version, platform: process.platform };
-    const opened = await GatewayClient.open({
+    return await GatewayClient.open({
       url: this.#options.target.url,
       tlsFingerprint: this.#options.target.tlsFingerprint,
       client,
@@ -141,10 +141,11 @@ export class Access {
       caps: ["tool-events"],
       ...keep,
       pins: this.#options.pins,
-      present: ({ gatewayKey }) => present(gatewayKey),
+      present: async ({ gatewayKey }) => {
+        await this.#options.keepPin?.();
+        return present(gatewayKey);
+      },
     });
-    await this.#options.keepPin?.();
-    return opened;
   }
 
   async #secretFor(gatewayKey: string | undefined): Promise<Credential> {

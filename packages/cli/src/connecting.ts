@@ -5,6 +5,7 @@ import {
   openGatewayPins,
   openPinStore,
   openTokenStore,
+  parseFingerprint,
   type DeviceKey,
   type GatewayPins,
   type TokenStore,
@@ -14,7 +15,7 @@ import { InvalidArgumentError, type Command } from "commander";
 import manifest from "../package.json" with { type: "json" };
 import { Access } from "./access.ts";
 import type { Io } from "./output.ts";
-import { findHomeKey, findTarget, pinFileIn, readHome, type TargetFlags } from "./target.ts";
+import { expectedFingerprint, findHomeKey, findTarget, pinFileIn, readHome, type TargetFlags } from "./target.ts";
 
 export interface ConnectingFlags extends TargetFlags {
   readonly json?: boolean;
@@ -23,7 +24,13 @@ export interface ConnectingFlags extends TargetFlags {
 export const tlsFingerprintOption = [
   "--tls-fingerprint <sha256>",
   "the only certificate to accept, as the gateway prints it at its start; kept for its address",
+  fingerprint,
 ] as const;
+
+function fingerprint(text: string): string {
+  if (parseFingerprint(text) !== undefined) return text;
+  throw new InvalidArgumentError(`Expected ${expectedFingerprint}.`);
+}
 
 /** Adds --json, --url, --token and --tls-fingerprint. */
 export function connecting(command: Command): Command {

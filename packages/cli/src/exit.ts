@@ -85,6 +85,12 @@ const connectionFailures: Readonly<Record<ConnectionErrorKind, Pick<Failure, "ex
     code: "UNREACHABLE",
     remedy: "Start one with `./portreeve gateway run` (or `npm start`).",
   },
+  untrusted: {
+    exit: "unauthorised",
+    code: "CERTIFICATE_UNTRUSTED",
+    remedy:
+      "The gateway prints its certificate's SHA-256 when it starts. Name it once, as it stands there: ./portreeve status --url URL --tls-fingerprint SHA256",
+  },
   closed: { exit: "unreachable", code: "CONNECTION_CLOSED", remedy: "See whether the gateway still runs: `./portreeve health`." },
   timeout: { exit: "timeout", code: "TIMEOUT", remedy: "See whether the address is a gateway's, and the gateway's log." },
   unproved: { exit: "unauthorised", code: "GATEWAY_UNPROVED", remedy: stepsAfter.unauthorised },

@@ -5,9 +5,10 @@
 import { createPublicKey } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { openPinStore } from "@portreeve/client";
+import { openPinStore, parseFingerprint } from "@portreeve/client";
 import type { Home } from "@portreeve/gateway/home";
 import { isAlive, readRunning } from "@portreeve/gateway/running";
+import { usageError } from "./exit.ts";
 
 export interface Target {
   readonly url: string;
@@ -42,6 +43,9 @@ export interface TargetFlags {
   readonly token?: string | undefined;
   readonly tlsFingerprint?: string | undefined;
 }
+
+/** For whoever named something else. */
+export const expectedFingerprint = "a SHA-256: 64 hexadecimal digits, with or without colons, as the gateway prints it at its start";
 
 const defaultPort = 18_789;
 
@@ -85,7 +89,10 @@ async function findPin(
   home: HomeFacts,
 ): Promise<string | undefined> {
   if (flag !== undefined || !url.startsWith("wss:")) return flag;
-  if (url === envUrl && env["PORTREEVE_TLS_FINGERPRINT"]) return env["PORTREEVE_TLS_FINGERPRINT"];
+  const envPin = url === envUrl ? env["PORTREEVE_TLS_FINGERPRINT"] || undefined : undefined;
+  if (envPin !== undefined && parseFingerprint(envPin) === undefined)
+    throw usageError(`PORTREEVE_TLS_FINGERPRINT is ${envPin}; expected ${expectedFingerprint}.`);
+  if (envPin !== undefined) return envPin;
   const running = await home.running();
   return running?.url === url ? running.tlsFingerprint : await home.pin(url);
 }

@@ -131,6 +131,8 @@ class Handshake {
   readonly #settle: PromiseWithResolvers<Connection>;
   readonly #timer: NodeJS.Timeout;
   readonly #onAbort = (): void => this.#fail(this.#options.signal?.reason);
+  /** Aborted when the handshake is decided. */
+  readonly #over = new AbortController();
   #phase: Phase = "opening";
   #reached = false;
   #presented: Presented | undefined;
@@ -216,9 +218,20 @@ class Handshake {
       return this.#listener.onClose(close);
     }
     if (this.#refusal !== undefined) return this.#fail(new RemoteError(this.#refusal, close, this.#presented?.words));
-    if (!this.#reached) return this.#fail(this.#error("unreachable", noAnswer(this.#options.url)));
+    if (!this.#reached) return void this.#failUnreached();
     const why = close.reason === "" ? `code ${close.code}` : `code ${close.code}: ${close.reason}`;
     this.#fail(this.#error("closed", `${this.#options.url} closed the connection during the handshake (${why}).`, close));
+  }
+
+  /** The platform's WebSocket does not say whether nobody answered or the certificate was not trusted. Never rejects. */
+  async #failUnreached(): Promise<void> {
+    const { url } = this.#options;
+    const { findDistrust } = await import("./tls-socket.ts");
+    const distrust = await findDistrust(url, this.#over.signal);
+    if (distrust === undefined) return this.#fail(this.#error("unreachable", `No gateway answers at ${url}.`));
+    this.#fail(
+      this.#error("untrusted", `${url} shows a certificate that this machine does not trust (${distrust}). Nothing was sent to it.`),
+    );
   }
 
   #expire(timeoutMs: number): void {
@@ -235,6 +248,7 @@ class Handshake {
   }
 
   #release(): void {
+    this.#over.abort();
     clearTimeout(this.#timer);
     this.#options.signal?.removeEventListener("abort", this.#onAbort);
   }
@@ -246,14 +260,6 @@ class Handshake {
   #error(kind: ConnectionError["kind"], message: string, close?: Close): ConnectionError {
     return new ConnectionError(kind, message, { phase: "connecting", url: this.#options.url, close });
   }
-}
-
-/** The platform's WebSocket does not say whether nobody answered or the certificate was not trusted. */
-function noAnswer(url: string): string {
-  const certificate = url.startsWith("wss:")
-    ? ", or its certificate is not trusted: then pin its SHA-256 fingerprint (--tls-fingerprint)"
-    : "";
-  return `No gateway answers at ${url}${certificate}.`;
 }
 
 function describeChange(url: string, { pinned }: Extract<PinVerdict, { kind: "changed" }>, proved: string | undefined): string {

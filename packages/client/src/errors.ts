@@ -32,12 +32,13 @@ export class RemoteError extends ProtocolError {
 
 /**
  * - `unreachable`: no WebSocket at the address
+ * - `untrusted`: a certificate that this machine does not trust, and none is pinned; nothing was sent to it
  * - `timeout`: the gateway did not finish the handshake in time
  * - `closed`: the connection ended without an answer
  * - `unproved`: the gateway's proof of its key does not hold; nothing was sent to it
  * - `key-changed`: another key, or none, where one is pinned; nothing was sent to it
  */
-export type ConnectionErrorKind = "unreachable" | "timeout" | "closed" | "unproved" | "key-changed";
+export type ConnectionErrorKind = "unreachable" | "untrusted" | "timeout" | "closed" | "unproved" | "key-changed";
 
 /** There was no answer. In phase `calling` the request may have taken effect; in phase `connecting` it was never sent. */
 export class ConnectionError extends Error {
@@ -63,7 +64,7 @@ export class ConnectionError extends Error {
 /** Whether trying the same connect again may help. A refusal of who we are or what we ask for is final. Pure. */
 export function mayReconnectAfter(error: unknown): boolean {
   if (error instanceof RemoteError) return error.retryable || error.wireCode === "UNAVAILABLE";
-  return error instanceof ConnectionError && error.kind !== "unproved" && error.kind !== "key-changed";
+  return error instanceof ConnectionError && !["untrusted", "unproved", "key-changed"].includes(error.kind);
 }
 
 /** Whether an open connection that ended so may be opened again: not after `device removed` or a protocol mismatch. Pure. */

@@ -15,6 +15,7 @@ export { connectProofText, createDeviceKey, openDeviceKey, type ConnectProof, ty
 export { ConnectionError, mayReconnectAfter, RemoteError, type Close, type ConnectionErrorKind } from "./errors.ts";
 export { addressOf } from "./address.ts";
 export { fingerprintOf, openGatewayPins, type GatewayPins, type GatewayPinStore, type PinVerdict } from "./gateway-pins.ts";
+export { parseFingerprint } from "./fingerprint.ts";
 export { verifyGatewayProof, type GatewayProof } from "./gateway-proof.ts";
 export type { Hello } from "./hello.ts";
 export {

@@ -1,7 +1,8 @@
 /** A WebSocket to exactly one certificate, which Node's own WebSocket cannot have. Loaded only when a certificate is pinned. */
-import { connect, type TLSSocket } from "node:tls";
 import { WebSocket as PinnableWebSocket } from "ws";
 import { ConnectionError } from "./errors.ts";
+import { parseFingerprint } from "./fingerprint.ts";
+import { openTls } from "./tls-socket.ts";
 
 /**
  * Opens a TLS connection, compares the certificate's SHA-256 with `fingerprint` (hex; case and colons do not matter) and only
@@ -12,9 +13,15 @@ export async function openPinnedSocket(url: string, fingerprint: string, signal:
   const address = URL.parse(url);
   if (address?.protocol !== "wss:")
     throw unproved(url, `A certificate is pinned for ${url}, which has none: expected an address that begins with wss://.`);
+  const pinned = parseFingerprint(fingerprint);
+  if (pinned === undefined)
+    throw unproved(
+      url,
+      `The pin for ${url} is no SHA-256: expected 64 hexadecimal digits, with or without colons. Nothing was sent to it.`,
+    );
   const tls = await openTls(url, address, signal);
   const shown = tls.getPeerCertificate().fingerprint256;
-  if (normalise(shown) !== normalise(fingerprint)) {
+  if (parseFingerprint(shown) !== pinned) {
     tls.destroy();
     throw unproved(
       url,
@@ -26,42 +33,6 @@ export async function openPinnedSocket(url: string, fingerprint: string, signal:
   return socket as unknown as WebSocket;
 }
 
-function openTls(url: string, address: URL, signal: AbortSignal): Promise<TLSSocket> {
-  const host = address.hostname.replace(/^\[(.*)\]$/, "$1");
-  const servername = /^[\d.]+$|:/.test(host) ? {} : { servername: host };
-  const socket = connect({
-    host,
-    port: Number(address.port || 443),
-    rejectUnauthorized: false,
-    ALPNProtocols: ["http/1.1"],
-    ...servername,
-  });
-  return new Promise((resolve, reject) => {
-    const settle = (act: () => void): void => {
-      signal.removeEventListener("abort", onAbort);
-      act();
-    };
-    const onAbort = (): void => {
-      socket.destroy();
-      reject(signal.reason);
-    };
-    signal.addEventListener("abort", onAbort, { once: true });
-    socket.once("secureConnect", () => settle(() => resolve(socket)));
-    socket.once("error", (cause) =>
-      settle(() =>
-        reject(new ConnectionError("unreachable", `No gateway answers at ${url} over TLS.`, { phase: "connecting", url, cause })),
-      ),
-    );
-  });
-}
-
 function unproved(url: string, message: string): ConnectionError {
   return new ConnectionError("unproved", message, { phase: "connecting", url });
-}
-
-function normalise(fingerprint: string): string {
-  return fingerprint
-    .replace(/^sha256[:/ ]?/i, "")
-    .replaceAll(":", "")
-    .toLowerCase();
 }

@@ -39,8 +39,11 @@ async function runPair(io: Io, text: string, flags: PairFlags): Promise<void> {
 
   const home = findHome(io.env);
   const device = await openDevice(home);
-  const { gatewayKey, deviceToken } = await present(code, { device, pins: openPins(home), tlsFingerprint: flags.tlsFingerprint });
-  if (flags.tlsFingerprint !== undefined) await openPinStore(pinFileIn(home)).save(code.url, flags.tlsFingerprint);
+  const { tlsFingerprint } = flags;
+  const keepPin = async (): Promise<void> => {
+    if (tlsFingerprint !== undefined) await openPinStore(pinFileIn(home)).save(code.url, tlsFingerprint);
+  };
+  const { gatewayKey, deviceToken } = await present(code, { device, pins: openPins(home), tlsFingerprint, keepPin });
   await openTokens(home).save({ gatewayKey, url: code.url }, deviceToken);
   if (flags.json === true) writeJson(io, { url: code.url, deviceId: device.id, gatewayKey });
   else writeLine(io, `Paired with ${address} as device ${device.id.slice(0, 8)}.\nUse it: ./portreeve status --url ${address}`);
@@ -60,9 +63,17 @@ async function assertWanted(io: Io, address: string, { yes }: PairFlags): Promis
   if (!/^y(es)?$/i.test(answer.trim())) throw new CliError("failed", `Not connected to ${address}.`, { code: "DECLINED" });
 }
 
+interface Meeting {
+  readonly device: DeviceKey;
+  readonly pins: GatewayPins;
+  readonly tlsFingerprint: string | undefined;
+  /** Once the certificate is the named one. */
+  readonly keepPin: () => Promise<void>;
+}
+
 async function present(
   { url, bootstrapToken }: { readonly url: string; readonly bootstrapToken: string },
-  { device, pins, tlsFingerprint }: { readonly device: DeviceKey; readonly pins: GatewayPins; readonly tlsFingerprint: string | undefined },
+  { device, pins, tlsFingerprint, keepPin }: Meeting,
 ): Promise<{ readonly gatewayKey: string; readonly deviceToken: string }> {
   using client = await GatewayClient.open({
     url,
@@ -71,7 +82,8 @@ async function present(
     device,
     reconnect: false,
     pins,
-    present: ({ gatewayKey }) => {
+    present: async ({ gatewayKey }) => {
+      await keepPin();
       // The code works once: without a key to keep the token under, it would be lost.
       if (gatewayKey === undefined) throw unproved(url);
       // No scopes: what the device is granted stands in the code's record, not in what it asks for.
