@@ -87,6 +87,24 @@ test("somebody who stands between with keys of their own shows other words on ea
   assert.notEqual(onDevice, onGateway);
 });
 
+test("one terminal that waits shows the same words for its request in every command", async () => {
+  await using home = await openHome(byHand);
+
+  const refused = await home.cli(["status"]);
+  const words = /Words: ((?:[a-z]+ ){3}[a-z]+)\./.exec(refused.err)?.[1] ?? "none printed";
+  const lists = [await home.cli(["devices"]), await home.cli(["devices"])];
+  const [request = ""] = /^[0-9a-f]{8}(?=  )/m.exec(lists[0]?.out ?? "") ?? [];
+  const asked = await home.cli(["devices", "approve", request]);
+  const approved = await home.cli(["devices", "approve", request, "--yes"]);
+
+  const said = [...lists, asked, approved].map(({ out, err }) => out + err);
+  assert.deepEqual(
+    said.map((text) => text.includes(words)),
+    [true, true, true, true],
+    [refused.err, ...said].join("\n"),
+  );
+});
+
 test("another machine's command line prints the words that the owner sees in the list and with the approval", async () => {
   await using home = await openHome(byHand);
   await using other = await mkdtempDisposable(join(tmpdir(), "portreeve-other-"));

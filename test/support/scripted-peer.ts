@@ -11,7 +11,7 @@ export interface Refusal {
 }
 
 /** How the peer answers a `connect`. */
-export type ConnectOutcome = Refusal | { readonly deviceToken?: string; readonly error?: undefined };
+export type ConnectOutcome = Refusal | { readonly deviceToken?: string; readonly scopes?: readonly string[]; readonly error?: undefined };
 
 /** What the peer is told of one request after the hello, and how it may answer. */
 export interface PeerRequest {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ConnectionError, createDeviceKey, RemoteError, type TokenOwner, type TokenStore } from "@portreeve/client";
 import type { ConnectParams } from "@portreeve/protocol";
-import { startPeer, type ConnectOutcome, type PeerOptions } from "../../../test/support/scripted-peer.ts";
+import { startPeer, type ConnectOutcome, type PeerOptions, type PeerRequest } from "../../../test/support/scripted-peer.ts";
 import { Access, ceiling } from "./access.ts";
 import type { TargetSecret } from "./target.ts";
 
@@ -27,7 +27,7 @@ function accessTo(url: string, tokens: TokenStore, secret: TargetSecret | "none"
     device: () => Promise.resolve(device),
     tokens,
     // Tokens are guarded by themselves, also where no key is pinned.
-    pins: { admit: () => Promise.resolve({ kind: "known", vouched: false }) },
+    pins: { admit: () => Promise.resolve({ kind: "known" }) },
     version: "1.0.0",
   });
 }
@@ -158,11 +158,36 @@ test("without the secret a refused token stays the gateway's own refusal", async
 const waits: ConnectOutcome = { error: { code: "NOT_PAIRED", message: "pairing required", details: { code: "PAIRING_REQUIRED" } } };
 
 test("an owner whose device waits for an approval gets in with the secret alone, at exactly the call's scopes", async () => {
-  await using peer = await startPeer({ onConnect: (params) => (params.device === undefined ? {} : waits) });
+  const answer = { onRequest: ({ answer: say }: PeerRequest) => say({ pending: [], paired: [] }) };
+  await using peer = await startPeer({ onConnect: (params) => (params.device === undefined ? {} : waits), ...answer });
 
   (await accessTo(peer.url, memoryTokens()).openAsOwner(["operator.pairing"])).close();
 
   assert.equal(peer.connects.map(presented).at(-1), "secret s3cret [operator.pairing] no device");
+});
+
+test("an owner whose device waits already does not ask anew: what its request shows stays as it was", async () => {
+  const pending = [{ requestId: "r1", deviceId: device.id }];
+  await using peer = await startPeer({ onConnect: () => ({}), onRequest: ({ answer }) => answer({ pending, paired: [] }) });
+
+  (await accessTo(peer.url, memoryTokens()).openAsOwner(["operator.pairing"])).close();
+
+  assert.deepEqual(peer.connects.filter(Boolean).map(presented), [
+    "secret s3cret [operator.pairing] no device",
+    "secret s3cret [operator.pairing] no device",
+  ]);
+});
+
+test("where the secret alone is let in with nothing, the refusal of the device that waits stands", async () => {
+  await using peer = await startPeer({
+    onConnect: (params) => (params.device === undefined ? { scopes: [] } : waits),
+    onRequest: ({ refuse }) => refuse({ code: "INVALID_REQUEST", message: "missing scope: operator.pairing" }),
+  });
+
+  await assert.rejects(
+    accessTo(peer.url, memoryTokens()).openAsOwner(["operator.pairing"]),
+    (error) => error instanceof RemoteError && error.code === "PAIRING_REQUIRED" && error.words !== undefined,
+  );
 });
 
 test("for anything but the owner's commands a device that waits is refused", async () => {

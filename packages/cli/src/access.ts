@@ -14,6 +14,7 @@ import {
   type Presentation,
   type TokenStore,
 } from "@portreeve/client";
+import { coversAll, type Result } from "@portreeve/protocol/wire";
 import type { Target } from "./target.ts";
 
 /** Everything the command line will ever ask for, declared at the connect that pairs it, so that no later call is an upgrade. */
@@ -34,6 +35,12 @@ export interface AccessOptions {
 export type Keeping = Pick<ClientOptions, "reconnect" | "onOpen">;
 const once: Keeping = { reconnect: false };
 
+interface Manner {
+  readonly keep: Keeping;
+  /** Called before this device presents itself without a token; when it rejects, it does not. */
+  readonly beforeMeeting?: () => Promise<void>;
+}
+
 export class Access {
   readonly #options: AccessOptions;
   #socketsOpened = 0;
@@ -53,14 +60,18 @@ export class Access {
    * @throws RemoteError for a refusal; ConnectionError when there is no answer.
    */
   async open(scopes: readonly string[], keep: Keeping = once): Promise<GatewayClient> {
+    return this.#open(scopes, { keep });
+  }
+
+  async #open(scopes: readonly string[], manner: Manner): Promise<GatewayClient> {
     try {
-      return await this.#openPaired(scopes, keep);
+      return await this.#openPaired(scopes, manner);
     } catch (error) {
       if (!(error instanceof TokenRefused)) throw error;
       const { gatewayKey, token, refusal } = error;
       await this.#options.tokens.forget({ gatewayKey, url: this.#options.target.url }, token);
       if ((await this.#options.target.secret()) === undefined) throw refusal;
-      return await this.#openPaired(scopes, keep);
+      return await this.#openPaired(scopes, manner);
     }
   }
 
@@ -77,26 +88,50 @@ export class Access {
   /** As `open`; when this device waits for an approval or may not ask for so much, with the shared secret alone: the owner can always decide. */
   async openAsOwner(scopes: readonly string[]): Promise<GatewayClient> {
     try {
-      return await this.open(scopes);
+      return await this.#open(scopes, { keep: once, beforeMeeting: () => this.#assertNotWaiting() });
     } catch (error) {
+      if (error instanceof AlreadyWaits) return await this.#openAlone(scopes);
       if (!(error instanceof RemoteError && (error.code === "PAIRING_REQUIRED" || error.code === "AUTH_SCOPE_MISMATCH"))) throw error;
       if ((await this.#options.target.secret()) === undefined) throw error;
-      return await this.#connect(undefined, async (gatewayKey) => ({ scopes, credential: await this.#secretFor(gatewayKey) }));
+      const client = await this.#openAlone(scopes);
+      // Anywhere but on the gateway's machine the secret alone is let in with nothing.
+      if (coversAll(client.hello.scopes ?? scopes, scopes)) return client;
+      client.close();
+      throw error;
     }
   }
 
+  /** @throws AlreadyWaits. To ask again would give the request other words than whoever looks has seen. */
+  async #assertNotWaiting(): Promise<void> {
+    if ((await this.#options.target.secret()) === undefined) return;
+    const own = await this.deviceId();
+    // Who may not read the list asks as if there were none.
+    const pending = await this.#readPending().catch(() => []);
+    if (pending.some(({ deviceId }) => deviceId === own)) throw new AlreadyWaits();
+  }
+
+  async #readPending(): Promise<Result<"device.pair.list">["pending"]> {
+    using client = await this.#openAlone(["operator.pairing"]);
+    return (await client.call("device.pair.list", {})).pending;
+  }
+
+  /** With the shared secret and without the device. */
+  #openAlone(scopes: readonly string[]): Promise<GatewayClient> {
+    return this.#connect(undefined, async (gatewayKey) => ({ scopes, credential: await this.#secretFor(gatewayKey) }));
+  }
+
   /** Opens with the gateway's token; without one, first pairs at the ceiling and keeps the token that comes back. */
-  async #openPaired(scopes: readonly string[], keep: Keeping): Promise<GatewayClient> {
-    const first = await this.#openOnce(scopes, ceiling, keep);
+  async #openPaired(scopes: readonly string[], manner: Manner): Promise<GatewayClient> {
+    const first = await this.#openOnce(scopes, ceiling, manner);
     if (!first.isMeeting) return first.client;
     first.client.close();
-    return (await this.#openOnce(scopes, scopes, keep)).client;
+    return (await this.#openOnce(scopes, scopes, manner)).client;
   }
 
   async #openOnce(
     scopes: readonly string[],
     scopesToMeet: readonly string[],
-    keep: Keeping,
+    { keep, beforeMeeting }: Manner,
   ): Promise<{ client: GatewayClient; isMeeting: boolean }> {
     const { target, tokens } = this.#options;
     const presented: { gatewayKey: string | undefined; token: string | undefined } = { gatewayKey: undefined, token: undefined };
@@ -109,6 +144,7 @@ export class Access {
           presented.gatewayKey = gatewayKey;
           presented.token = await tokens.find({ gatewayKey, url: target.url });
           if (presented.token !== undefined) return { scopes, credential: { kind: "device-token", value: presented.token } };
+          await beforeMeeting?.();
           return { scopes: scopesToMeet, credential: await this.#secretFor(gatewayKey) };
         },
         keep,
@@ -157,6 +193,9 @@ export class Access {
     throw new ConnectionError("unproved", message, { phase: "connecting", url });
   }
 }
+
+/** Between `#assertNotWaiting` and `openAsOwner` only: a request of this device waits. */
+class AlreadyWaits extends Error {}
 
 /** Between `#openOnce` and `open` only: the stored token is no longer good. */
 class TokenRefused extends Error {

@@ -73,7 +73,7 @@ export function openPins(home: Home): GatewayPins {
     async admit(url, gatewayKey) {
       if (gatewayKey === undefined || gatewayKey !== (await findHomeKey(url, readHome(home)))) return met.admit(url, gatewayKey);
       await met.replace(url, gatewayKey);
-      return { kind: "known", vouched: true };
+      return { kind: "known" };
     },
   };
 }

@@ -117,7 +117,7 @@ function openSocket(url: string): WebSocket {
 interface Presented {
   readonly gatewayKey: string | undefined;
   readonly scopes: readonly string[];
-  /** What a person can compare; undefined where one side proves no key, and where the gateway's is vouched for. */
+  /** What a person can compare; undefined where one side proves no key. */
   readonly words: string | undefined;
 }
 
@@ -179,11 +179,11 @@ class Handshake {
       );
     }
     const gatewayKey = proof.kind === "proved" ? proof.key : undefined;
-    const verdict = (await this.#options.pins?.admit(this.#options.url, gatewayKey)) ?? { kind: "known", vouched: false };
+    const verdict = (await this.#options.pins?.admit(this.#options.url, gatewayKey)) ?? { kind: "known" };
     if (verdict.kind === "changed") throw this.#error("key-changed", describeChange(this.#options.url, verdict, gatewayKey));
     const presentation = await this.#options.present({ gatewayKey });
     const params = toConnectParams(this.#options, presentation, { nonce, ts });
-    const words = verdict.vouched ? undefined : await wordsOf(params.device, { gatewayKey, nonce });
+    const words = await wordsOf(params.device, { gatewayKey, nonce });
     if (this.#phase !== "challenged") return;
     this.#presented = { gatewayKey, scopes: presentation.scopes, words };
     this.#send({ type: "req", id: requestId, method: "connect", params });

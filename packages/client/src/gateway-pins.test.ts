@@ -11,7 +11,7 @@ import { fingerprintOf, type GatewayPins, openGatewayPins } from "./gateway-pins
 
 const newFolder = (): ReturnType<typeof mkdtempDisposable> => mkdtempDisposable(join(tmpdir(), "portreeve-pins-"));
 const url = "ws://127.0.0.1:1000";
-const known = { kind: "known", vouched: false };
+const known = { kind: "known" };
 
 test("the key met first is kept for its address, in a 0600 file, and another one is told from it", async () => {
   await using folder = await newFolder();

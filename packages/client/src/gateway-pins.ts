@@ -4,9 +4,7 @@ import { isRecord } from "@portreeve/protocol/wire";
 import { addressOf } from "./address.ts";
 import { findPrivateFile, writePrivateFile } from "./private-file.ts";
 
-export type PinVerdict =
-  /** `vouched`: by something better than the first meeting, such as the key's own file on this machine. */
-  { readonly kind: "known"; readonly vouched: boolean } | { readonly kind: "changed"; readonly pinned: string };
+export type PinVerdict = { readonly kind: "known" } | { readonly kind: "changed"; readonly pinned: string };
 
 export interface GatewayPins {
   /**
@@ -44,7 +42,7 @@ export function openGatewayPins(file: string): GatewayPinStore {
       const pinned = (await read())[addressOf(url)];
       if (pinned !== undefined && pinned !== gatewayKey) return { kind: "changed", pinned };
       if (pinned === undefined && gatewayKey !== undefined) await replace(url, gatewayKey);
-      return { kind: "known", vouched: false };
+      return { kind: "known" };
     },
     replace,
     async forget(url) {

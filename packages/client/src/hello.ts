@@ -12,6 +12,8 @@ export interface Hello {
   readonly deviceToken: string | undefined;
   /** How the gateway recognised us (`token`, `device-token`, …); undefined when it does not say. */
   readonly authMethod: string | undefined;
+  /** What this connection may do; undefined when the gateway does not say. */
+  readonly scopes: readonly string[] | undefined;
 }
 
 /** Reads the payload of the answer, or undefined when it is no hello. */
@@ -30,6 +32,7 @@ export function parseHello(payload: unknown): Hello | undefined {
     tickIntervalMs: typeof tickIntervalMs === "number" && tickIntervalMs > 0 ? tickIntervalMs : limits.tickIntervalMs,
     deviceToken: stringOf(auth["deviceToken"]),
     authMethod: stringOf(auth["method"]),
+    scopes: Array.isArray(auth["scopes"]) ? stringsOf(auth["scopes"]) : undefined,
   };
 }
 
