@@ -61,7 +61,7 @@ test("a machine that pins the gateway's own certificate pairs with the code, and
   const later = await runCli(["status", "--url", gatewayUrl], env);
 
   assert.match(gatewayUrl, /^wss:/);
-  assert.deepEqual([unpinned.code, paired.code, later.code], [3, 0, 0], paired.err + later.err);
+  assert.deepEqual([unpinned.code, paired.code, later.code], [4, 0, 0], paired.err + later.err);
   assert.match(unpinned.err, /--tls-fingerprint/);
 });
 

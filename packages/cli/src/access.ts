@@ -14,7 +14,7 @@ import {
   type Presentation,
   type TokenStore,
 } from "@portreeve/client";
-import { coversAll, type Result } from "@portreeve/protocol/wire";
+import { coversAll } from "@portreeve/protocol/wire";
 import type { Target } from "./target.ts";
 
 /** Everything the command line will ever ask for, declared at the connect that pairs it, so that no later call is an upgrade. */
@@ -101,18 +101,28 @@ export class Access {
     }
   }
 
+  /** As `openAsOwner` with `most`, for what shows more to whoever may more; when this device may not ask for so much, with `least`. */
+  async openWithMost(most: readonly string[], least: readonly string[]): Promise<GatewayClient> {
+    try {
+      return await this.openAsOwner(most);
+    } catch (error) {
+      if (!(error instanceof RemoteError && error.code === "AUTH_SCOPE_MISMATCH")) throw error;
+      return await this.openAsOwner(least);
+    }
+  }
+
   /** @throws AlreadyWaits. To ask again would give the request other words than whoever looks has seen. */
   async #assertNotWaiting(): Promise<void> {
     if ((await this.#options.target.secret()) === undefined) return;
     const own = await this.deviceId();
-    // Who may not read the list asks as if there were none.
-    const pending = await this.#readPending().catch(() => []);
-    if (pending.some(({ deviceId }) => deviceId === own)) throw new AlreadyWaits();
+    // Who may not read the list, or cannot, asks as if nothing waited.
+    if (await this.#isWaiting(own).catch(() => false)) throw new AlreadyWaits();
   }
 
-  async #readPending(): Promise<Result<"device.pair.list">["pending"]> {
+  async #isWaiting(device: string): Promise<boolean> {
     using client = await this.#openAlone(["operator.pairing"]);
-    return (await client.call("device.pair.list", {})).pending;
+    const { pending } = await client.call("device.pair.list", {});
+    return pending.some(({ deviceId }) => deviceId === device);
   }
 
   /** With the shared secret and without the device. */

@@ -89,7 +89,7 @@ const connectionFailures: Readonly<Record<ConnectionErrorKind, Pick<Failure, "ex
     exit: "unauthorised",
     code: "CERTIFICATE_UNTRUSTED",
     remedy:
-      "The gateway prints its certificate's SHA-256 when it starts. Name it once, as it stands there: ./portreeve status --url URL --tls-fingerprint SHA256",
+      "The gateway prints its certificate's SHA-256 when it starts. Name it once, as it stands there, beside the same command: --tls-fingerprint SHA256, such as ./portreeve status --url URL --tls-fingerprint SHA256",
   },
   closed: { exit: "unreachable", code: "CONNECTION_CLOSED", remedy: "See whether the gateway still runs: `./portreeve health`." },
   timeout: { exit: "timeout", code: "TIMEOUT", remedy: "See whether the address is a gateway's, and the gateway's log." },

@@ -181,7 +181,10 @@ const calls: readonly (readonly [args: readonly string[], expected: readonly str
   [["call", "sessions.delete", '{"key":"x"}'], ["sessions.delete [operator.admin]"]],
   [["call", "status", "--scopes", "operator.admin"], ["status [operator.admin]"]],
   [["call", "status", "--scopes", ""], ["status []"]],
-  [["call", "device.pair.list"], ["device.pair.list [operator.admin]"]],
+  [
+    ["call", "device.pair.list"],
+    ["device.pair.list [operator.pairing]", "device.pair.list [operator.admin]"],
+  ],
 ];
 
 for (const [args, expected] of calls) {

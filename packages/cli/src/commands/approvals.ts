@@ -1,6 +1,8 @@
 /** `approvals`: programs that wait for a yes, shown in full, and the decision about them. */
+import { type GatewayClient, leastScopes } from "@portreeve/client";
 import type { PendingApproval } from "@portreeve/protocol/wire";
 import type { Command } from "commander";
+import type { Access } from "../access.ts";
 import { connecting, findAccess, withExamples, type ConnectingFlags } from "../connecting.ts";
 import { shortId, tellSpan } from "../devices/words.ts";
 import { CliError } from "../exit.ts";
@@ -34,9 +36,14 @@ export function addApprovals(program: Command, io: Io): void {
   no.action((id: string, flags: DecideFlags) => decide(io, { id, decision: "deny", flags }));
 }
 
+/** With admin every request is shown; a reviewer is shown those that name its device. */
+function openAsReviewer(access: Access): Promise<GatewayClient> {
+  return access.openWithMost(["operator.admin"], leastScopes("exec.approval.list"));
+}
+
 async function runList(io: Io, flags: ConnectingFlags): Promise<void> {
   const access = await findAccess(io, flags);
-  using client = await access.openAsOwner(["operator.admin"]);
+  using client = await openAsReviewer(access);
   const waiting = await client.call("exec.approval.list", {});
   if (flags.json === true) return writeJson(io, waiting);
   const nowMs = Date.now();
@@ -46,7 +53,7 @@ async function runList(io: Io, flags: ConnectingFlags): Promise<void> {
 
 async function decide(io: Io, { id, decision, flags }: Decision): Promise<void> {
   const access = await findAccess(io, flags);
-  using client = await access.openAsOwner(["operator.admin"]);
+  using client = await openAsReviewer(access);
   const approval = findApproval(await client.call("exec.approval.list", {}), id);
   if (decision === "allow-once" && flags.yes !== true) await assertAgreed(io, approval);
   const result = await client.call("exec.approval.resolve", { id: approval.id, decision });

@@ -54,9 +54,10 @@ async function runCall(
 ): Promise<void> {
   const access = await findAccess(io, flags);
   const isOwners = /^(device|node)\.(pair|token)\./.test(method);
+  const scopes = parseScopes(flags.scopes);
+  const least = leastScopes(method, params);
   // A device's own token without admin reaches that device alone.
-  const scopes = parseScopes(flags.scopes) ?? (isOwners ? ["operator.admin"] : leastScopes(method, params));
-  using client = await (isOwners ? access.openAsOwner(scopes) : access.open(scopes));
+  using client = await (isOwners ? access.openWithMost(scopes ?? ["operator.admin"], scopes ?? least) : access.open(scopes ?? least));
   const result = await client.request(method, params);
   if (flags.json === true) writeJson(io, result);
   else writeLine(io, JSON.stringify(result, undefined, 2));

@@ -9,14 +9,9 @@ import type { DeviceList } from "./words.ts";
 const managerScopes: readonly string[] = ["operator.admin", "operator.pairing"];
 
 /** A connection that may manage every device, or this one alone when it may no more; with `more` scopes that a call must hold. */
-export async function openAsManager(access: Access, more: readonly string[] = []): Promise<GatewayClient> {
+export function openAsManager(access: Access, more: readonly string[] = []): Promise<GatewayClient> {
   const withMore = (scopes: readonly string[]): readonly string[] => [...new Set([...scopes, ...more])];
-  try {
-    return await access.openAsOwner(withMore(managerScopes));
-  } catch (error) {
-    if (!(error instanceof RemoteError && error.code === "AUTH_SCOPE_MISMATCH")) throw error;
-    return await access.openAsOwner(withMore(["operator.pairing"]));
-  }
+  return access.openWithMost(withMore(managerScopes), withMore(["operator.pairing"]));
 }
 
 export async function readDevices(access: Access): Promise<DeviceList> {
