@@ -80,6 +80,83 @@ test("a refused key ends the run at once with a reason that does not hold the ke
   assert.doesNotMatch(JSON.stringify(gw.logLines), /sk-live/);
 });
 
+/** What the log says of failed calls. */
+function failedCalls(gw: TestGateway) {
+  return gw.logLines.filter(({ message }) => message === "a model call failed").map(({ facts }) => facts);
+}
+
+test("what a provider answered to a failed call is in the log once, with its run and model, bounded and without the key", async () => {
+  await using provider = await startFakeOpenAi();
+  const key = "sk-live-12345";
+  provider.enqueue({ status: 400, body: { detail: `no such thing for ${key}`, more: `${"x".repeat(100_000)}${key}` } });
+  await using gw = await startGateway({ config: configFor(provider.baseUrl, key) });
+
+  await assert.rejects(ask(gw));
+
+  const { runs } = await gw.callerWith("operator.read").call("runs.list", {});
+  const [call, ...others] = failedCalls(gw);
+  assert.deepEqual(others, []);
+  assert.deepEqual([call?.["runId"], call?.["model"], call?.["httpStatus"]], [runs[0]?.runId, "fake/test", 400]);
+  assert.match(String(call?.["answer"]), /no such thing for \[secret\]/);
+  assert.equal(JSON.stringify(gw.logLines).includes(key), false);
+  assert.ok(JSON.stringify(call).length < 5_000);
+});
+
+test("a call that is asked for again is in the log each time it fails", async () => {
+  await using provider = await startFakeOpenAi();
+  provider.enqueue(unavailable, unavailable, say("here I am"));
+  await using gw = await startGateway({ config: configFor(provider.baseUrl) });
+
+  await ask(gw);
+
+  assert.deepEqual(
+    failedCalls(gw).map((facts) => [facts["kind"], facts["httpStatus"]]),
+    [
+      ["overloaded", 503],
+      ["overloaded", 503],
+    ],
+  );
+});
+
+test("a summary that the provider refuses is in the log too", async () => {
+  await using provider = await startFakeOpenAi();
+  provider.enqueue(say("one"), say("two"), { status: 401, body: { error: { message: "gone" } } });
+  await using gw = await startGateway({ config: configFor(provider.baseUrl) });
+  await ask(gw);
+  await gw.callerWith("operator.write").call("agent", { message: "again", idempotencyKey: "k2" });
+
+  await gw.callerWith("operator.admin").call("sessions.compact", { key: "main" });
+
+  assert.deepEqual(
+    failedCalls(gw).map((facts) => [facts["sessionKey"], facts["model"], facts["kind"]]),
+    [["agent:main:main", "fake/test", "auth"]],
+  );
+});
+
+test("a page instead of a stream is named as one, and asked for once", async () => {
+  await using provider = await startFakeOpenAi();
+  provider.enqueue({ status: 200, headers: { "content-type": "text/html; charset=utf-8" }, body: "<html>Please log in</html>" });
+  await using gw = await startGateway({ config: configFor(provider.baseUrl) });
+
+  await assert.rejects(ask(gw), /fake: http:\S+ answers with a page \(text\/html\).*models\.providers\.fake\.baseUrl/);
+
+  assert.equal(failedCalls(gw).length, 1);
+});
+
+test("a call that a person stopped is no failure of the provider", async () => {
+  await using provider = await startFakeOpenAi();
+  provider.enqueue({ steps: [{ text: "one " }, { hold: new Promise(() => undefined) }] });
+  await using gw = await startGateway({ config: configFor(provider.baseUrl) });
+  const speaks = new Promise<void>((resolve) => gw.gateway.bus.subscribe("chat", (event) => event.state === "delta" && resolve()));
+  const ended = ask(gw);
+  await speaks;
+
+  await gw.callerWith("operator.write").call("chat.abort", { sessionKey: "main" });
+  await ended;
+
+  assert.deepEqual(failedCalls(gw), []);
+});
+
 test("an abort reaches the provider: its connection closes", async () => {
   await using provider = await startFakeOpenAi();
   provider.enqueue({ steps: [{ text: "one " }, { hold: new Promise(() => undefined) }] });

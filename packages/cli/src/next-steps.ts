@@ -91,7 +91,7 @@ export const nextSteps: Readonly<Record<ErrorCode, string>> = {
   TOO_MANY_APPROVALS: seeApprovals,
   ANSWER_NOT_KEPT: "To run the command again use another idempotencyKey.",
 
-  RUN_FAILED: "See which model was used: ./portreeve agents. The gateway's log has the provider's answer.",
+  RUN_FAILED: "See which model was used: ./portreeve agents. When its provider failed, the gateway's log has the answer: ./portreeve logs",
   STOP_INCOMPLETE: "Look at what goes on with ps, and end it; the gateway log names it.",
   STORE_UNAVAILABLE: "See to the disk of the state folder, then: ./portreeve health",
   SHUTTING_DOWN: "Start it again: ./portreeve gateway run",

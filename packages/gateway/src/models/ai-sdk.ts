@@ -77,7 +77,7 @@ async function* streamCall(
   const reading = { isOver: false };
   try {
     request.signal.throwIfAborted();
-    const { stream } = await languageModel.doStream({
+    const { stream, response } = await languageModel.doStream({
       ...options,
       prompt: toPrompt(request),
       ...(request.tools.length === 0 ? {} : { tools: request.tools.map(toFunctionTool) }),
@@ -85,6 +85,7 @@ async function* streamCall(
       ...(request.thinking === undefined ? {} : { reasoning: toReasoning(request.thinking) }),
       abortSignal: call.signal,
     });
+    refusePage(response?.headers?.["content-type"], access);
     yield* toEvents(stream, reading);
   } catch (error) {
     if (request.signal.aborted) throw new ModelError("aborted", "the call was stopped");
@@ -94,6 +95,15 @@ async function* streamCall(
     // Nothing of it stays open that was not read to its end: a package may go on reading an answer it has thrown away.
     if (!reading.isOver) call.abort("the call is over");
   }
+}
+
+/** A log-in, a proxy or a web server answers in a provider's place, and would do so again. */
+function refusePage(contentType: string | undefined, { provider, baseUrl }: ProviderAccess): void {
+  if (contentType === undefined || !/^text\/html\b/i.test(contentType)) return;
+  throw new ModelError(
+    "unusable",
+    `${provider}: ${baseUrl} answers with a page (text/html), not as a model does; check models.providers.${provider}.baseUrl`,
+  );
 }
 
 type FinishPart = Extract<LanguageModelV4StreamPart, { type: "finish" }>;

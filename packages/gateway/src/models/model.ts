@@ -86,6 +86,8 @@ export class ModelError extends Error {
   readonly httpStatus: number | undefined;
   /** What the failed call used, when the provider said it. */
   readonly usage: Usage | undefined;
+  /** The provider's own words as far as they were kept, without its key: for the log. */
+  readonly answer: string | undefined;
 
   constructor(
     kind: ModelErrorKind,
@@ -95,6 +97,7 @@ export class ModelError extends Error {
       retryAfterMs?: number | undefined;
       httpStatus?: number | undefined;
       usage?: Usage;
+      answer?: string | undefined;
       cause?: unknown;
     } = {},
   ) {
@@ -104,5 +107,6 @@ export class ModelError extends Error {
     this.retryAfterMs = options.retryAfterMs;
     this.httpStatus = options.httpStatus;
     this.usage = options.usage;
+    this.answer = options.answer;
   }
 }

@@ -19,6 +19,16 @@ test("no part of a key is left where a long message is cut", () => {
   assert.doesNotMatch(error.message, /key-of/);
 });
 
+test("a key is left out of the answer however the body writes it, and what is left is bounded", () => {
+  const apiKey = new Secret('key"/of+the+test');
+  const responseBody = `${JSON.stringify({ key: apiKey.reveal() })} ?key=${encodeURIComponent(apiKey.reveal())} ${"x".repeat(9_000)}`;
+
+  const { answer = "" } = toModelError({ statusCode: 400, responseBody }, { ...access, apiKey }, "m");
+
+  assert.match(answer, /^\{"key":"\[secret\]"\} \?key=\[secret\] x+…$/);
+  assert.ok(answer.length < 2_100);
+});
+
 test("a placeholder of a key does not tear messages apart", () => {
   const error = toModelError({ message: "no such thing", statusCode: 400 }, { ...access, apiKey: new Secret("no") }, "m");
 

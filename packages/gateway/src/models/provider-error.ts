@@ -14,6 +14,7 @@ export function toModelError(error: unknown, access: ProviderAccess, model: stri
     retryable,
     retryAfterMs: readRetryAfter(facts.headers, access.clock.now()),
     httpStatus: facts.status,
+    answer: facts.answer === "" ? undefined : cut(redact(facts.answer, access), mostOfAnswer),
   });
 }
 
@@ -27,6 +28,8 @@ interface Facts {
   readonly headers: Readonly<Record<string, string>>;
   /** The provider's own words for the case: error type, code, body. */
   readonly words: string;
+  /** The body as it came. */
+  readonly answer: string;
   /** The system's name for a broken connection, such as ECONNREFUSED. */
   readonly networkCode: string | undefined;
   readonly retryable: boolean | undefined;
@@ -55,6 +58,7 @@ function readFacts(error: unknown): Facts {
     midStream: status !== undefined && status < 300,
     headers: shape.responseHeaders,
     words: [shape.type, shape.code ?? "", shape.message, shape.responseBody].join(" ").slice(0, 10_000),
+    answer: shape.responseBody,
     networkCode: findNetworkCode(error),
     retryable: shape.isRetryable,
   };
@@ -128,16 +132,20 @@ function describe(kind: ModelErrorKind, facts: Facts, { provider, baseUrl, keyPl
   return `${provider} answered with an error${http}${said}`;
 }
 
+/** Of a body, in the log. */
+const mostOfAnswer = 2_000;
+
 /** Only ever after `redact`: half a key is still half a key. */
-function cut(text: string): string {
+function cut(text: string, mostChars = 400): string {
   const line = text.replaceAll(/\s+/g, " ").trim();
-  return line.length > 400 ? `${line.slice(0, 400).toWellFormed()}…` : line;
+  return line.length > mostChars ? `${line.slice(0, mostChars).toWellFormed()}…` : line;
 }
 
 /** Servers quote the key they refuse. A placeholder of a few characters is no secret, and would tear the text apart. */
 function redact(text: string, access: ProviderAccess): string {
   const key = access.apiKey?.reveal() ?? "";
-  return key.length < 4 ? text : text.replaceAll(key, "[secret]");
+  const written = new Set([key, JSON.stringify(key).slice(1, -1), encodeURIComponent(key)]);
+  return key.length < 4 ? text : [...written].reduce((rest, form) => rest.replaceAll(form, "[secret]"), text);
 }
 
 /** Milliseconds from `retry-after-ms`, or `retry-after` as seconds or as an HTTP date. */

@@ -9,7 +9,7 @@ import type { SessionView } from "../store/compactions.ts";
 import { findOlderPart, type Keep, type OlderPart, sizeOf, toModelView } from "./compaction.ts";
 
 export interface CompactingDeps {
-  readonly models: Models;
+  readonly models: Pick<Models, "get">;
   readonly priceOf: PriceOf;
   readonly contextWindowOf: ContextWindowOf;
   /** The share of a context window beyond which a transcript is compacted. */

@@ -7,6 +7,7 @@ import { quoteCompletions } from "../models/completion-text.ts";
 import type { Completion } from "../store/journal.ts";
 import type { ChildToSpawn, SpawnOutcome } from "../store/spawning.ts";
 import type { Admission, Claim, Partials, RunRecord, RunSelection, RunToAdmit } from "../store/store.ts";
+import { logFailedCalls } from "./failed-calls.ts";
 import { compactByHand, type HandCompaction } from "./hand-compaction.ts";
 import { eventSeqOf } from "./machine.ts";
 import { RunEvents } from "./run-events.ts";
@@ -148,7 +149,8 @@ class ClaimingWorker implements Worker {
   }
 
   compact(ask: HandCompaction): ReturnType<Worker["compact"]> {
-    return compactByHand(this.#deps, ask, this.#stopped.signal);
+    const models = logFailedCalls(this.#deps.models, this.#deps.log, { sessionKey: ask.sessionKey });
+    return compactByHand({ ...this.#deps, models }, ask, this.#stopped.signal);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -258,7 +260,8 @@ class ClaimingWorker implements Worker {
       absorbed: (run) => this.#tellEnded(run, "absorbed"),
     };
     const processes = this.#processesOf(claim, controller.signal);
-    const turn = new Turn(this.#deps, claim, { events, signal: controller.signal, host, processes });
+    const models = logFailedCalls(this.#deps.models, this.#deps.log, { runId });
+    const turn = new Turn({ ...this.#deps, models }, claim, { events, signal: controller.signal, host, processes });
     const begun = this.#deps.pace();
     const done = begun
       .then(() => turn.carryOn())
