@@ -50,6 +50,34 @@ test("a stand-in answers when the run's own model fails, and the next run starts
   assert.deepEqual([first.requests.length, second.requests.length], [1, 2]);
 });
 
+test("a model that is not to be asked for a day is stood in for at once, and without a stand-in the run says so", async () => {
+  const clock = createManualClock();
+  await using first = await startFakeOpenAi();
+  await using second = await startFakeOpenAi();
+  const limited: FakeReply = { status: 429, headers: { "retry-after": "86400" }, body: { error: { message: "too many" } } };
+  first.enqueue(limited, limited);
+  second.enqueue(say("from the stand-in"), say("again"));
+  const config = twoProviders(first.baseUrl, second.baseUrl);
+  await using gw = await startGateway({ clock, config });
+  await using alone = await startGateway({ clock, config: { ...config, agents: { defaults: { model: "first/a" } } } });
+
+  const one = await ask(gw);
+  clock.advance(30 * 60_000);
+  const two = await ask(gw, "and now?", "k2");
+  const refused = assert.rejects(ask(alone), (error: Error & { details?: Record<string, unknown> }) => {
+    assert.match(error.message, /asked not to be called again for 86400 s/);
+    assert.equal(error.details?.["stopReason"], "rate_limit");
+    return true;
+  });
+
+  await refused;
+  assert.deepEqual(
+    [one, two].map(({ result }) => result.payloads[0]?.text),
+    ["from the stand-in", "again"],
+  );
+  assert.deepEqual([first.requests.length, second.requests.length], [2, 2]);
+});
+
 test("when the stand-in fails too, the run ends with its error", async () => {
   await using first = await startFakeOpenAi();
   await using second = await startFakeOpenAi();

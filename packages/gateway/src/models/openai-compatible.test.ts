@@ -196,6 +196,7 @@ for (const { status, headers, body, kind, retryable, retryAfterMs } of [
   { status: 429, headers: { "retry-after": "Thu, 01 Jan 2026 12:00:30 GMT" }, kind: "rate_limit", retryable: true, retryAfterMs: 30_000 },
   { status: 429, headers: { "retry-after": "Thu, 01 Jan 2026 11:00:00 GMT" }, kind: "rate_limit", retryable: true, retryAfterMs: 0 },
   { status: 429, headers: { "retry-after-ms": "250", "retry-after": "7" }, kind: "rate_limit", retryable: true, retryAfterMs: 250 },
+  { status: 429, headers: { "retry-after": "9".repeat(400) }, kind: "rate_limit", retryable: true, retryAfterMs: 31_536_000_000 },
   { status: 429, headers: { "retry-after": "soon" }, kind: "rate_limit", retryable: true },
   { status: 429, body: { error: { message: "no money", code: "insufficient_quota" } }, kind: "rate_limit", retryable: false },
   { status: 500, headers: { "retry-after": "1.5" }, kind: "overloaded", retryable: true, retryAfterMs: 1_500 },

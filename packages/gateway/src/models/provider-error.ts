@@ -148,8 +148,16 @@ function redact(text: string, access: ProviderAccess): string {
   return key.length < 4 ? text : [...written].reduce((rest, form) => rest.replaceAll(form, "[secret]"), text);
 }
 
-/** Milliseconds from `retry-after-ms`, or `retry-after` as seconds or as an HTTP date. */
+/** Whatever a provider says, it stays a number that can be kept. */
+const mostRetryAfterMs = 365 * 86_400_000;
+
 function readRetryAfter(headers: Readonly<Record<string, string>>, nowMs: number): number | undefined {
+  const asked = parseRetryAfter(headers, nowMs);
+  return asked === undefined ? undefined : Math.min(mostRetryAfterMs, asked);
+}
+
+/** Milliseconds from `retry-after-ms`, or `retry-after` as seconds or as an HTTP date. */
+function parseRetryAfter(headers: Readonly<Record<string, string>>, nowMs: number): number | undefined {
   const exactMs = parseAmount(headers["retry-after-ms"]);
   if (exactMs !== undefined) return Math.ceil(exactMs);
   const text = headers["retry-after"];

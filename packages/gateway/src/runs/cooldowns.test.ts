@@ -15,12 +15,16 @@ test("a model that failed is left out for a minute, then for two, and not at all
   assert.deepEqual([first, second, [...cooldowns.cooling(180_001)]], [[true, false], [true, false], []]);
 });
 
-test("a provider that asks for longer gets it", () => {
+test("a provider that asks for longer gets it, but for no more than an hour", () => {
   const cooldowns = createCooldowns();
 
-  cooldowns.failed("a/one", 0, 3_600_000);
+  cooldowns.failed("a/one", 0, 1_800_000);
+  cooldowns.failed("a/two", 0, 86_400_000);
 
-  assert.deepEqual([...cooldowns.cooling(3_599_999)], ["a/one"]);
+  assert.deepEqual(
+    [1_799_999, 1_800_000, 3_599_999, 3_600_000].map((at) => [...cooldowns.cooling(at)]),
+    [["a/one", "a/two"], ["a/two"], ["a/two"], []],
+  );
 });
 
 test("the first model that is not left out is taken, and the first of all when every one is", () => {

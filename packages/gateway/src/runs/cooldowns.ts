@@ -10,6 +10,8 @@ export interface Cooldowns {
 
 const firstMs = 60_000;
 const longestMs = 600_000;
+/** What a provider asks for counts up to this: it may be mistaken, and is asked again then. */
+const longestAskedMs = 3_600_000;
 
 export function createCooldowns(): Cooldowns {
   const failures = new Map<string, { readonly untilMs: number; readonly times: number }>();
@@ -18,7 +20,7 @@ export function createCooldowns(): Cooldowns {
     failed(modelId, nowMs, retryAfterMs = 0) {
       const times = (failures.get(modelId)?.times ?? 0) + 1;
       const lastsMs = Math.min(longestMs, firstMs * 2 ** (times - 1));
-      failures.set(modelId, { untilMs: nowMs + Math.max(lastsMs, retryAfterMs), times });
+      failures.set(modelId, { untilMs: nowMs + Math.max(lastsMs, Math.min(longestAskedMs, retryAfterMs)), times });
     },
     worked: (modelId) => void failures.delete(modelId),
   };

@@ -49,6 +49,7 @@ export interface ModelFailure {
   readonly retryable: boolean;
   readonly retryAtMs: number;
   readonly partial: string;
+  readonly retryAfterMs?: number | undefined;
   /** Undefined in a journal from before there was more than one. */
   readonly model?: string;
 }

@@ -53,12 +53,13 @@ export function toSaid(content: readonly ContentBlock[]): Pick<TranscriptMessage
 
 /** A failed call as the journal has it. */
 export function toErrorEntry(
-  { kind: errorKind, message, retryable, usage }: ModelError,
+  { kind: errorKind, message, retryable, retryAfterMs, usage }: ModelError,
   facts: { readonly model: string; readonly retryAtMs: number; readonly partial: string },
   costOf: (usage: Usage) => CallCost | undefined,
 ): JournalEntry {
   const charged = usage === undefined ? {} : { usage, cost: costOf(usage) };
-  return { kind: "model-error", errorKind, message, retryable, ...facts, ...charged };
+  const asked = retryAfterMs === undefined ? {} : { retryAfterMs };
+  return { kind: "model-error", errorKind, message, retryable, ...asked, ...facts, ...charged };
 }
 
 /** Consecutive text becomes one block. */

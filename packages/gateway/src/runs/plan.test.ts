@@ -84,6 +84,7 @@ test("waiting before a retry doubles, is bounded, and never undercuts what the p
 
   assert.deepEqual(waits, [500, 1_000, 2_000, 30_000]);
   assert.equal(retryAtMs({ retryAfterMs: 60_000 }, 0, 1_000), 61_000);
+  assert.equal(retryAtMs({ retryAfterMs: Infinity }, 0, 1_000), 1_000 + runLimits.longestWaitMs);
 });
 
 const full: ContextSize = { ...roomy, tokens: 81 };
@@ -134,6 +135,7 @@ test("a compaction has as many attempts as a reply, and none for what does not p
   assert.equal(compactAgainAtMs(busy, 0, 1_000), 1_500);
   assert.equal(compactAgainAtMs(busy, runLimits.attempts - 1, 1_000), undefined);
   assert.equal(compactAgainAtMs({ ...busy, retryable: false }, 0, 1_000), undefined);
+  assert.equal(compactAgainAtMs({ ...busy, retryAfterMs: tooLongToWait }, 0, 1_000), undefined);
 });
 
 const failureOf = (model: string, over: Partial<Extract<JournalEntry, { kind: "model-error" }>> = {}): JournalEntry => ({
@@ -148,6 +150,10 @@ const failureOf = (model: string, over: Partial<Extract<JournalEntry, { kind: "m
 });
 const times = (count: number, entry: JournalEntry): readonly JournalEntry[] => Array.from({ length: count }, () => entry);
 
+const noKey = (model: string): JournalEntry => failureOf(model, { errorKind: "auth", retryable: false });
+const asksFor = (model: string, retryAfterMs: number): JournalEntry => failureOf(model, { errorKind: "rate_limit", retryAfterMs });
+const [aLittleLong, tooLongToWait] = [runLimits.longestBackoffMs + 1, runLimits.longestWaitMs + 1];
+
 const failovers: Readonly<Record<string, { entries: readonly JournalEntry[]; cooling?: readonly string[]; plan: string }>> = {
   "a model that may be asked again is": { entries: [failureOf("m")], plan: "m" },
   "a model that was asked often enough is stood in for": { entries: times(runLimits.attempts, failureOf("m")), plan: "n" },
@@ -159,6 +165,29 @@ const failovers: Readonly<Record<string, { entries: readonly JournalEntry[]; coo
     plan: "end",
   },
   "a refusal is nobody's to stand in for": { entries: [failureOf("m", { errorKind: "refused", retryable: false })], plan: "end" },
+  "a provider that asks for no more than our longest backoff is waited for": {
+    entries: [asksFor("m", runLimits.longestBackoffMs)],
+    plan: "m",
+  },
+  "one that asks for more is stood in for at once": { entries: [asksFor("m", aLittleLong)], plan: "n" },
+  "so is a stand-in": { entries: [asksFor("m", 86_400_000), asksFor("n", aLittleLong)], plan: "o" },
+  "when the others have failed, one that asked for more is asked again": {
+    entries: [asksFor("m", aLittleLong), noKey("n"), ...times(runLimits.attempts, failureOf("o"))],
+    plan: "m",
+  },
+  "not when it asked for more than a run waits": { entries: [asksFor("m", tooLongToWait), noKey("n"), noKey("o")], plan: "end" },
+  "what it was asked before counts": {
+    entries: [asksFor("m", aLittleLong), noKey("n"), noKey("o"), ...times(runLimits.attempts - 2, asksFor("m", aLittleLong))],
+    plan: "m",
+  },
+  "and is no more than its attempts": {
+    entries: [asksFor("m", aLittleLong), noKey("n"), noKey("o"), ...times(runLimits.attempts - 1, asksFor("m", aLittleLong))],
+    plan: "end",
+  },
+  "a refusal of a stand-in ends the run, whoever asked to wait": {
+    entries: [asksFor("m", aLittleLong), failureOf("n", { errorKind: "refused", retryable: false })],
+    plan: "end",
+  },
   "a failure from before there was more than one model is the run's own": {
     entries: [{ kind: "model-error", errorKind: "auth", message: "no key", retryable: false, retryAtMs: 0, partial: "" }],
     plan: "n",
@@ -172,6 +201,30 @@ for (const [name, { entries, cooling, plan: expected }] of Object.entries(failov
     assert.equal(planned.do === "call-model" ? planned.model : planned.do, expected);
   });
 }
+
+test("with nobody to stand in, a run waits as long as it was asked to, and ends when that is too long", () => {
+  const asks = (retryAfterMs: number): Plan => plan(fold([input, failureOf("m", { retryAfterMs, message: "HTTP 429" })]));
+
+  assert.deepEqual(asks(runLimits.longestWaitMs), { do: "call-model", model: "m", notBeforeMs: 700 });
+  assert.deepEqual(asks(86_400_000), {
+    do: "end",
+    ending: {
+      outcome: "failed",
+      text: "half",
+      error: "HTTP 429; it asked not to be called again for 86400 s, and a run waits for 600 s at most",
+      stopReason: "overloaded",
+    },
+  });
+});
+
+test("of those that asked to wait, the one that may be asked first is", () => {
+  const [later, sooner] = [
+    failureOf("m", { retryAfterMs: 90_000, retryAtMs: 90_000 }),
+    failureOf("n", { retryAfterMs: 60_000, retryAtMs: 60_000 }),
+  ];
+
+  assert.deepEqual(plan(fold([input, later, sooner]), ["n"]), { do: "call-model", model: "n", notBeforeMs: 60_000 });
+});
 
 test("the model that answered last is asked again", () => {
   const answeredByN: JournalEntry = { ...(call as Extract<JournalEntry, { kind: "reply" }>), model: "n" };

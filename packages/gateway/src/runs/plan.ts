@@ -1,6 +1,6 @@
 /** What a run does next: a pure function of its state. Retry policy and bounds stand here. */
 import { silenceOf } from "@portreeve/protocol";
-import type { ModelError, ModelErrorKind, ToolCall } from "../models/model.ts";
+import type { ModelErrorKind, ToolCall } from "../models/model.ts";
 import type { Reservation } from "../store/budgets.ts";
 import type { Ending } from "../store/store.ts";
 import type { ModelFailure, RunState } from "./machine.ts";
@@ -11,6 +11,8 @@ export const runLimits = {
   attempts: 4,
   firstBackoffMs: 500,
   longestBackoffMs: 30_000,
+  /** A provider that asks for longer ends the run, unless another model answers: whoever waits for it should hear of it. */
+  longestWaitMs: 600_000,
   /** The same failing tool call this often in a row ends the run. */
   sameFailure: 3,
 } as const;
@@ -64,15 +66,26 @@ export function next(state: RunState, models: ModelChoice, sizeFor: (model: stri
   }
 }
 
-/** Failures in a row of the model that failed last. */
+/** How often the model has failed for the reply at hand. */
 export function failuresOf(failures: readonly ModelFailure[], model: string): number {
-  return failures.length - 1 - failures.findLastIndex((failure) => (failure.model ?? model) !== model);
+  return failures.filter((failure) => (failure.model ?? model) === model).length;
 }
 
-/** When the failed call may be repeated: what the provider asked for, or doubling from half a second. */
-export function retryAtMs(error: Pick<ModelError, "retryAfterMs">, failuresBefore: number, nowMs: number): number {
+type Failed = Pick<ModelFailure, "retryable" | "retryAfterMs">;
+
+/** When the failed call may be repeated: what the provider asked for, within bounds, or doubling from half a second. */
+export function retryAtMs(error: Pick<Failed, "retryAfterMs">, failuresBefore: number, nowMs: number): number {
   const backoffMs = Math.min(runLimits.longestBackoffMs, runLimits.firstBackoffMs * 2 ** failuresBefore);
-  return nowMs + Math.max(backoffMs, error.retryAfterMs ?? 0);
+  return nowMs + Math.min(runLimits.longestWaitMs, Math.max(backoffMs, error.retryAfterMs ?? 0));
+}
+
+/** Whether the model is to be asked again only when no other can be, if at all. */
+export function isPassedOver(error: Failed, failuresBefore: number): boolean {
+  return !mayAskAgain(error, failuresBefore) || (error.retryAfterMs ?? 0) > runLimits.longestBackoffMs;
+}
+
+function mayAskAgain({ retryable, retryAfterMs = 0 }: Failed, failuresBefore: number): boolean {
+  return retryable && failuresBefore + 1 < runLimits.attempts && retryAfterMs <= runLimits.longestWaitMs;
 }
 
 /** How a run ends whose next call does not fit into what is left. */
@@ -119,21 +132,52 @@ function planModelCall(
   const mayCompact = compaction.kind === "possible" && state.modelCalls < runLimits.modelCalls;
   if (mayCompact && (isTooLong || size.tokens > size.limit)) return { do: "compact", model: current, notBeforeMs: compaction.notBeforeMs };
   if (compaction.kind === "given-up" && (isTooLong || size.tokens > size.window)) return failForLength(size, compaction.why);
-  const isOut = last !== undefined && (!last.retryable || failuresOf(state.failures, current) >= runLimits.attempts);
-  const standIn = isOut && othersMayDo.has(last.errorKind) ? findStandIn(state.failures, models) : undefined;
-  if (isOut && standIn === undefined) {
-    const tries = state.failures.length === 1 ? "" : ` (${state.failures.length} attempts)`;
-    return { do: "end", ending: { outcome: "failed", text: last.partial, error: `${last.message}${tries}`, stopReason: last.errorKind } };
-  }
+  const call = last === undefined ? { model: current, notBeforeMs: 0 } : afterFailure(state.failures, { ...last, model: current }, models);
+  if ("outcome" in call) return { do: "end", ending: call };
   if (state.modelCalls >= runLimits.modelCalls)
     return fail("budget_exceeded", `the run made ${runLimits.modelCalls} model calls`, "model_calls");
-  if (standIn !== undefined) return { do: "call-model", model: standIn, notBeforeMs: 0 };
-  return { do: "call-model", model: current, notBeforeMs: last?.retryAtMs ?? 0 };
+  return { do: "call-model", ...call };
+}
+
+interface Call {
+  readonly model: string;
+  readonly notBeforeMs: number;
+}
+
+/** The model that failed last, one that stands in for it, one that asked to be left alone for long; or the end, when none may do. */
+function afterFailure(
+  failures: readonly ModelFailure[],
+  last: ModelFailure & { readonly model: string },
+  models: ModelChoice,
+): Call | Ending {
+  if (!isPassedOver(last, failuresOf(failures, last.model) - 1)) return { model: last.model, notBeforeMs: last.retryAtMs };
+  if (!othersMayDo.has(last.errorKind)) return failForModel(last, failures.length);
+  const standIn = findStandIn(failures, models);
+  if (standIn !== undefined) return { model: standIn, notBeforeMs: 0 };
+  return findAgain(failures, models) ?? failForModel(last, failures.length);
 }
 
 /** The next model of the chain that was not asked for this reply and is not left out. */
 function findStandIn(failures: readonly ModelFailure[], { chain, cooling }: ModelChoice): string | undefined {
   return chain.find((id) => !cooling.has(id) && !failures.some((failure) => (failure.model ?? chain[0]) === id));
+}
+
+/** Of the models that were asked for this reply, the one that may be asked again first. */
+function findAgain(failures: readonly ModelFailure[], { chain }: ModelChoice): Call | undefined {
+  const newest = new Map(failures.map((failure) => [failure.model ?? chain[0], failure]));
+  return [...newest]
+    .filter(([model, failure]) => mayAskAgain(failure, failuresOf(failures, model) - 1))
+    .map(([model, { retryAtMs: notBeforeMs }]) => ({ model, notBeforeMs }))
+    .toSorted((a, b) => a.notBeforeMs - b.notBeforeMs)[0];
+}
+
+function failForModel(last: ModelFailure, attempts: number): Ending {
+  const tries = attempts === 1 ? "" : ` (${attempts} attempts)`;
+  const asked = Math.ceil((last.retryAfterMs ?? 0) / 1_000);
+  const most = runLimits.longestWaitMs / 1_000;
+  const wait =
+    last.retryable && asked > most ? `; it asked not to be called again for ${asked} s, and a run waits for ${most} s at most` : "";
+  return { outcome: "failed", text: last.partial, error: `${last.message}${tries}${wait}`, stopReason: last.errorKind };
 }
 
 function failForLength({ tokens, window }: ContextSize, why: string): Plan {
@@ -142,12 +186,8 @@ function failForLength({ tokens, window }: ContextSize, why: string): Plan {
 }
 
 /** When a compaction that failed may be tried again; undefined: it may not. */
-export function compactAgainAtMs(
-  error: Pick<ModelError, "retryable" | "retryAfterMs">,
-  failuresBefore: number,
-  nowMs: number,
-): number | undefined {
-  return error.retryable && failuresBefore + 1 < runLimits.attempts ? retryAtMs(error, failuresBefore, nowMs) : undefined;
+export function compactAgainAtMs(error: Failed, failuresBefore: number, nowMs: number): number | undefined {
+  return mayAskAgain(error, failuresBefore) ? retryAtMs(error, failuresBefore, nowMs) : undefined;
 }
 
 function toEnding(text: string, reason: "stop" | "length" | "content-filter"): Ending {

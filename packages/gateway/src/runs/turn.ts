@@ -22,11 +22,11 @@ import {
   type ContextSize,
   cutByBudget,
   failuresOf,
+  isPassedOver,
   type ModelChoice,
   next,
   type Plan,
   retryAtMs,
-  runLimits,
   toBudgetEnding,
 } from "./plan.ts";
 import { type CompactingDeps, keepFor, limitOf, makeCompaction } from "./compacting.ts";
@@ -288,11 +288,11 @@ export class Turn {
     return { workspace: this.#deps.workspaceOf(run.agentId), secondsLeft: secondsLeft(run, this.#deps.clock.now()) };
   }
 
-  /** A model that will not be asked again for this reply is left out for a while elsewhere too. */
+  /** A model that is passed over for this reply is left out for a while elsewhere too. */
   #toEntry(error: ModelError, model: string): JournalEntry {
     const nowMs = this.#deps.clock.now();
     const failures = this.#state.phase === "thinking" ? failuresOf(this.#state.failures, model) : 0;
-    if (!error.retryable || failures + 1 >= runLimits.attempts) this.#deps.cooldowns.failed(model, nowMs, error.retryAfterMs);
+    if (isPassedOver(error, failures)) this.#deps.cooldowns.failed(model, nowMs, error.retryAfterMs);
     const facts = { model, retryAtMs: retryAtMs(error, failures, nowMs), partial: this.#events.text };
     return toErrorEntry(error, facts, (usage) => this.#costOf(usage, model));
   }

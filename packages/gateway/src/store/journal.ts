@@ -63,6 +63,8 @@ export type JournalEntry =
       readonly message: string;
       readonly retryable: boolean;
       readonly retryAtMs: number;
+      /** What the provider asked for, however long. */
+      readonly retryAfterMs?: number | undefined;
       readonly partial: string;
       /** When the provider said it. */
       readonly usage?: Usage | undefined;
