@@ -78,6 +78,28 @@ test("a model that is not to be asked for a day is stood in for at once, and wit
   assert.deepEqual([first.requests.length, second.requests.length], [2, 2]);
 });
 
+for (const [what, message] of [
+  ["refused for its content", "flagged as violating our content policy"],
+  ["too long", "maximum context length is 100 tokens"],
+  ["not understood", "image_url is only supported by certain models"],
+] as const) {
+  test(`a conversation that is ${what} moves no other one to a stand-in`, async () => {
+    const isBad = (body: unknown): boolean => JSON.stringify(body).includes("bad words");
+    await using first = await startFakeOpenAi({
+      handler: ({ body }) => (isBad(body) ? { status: 400, body: { error: { message } } } : say("from the first")),
+    });
+    await using second = await startFakeOpenAi({ handler: () => say("from the stand-in") });
+    await using gw = await startGateway({ config: twoProviders(first.baseUrl, second.baseUrl) });
+    const { call } = gw.callerWith("operator.write");
+
+    const ended = call("agent", { sessionKey: "agent:main:a", message: "bad words", idempotencyKey: "a" });
+    await Promise.allSettled([ended]);
+    const other = await call("agent", { sessionKey: "agent:main:b", message: "good words", idempotencyKey: "b" });
+
+    assert.equal(other.result.payloads[0]?.text, "from the first");
+  });
+}
+
 test("when the stand-in fails too, the run ends with its error", async () => {
   await using first = await startFakeOpenAi();
   await using second = await startFakeOpenAi();

@@ -136,7 +136,7 @@ type Warnings = Extract<LanguageModelV4StreamPart, { type: "stream-start" }>["wa
 /** A level that was asked for is used or refused: another one would cost, and answer, otherwise than the receipt says. */
 function refuseFallback(warnings: Warnings): void {
   const problem = warningAboutThinking(warnings);
-  if (problem !== undefined) throw new ModelError("unusable", problem);
+  if (problem !== undefined) throw new ModelError("unusable", problem, { isOfRequest: true });
 }
 
 function warningAboutThinking(warnings: Warnings): string | undefined {

@@ -77,6 +77,20 @@ export type ModelErrorKind =
   | "aborted"
   | "unknown";
 
+/** Kinds that are about the one request. Nothing is known of an `unknown` one, and so nothing of the model. */
+const ofRequest: Readonly<Record<ModelErrorKind, boolean>> = {
+  unusable: false,
+  auth: false,
+  rate_limit: false,
+  overloaded: false,
+  network: false,
+  incomplete: false,
+  context_length: true,
+  refused: true,
+  aborted: true,
+  unknown: true,
+};
+
 /** Why a call failed, in terms the retry policy decides by. The message never holds a secret. */
 export class ModelError extends Error {
   override readonly name = "ModelError";
@@ -84,6 +98,8 @@ export class ModelError extends Error {
   readonly retryable: boolean;
   readonly retryAfterMs: number | undefined;
   readonly httpStatus: number | undefined;
+  /** It says nothing of the model or its provider: another request may do as well as ever. */
+  readonly isOfRequest: boolean;
   /** What the failed call used, when the provider said it. */
   readonly usage: Usage | undefined;
   /** The provider's own words as far as they were kept, without its key: for the log. */
@@ -96,6 +112,7 @@ export class ModelError extends Error {
       retryable?: boolean;
       retryAfterMs?: number | undefined;
       httpStatus?: number | undefined;
+      isOfRequest?: boolean;
       usage?: Usage;
       answer?: string | undefined;
       cause?: unknown;
@@ -106,6 +123,7 @@ export class ModelError extends Error {
     this.retryable = options.retryable ?? false;
     this.retryAfterMs = options.retryAfterMs;
     this.httpStatus = options.httpStatus;
+    this.isOfRequest = options.isOfRequest ?? ofRequest[kind];
     this.usage = options.usage;
     this.answer = options.answer;
   }

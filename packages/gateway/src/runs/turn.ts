@@ -288,11 +288,11 @@ export class Turn {
     return { workspace: this.#deps.workspaceOf(run.agentId), secondsLeft: secondsLeft(run, this.#deps.clock.now()) };
   }
 
-  /** A model that is passed over for this reply is left out for a while elsewhere too. */
+  /** A model that is passed over for this reply is left out for a while elsewhere too, unless it was the request's own fault. */
   #toEntry(error: ModelError, model: string): JournalEntry {
     const nowMs = this.#deps.clock.now();
     const failures = this.#state.phase === "thinking" ? failuresOf(this.#state.failures, model) : 0;
-    if (isPassedOver(error, failures)) this.#deps.cooldowns.failed(model, nowMs, error.retryAfterMs);
+    if (!error.isOfRequest && isPassedOver(error, failures)) this.#deps.cooldowns.failed(model, nowMs, error.retryAfterMs);
     const facts = { model, retryAtMs: retryAtMs(error, failures, nowMs), partial: this.#events.text };
     return toErrorEntry(error, facts, (usage) => this.#costOf(usage, model));
   }
