@@ -142,6 +142,34 @@ test("an empty result is said to be missing", async () => {
   });
 });
 
+const cutOff = "the reply was cut off: its model had no tokens left to go on";
+const missing = "it ended without saying anything: the result is missing";
+
+for (const [what, text, note] of [
+  ["in the middle", "It holds 3 items: 1. apples 2.", cutOff],
+  ["before it began", "", `${missing}; ${cutOff}`],
+] as const) {
+  test(`a child whose reply was cut off ${what} has ended well, and its parent is told that it was cut off`, async () => {
+    const child: FakeReply = { steps: [...(text === "" ? [] : [{ text }]), { finish: "length" }] };
+
+    await play({ child }, async ({ gw, told }) => {
+      const [quoted] = readCompletions(told ?? "");
+      const { status, stopReason } = await childOf(gw);
+
+      assert.deepEqual([quoted?.outcome, quoted?.text, quoted?.note], ["succeeded", text, note]);
+      assert.deepEqual([status, stopReason], ["succeeded", "length"]);
+    });
+  });
+}
+
+test("a child whose reply the content filter stopped has failed, and its parent reads why below what was said", async () => {
+  await play({ child: { steps: [{ text: "It holds" }, { finish: "content_filter" }] } }, ({ told }) => {
+    const [quoted] = readCompletions(told ?? "");
+
+    assert.deepEqual([quoted?.outcome, quoted?.text], ["failed", "It holds\n\nthe provider's content filter stopped the reply"]);
+  });
+});
+
 const outputSchema = { type: "object", properties: { files: { type: "integer" } }, required: ["files"] };
 
 for (const [how, first, second, text, note] of [

@@ -91,6 +91,18 @@ test("one run is told with outcome and delivery apart, each failure, each delive
     assert.match(text, line);
 });
 
+test("a reply that was cut off is told as that, and only that", () => {
+  const noteOf = (over: Partial<RunRow>): string | undefined => {
+    const attempts = { claims: 1, modelCalls: 1, toolCalls: 0, failures: [] };
+    const shown = showRun({ run: { ...child, ...over }, result: "1. apples 2.", ancestors: [], attempts, deliveries: [] }, 0);
+    return /^note +(.*)$/m.exec(shown)?.[1];
+  };
+
+  const notes = [noteOf({ stopReason: "length" }), noteOf({}), noteOf({ stopReason: "length", status: "failed" })];
+
+  assert.deepEqual(notes, ["the reply was cut off: its model had no tokens left to go on", undefined, undefined]);
+});
+
 for (const [principal, words] of [
   ["secret:local", "the local secret"],
   ["run:run_12345678abcdefgh", "run abcdefgh"],

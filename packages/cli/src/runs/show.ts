@@ -50,6 +50,9 @@ export function showRun({ run, result, ancestors, attempts, deliveries }: RunDet
     ...attempts.failures.map(({ at, errorKind, message }) => ["", `failed ${toMinute(at)}: ${errorKind}: ${oneLine(message, 200)}`]),
     ["task", oneLine(run.task, 400)],
     ...(result === undefined || result === "" ? [] : [["said", oneLine(result, 400)]]),
+    ...(run.status === "succeeded" && run.stopReason === "length"
+      ? [["note", "the reply was cut off: its model had no tokens left to go on"]]
+      : []),
     ...(run.error === undefined ? [] : [["error", oneLine(run.error, 400)]]),
   ];
   return [

@@ -79,6 +79,15 @@ test("a reply that the content filter stopped is no success", () => {
   assert.equal(planned.do === "end" && planned.ending.outcome, "failed");
 });
 
+test("a reply that ended for want of tokens is a success that says so", () => {
+  const endingOf = (reason: "stop" | "length"): Plan =>
+    plan(fold([input, { kind: "reply", content: [{ type: "text", text: "1. apples" }], model: "m", reason, usage }]));
+
+  const ending = { outcome: "succeeded", text: "1. apples", error: undefined } as const;
+  assert.deepEqual(endingOf("length"), { do: "end", ending: { ...ending, stopReason: "length", isCutOff: true } });
+  assert.deepEqual(endingOf("stop"), { do: "end", ending: { ...ending, stopReason: "stop" } });
+});
+
 test("waiting before a retry doubles, is bounded, and never undercuts what the provider asked for", () => {
   const waits = [0, 1, 2, 20].map((before) => retryAtMs({ retryAfterMs: undefined }, before, 1_000) - 1_000);
 

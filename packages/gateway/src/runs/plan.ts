@@ -195,7 +195,7 @@ function toEnding(text: string, reason: "stop" | "length" | "content-filter"): E
     return { outcome: "failed", text, error: "the provider's content filter stopped the reply", stopReason: "refusal" };
   const silence = silenceOf(text);
   if (silence !== undefined) return { outcome: "succeeded", text: "", silence, error: undefined, stopReason: reason };
-  return { outcome: "succeeded", text, error: undefined, stopReason: reason };
+  return { outcome: "succeeded", text, error: undefined, stopReason: reason, ...(reason === "length" ? { isCutOff: true } : {}) };
 }
 
 function fail(outcome: "failed" | "budget_exceeded", error: string, stopReason: string): Plan {

@@ -359,7 +359,14 @@ function quote(completions: readonly Completion[], open: number): string {
   return quoteCompletions(quoted, open);
 }
 
-function toNote({ outcome, text, textChars, silence, schemaError, childSessionKey }: Completion): string | undefined {
+function toNote(completion: Completion): string | undefined {
+  const notes = [noteOnText(completion), completion.isCutOff === true ? cutOff : undefined].filter((note) => note !== undefined);
+  return notes.length === 0 ? undefined : notes.join("; ");
+}
+
+const cutOff = "the reply was cut off: its model had no tokens left to go on";
+
+function noteOnText({ outcome, text, textChars, silence, schemaError, childSessionKey }: Completion): string | undefined {
   if (silence === "ANNOUNCE_SKIP") return "it asked for its result to be told to nobody";
   if (silence === "NO_REPLY" || (outcome === "succeeded" && text.trim() === ""))
     return "it ended without saying anything: the result is missing";

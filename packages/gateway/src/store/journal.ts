@@ -18,6 +18,8 @@ export interface Completion {
   /** How long the whole result is, where `text` is not all of it. */
   readonly textChars?: number | undefined;
   readonly silence?: Silence | undefined;
+  /** The reply ended where its model had no tokens left. Completions from before this was told lack it. */
+  readonly isCutOff?: boolean | undefined;
   /** Why `text` is not the value that was asked for. */
   readonly schemaError?: string | undefined;
   readonly runtimeMs: number;

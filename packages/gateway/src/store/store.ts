@@ -290,6 +290,8 @@ export interface Ending {
   /** Empty where there was a silence. */
   readonly text: string;
   readonly silence?: Silence | undefined;
+  /** The reply ended where its model had no tokens left. */
+  readonly isCutOff?: boolean | undefined;
   /** Why `text` is not the value that was asked for. */
   readonly schemaError?: string | undefined;
   readonly error: string | undefined;

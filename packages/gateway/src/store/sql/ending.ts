@@ -138,6 +138,7 @@ function toCompletion(sql: Sql, run: RunTableRow, ending: Ending, nowMs: number)
     ...(isCut ? { textChars: whole.length } : {}),
     ...(ending.schemaError === undefined ? {} : { schemaError: ending.schemaError }),
     ...(ending.silence === undefined ? {} : { silence: ending.silence }),
+    ...(ending.isCutOff === true ? { isCutOff: true } : {}),
     runtimeMs: nowMs - (run.started_at_ms ?? nowMs),
     usage,
     costMicroUsd,
