@@ -88,8 +88,10 @@ interface Stopped {
   readonly sessions: ReadonlySet<string>;
 }
 
+type OneRun = Pick<Extract<RunSelection, { sessionKey: string }>, "wireId" | "runId">;
+
 function tree(sql: Sql, select: Exclude<RunSelection, { startedBy: string }>): Stopped {
-  const { wireId = undefined, runId = undefined } = "sessionKey" in select ? select : {};
+  const { wireId, runId }: OneRun = "sessionKey" in select ? select : {};
   const isWhole = wireId === undefined && runId === undefined;
   const runs = new Map<string, RunTableRow>();
   const sessions = new Set<string>();
