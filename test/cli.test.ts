@@ -4,6 +4,7 @@ import { readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
 import { openHome, runCli } from "./support/cli.ts";
+import { bareEnv, startGatewayProcess } from "./support/gateway-process.ts";
 import { script, spawnStep } from "./support/script.ts";
 import { connectWire, createWireKey, refusedConnect } from "./support/wire-client.ts";
 
@@ -124,6 +125,30 @@ test("agent waits for children that the run left behind, and prints what came of
   assert.equal(code, 0, err);
   assert.match(out, /first[^]*then late: here I am/);
 });
+
+for (const [how, flags] of [
+  ["killed", []],
+  ["killed, and followed", ["--follow"]],
+  ["stopped", []],
+] as const) {
+  test(`an agent whose gateway is ${how} in the run names the run, which is found there once the gateway is back`, async () => {
+    await using gateway = await startGatewayProcess({ config: { gateway: { drainSeconds: 0 } } });
+    const env = bareEnv(gateway.home);
+    const lost = runCli(["agent", script("x", { hang: true }), ...flags], env);
+    while (!(await runCli(["runs", "list", "--json"], env)).out.includes('"running"')) await new Promise(setImmediate);
+
+    if (how === "stopped") await gateway.stop("SIGTERM");
+    else await gateway.kill();
+    const { code, err } = await lost;
+    const [, run = "no run named"] = /\.\/portreeve runs show (\S+)/.exec(err) ?? [];
+    await gateway.start();
+    const shown = await runCli(["runs", "show", run], env);
+
+    assert.equal(code, 3, err);
+    assert.match(err, /accepted and goes on/);
+    assert.equal(shown.code, 0, shown.err);
+  });
+}
 
 test("a failed run is exit code 1 with the reason", async () => {
   await using home = await openHome();

@@ -1,6 +1,6 @@
 /** `agent <message>`: one run, streamed as it comes, with the results of the sub-agents it leaves behind. */
 import { randomUUID } from "node:crypto";
-import { leastScopes, type GatewayClient } from "@portreeve/client";
+import { ConnectionError, leastScopes, type GatewayClient } from "@portreeve/client";
 import type { ParamsInput, Result } from "@portreeve/protocol/wire";
 import type { Command } from "commander";
 import { connecting, findAccess, wholeNumber, withExamples, type ConnectingFlags } from "../connecting.ts";
@@ -9,6 +9,9 @@ import { Narrator } from "../narrator.ts";
 import { nextSteps } from "../next-steps.ts";
 import { dim, plain, writeJson, writeLine, type Io } from "../output.ts";
 import { RunWatch, type LaterEnding, type Seen } from "../run-watch.ts";
+
+/** As far as this command has heard. */
+type RunState = "sent" | "accepted" | "ended";
 
 interface AgentFlags extends ConnectingFlags {
   readonly session?: string;
@@ -37,18 +40,23 @@ export function addAgent(program: Command, io: Io): void {
 
 async function runAgent(io: Io, message: string, flags: AgentFlags): Promise<void> {
   const params = toParams(message, flags);
+  const id = params.idempotencyKey;
   const access = await findAccess(io, flags);
   using client = await access.open(leastScopes("agent", params));
   const lost = failWhenClosed(client);
   const printer = new Printer(io, { isFollowing: flags.follow === true, asJson: flags.json === true });
-  using watch = new RunWatch(client, params.idempotencyKey, (seen) => printer.show(seen));
+  using watch = new RunWatch(client, id, (seen) => printer.show(seen));
 
-  const result = await client.call("agent", params);
+  let state: RunState = "sent";
+  const onAccepted = (): void => void (state = "accepted");
+  const result = await client.call("agent", params, { onAccepted }).catch((error: unknown) => Promise.reject(toLost(error, id, state)));
   const answer = result.result.payloads.map(({ text }) => text).join("\n");
-  printer.finish(params.idempotencyKey, answer);
+  printer.finish(id, answer);
   if (flags.wait && watch.openChildren > 0)
     printer.note(`waiting for ${watch.openChildren} sub-agent${watch.openChildren === 1 ? "" : "s"}`);
-  const later = flags.wait ? await Promise.race([watch.settled(), lost]) : [];
+  const settle = (): Promise<readonly LaterEnding[]> =>
+    Promise.race([watch.settled(), lost]).catch((error: unknown) => Promise.reject(toLost(error, id, "ended")));
+  const later = flags.wait ? await settle() : [];
   for (const { runId, text } of later) printer.finish(runId, text);
   if (flags.json === true) writeJson(io, { answer: later.at(-1)?.text ?? answer, run: result, later });
   assertSucceeded(result, later);
@@ -70,6 +78,23 @@ function failWhenClosed(client: GatewayClient): Promise<never> {
   // Nobody may be waiting any more when the connection ends.
   lost.catch(() => undefined);
   return lost;
+}
+
+/** A connection that ended under the run, with the run and where to look for it; any other error as it is. Pure. */
+function toLost(error: unknown, id: string, state: RunState): unknown {
+  if (!(error instanceof ConnectionError && error.kind === "closed")) return error;
+  const { close } = error;
+  const why = [`code ${close?.code ?? "unknown"}`, close?.reason].filter(Boolean).join(": ");
+  const fates: Readonly<Record<RunState, string>> = {
+    sent: `Whether run ${id} was accepted is not known.`,
+    accepted: `Run ${id} was accepted and goes on, also over a restart of the gateway.`,
+    ended: `Run ${id} has ended; its sub-agents go on, also over a restart of the gateway.`,
+  };
+  return new CliError("unreachable", `The connection to the gateway was lost (${why}). ${fates[state]}`, {
+    code: "CONNECTION_CLOSED",
+    remedy: `See how it stands: ./portreeve runs ${state === "ended" ? "tree" : "show"} ${id}`,
+    cause: error,
+  });
 }
 
 const remedy = nextSteps.RUN_FAILED;
