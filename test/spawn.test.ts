@@ -1,5 +1,8 @@
 /** What a spawn may ask for, what its receipt promises, and that a refused one leaves nothing. */
 import assert from "node:assert/strict";
+import { mkdtempDisposableSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import test from "node:test";
 import { type AgentEvent, type ErrorCode, type ParamsInput, ProtocolError, type Result } from "@portreeve/protocol";
 import { callTools, type ChatBody, say, startFakeOpenAi } from "./support/fake-openai.ts";
@@ -371,3 +374,30 @@ for (const method of ["sessions.delete", "sessions.reset"] as const) {
     assert.deepEqual([byStatus, children.announced, children.undelivered], [{ cancelled: 1 }, 0, 0]);
   });
 }
+
+test("what was started before is answered as it was, although its tools, limits or model would be refused by now", async () => {
+  using home = mkdtempDisposableSync(join(tmpdir(), "portreeve-test-"));
+  const root = home.path;
+  const ask = { tools: ["ls"], runTimeoutSeconds: 50, task: script("wait", { hang: true }) };
+  const message = { message: script("wait", { hang: true }), sessionKey: "beside", idempotencyKey: "m" };
+  const first = await startGateway({ root });
+  const receipt = await spawn(first, ask);
+  const sent = await first.callerWith("operator.write").call("chat.send", message);
+  await first[Symbol.asyncDispose]();
+  const defaults = { model: "unknown/none", subagents: { runTimeoutMaxSeconds: 10, runTimeoutSeconds: 10 } };
+  await using gw = await startGateway({ root, config: { agents: { defaults, entries: { main: { tools: { deny: ["ls"] } } } } } });
+
+  const again = await spawn(gw, ask);
+  const sentAgain = await gw.callerWith("operator.write").call("chat.send", message);
+
+  assert.equal(again.runId, receipt.runId);
+  assert.deepEqual(
+    [sent, sentAgain].map((one) => "runId" in one && [one.runId, one.status]),
+    [
+      ["m", "started"],
+      ["m", "in_flight"],
+    ],
+  );
+  await assert.rejects(spawn(gw, { ...ask, label: "other" }), { code: "IDEMPOTENCY_MISMATCH" });
+  await assert.rejects(spawn(gw, ask, "k2"), { code: "SPAWN_TIMEOUT" });
+});

@@ -87,7 +87,12 @@ export async function startRun(
   const session = await deps.store.sessions.find(start.key);
   const defaultModel = deps.agents.modelToStart(start.agentId);
   const problem = deps.agents.problemWithModel(session?.model ?? defaultModel);
-  if (problem !== undefined) throw new ProtocolError("MODEL_UNUSABLE", problem, { details: { model: session?.model ?? defaultModel } });
+  const paramsHash = createHash("sha256").update(JSON.stringify(start.params)).digest("hex");
+  if (problem !== undefined) {
+    const replay = await deps.store.runs.findReplay({ startedBy: principal.id, askedIn: start.key, key: start.wireId, paramsHash });
+    if (replay?.kind === "replayed") return { run: replay.run, isNew: false };
+    throw new ProtocolError("MODEL_UNUSABLE", problem, { details: { model: session?.model ?? defaultModel } });
+  }
   const admission = await deps.admitRun({
     sessionKey: start.key,
     agentId: start.agentId,
@@ -98,7 +103,7 @@ export async function startRun(
     authority: authorityToStart(principal),
     startedBy: principal.id,
     timeoutMs: start.timeoutMs,
-    paramsHash: createHash("sha256").update(JSON.stringify(start.params)).digest("hex"),
+    paramsHash,
     queueMode: start.queueMode,
   });
   if (admission.kind === "mismatch") throw keyWasUsed();

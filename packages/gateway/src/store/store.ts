@@ -310,7 +310,20 @@ export type RunSelection =
 /** Text so far of replies that are being streamed, by run id, each under the claim it is streamed for. */
 export type Partials = ReadonlyMap<string, { readonly epoch: number; readonly text: string }>;
 
+/** What was asked for under an idempotency key: by whom, for which session, and a hash of all that must be the same. */
+export interface Asked {
+  readonly startedBy: string;
+  readonly askedIn: string;
+  readonly key: string;
+  readonly paramsHash: string;
+}
+
+/** The key was used before: for the same, or for something else. */
+export type Replay = { readonly kind: "replayed"; readonly run: RunRecord } | { readonly kind: "mismatch" };
+
 export interface RunStore {
+  /** What was made under the key, whatever would be refused by now. Undefined: nothing; `admit` and `spawn` look again. */
+  findReplay(asked: Asked): Promise<Replay | undefined>;
   /** `partials`: text so far by run id, kept in the transcript of what is interrupted. */
   admit(run: RunToAdmit, nowMs: number, partials?: Partials): Promise<Admission>;
   /** Limits, child session, child run, lineage, idempotency and audit row: one transaction, all or nothing. */

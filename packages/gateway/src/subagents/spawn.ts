@@ -48,12 +48,31 @@ export async function spawn(
   principal: Principal,
   params: SpawnParams,
 ): Promise<{ readonly receipt: Receipt; readonly run: RunRecord; readonly isNew: boolean }> {
-  assertWithinReach(params, deps.limits);
   const attachments = decideAttachments(params.attachments, deps.limits.attachments);
-  const child = await decideChild(deps, principal, params, attachments);
-  const outcome = await make(deps, child, attachments);
+  const parentSessionKey = findParentKey(deps, principal, params);
+  const paramsHash = hashParams(params, attachments);
+  const outcome = await decideAndMake(deps, principal, params, { attachments, parentSessionKey, paramsHash }).catch(
+    async (error: unknown) => {
+      // A child that was made before is answered as it was, whatever would be refused by now.
+      const asked = { startedBy: principal.id, askedIn: parentSessionKey, key: params.idempotencyKey, paramsHash };
+      const replay = error instanceof ProtocolError ? await deps.store.runs.findReplay(asked) : undefined;
+      if (replay === undefined) throw error;
+      return replay;
+    },
+  );
   if (outcome.kind !== "accepted" && outcome.kind !== "replayed") throw toRefusal(outcome, deps.limits);
   return { receipt: toReceipt(deps, outcome.run), run: outcome.run, isNew: outcome.kind === "accepted" };
+}
+
+interface Given {
+  readonly attachments: readonly Attachment[];
+  readonly parentSessionKey: string;
+  readonly paramsHash: string;
+}
+
+async function decideAndMake(deps: SpawnDeps, principal: Principal, params: SpawnParams, given: Given): Promise<SpawnOutcome> {
+  assertWithinReach(params, deps.limits);
+  return await make(deps, await decideChild(deps, principal, params, given), given.attachments);
 }
 
 /** The files are there before the child is, so that no crash leaves a child without them. */
@@ -70,10 +89,9 @@ async function decideChild(
   deps: SpawnDeps,
   principal: Principal,
   params: SpawnParams,
-  attachments: readonly Attachment[],
+  { attachments, parentSessionKey, paramsHash }: Given,
 ): Promise<ChildToSpawn> {
   const parentRun = principal.kind === "run" ? await deps.store.runs.find(principal.runId) : undefined;
-  const parentSessionKey = findParentKey(deps, principal, params);
   const parentAgentId = agentOfSessionKey(parentSessionKey) ?? deps.defaultAgentId;
   const agentId = params.agentId ?? parentAgentId;
   if (!deps.isAgent(agentId) || !deps.isAgent(parentAgentId)) {
@@ -118,7 +136,7 @@ async function decideChild(
     cleanup: params.cleanup ?? "keep",
     expectsCompletion: params.expectsCompletionMessage,
     idempotencyKey,
-    paramsHash: hashParams(params, attachments),
+    paramsHash,
     isReplayOnly: attachments.some(({ content }) => content === undefined),
     limits: deps.limits,
   };

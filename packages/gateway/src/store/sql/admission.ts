@@ -3,7 +3,7 @@ import type { Ids } from "../../kit/ids.ts";
 import { meetLimits, unlimited } from "../../principal/lattice.ts";
 import { runIdOf, withinSession } from "../../principal/principal.ts";
 import type { ChildToSpawn, SpawnOutcome } from "../spawning.ts";
-import type { Admission, Partials, RunToAdmit } from "../store.ts";
+import type { Admission, Asked, Partials, Replay, RunToAdmit } from "../store.ts";
 import { budgetLeftOf, insertBudget } from "./budgets.ts";
 import { writeAudit } from "./audit.ts";
 import { cancelRuns } from "./cancelling.ts";
@@ -17,9 +17,9 @@ import { type Args, type Sql, statement } from "./statement.ts";
 import { budgetOf, readTerms, type StoredTerms, handedOn } from "./terms.ts";
 
 export function admitRun(sql: Sql, ids: Ids, run: RunToAdmit, partials: Partials, nowMs: number): Admission {
-  const known = findByKey(sql, run.startedBy, run.sessionKey, run.wireId);
-  if (known !== undefined)
-    return known.params_hash === run.paramsHash ? { kind: "replayed", run: toRunRecord(known) } : { kind: "mismatch" };
+  const { startedBy, sessionKey: askedIn, wireId: key, paramsHash } = run;
+  const replay = findReplay(sql, { startedBy, askedIn, key, paramsHash });
+  if (replay !== undefined) return replay;
 
   const unread = run.queueMode === "notify" ? findTooManyNotes(sql, run.sessionKey) : undefined;
   if (unread !== undefined) return { kind: "too-many-notes", unread };
@@ -72,9 +72,9 @@ export function admitRun(sql: Sql, ids: Ids, run: RunToAdmit, partials: Partials
 }
 
 export function spawnChild(sql: Sql, ids: Ids, child: ChildToSpawn, nowMs: number): SpawnOutcome {
-  const known = findByKey(sql, child.spawnedBy, child.parentSessionKey, child.idempotencyKey);
-  if (known !== undefined)
-    return known.params_hash === child.paramsHash ? { kind: "replayed", run: toRunRecord(known) } : { kind: "mismatch" };
+  const { spawnedBy: startedBy, parentSessionKey: askedIn, idempotencyKey: key, paramsHash } = child;
+  const replay = findReplay(sql, { startedBy, askedIn, key, paramsHash });
+  if (replay !== undefined) return replay;
   if (child.isReplayOnly === true) return { kind: "content-gone" };
 
   const found = findSession(sql, child.parentSessionKey);
@@ -190,8 +190,10 @@ function insertParent(sql: Sql, ids: Ids, child: ChildToSpawn, nowMs: number): S
   return insertSession(sql, { key, agentId, createdBy, sessionId: ids.orderedUuid() }, nowMs);
 }
 
-function findByKey(sql: Sql, startedBy: string, askedIn: string, key: string): RunTableRow | undefined {
-  return sql.first(byIdempotencyKey, { startedBy, askedIn, key });
+export function findReplay(sql: Sql, { startedBy, askedIn, key, paramsHash }: Asked): Replay | undefined {
+  const known = sql.first(byIdempotencyKey, { startedBy, askedIn, key });
+  if (known === undefined) return undefined;
+  return known.params_hash === paramsHash ? { kind: "replayed", run: toRunRecord(known) } : { kind: "mismatch" };
 }
 
 // ---- statements

@@ -3,7 +3,7 @@ import { sql as raw } from "kysely";
 import type { Ids } from "../../kit/ids.ts";
 import type { RunStore } from "../store.ts";
 import { absorbSteering, hasSteering } from "./absorbing.ts";
-import { admitRun, spawnChild } from "./admission.ts";
+import { admitRun, findReplay, spawnChild } from "./admission.ts";
 import { ensureAnnounceRun } from "./announcing.ts";
 import { releaseReservations } from "./budgets.ts";
 import { cancelRuns, expireRuns } from "./cancelling.ts";
@@ -51,10 +51,12 @@ export function createRunStore(queue: WriteQueue, ids: Ids): RunStore {
   };
 }
 
-type Reads = "openChildren" | "nextDeadline" | "find" | "findByWireId" | "counts";
+type Reads = "findReplay" | "openChildren" | "nextDeadline" | "find" | "findByWireId" | "counts";
 
 function createRunReads(queue: WriteQueue): Pick<RunStore, Reads> {
   return {
+    findReplay: (asked) => queue.read((sql) => findReplay(sql, asked)),
+
     openChildren: (runId) => queue.read((sql) => openChildrenOf(sql, runId)),
 
     nextDeadline: () => queue.read((sql) => sql.first(firstDeadline, {})?.at ?? undefined),
