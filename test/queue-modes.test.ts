@@ -1,6 +1,7 @@
 /** Messages for a session in which a run works, through the public door. */
 import assert from "node:assert/strict";
 import test from "node:test";
+import { errorRules, type ProtocolError } from "@portreeve/protocol";
 import { gate } from "./support/gate-tool.ts";
 import { script } from "./support/script.ts";
 import { startGateway, type TestGateway } from "./support/start-gateway.ts";
@@ -91,4 +92,23 @@ test("a steering message survives a restart", async () => {
   await wait(gw, "k1");
 
   assert.deepEqual(await transcript(gw), ["user: work", "user: rather this", "assistant: the new plan"]);
+});
+
+test("a message for a session in which too many wait is refused for the time being, with what to do", async () => {
+  const { tool, entered, open } = gate();
+  await using gw = await startGateway({ tools: [tool] });
+  await send(gw, working, "k0");
+  await entered;
+  for (let count = 1; count <= 200; count += 1) await send(gw, "more", `k${count}`);
+
+  await assert.rejects(send(gw, "too much", "k201"), (error: ProtocolError) => {
+    assert.deepEqual([error.code, errorRules[error.code].retryable], ["SESSION_BUSY", true]);
+    assert.match(error.message, /^200 messages wait in agent:main:main/);
+    assert.match(error.remedy ?? "", /chat\.abort/);
+    return true;
+  });
+  open();
+  await wait(gw, "k200");
+
+  assert.deepEqual(await send(gw, "now", "k201"), { runId: "k201", status: "started" });
 });

@@ -31,7 +31,7 @@ export const engineMutants: readonly Mutant[] = [
     to: "return others.some((other) => other.run_id === run.run_id &&",
   },
   {
-    ...store("claiming"),
+    ...store("candidates"),
     what: "one child more than may run at once",
     from: "return running >= children.most;",
     to: "return running > children.most;",

@@ -16,6 +16,7 @@ export const tests = {
   configChange: "packages/gateway/src/kit/config-change.test.ts",
   configRedaction: "packages/gateway/src/kit/config-redaction.test.ts",
   importing: "test/import.test.ts",
+  claims: "test/contract/claims.test.ts",
   clock: "test/clock-moved-back.test.ts",
   approvals: "packages/gateway/src/identity/pairing.test.ts",
   cleanUp: "test/contract/clean-up.test.ts",

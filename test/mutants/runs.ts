@@ -8,11 +8,15 @@ const messages = { testFile: tests.sessionMessages };
 
 const claiming = { file: "packages/gateway/src/store/sql/claiming.ts", testFile: tests.takeovers };
 
+const candidates = { file: "packages/gateway/src/store/sql/candidates.ts", testFile: tests.takeovers };
+
+const waiting = { testFile: tests.claims };
+
 const suspects = { file: "packages/gateway/src/runs/suspects.ts", testFile: tests.suspects };
 
 export const runMutants: readonly Mutant[] = [
   {
-    ...claiming,
+    ...candidates,
     what: "what workers died with twice goes on like everything else",
     from: '.where((is) => is.or([is("runs.takeovers", "=", 0), is("runs.lease_owner", "is", null)]))',
     to: "",
@@ -21,16 +25,40 @@ export const runMutants: readonly Mutant[] = [
   {
     ...claiming,
     what: "a claim takes every suspect",
-    from: "sql.all(suspects, { nowMs }).some(claim)",
-    to: "sql.all(suspects, { nowMs }).forEach(claim)",
+    from: "findSuspects(sql, nowMs).some(claim)",
+    to: "findSuspects(sql, nowMs).forEach(claim)",
     killedBy: "^what workers died with twice",
   },
   {
-    ...claiming,
+    ...candidates,
     what: "a suspect that has begun long ago goes before one that got on",
     from: '.orderBy("seq", "desc").limit(1),\n      "desc",',
     to: '.orderBy("seq", "desc").limit(1),\n      "asc",',
     killedBy: "^what workers died with twice",
+  },
+  {
+    ...waiting,
+    what: "one message more than may wait in a session",
+    file: "packages/gateway/src/store/sql/admission.ts",
+    from: "return waiting >= mostWaiting ?",
+    to: "return waiting > mostWaiting ?",
+    killedBy: "^only so many messages wait",
+  },
+  {
+    ...waiting,
+    what: "a job finds no place where many messages wait",
+    file: "packages/gateway/src/store/sql/admission.ts",
+    from: ' || queueMode === "notify" || job !== undefined',
+    to: ' || queueMode === "notify"',
+    killedBy: "^what interrupts, notes, jobs",
+  },
+  {
+    ...candidates,
+    ...waiting,
+    what: "what needs no child's slot waits for one",
+    from: '.orderBy("runs.session_key").orderBy("runs.depth").orderBy("runs.created_at_ms").orderBy("runs.run_id").limit(1);',
+    to: '.orderBy("runs.session_key").orderBy("runs.created_at_ms").orderBy("runs.run_id").limit(1);',
+    killedBy: "^a person's message waits",
   },
   {
     what: "a gateway takes up all that it died with twice at once",

@@ -112,6 +112,11 @@ export async function startRun(
       remedy: "send a message that gets a turn of its own (followup): it reads them first",
     });
   }
+  if (admission.kind === "too-many-waiting") {
+    throw new ProtocolError("SESSION_BUSY", `${admission.waiting} messages wait in ${start.key} for their turn`, {
+      remedy: "send it again when some of them were answered, or stop what runs and waits there first (chat.abort)",
+    });
+  }
   if (admission.kind === "starter-ended") throw new ProtocolError("UNKNOWN_RUN", "the run that wants to send has ended");
   if (admission.kind === "replayed") return { run: admission.run, isNew: false };
   if (admission.createdSession) deps.bus.publish("sessions.changed", { sessionKey: start.key, reason: "create" });

@@ -247,6 +247,8 @@ export type Admission =
   | { readonly kind: "mismatch" }
   /** So many messages that start no turn wait there already. */
   | { readonly kind: "too-many-notes"; readonly unread: number }
+  /** So many runs wait for their turn there already; never said of what interrupts, of a job or of children's results. */
+  | { readonly kind: "too-many-waiting"; readonly waiting: number }
   /** The run that sends has ended: its authority is over. */
   | { readonly kind: "starter-ended" };
 

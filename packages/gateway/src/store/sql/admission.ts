@@ -23,6 +23,8 @@ export function admitRun(sql: Sql, ids: Ids, run: RunToAdmit, partials: Partials
 
   const unread = run.queueMode === "notify" ? findTooManyNotes(sql, run.sessionKey) : undefined;
   if (unread !== undefined) return { kind: "too-many-notes", unread };
+  const waiting = findTooManyWaiting(sql, run);
+  if (waiting !== undefined) return { kind: "too-many-waiting", waiting };
   const starter = starterOf(sql, run.startedBy);
   // What it was about to say when it was stopped would be a run of whoever lost the right to have one.
   if (runIdOf(run.startedBy) !== undefined && starter?.ended_at_ms !== null) return { kind: "starter-ended" };
@@ -69,6 +71,19 @@ export function admitRun(sql: Sql, ids: Ids, run: RunToAdmit, partials: Partials
     );
   const admitted = run.queueMode === "notify" ? keepNote(sql, ids, inserted, nowMs) : inserted;
   return { kind: "admitted", run: toRunRecord(admitted), createdSession: found === undefined, interrupted };
+}
+
+/** More than anybody means to have answered one after the other. */
+const mostWaiting = 200;
+
+/**
+ * How many wait in the session already, when that is as many as may. What interrupts ends them, a note has a bound of its own, and a
+ * job has one run at most that has not ended.
+ */
+function findTooManyWaiting(sql: Sql, { sessionKey, queueMode, job }: RunToAdmit): number | undefined {
+  if (queueMode === "interrupt" || queueMode === "notify" || job !== undefined) return undefined;
+  const waiting = sql.first(countWaiting, { sessionKey })?.n ?? 0;
+  return waiting >= mostWaiting ? waiting : undefined;
 }
 
 export function spawnChild(sql: Sql, ids: Ids, child: ChildToSpawn, nowMs: number): SpawnOutcome {
@@ -205,6 +220,15 @@ const byIdempotencyKey = statement((db, arg: Args<{ startedBy: string; askedIn: 
     .where("started_by", "=", arg("startedBy"))
     .where("asked_in", "=", arg("askedIn"))
     .where("idempotency_key", "=", arg("key")),
+);
+
+const countWaiting = statement((db, arg: Args<{ sessionKey: string }>) =>
+  db
+    .selectFrom("runs")
+    .select((build) => build.fn.countAll<number>().as("n"))
+    .where("status", "=", "queued")
+    .where("trigger", "!=", "spawn")
+    .where("session_key", "=", arg("sessionKey")),
 );
 
 const countOpenChildren = statement((db, arg: Args<{ parentSessionKey: string }>) =>

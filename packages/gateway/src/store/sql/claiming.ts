@@ -1,16 +1,16 @@
 /** Claiming: which runs can go on, and the fenced lease under which one worker continues each. */
-import type { Kysely } from "kysely";
 import type { Ids } from "../../kit/ids.ts";
 import type { Completion, JournalEntry } from "../journal.ts";
 import type { Claim, Claimed, Claimer, Ending, RunRecord } from "../store.ts";
 import { endAbsorbed, isAwaited, listAbsorbable, type Said, toSaid, toSteeredEntry, toUserMessage } from "./absorbing.ts";
 import { takeOrphanedInbox } from "./announcing.ts";
 import { settle } from "./budgets.ts";
+import { type Candidate, fairly, findCandidates, findSuspects, slotsOf } from "./candidates.ts";
 import { deliver, writeEnding } from "./ending.ts";
 import { appendMessages } from "./messages.ts";
 import { takeNotes } from "./notes.ts";
 import { appendEntries, CorruptRowError, readJournal, readRun, toRunRecord } from "./run-rows.ts";
-import type { Database, InboxRow, RunTableRow } from "./schema.ts";
+import type { InboxRow, RunTableRow } from "./schema.ts";
 import { openStatuses } from "./session-rows.ts";
 import { type Args, type Sql, statement } from "./statement.ts";
 import { readTerms } from "./terms.ts";
@@ -34,67 +34,17 @@ export function claimRuns(sql: Sql, ids: Ids, claimer: Claimer, nowMs: number): 
     if (depth > 0) slots.add(root_session_key);
     return true;
   };
-  if (claimer.takesSuspect && leftBehind > 0) sql.all(suspects, { nowMs }).some(claim);
-  for (const one of leftBehind > 0 ? sql.all(resumableOrLeft, { nowMs }) : sql.all(resumable, {})) {
+  if (claimer.takesSuspect && leftBehind > 0) findSuspects(sql, nowMs).some(claim);
+  const { ready, queuedBelow } = findCandidates(sql, { leftBehind, nowMs });
+  for (const one of ready) {
     if (claims.length >= claimer.limit) return { claims, givenUp };
     claim(one);
   }
-  for (const one of fairly(sql, slots)) {
+  for (const one of fairly(sql, slots, queuedBelow)) {
     if (claims.length >= claimer.limit || slots.areTaken) break;
     claim(one);
   }
   return { claims, givenUp };
-}
-
-type Candidate = Pick<RunTableRow, "run_id" | "depth" | "root_session_key">;
-
-interface ChildSlots {
-  /** Running children in all. */
-  readonly running: number;
-  /** No more may run. */
-  readonly areTaken: boolean;
-  readonly of: (rootKey: string) => number;
-  readonly add: (rootKey: string) => void;
-}
-
-function slotsOf(sql: Sql, children: { readonly running: number; readonly most: number }, nowMs: number): ChildSlots {
-  let { running } = children;
-  // Counted when two conversations want a slot.
-  let byRoot: Map<string, number> | undefined;
-  const of = (rootKey: string): number => {
-    byRoot ??= new Map(sql.all(runningChildren, { nowMs }).map((one) => [one.root_session_key, one.n]));
-    return byRoot.get(rootKey) ?? 0;
-  };
-  return {
-    get running() {
-      return running;
-    },
-    get areTaken() {
-      return running >= children.most;
-    },
-    of,
-    add: (rootKey) => {
-      running += 1;
-      byRoot?.set(rootKey, of(rootKey) + 1);
-    },
-  };
-}
-
-/** Queued children: always the oldest of the conversation that has the fewest running ones. */
-function* fairly(sql: Sql, slots: ChildSlots): Generator<Candidate> {
-  const roots = sql.all(rootsWithQueuedChildren, {}).map((one) => ({ key: one.root_session_key, taken: 0 }));
-  while (roots.length > 0) {
-    const [root] = roots.toSorted((a, b) => slots.of(a.key) - slots.of(b.key));
-    if (root === undefined) return;
-    // What was claimed meanwhile is not queued any more; what could not be is stepped over.
-    const next = sql.first(queuedChildOf, { rootKey: root.key, offset: root.taken });
-    if (next === undefined) roots.splice(roots.indexOf(root), 1);
-    else {
-      const before = slots.running;
-      yield next;
-      if (slots.running === before) root.taken += 1;
-    }
-  }
 }
 
 /** A session has one writer: any other running run, even one whose lease ran out, goes first. */
@@ -244,8 +194,6 @@ function toCompletion({ inbox_id, child_run_id, completion }: InboxRow): Complet
 
 // ---- statements
 
-const candidate = ["runs.run_id", "runs.depth", "runs.root_session_key"] as const;
-
 /** Of all that have been claimed: whose lease ran out, and the children whose lease did not. */
 const countRunning = statement((db, arg: Args<{ nowMs: number }>) =>
   db
@@ -255,96 +203,6 @@ const countRunning = statement((db, arg: Args<{ nowMs: number }>) =>
       fn.countAll<number>().filterWhere("lease_until_ms", ">", arg("nowMs")).filterWhere("depth", ">", 0).as("children"),
     ])
     .where("status", "=", "running"),
-);
-
-/** Everything that can go on now but what was left behind and queued children, oldest first. */
-const resumable = statement((db, _arg: Args<object>) => oldestFirst(readyRuns(db)));
-
-/** The same with what was left behind, suspects excepted. */
-const resumableOrLeft = statement((db, arg: Args<{ nowMs: number }>) =>
-  oldestFirst(
-    readyRuns(db).union(
-      runsThatAre(db, "running")
-        .where("runs.lease_until_ms", "<=", arg("nowMs"))
-        .where((is) => is.or([is("runs.takeovers", "=", 0), is("runs.lease_owner", "is", null)])),
-    ),
-  ),
-);
-
-function readyRuns(db: Kysely<Database>) {
-  // A cross join is read in its order: what is unread, and who waits, are few.
-  const withResults = db
-    .selectFrom("inbox")
-    .crossJoin("runs")
-    .select([...candidate, "runs.created_at_ms"])
-    .where("inbox.parent_run_id", "is not", null)
-    .where("inbox.consumed_at_ms", "is", null)
-    .whereRef("runs.run_id", "=", "inbox.parent_run_id")
-    .where("runs.status", "=", "waiting");
-  const steered = runsThatAre(db, "waiting")
-    .crossJoin("runs as message")
-    .whereRef("message.session_key", "=", "runs.session_key")
-    .where("message.status", "=", "queued")
-    .where("message.queue_mode", "=", "steer");
-  return runsThatAre(db, "queued").where("runs.depth", "=", 0).union(withResults).union(steered);
-}
-
-function runsThatAre(db: Kysely<Database>, status: RunTableRow["status"]) {
-  return db
-    .selectFrom("runs")
-    .select([...candidate, "runs.created_at_ms"])
-    .where("runs.status", "=", status);
-}
-
-/** Sessions that are busy are stepped over: a few more than can be claimed. */
-function oldestFirst(query: ReturnType<typeof readyRuns>) {
-  return query.orderBy("created_at_ms").orderBy("run_id").limit(1_000);
-}
-
-/** The next to be given up come first; then whoever began its step last: with the others the gateway lived for longer. */
-const suspects = statement((db, arg: Args<{ nowMs: number }>) =>
-  db
-    .selectFrom("runs")
-    .select(candidate)
-    .where("status", "=", "running")
-    .where("lease_until_ms", "<=", arg("nowMs"))
-    .where("takeovers", ">", 0)
-    .where("lease_owner", "is not", null)
-    .orderBy("takeovers", "desc")
-    .orderBy(
-      ({ selectFrom }) =>
-        selectFrom("journal").select("at_ms").whereRef("journal.run_id", "=", "runs.run_id").orderBy("seq", "desc").limit(1),
-      "desc",
-    )
-    .orderBy("run_id", "desc")
-    .limit(100),
-);
-
-const runningChildren = statement((db, arg: Args<{ nowMs: number }>) =>
-  db
-    .selectFrom("runs")
-    .select((build) => ["root_session_key", build.fn.countAll<number>().as("n")])
-    .where("status", "=", "running")
-    .where("depth", ">", 0)
-    .where("lease_until_ms", ">", arg("nowMs"))
-    .groupBy("root_session_key"),
-);
-
-const rootsWithQueuedChildren = statement((db, _arg: Args<object>) =>
-  db.selectFrom("runs").select("root_session_key").distinct().where("status", "=", "queued").where("depth", ">", 0),
-);
-
-const queuedChildOf = statement((db, arg: Args<{ rootKey: string; offset: number }>) =>
-  db
-    .selectFrom("runs")
-    .select(candidate)
-    .where("status", "=", "queued")
-    .where("depth", ">", 0)
-    .where("root_session_key", "=", arg("rootKey"))
-    .orderBy("created_at_ms")
-    .orderBy("run_id")
-    .limit(1)
-    .offset(arg("offset")),
 );
 
 const runningInSession = statement((db, arg: Args<{ key: string }>) =>

@@ -23,6 +23,7 @@ import * as cron from "./migrations/018-cron.ts";
 import * as execApprovals from "./migrations/019-exec-approvals.ts";
 import * as setupDelivery from "./migrations/020-setup-delivery.ts";
 import * as leanIndexes from "./migrations/021-lean-indexes.ts";
+import * as queuedMessages from "./migrations/022-queued-messages.ts";
 
 /** By name, in order; a released migration is never edited. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -47,6 +48,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   "019-exec-approvals": execApprovals,
   "020-setup-delivery": setupDelivery,
   "021-lean-indexes": leanIndexes,
+  "022-queued-messages": queuedMessages,
 };
 
 /** A newer version has changed the schema in a way this one does not know. */
