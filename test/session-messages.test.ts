@@ -42,6 +42,17 @@ async function begun(gw: TestGateway, sessionKey: string, ...steps: readonly Ste
   call.catch(() => undefined);
 }
 
+/** False: there is no such session, for whoever asks. */
+async function isAnswered(call: Promise<unknown>): Promise<boolean> {
+  try {
+    await call;
+    return true;
+  } catch (error) {
+    assert.ok(error instanceof ProtocolError && error.code === "UNKNOWN_SESSION");
+    return false;
+  }
+}
+
 async function texts(gw: TestGateway, sessionKey: string, role: string): Promise<readonly string[]> {
   const { messages } = await gw.callerWith("operator.read").call("chat.history", { sessionKey });
   return messages
@@ -83,6 +94,42 @@ test("a run speaks to a session of its tree: quoted, as a run of its own, and th
   );
   assert.deepEqual([run.authority.owner, run.authority.depth, run.authority.scopes], [false, 1, ["operator.write"]]);
   assert.deepEqual([hidden.code, missing.code, own.code], ["UNKNOWN_SESSION", "UNKNOWN_SESSION", "NOT_ALLOWED"]);
+});
+
+test("a run sees what is above it only as long as it is its own agent's, and all below it whoever's it is", async () => {
+  const { tool, entered } = gate();
+  await using gw = await startGateway({ tools: [tool], config: { agents: { entries: { main: {}, other: {} } } } });
+  const spawn = (agentId: string, ...steps: readonly Step[]): ToolStep => ({
+    tool: "sessions_spawn",
+    args: { agentId, label: `of-${agentId}`, task: script("x", ...steps) },
+  });
+  const other = spawn("other", { call: [spawn("main", { call: [{ tool: "gate", args: {} }] })] }, { hang: true });
+  await begun(gw, "asks", { call: [child("same", { call: [other] }, { hang: true })] }, { awaitChildren: true });
+  await entered;
+  const { subagents } = await gw.callerWith("operator.read").call("subagents.list", { sessionKey: "asks", depth: "all" });
+  const runs = [await find(gw, "asks")];
+  for (const label of ["same", "of-other", "of-main"])
+    runs.push(await find(gw, subagents.find((one) => one.label === label)?.runId ?? assert.fail(`no ${label}`)));
+  const keys = runs.map(({ sessionKey }) => sessionKey);
+
+  const seen: Record<string, string[]> = {};
+  for (const { sessionKey, runId } of runs) {
+    const caller = await as(gw, runId);
+    const { sessions } = await caller.call("sessions.list", {});
+    const others = keys.filter((key) => key !== sessionKey);
+    const tries: Readonly<Record<string, (key: string) => Promise<boolean>>> = {
+      list: (key) => Promise.resolve(sessions.some((one) => one.key === key)),
+      history: async (key) => (await caller.call("chat.history", { sessionKey: key })).messages.length > 0,
+      status: (key) => isAnswered(caller.call("sessions.status", { key })),
+      send: (key) => isAnswered(caller.call("sessions.send", { key, message: "well?", mode: "notify" })),
+    };
+    for (const [way, sees] of Object.entries(tries)) {
+      const which = await Promise.all(others.map(sees));
+      (seen[way] ??= []).push(keys.map((key) => (key === sessionKey ? "o" : which[others.indexOf(key)] === true ? "x" : "-")).join(""));
+    }
+  }
+
+  for (const way of ["list", "history", "status", "send"]) assert.deepEqual(seen[way], ["oxxx", "xoxx", "--ox", "---o"], way);
 });
 
 test("with visibility all a run speaks beyond its tree, but not back and forth for ever", async () => {

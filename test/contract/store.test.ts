@@ -363,6 +363,39 @@ for (const [driver, open] of Object.entries(drivers)) {
     assert.equal((await store.sessions.find(quiet.run.sessionKey))?.archivedAtMs, 20);
   });
 
+  test(`${driver}: around a session are all below it, whoever's they are, and those above it as long as they are of its agent`, async () => {
+    await using store = await open();
+    await store.runs.admit(run(), 1);
+    const limits = { maxSpawnDepth: 9, maxChildrenPerAgent: 9 };
+    const chain = [await claimOne(store, 2)];
+    for (const [index, agentId] of ["main", "other", "other", "main"].entries()) {
+      const parent = chain[index] ?? assert.fail();
+      await store.runs.spawn(child(parent, { agentId, idempotencyKey: `c${index}`, limits }), 3);
+      chain.push(await claimOne(store, 4));
+    }
+    const beside = await store.runs.spawn(child(chain[0] ?? assert.fail(), { idempotencyKey: "beside", limits }), 5);
+    const keys = chain.map((one) => one.run.sessionKey);
+    await store.sessions.patch(
+      "agent:main:adopted",
+      { agentId: "main", by: "x", lineage: { parentKey: keys[4] ?? "", depth: 5, role: "leaf" } },
+      6,
+    );
+    const all = [...keys, "agent:main:adopted", beside.kind === "accepted" ? beside.run.sessionKey : assert.fail()];
+
+    const seen = [];
+    for (const around of all) {
+      const { sessions } = await store.sessions.list({ limit: 10, offset: 0, view: { around }, archived: false });
+      const found = await Promise.all(all.map((key) => store.sessions.find(key, { around })));
+      assert.deepEqual(
+        sessions.map(({ key }) => all.indexOf(key)).toSorted((a, b) => a - b),
+        found.flatMap((one, index) => (one === undefined ? [] : [index])),
+      );
+      seen.push(found.map((one) => (one === undefined ? "-" : "x")).join(""));
+    }
+
+    assert.deepEqual(seen, ["xxxxxxx", "xxxxxx-", "--xxxx-", "--xxxx-", "----xx-", "----xx-", "x-----x"]);
+  });
+
   test(`${driver}: a session of another tree is not there`, async () => {
     await using store = await open();
     await store.runs.admit(run(), 1);

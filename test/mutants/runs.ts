@@ -198,6 +198,14 @@ export const runMutants: readonly Mutant[] = [
     killedBy: "the session of a result that reached nobody",
   },
   {
+    what: "an agent reads what another has said above it",
+    file: "packages/gateway/src/store/sql/lineage.ts",
+    from: '.onRef("sessions.agent_id", "=", "above.agent_id")',
+    to: "",
+    testFile: tests.sessionMessages,
+    killedBy: "a run sees what is above it only as long as it is its own agent's",
+  },
+  {
     what: "a session goes although something below it is at work",
     file: "packages/gateway/src/store/sql/quiet-sessions.ts",
     from: '.innerJoin("within", "within.session_key", "runs.parent_session_key")',

@@ -215,7 +215,9 @@ const configSchema = z.strictObject({
               visibility: z
                 .enum(["self", "tree", "agent", "all"])
                 .default("tree")
-                .describe("Which sessions an agent's tools see and speak to: its own, its conversation's tree, its agent's, or all."),
+                .describe(
+                  "Which sessions an agent's tools see and speak to: its own; also all below it and, as long as they are of the same agent, those above it (`tree`); its agent's; or all.",
+                ),
               maxHops: z
                 .number()
                 .int()

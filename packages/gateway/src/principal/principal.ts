@@ -204,13 +204,15 @@ export function treeOf(principal: Principal): string | undefined {
   return principal.kind === "run" ? principal.rootSessionKey : undefined;
 }
 
-/** Which sessions agents see: their own, their conversation's tree, their agent's, or every one. */
+/** Which sessions agents see: their own, the part of their conversation's tree around it, their agent's, or every one. */
 export type Visibility = "self" | "tree" | "agent" | "all";
 
 /** The sessions that `principal` may see: every field that is set must fit. Operators see all. */
 export interface SessionView {
   readonly key?: string | undefined;
   readonly rootKey?: string | undefined;
+  /** That session, all below it, and what is above it as long as it is of the same agent. */
+  readonly around?: string | undefined;
   readonly agentId?: string | undefined;
 }
 
@@ -219,7 +221,8 @@ export function sessionViewOf(principal: Principal, visibility: Visibility): Ses
   const { sessionKey: key, rootSessionKey: rootKey } = principal;
   const views: Readonly<Record<Visibility, SessionView>> = {
     self: { key },
-    tree: { rootKey },
+    // What another agent said above is not for this one: it was told its task. At the top that is the whole tree.
+    tree: key === rootKey ? { rootKey } : { around: key },
     agent: { agentId: agentOfSessionKey(key) ?? key },
     all: {},
   };

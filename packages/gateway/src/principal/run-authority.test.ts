@@ -108,9 +108,11 @@ for (const [what, have, need, may] of acting) {
 }
 
 test("a run sees its own session, its tree, its agent's or all, as is configured; people see all", () => {
+  const top = runPrincipal({ runId: "run_1", sessionKey: "agent:main:main", rootSessionKey: "agent:main:main", authority: plain });
   const views = (["self", "tree", "agent", "all"] as const).map((visibility) => sessionViewOf(run(plain), visibility));
 
-  assert.deepEqual(views, [{ key: "agent:helper:x" }, { rootKey: "agent:main:main" }, { agentId: "helper" }, {}]);
+  assert.deepEqual(views, [{ key: "agent:helper:x" }, { around: "agent:helper:x" }, { agentId: "helper" }, {}]);
+  assert.deepEqual(sessionViewOf(top, "tree"), { rootKey: "agent:main:main" });
   for (const person of [secretPrincipal([]), lifecyclePrincipal("k")]) assert.deepEqual(sessionViewOf(person, "self"), {});
   assert.deepEqual([treeOf(run(plain)), treeOf(secretPrincipal([]))], ["agent:main:main", undefined]);
 });

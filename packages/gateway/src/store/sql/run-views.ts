@@ -3,10 +3,11 @@ import type { RunDetails, RunFilter, RunView, RunViewStore, WaitsFor } from "../
 import type { RunRecord } from "../store.ts";
 import { deliveryOf, dismissResult, listHops, redeliverResult, unsettledRows } from "./deliveries.ts";
 import type { Ids } from "../../kit/ids.ts";
+import { isBelow } from "./lineage.ts";
 import { findRun, toRunRecord, parseEntry } from "./run-rows.ts";
 import type { Kysely } from "kysely";
 import type { Database, JournalRow, RunTableRow } from "./schema.ts";
-import { findSession, openStatuses } from "./session-rows.ts";
+import { openStatuses } from "./session-rows.ts";
 import { type Args, type Sql, statement } from "./statement.ts";
 import type { WriteQueue } from "./write-queue.ts";
 
@@ -54,18 +55,6 @@ export function createRunViewStore(queue: WriteQueue, ids: Ids): RunViewStore {
 
 function newestFirst(a: RunTableRow, b: RunTableRow): number {
   return b.created_at_ms - a.created_at_ms || (b.run_id < a.run_id ? -1 : 1);
-}
-
-/** Whether the session was delegated to from `top`, or from one below it. */
-function isBelow(sql: Sql, sessionKey: string, top: string): boolean {
-  const seen = new Set<string>();
-  for (let key: string | undefined = sessionKey; key !== undefined && !seen.has(key);) {
-    seen.add(key);
-    // A session may have got its lineage without a spawn; a deleted one still has its runs.
-    key = sql.first(delegatorOf, { sessionKey: key })?.parent_session_key ?? findSession(sql, key)?.parent_key ?? undefined;
-    if (key === top) return true;
-  }
-  return false;
 }
 
 function toView(sql: Sql, run: RunRecord): RunView {
@@ -236,15 +225,6 @@ const newestIn = statement((db, arg: Args<{ sessionKey: string }>) =>
     .where("session_key", "=", arg("sessionKey"))
     .orderBy("created_at_ms", "desc")
     .orderBy("run_id", "desc")
-    .limit(1),
-);
-
-const delegatorOf = statement((db, arg: Args<{ sessionKey: string }>) =>
-  db
-    .selectFrom("runs")
-    .select("parent_session_key")
-    .where("session_key", "=", arg("sessionKey"))
-    .where("parent_session_key", "is not", null)
     .limit(1),
 );
 

@@ -4,6 +4,7 @@ import type { SessionView } from "../../principal/principal.ts";
 import type { Lineage, SessionFilter, SessionRecord, SessionStore } from "../store.ts";
 import { sql as raw, type Kysely } from "kysely";
 import { compactSession, readView } from "./compactions.ts";
+import { areAround, isAround } from "./lineage.ts";
 import { findMessage, listMessages, messagesBetween, placeOf, readEnds } from "./messages.ts";
 import { archiveChildren, listToCleanUp, openRunIn } from "./quiet-sessions.ts";
 import type { Database, RunTableRow, SessionTableRow } from "./schema.ts";
@@ -142,14 +143,15 @@ function toNewestRun(
 
 /** A session that whoever asks may not see is not there. */
 function toVisible(sql: Sql, found: SessionTableRow | undefined, view: SessionView = {}): SessionRecord | undefined {
-  if (found === undefined || !isInView(found, view)) return undefined;
+  if (found === undefined || !isInView(sql, found, view)) return undefined;
   return toSessionRecord(sql, found);
 }
 
-function isInView(session: SessionTableRow, { key, rootKey, agentId }: SessionView): boolean {
+function isInView(sql: Sql, session: SessionTableRow, { key, rootKey, around, agentId }: SessionView): boolean {
   return (
     (key ?? session.session_key) === session.session_key &&
     (rootKey ?? session.root_key) === session.root_key &&
+    (around === undefined || isAround(sql, session.session_key, around)) &&
     (agentId ?? session.agent_id) === session.agent_id
   );
 }
@@ -252,6 +254,7 @@ const listWithAttachments = statement((db, _arg: Args<object>) =>
 interface Conditions {
   readonly key: string;
   readonly rootKey: string;
+  readonly around: string;
   readonly viewedAgentId: string;
   readonly parentKey: string;
   readonly agentId: string;
@@ -268,6 +271,7 @@ function toConditions({ view = {}, search = "", excludeChildren, excludeJobs, ar
   return {
     key: view.key,
     rootKey: view.rootKey,
+    around: view.around,
     viewedAgentId: view.agentId,
     parentKey: filter.parentKey,
     agentId: filter.agentId,
@@ -292,6 +296,7 @@ function select(db: Kysely<Database>, arg: Args<Conditions>, has: (name: keyof C
     .selectFrom("sessions")
     .$if(has("key"), (query) => query.where("session_key", "=", arg("key")))
     .$if(has("rootKey"), (query) => query.where("root_key", "=", arg("rootKey")))
+    .$if(has("around"), (query) => query.where((build) => areAround(build, db, arg("around"))))
     .$if(has("viewedAgentId"), (query) => query.where("agent_id", "=", arg("viewedAgentId")))
     .$if(has("parentKey"), (query) => query.where("parent_key", "=", arg("parentKey")))
     .$if(has("agentId"), (query) => query.where("agent_id", "=", arg("agentId")))
