@@ -4,7 +4,7 @@ import type { Context, Handlers } from "../dispatch/types.ts";
 import type { RunRecord } from "../store/store.ts";
 import { getSubagent, sessionOf } from "../subagents/control.ts";
 import { spawn } from "../subagents/spawn.ts";
-import type { HandlerDeps } from "./deps.ts";
+import { type HandlerDeps, resolveSession } from "./deps.ts";
 import { send } from "./messages.ts";
 import { toRunRow } from "./runs.ts";
 import { waitAtMost } from "./waiting.ts";
@@ -25,6 +25,7 @@ export function subagentHandlers(deps: HandlerDeps): Pick<Handlers, Methods> {
     toolNamesOf: deps.toolNamesOf,
     spawnRun: deps.spawnRun,
     isAgent: (id: string) => deps.agents.ids.includes(id),
+    toKey: (raw: string) => resolveSession(deps.agents, raw, undefined).key,
     ...deps.agents,
     modelOf: deps.agents.modelToStart,
   };

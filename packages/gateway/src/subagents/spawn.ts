@@ -8,7 +8,6 @@ import {
   ProtocolError,
   type Result,
   type ThinkingLevel,
-  toSessionKey,
 } from "@portreeve/protocol";
 import { type Limits, unlimited } from "../principal/lattice.ts";
 import { type Attachment, decideAttachments } from "../kit/attachments.ts";
@@ -27,6 +26,8 @@ export interface SpawnDeps {
   readonly attachments: AttachmentFiles;
   readonly defaultAgentId: string;
   readonly isAgent: (agentId: string) => boolean;
+  /** The canonical key of what a caller wrote. @throws ProtocolError when it is none, or of no agent that there is. */
+  readonly toKey: (raw: string) => string;
   /** The model an agent uses when nothing else says so. */
   readonly modelOf: (agentId: string) => string;
   /** Whether the cost of its calls is known. */
@@ -94,8 +95,9 @@ async function decideChild(
   const parentRun = principal.kind === "run" ? await deps.store.runs.find(principal.runId) : undefined;
   const parentAgentId = agentOfSessionKey(parentSessionKey) ?? deps.defaultAgentId;
   const agentId = params.agentId ?? parentAgentId;
-  if (!deps.isAgent(agentId) || !deps.isAgent(parentAgentId)) {
-    throw new ProtocolError("UNKNOWN_AGENT_ID", `unknown agent id ${JSON.stringify(agentId)}`, {
+  const unknown = [agentId, parentAgentId].find((id) => !deps.isAgent(id));
+  if (unknown !== undefined) {
+    throw new ProtocolError("UNKNOWN_AGENT_ID", `unknown agent id ${JSON.stringify(unknown)}`, {
       remedy: "use an agent of `agents.list`, or configure it under agents.entries",
     });
   }
@@ -217,7 +219,7 @@ async function decideModel(
 
 function findParentKey(deps: SpawnDeps, principal: Principal, params: SpawnParams): string {
   if (principal.kind !== "run")
-    return params.sessionKey === undefined ? mainSessionKey(deps.defaultAgentId) : toSessionKey(params.sessionKey, deps.defaultAgentId);
+    return params.sessionKey === undefined ? mainSessionKey(deps.defaultAgentId) : deps.toKey(params.sessionKey);
   if (params.sessionKey !== undefined) throw new ProtocolError("NOT_ALLOWED", "not allowed: sessionKey (a run spawns for its own session)");
   return principal.sessionKey;
 }
