@@ -163,6 +163,26 @@ test("a session that is made with a message works at once, and is no child of th
   assert.equal((await reader.call("chat.history", { sessionKey: "begun" })).totalMessages, 2);
 });
 
+test("what a create refuses, or has done before, changes nothing about the session", async () => {
+  const ask = { label: "First", message: "hello", idempotencyKey: "make-3" };
+  const made = await writer.call("sessions.create", ask);
+  await writer.call("agent.wait", { runId: "make-3" });
+  const labelNow = async () => (await describe(made.key))?.label;
+
+  await assert.rejects(writer.call("sessions.create", { ...ask, label: "Other", message: "other" }), { code: "IDEMPOTENCY_MISMATCH" });
+  await assert.rejects(writer.call("sessions.create", { ...ask, label: "Other" }), { code: "IDEMPOTENCY_MISMATCH" });
+  const refused = await labelNow();
+  await writer.call("sessions.patch", { key: made.key, label: "Renamed" });
+  const again = await writer.call("sessions.create", ask);
+  const silent = await writer.call("sessions.create", { label: "Silent", idempotencyKey: "make-3" });
+  const replayed = await labelNow();
+  const more = await writer.call("sessions.create", { key: made.key, label: "Second", message: "more", idempotencyKey: "make-4" });
+
+  assert.deepEqual([made.entry.label, refused, replayed, more.entry.label], ["First", "First", "Renamed", "Second"]);
+  assert.deepEqual([again.key, again.runId, again.entry.label], [made.key, "make-3", "Renamed"]);
+  assert.deepEqual([silent.key, silent.runStarted, silent.entry.label], [made.key, false, "Renamed"]);
+});
+
 test("a reset empties a session under a new id, once, and keeps its name; what is meant by another id is not touched", async () => {
   const key = await talk("emptied", "hello");
   await writer.call("sessions.patch", { key, label: "Kept" });

@@ -48,6 +48,31 @@ for (const [driver, open] of Object.entries(drivers)) {
     assert.equal(elsewhere.kind, "admitted");
   });
 
+  test(`${driver}: what a run gives its session is written with it, and not by one that is refused or was admitted before`, async () => {
+    await using store = await open();
+    const ask = (over: object) => store.runs.admit(run({ label: "run", session: { label: "first", model: "a/b" }, ...over }), 1);
+    const seen = [];
+
+    for (const over of [
+      {},
+      { paramsHash: "other", session: { label: "other" } },
+      { session: { label: "again" } },
+      { wireId: "k2", session: {} },
+    ]) {
+      const { kind } = await ask(over);
+      const session = await store.sessions.find("agent:main:main");
+      seen.push([kind, session?.label, session?.model]);
+    }
+    const later = await ask({ wireId: "k3", session: { label: "later", model: "c/d" } });
+    const after = await store.sessions.find("agent:main:main");
+
+    assert.deepEqual(
+      seen,
+      ["admitted", "mismatch", "replayed", "admitted"].map((kind) => [kind, "first", "a/b"]),
+    );
+    assert.deepEqual([after?.label, after?.model, later.kind === "admitted" && later.run.model], ["later", "c/d", "c/d"]);
+  });
+
   test(`${driver}: a session has one running run, and the next one is claimed when it has ended`, async () => {
     await using store = await open();
     await store.runs.admit(run({ wireId: "k1" }), 1);

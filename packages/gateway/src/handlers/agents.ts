@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { type Accepted, mainSessionKey, type Params, ProtocolError, type Result } from "@portreeve/protocol";
 import type { Context, Handlers } from "../dispatch/types.ts";
 import { authorityToStart, type Principal, treeOf } from "../principal/principal.ts";
-import type { QueueMode, RunRecord } from "../store/store.ts";
+import type { QueueMode, RunRecord, RunToAdmit } from "../store/store.ts";
 import type { Commands } from "./commands.ts";
 import { type HandlerDeps, keyWasUsed, resolveSession, splitModel, toWireStatus } from "./deps.ts";
 import { waitForEnd } from "./waiting.ts";
@@ -74,6 +74,8 @@ export interface RunToStart {
   readonly label: string | undefined;
   readonly timeoutMs: number | undefined;
   readonly queueMode: QueueMode;
+  /** What the session has from here on, once the run is admitted. */
+  readonly session?: RunToAdmit["session"];
   /** What must be the same for the same idempotency key. */
   readonly params: object;
 }
@@ -86,12 +88,13 @@ export async function startRun(
 ): Promise<{ readonly run: RunRecord; readonly isNew: boolean }> {
   const session = await deps.store.sessions.find(start.key);
   const defaultModel = deps.agents.modelToStart(start.agentId);
-  const problem = deps.agents.problemWithModel(session?.model ?? defaultModel);
+  const model = start.session?.model ?? session?.model ?? defaultModel;
+  const problem = deps.agents.problemWithModel(model);
   const paramsHash = createHash("sha256").update(JSON.stringify(start.params)).digest("hex");
   if (problem !== undefined) {
     const replay = await deps.store.runs.findReplay({ startedBy: principal.id, askedIn: start.key, key: start.wireId, paramsHash });
     if (replay?.kind === "replayed") return { run: replay.run, isNew: false };
-    throw new ProtocolError("MODEL_UNUSABLE", problem, { details: { model: session?.model ?? defaultModel } });
+    throw new ProtocolError("MODEL_UNUSABLE", problem, { details: { model } });
   }
   const admission = await deps.admitRun({
     sessionKey: start.key,
@@ -105,6 +108,7 @@ export async function startRun(
     timeoutMs: start.timeoutMs,
     paramsHash,
     queueMode: start.queueMode,
+    ...(start.session === undefined ? {} : { session: start.session }),
   });
   if (admission.kind === "mismatch") throw keyWasUsed();
   if (admission.kind === "too-many-notes") {

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { type Params, ProtocolError, type Result } from "@portreeve/protocol";
 import type { Context, Handlers } from "../dispatch/types.ts";
 import { sessionViewOf } from "../principal/principal.ts";
-import type { QueueMode, RunRecord, SessionRecord } from "../store/store.ts";
+import type { QueueMode, RunRecord, RunToAdmit, SessionRecord } from "../store/store.ts";
 import { assertHops, quoteMessage, toDelivery } from "../subagents/session-messages.ts";
 import { startRun } from "./agents.ts";
 import { type HandlerDeps, resolveSession, toWireStatus } from "./deps.ts";
@@ -56,6 +56,7 @@ async function getSession(
 
 interface Sending {
   readonly session: Pick<SessionRecord, "key" | "agentId">;
+  readonly change?: RunToAdmit["session"];
   readonly params: Pick<Params<"sessions.send">, "message" | "timeoutMs" | "idempotencyKey">;
   readonly queueMode: QueueMode;
   /** The session that delegated to the one that is spoken to. */
@@ -66,7 +67,7 @@ interface Sending {
 export async function send(
   deps: HandlerDeps,
   { principal, connection }: Pick<Asking, "principal" | "connection">,
-  { session, params, queueMode, isController = false }: Sending,
+  { session, change, params, queueMode, isController = false }: Sending,
 ): Promise<{ readonly run: RunRecord } & Pick<Result<"sessions.send">, "status" | "messageSeq">> {
   await assertHops(deps.store.runs, principal, deps.sessionRules);
   const message =
@@ -79,6 +80,7 @@ export async function send(
     label: undefined,
     timeoutMs: params.timeoutMs === 0 ? undefined : params.timeoutMs,
     queueMode,
+    ...(change === undefined ? {} : { session: change }),
     params,
   });
   connection?.followRun(run.wireId);

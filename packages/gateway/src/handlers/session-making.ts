@@ -2,7 +2,6 @@
 import { createHash, randomUUID } from "node:crypto";
 import { type Params, ProtocolError, type Result } from "@portreeve/protocol";
 import type { Context, Handlers } from "../dispatch/types.ts";
-import type { SessionRecord } from "../store/store.ts";
 import { type HandlerDeps, resolveSession, splitModel, toSessionRow, unknownAgent } from "./deps.ts";
 import { send } from "./messages.ts";
 
@@ -14,43 +13,55 @@ export function sessionMakingHandlers(deps: HandlerDeps): Pick<Handlers, "sessio
     "sessions.create": async (context, params) => {
       if (params.message !== undefined && params.task !== undefined)
         throw new ProtocolError("INVALID_PARAMS", "invalid sessions.create params: needs message or task, not both");
-      const { session, created } = await make(deps, context, params);
+      const wanted = await decide(deps, context, params);
+      const message = params.message ?? params.task ?? "";
+      const started =
+        message.trim() === "" ? await make(deps, context, wanted) : await start(deps, context, wanted, { ...params, message });
+      const session = await deps.store.sessions.find(wanted.key);
+      if (session === undefined) throw new ProtocolError("UNKNOWN_SESSION", `the session was deleted as it was made: ${wanted.key}`);
       const { provider: modelProvider, name: model } = splitModel(session.model ?? deps.agents.modelOf(session.agentId));
-      const started = await start(deps, context, session, params);
-      if (created) deps.bus.publish("sessions.changed", { sessionKey: session.key, reason: "create" });
-      return {
-        ok: true,
-        key: session.key,
-        sessionId: session.sessionId,
-        entry: toSessionRow(deps.agents, (await deps.store.sessions.find(session.key)) ?? session),
-        resolved: { modelProvider, model },
-        ...started,
-      };
+      const { key, sessionId } = session;
+      return { ok: true, key, sessionId, entry: toSessionRow(deps.agents, session), resolved: { modelProvider, model }, ...started };
     },
   };
 }
 
-async function make(
-  deps: HandlerDeps,
-  { principal }: Asking,
-  params: Ask,
-): Promise<{ readonly session: SessionRecord; readonly created: boolean }> {
-  const { key, agentId } = toKey(deps, principal.id, params);
+interface Wanted {
+  readonly key: string;
+  readonly agentId: string;
+  readonly change: { readonly label?: string; readonly model?: string };
+  /** The key is what the idempotency key stands for: a session that has it was made by the same call. */
+  readonly isOwnKey: boolean;
+}
+
+async function decide(deps: HandlerDeps, { principal }: Asking, params: Ask): Promise<Wanted> {
+  const session = toKey(deps, principal.id, params);
   const model = params.model ?? (await modelOfParent(deps, params));
   const problem = model === undefined ? undefined : deps.agents.problemWithModel(model);
   if (problem !== undefined) throw new ProtocolError("MODEL_UNUSABLE", problem, { details: { model } });
-  const outcome = await deps.store.sessions.patch(
-    key,
-    {
-      agentId,
-      by: principal.id,
-      ...(params.label === undefined ? {} : { label: params.label }),
-      ...(model === undefined ? {} : { model }),
-    },
-    deps.now(),
-  );
+  const change = { ...(params.label === undefined ? {} : { label: params.label }), ...(model === undefined ? {} : { model }) };
+  return { ...session, change, isOwnKey: params.key === undefined };
+}
+
+type Started = Pick<Result<"sessions.create">, "runStarted" | "runId" | "status">;
+
+async function make(deps: HandlerDeps, { principal }: Asking, { key, agentId, change, isOwnKey }: Wanted): Promise<Started> {
+  if (isOwnKey && (await deps.store.sessions.find(key)) !== undefined) return { runStarted: false };
+  const outcome = await deps.store.sessions.patch(key, { agentId, by: principal.id, ...change }, deps.now());
   if (outcome.kind !== "patched") throw new ProtocolError("LINEAGE_FIXED", `the session ${key} has a parent already`);
-  return outcome;
+  if (outcome.created) deps.bus.publish("sessions.changed", { sessionKey: key, reason: "create" });
+  return { runStarted: false };
+}
+
+/** The session is made, or changed, with the run: a message that is refused, or was sent before, changes nothing. */
+async function start(
+  deps: HandlerDeps,
+  asking: Asking,
+  { key, agentId, change }: Wanted,
+  params: Ask & { readonly message: string },
+): Promise<Started> {
+  const { run, status } = await send(deps, asking, { session: { key, agentId }, change, params, queueMode: "followup" });
+  return { runStarted: true, runId: run.wireId, status };
 }
 
 /** A key of its own for who names none; with an idempotency key, the same one however often it is asked for. */
@@ -73,16 +84,4 @@ async function modelOfParent(deps: HandlerDeps, { parentSessionKey }: Ask): Prom
   const parent = await deps.store.sessions.find(key);
   if (parent === undefined) throw new ProtocolError("UNKNOWN_SESSION", `unknown parent session: ${parentSessionKey}`);
   return parent.model;
-}
-
-async function start(
-  deps: HandlerDeps,
-  asking: Asking,
-  session: SessionRecord,
-  params: Ask,
-): Promise<Pick<Result<"sessions.create">, "runStarted" | "runId" | "status">> {
-  const message = params.message ?? params.task ?? "";
-  if (message.trim() === "") return { runStarted: false };
-  const { run, status } = await send(deps, asking, { session, params: { ...params, message }, queueMode: "followup" });
-  return { runStarted: true, runId: run.wireId, status };
 }

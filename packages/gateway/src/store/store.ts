@@ -223,6 +223,8 @@ export interface RunToAdmit {
   /** Everything that makes two calls the same call. */
   readonly paramsHash: string;
   readonly queueMode: QueueMode;
+  /** What its session has from here on; a run that is refused, or was admitted before, changes nothing of it. */
+  readonly session?: { readonly label?: string | undefined; readonly model?: string | undefined };
   /** A job's: with its own model and thinking, whatever the session's are. */
   readonly job?: { readonly model: string | undefined; readonly thinking: ThinkingLevel | undefined };
 }

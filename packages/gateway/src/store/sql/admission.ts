@@ -12,7 +12,7 @@ import { findTooManyNotes, keepNote } from "./notes.ts";
 import { findRun, insertRun, toRunRecord } from "./run-rows.ts";
 import type { RunTableRow, SessionTableRow } from "./schema.ts";
 import { findSession, openStatuses } from "./session-rows.ts";
-import { insertSession } from "./sessions.ts";
+import { changeSession, insertSession } from "./sessions.ts";
 import { type Args, type Sql, statement } from "./statement.ts";
 import { budgetOf, readTerms, type StoredTerms, handedOn } from "./terms.ts";
 
@@ -31,13 +31,7 @@ export function admitRun(sql: Sql, ids: Ids, run: RunToAdmit, partials: Partials
 
   const interrupted = run.queueMode === "interrupt" ? cancelRuns(sql, ids, { sessionKey: run.sessionKey }, partials, nowMs) : [];
   const found = findSession(sql, run.sessionKey);
-  const session =
-    found ??
-    insertSession(
-      sql,
-      { key: run.sessionKey, agentId: run.agentId, createdBy: run.startedBy, sessionId: ids.orderedUuid(), label: run.label },
-      nowMs,
-    );
+  const session = found === undefined ? insertSessionOf(sql, ids, run, nowMs) : changeSession(sql, found, run.session);
   // A run that starts another elsewhere in its tree does not climb.
   const depth = Math.max(run.authority.depth, session.depth);
   const inserted = insertRun(sql, ids, session, {
@@ -84,6 +78,11 @@ function findTooManyWaiting(sql: Sql, { sessionKey, queueMode, job }: RunToAdmit
   if (queueMode === "interrupt" || queueMode === "notify" || job !== undefined) return undefined;
   const waiting = sql.first(countWaiting, { sessionKey })?.n ?? 0;
   return waiting >= mostWaiting ? waiting : undefined;
+}
+
+function insertSessionOf(sql: Sql, ids: Ids, run: RunToAdmit, nowMs: number): SessionTableRow {
+  const { sessionKey: key, agentId, startedBy: createdBy, session: { label = run.label, model } = {} } = run;
+  return insertSession(sql, { key, agentId, createdBy, sessionId: ids.orderedUuid(), label, model }, nowMs);
 }
 
 export function spawnChild(sql: Sql, ids: Ids, child: ChildToSpawn, nowMs: number): SpawnOutcome {

@@ -1,7 +1,7 @@
 /** Sessions in SQL. */
 import type { Ids } from "../../kit/ids.ts";
 import type { SessionView } from "../../principal/principal.ts";
-import type { Lineage, SessionFilter, SessionRecord, SessionStore } from "../store.ts";
+import type { Lineage, RunToAdmit, SessionFilter, SessionRecord, SessionStore } from "../store.ts";
 import { sql as raw, type Kysely } from "kysely";
 import { compactSession, readView } from "./compactions.ts";
 import { areAround, isAround } from "./lineage.ts";
@@ -104,6 +104,14 @@ export function insertSession(
   };
   sql.run(insertRow, inserted);
   return inserted;
+}
+
+/** The session with what is given; that it was touched is written by whoever does something in it. */
+export function changeSession(sql: Sql, session: SessionTableRow, change: NonNullable<RunToAdmit["session"]> = {}): SessionTableRow {
+  const [label, model] = [change.label ?? session.label, change.model ?? session.model];
+  if (label === session.label && model === session.model) return session;
+  sql.run(updateSession, { key: session.session_key, label, model });
+  return { ...session, label, model };
 }
 
 export function toSessionRecord(sql: Sql, session: SessionTableRow): SessionRecord {
@@ -221,6 +229,13 @@ const insertRow = statement((db, arg: Args<SessionTableRow>) =>
       terms: true,
     }),
   ),
+);
+
+const updateSession = statement((db, arg: Args<{ key: string; label: string | null; model: string | null }>) =>
+  db
+    .updateTable("sessions")
+    .set({ label: arg("label"), model: arg("model") })
+    .where("session_key", "=", arg("key")),
 );
 
 const newestRun = statement((db, arg: Args<{ key: string }>) =>
