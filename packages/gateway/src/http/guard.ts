@@ -146,7 +146,7 @@ function toOrigin(url: string): string | undefined {
 
 /** One spelling an address: IPv4 out of its IPv6 form, no zone, IPv6 compressed. Other text comes back as it is. */
 function canonicalAddress(text: string | undefined): string {
-  const address = (text ?? "").replace(/%.*$/, "").replace(/^::ffff:(\d+\.\d+\.\d+\.\d+)$/i, "$1");
+  const address = (text ?? "").replace(/%[^]*/, "").replace(/^::ffff:(\d+\.\d+\.\d+\.\d+)$/i, "$1");
   return isIPv6(address) ? (URL.parse(`http://[${address}]`)?.hostname.slice(1, -1) ?? address) : address;
 }
 

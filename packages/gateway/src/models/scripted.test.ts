@@ -107,6 +107,26 @@ test("every reply that ends a turn ends with how to set a real model, and no oth
   assert.equal(joinText(call), "Let me look.");
 });
 
+test("a reply streams by words, each with the white space after it and the first with that before it", async () => {
+  const deltas = (await reply([script([{ say: " \n one  two\n\nthree ", call: [{ tool: "ls", args: {} }] }])])).flatMap((event) =>
+    event.type === "text" ? [event.delta] : [],
+  );
+
+  assert.deepEqual(deltas, [" \n one  ", "two\n\n", "three "]);
+});
+
+// In the square of their number these would take minutes.
+test("a script that says nothing but white space says nothing, however much of it", async () => {
+  const say = " ".repeat(400_000);
+
+  const events = await reply([script([{ say, call: [{ tool: "ls", args: {} }] }])]);
+
+  assert.deepEqual(
+    events.map(({ type }) => type),
+    ["tool-call", "finish"],
+  );
+});
+
 test("steps are taken one a reply, in order, and then the script is done", async () => {
   const messages = [script([{ say: "first" }, { say: "second" }])];
 

@@ -20,7 +20,7 @@ async function* streamReply(request: ModelRequest): AsyncGenerator<ModelEvent> {
   const asked = request.messages.length === 1 ? readSummaryRequest(textOf(request.messages[0] ?? nothing)) : undefined;
   const text = asked === undefined ? textOfReply(action) : `${asked} messages, which the built-in model does not understand.`;
   // By words, so that whoever watches sees it stream.
-  for (const delta of text.match(/\s*\S+\s*/g) ?? []) {
+  for (const delta of text.match(/(?:^\s*)?\S+\s*/g) ?? []) {
     if (request.signal.aborted) throw aborted();
     yield { type: "text", delta };
   }
