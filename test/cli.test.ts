@@ -71,6 +71,29 @@ test("devices list, approve and reject decide about a device that waits", async 
   assert.match(list.out, / read .* by hand$/m);
 });
 
+test("a device's name is one line without controls in everything that is said of it", async () => {
+  await using home = await openHome();
+  const { paired } = JSON.parse((await home.cli(["devices", "--json"])).out) as { paired: { deviceId: string }[] };
+  const id = paired[0]?.deviceId ?? "";
+  const label = "\u001b[31mred\u0007\u009b2J\nPaired: somebody else";
+
+  const outcomes = [
+    await home.cli(["devices", "rename", id, label]),
+    await home.cli(["devices", "list", "--json"]),
+    await home.cli(["devices", "revoke", id, "--role", "no\nsuch\u001b[31m"]),
+    await home.cli(["devices", "rotate", id]),
+    await home.cli(["devices", "remove", id]),
+  ];
+
+  for (const { out, err } of outcomes) {
+    assert.doesNotMatch(out + err, /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]|^Paired: somebody/mu);
+  }
+  assert.match(outcomes[0]?.out ?? "", /^Renamed: .* is now called red Paired: somebody else\.\n$/);
+  const list = JSON.parse(outcomes[1]?.out ?? "") as { paired: { operatorLabel?: string }[] };
+  assert.equal(list.paired[0]?.operatorLabel, label);
+  assert.match(outcomes[4]?.out ?? "", /^Removed: red Paired: somebody else \([0-9a-f]{8}\) is not paired/);
+});
+
 test("an owner whose own device waits for an approval can still approve it", async () => {
   await using home = await openHome({ gateway: { pairing: { autoApproveLocal: false } } });
 

@@ -2,7 +2,7 @@
 import { addressOf, ConnectionError, RemoteError, type ConnectionErrorKind } from "@portreeve/client";
 import { CommanderError } from "commander";
 import { toNextStep } from "./next-steps.ts";
-import { plain, type Io } from "./output.ts";
+import { plain, toJsonText, type Io } from "./output.ts";
 
 export const exitCodes = {
   ok: { code: 0, meaning: "success" },
@@ -65,7 +65,7 @@ export function toFailure(error: unknown): Failure {
 /** Says it on standard error: one line a fact, or one JSON object. Answers the exit code. */
 export function reportFailure(io: Io, failure: Failure, asJson: boolean): number {
   const { exit, code, message, remedy } = failure;
-  if (asJson) io.err(`${JSON.stringify({ error: { code, message, remedy } })}\n`);
+  if (asJson) io.err(`${toJsonText({ error: { code, message, remedy } })}\n`);
   else io.err(`portreeve: ${plain(message)}\n${plain(remedy)}\n`);
   return exitCodes[exit].code;
 }

@@ -8,6 +8,10 @@ export class Narrator {
 
   /** The lines that `seen` completes; text is told in whole lines, each under its speaker's name. */
   tell(seen: Seen): readonly string[] {
+    return this.#tell(seen).map((line) => oneLine(line, 400));
+  }
+
+  #tell(seen: Seen): readonly string[] {
     switch (seen.kind) {
       case "text":
         return [...(seen.isNew ? this.#flush(seen.by) : []), ...this.#add(seen.by, seen.text)];

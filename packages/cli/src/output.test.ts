@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { oneLine, plain, toMinute, toTable } from "./output.ts";
+import { captureIo } from "../../../test/support/captured-io.ts";
+import { oneLine, plain, toMinute, toTable, writeJson, writeLine } from "./output.ts";
 
 const texts: readonly (readonly [string, string])[] = [
   ["plain\ttext\nstays", "plain\ttext\nstays"],
@@ -38,4 +39,22 @@ test("columns are as wide as their longest cell", () => {
 
 test("times are minutes in UTC", () => {
   assert.deepEqual([toMinute(0), toMinute(undefined)], ["1970-01-01 00:00Z", "-"]);
+});
+
+test("a line is printed without what moves a terminal, but for our own weight of letters", () => {
+  const io = captureIo();
+
+  writeLine(io, `${"\u001b"}[1mWell${"\u001b"}[22m ${"\u001b"}]0;title${"\u0007"}${"\u009b"}2J${"\u202e"}${"\u2028"}said\nand done`);
+
+  assert.equal(io.stdout, `${"\u001b"}[1mWell${"\u001b"}[22m said\nand done\n`);
+});
+
+test("JSON is printed with every control escaped, and means what it meant", () => {
+  const io = captureIo();
+  const value = { text: "\u001b[1m\u007f\u009b2J\u202eé" };
+
+  writeJson(io, value);
+
+  assert.match(io.stdout, /^[\u0020-\u007eé]+\n$/);
+  assert.deepEqual(JSON.parse(io.stdout), value);
 });

@@ -58,14 +58,27 @@ async function askOnTerminal(question: string): Promise<string> {
   }
 }
 
+/** Whatever the text holds, a terminal is not moved by it: only our own `dim` and `bold` stay. Lines of it may be several. */
 export function writeLine(io: Io, text: string): void {
-  io.out(`${text}\n`);
+  const parts = text.split(ownWeights);
+  io.out(`${parts.map((part, index) => (index % 2 === 1 ? part : plain(part))).join("")}\n`);
 }
+
+const ownWeights = /(\u001b\[(?:1|2|22)m)/;
 
 /** One line of JSON. */
 export function writeJson(io: Io, value: unknown): void {
-  io.out(`${JSON.stringify(value)}\n`);
+  io.out(`${toJsonText(value)}\n`);
 }
+
+/** JSON in which every character that moves a terminal is escaped; it means the same. */
+export function toJsonText(value: unknown, indent?: number): string {
+  const text = JSON.stringify(value, undefined, indent) ?? "null";
+  return text.replace(moving, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+
+/** What JSON leaves as it is: DEL, C1, ends of lines and the marks that turn the direction of what follows. */
+const moving = /[\u007F-\u009F\u061C\u200E\u200F\u2028-\u202E\u2066-\u2069]/g;
 
 export function dim(io: Io, text: string): string {
   return io.hasColour ? styleText("dim", text, { validateStream: false }) : text;
@@ -77,8 +90,9 @@ export function bold(io: Pick<Io, "hasColour">, text: string): string {
 
 /** Text from elsewhere, safe for a terminal: without what would move the cursor, colour or hide other text. Keeps line ends and tabs. */
 export function plain(text: string): string {
-  // C0, C1, DEL, and the marks that turn the direction of what follows.
-  return stripVTControlCharacters(text).replace(/[\u0000-\u0008\u000B-\u001F\u007F-\u009F\u202A-\u202E\u2066-\u2069]/g, "");
+  return stripVTControlCharacters(text)
+    .replace(/[\u0000-\u0008\u000B-\u001F]/g, "")
+    .replace(moving, "");
 }
 
 /** Safe, and on one line of at most `maxChars`. */

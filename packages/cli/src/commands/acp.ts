@@ -5,7 +5,7 @@ import { AcpAgent } from "../acp/agent.ts";
 import { notify, RpcError, rpcCodes, serveRpc } from "../acp/rpc.ts";
 import { connecting, findAccess, withExamples, type ConnectingFlags } from "../connecting.ts";
 import { toFailure } from "../exit.ts";
-import { plain, writeLine, type Io } from "../output.ts";
+import { plain, type Io } from "../output.ts";
 
 interface AcpFlags extends ConnectingFlags {
   readonly agent?: string;
@@ -28,7 +28,7 @@ export function addAcp(program: Command, io: Io): void {
 
 async function serve(io: Io, flags: AcpFlags): Promise<void> {
   const access = await findAccess(io, flags);
-  const write = (line: string): void => writeLine(io, line);
+  const write = (line: string): void => io.out(`${line}\n`);
   const log = (text: string): void => io.err(`portreeve: ${plain(text)}\n`);
   const agent = new AcpAgent({
     open: () => access.open(["operator.write"], { reconnect: { minDelayMs: 500, maxDelayMs: 10_000 }, onOpen: () => log("connected") }),

@@ -7,7 +7,7 @@ import { connecting, findAccess, wholeNumber, withExamples, type ConnectingFlags
 import { CliError } from "../exit.ts";
 import { Narrator } from "../narrator.ts";
 import { nextSteps } from "../next-steps.ts";
-import { dim, plain, writeJson, writeLine, type Io } from "../output.ts";
+import { dim, oneLine, plain, writeJson, writeLine, type Io } from "../output.ts";
 import { RunWatch, type LaterEnding, type Seen } from "../run-watch.ts";
 
 /** As far as this command has heard. */
@@ -160,7 +160,7 @@ class Printer {
   /** A line about the run, not of it: on standard error. */
   #line(text: string): void {
     this.#endLine();
-    this.#io.err(`${dim(this.#io, plain(text))}\n`);
+    this.#io.err(`${dim(this.#io, oneLine(text, 400))}\n`);
   }
 
   #endLine(): void {

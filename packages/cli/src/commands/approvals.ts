@@ -6,7 +6,7 @@ import type { Access } from "../access.ts";
 import { connecting, findAccess, withExamples, type ConnectingFlags } from "../connecting.ts";
 import { shortId, tellSpan } from "../devices/words.ts";
 import { CliError } from "../exit.ts";
-import { plain, writeJson, writeLine, type Io } from "../output.ts";
+import { oneLine, plain, writeJson, writeLine, type Io } from "../output.ts";
 
 interface DecideFlags extends ConnectingFlags {
   readonly yes?: boolean;
@@ -110,6 +110,8 @@ export function showApproval({ id, request, requestedBy, expiresAtMs }: PendingA
     ["asked by", requestedBy],
     ["expires", `in ${tellSpan(Math.max(0, expiresAtMs - nowMs))}`],
   ];
-  const lines = facts.flatMap(([name, value]) => (value === null ? [] : [`  ${name.padEnd(9)} ${plain(value)}`]));
-  return [plain(id), ...lines].join("\n");
+  const lines = facts.flatMap(([name, value]) =>
+    value === null ? [] : [`  ${name.padEnd(9)} ${plain(value).replaceAll("\n", "\n            ")}`],
+  );
+  return [oneLine(id, Infinity), ...lines].join("\n");
 }

@@ -4,7 +4,7 @@ import { isRecord } from "@portreeve/protocol/wire";
 import type { Command } from "commander";
 import { connecting, findAccess, withExamples, type ConnectingFlags } from "../connecting.ts";
 import { usageError } from "../exit.ts";
-import { writeJson, writeLine, type Io } from "../output.ts";
+import { toJsonText, writeJson, type Io } from "../output.ts";
 
 interface CallFlags extends ConnectingFlags {
   readonly scopes?: string;
@@ -60,5 +60,5 @@ async function runCall(
   using client = await (isOwners ? access.openWithMost(scopes ?? ["operator.admin"], scopes ?? least) : access.open(scopes ?? least));
   const result = await client.request(method, params);
   if (flags.json === true) writeJson(io, result);
-  else writeLine(io, JSON.stringify(result, undefined, 2));
+  else io.out(`${toJsonText(result, 2)}\n`);
 }

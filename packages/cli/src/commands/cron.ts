@@ -92,12 +92,15 @@ function addDecisions(cron: Command, io: Io): void {
     tell(io, flags, "cron.run", async (client) => {
       const result = await client.call("cron.run", { id: await findJobId(client, jobId) });
       const why = result.error === undefined ? (result.reason ?? "") : `${result.reason}: ${result.error}`;
-      return { result, text: result.runId === undefined ? `It did not start: ${why}.` : `Started: ./portreeve runs show ${result.runId}` };
+      return {
+        result,
+        text: result.runId === undefined ? `It did not start: ${oneLine(why, 200)}.` : `Started: ./portreeve runs show ${result.runId}`,
+      };
     }),
   );
   named("remove", "remove a job; what it has started goes on").action((jobId: string, flags: ConnectingFlags) =>
     tell(io, flags, "cron.remove", async (client) => {
-      return { result: await client.call("cron.remove", { id: await findJobId(client, jobId) }), text: `Removed ${jobId}.` };
+      return { result: await client.call("cron.remove", { id: await findJobId(client, jobId) }), text: `Removed ${oneLine(jobId)}.` };
     }),
   );
   for (const [verb, enabled] of [
@@ -109,7 +112,7 @@ function addDecisions(cron: Command, io: Io): void {
       tell(io, flags, "cron.update", async (client) => {
         const job = await client.call("cron.update", { id: await findJobId(client, jobId), patch: { enabled } });
         const when = job.nextRunAtMs === undefined ? "" : `: next at ${toMinute(job.nextRunAtMs)}`;
-        return { result: job, text: `${enabled ? "Enabled" : "Disabled"} ${jobId}${when}.` };
+        return { result: job, text: `${enabled ? "Enabled" : "Disabled"} ${oneLine(jobId)}${when}.` };
       }),
     );
   }

@@ -6,7 +6,7 @@ import type { Command } from "commander";
 import { connecting, findAccess, wholeNumber, withExamples, type ConnectingFlags } from "../connecting.ts";
 import { shortId } from "../devices/words.ts";
 import { CliError } from "../exit.ts";
-import { oneLine, plain, toTable, writeJson, writeLine, type Io } from "../output.ts";
+import { oneLine, toJsonText, toTable, writeJson, writeLine, type Io } from "../output.ts";
 import { parseParams } from "./call.ts";
 
 type NodeRow = Result<"node.list">["nodes"][number];
@@ -58,7 +58,7 @@ async function approve(io: Io, id: string, flags: ApproveFlags): Promise<void> {
   if (requestId === undefined) {
     throw new CliError("failed", `Nothing that ${nameOf(node)} declares waits.`, { code: "UNKNOWN_REQUEST", remedy: seeNodes });
   }
-  const shown = `${nameOf(node)} (node ${node.nodeId}) may then be asked for: ${plain([...commands, ...caps].join(" ")) || "nothing"}`;
+  const shown = `${nameOf(node)} (node ${oneLine(node.nodeId)}) may then be asked for: ${toWords([...commands, ...caps])}`;
   if (flags.yes !== true) await assertAgreed(io, node, shown);
   using client = await access.openAsOwner(scopesToApproveNode(commands));
   const result = await client.call("node.pair.approve", { requestId });
@@ -94,7 +94,7 @@ async function runInvoke(io: Io, { id, command, params, flags }: Invocation): Pr
   using client = await access.open(leastScopes("node.invoke", ask));
   const result = await client.call("node.invoke", ask);
   if (flags.json === true) writeJson(io, result);
-  else writeLine(io, plain(JSON.stringify(result.payload ?? result.payloadJSON, undefined, 2)));
+  else io.out(`${toJsonText(result.payload ?? result.payloadJSON, 2)}\n`);
 }
 
 const seeNodes = "See the nodes and what of them waits: ./portreeve nodes";
@@ -122,6 +122,11 @@ export function showNodes(nodes: readonly NodeRow[]): string {
   const table = toTable(["NODE", "NAME", "", "COMMANDS", "WAITS FOR AN APPROVAL"], rows);
   const isWaiting = nodes.some(({ pendingRequestId }) => pendingRequestId !== undefined);
   return isWaiting ? `${table}\nTo approve what a node declares: ./portreeve nodes approve NODE` : table;
+}
+
+/** In full: what is cut would be approved unseen. */
+function toWords(names: readonly string[]): string {
+  return oneLine(names.join(" "), Infinity) || "nothing";
 }
 
 function nameOf({ displayName, clientId }: NodeRow): string {

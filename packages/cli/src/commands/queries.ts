@@ -3,7 +3,7 @@ import { leastScopes } from "@portreeve/client";
 import type { MethodName, ParamsInput, Result } from "@portreeve/protocol/wire";
 import type { Command } from "commander";
 import { connecting, findAccess, withExamples, type ConnectingFlags } from "../connecting.ts";
-import { toMinute, toTable, writeJson, writeLine, type Io } from "../output.ts";
+import { oneLine, toMinute, toTable, writeJson, writeLine, type Io } from "../output.ts";
 
 interface Query<N extends MethodName> {
   /** `noun verb`, or one word. */
@@ -55,7 +55,7 @@ async function runQuery<N extends MethodName>(io: Io, { method, params, show }: 
 }
 
 function showHealth({ defaultAgentId, agents, sessions }: Result<"health">): string {
-  return `ok: ${agents.length} agent${agents.length === 1 ? "" : "s"} (default ${defaultAgentId}), ${sessions.count} session${sessions.count === 1 ? "" : "s"}`;
+  return `ok: ${agents.length} agent${agents.length === 1 ? "" : "s"} (default ${oneLine(defaultAgentId)}), ${sessions.count} session${sessions.count === 1 ? "" : "s"}`;
 }
 
 function showStatus({ runtimeVersion, sessions, tasks, children, connections, pairing }: Result<"status">): string {

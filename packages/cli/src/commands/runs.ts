@@ -4,7 +4,7 @@ import type { MethodName, ParamsInput, RunRow } from "@portreeve/protocol/wire";
 import type { Command } from "commander";
 import { connecting, findAccess, wholeNumber, withExamples, type ConnectingFlags } from "../connecting.ts";
 import { usageError } from "../exit.ts";
-import { writeJson, writeLine, type Io } from "../output.ts";
+import { oneLine, writeJson, writeLine, type Io } from "../output.ts";
 import { findRunId } from "../runs/find.ts";
 import { shortRunId, showRun, showRuns, showTree, tellRun } from "../runs/show.ts";
 
@@ -84,7 +84,7 @@ function addDecisions(runs: Command, io: Io): void {
   retry.action((run: string, flags: ConnectingFlags) =>
     onRun(io, { method: "runs.retry", run, flags }, async (client, runId) => {
       const result = await client.call("runs.retry", { runId });
-      return { result, text: `Delivery ${result.generation} to ${result.toSessionKey}: a turn of its own will read it.` };
+      return { result, text: `Delivery ${result.generation} to ${oneLine(result.toSessionKey)}: a turn of its own will read it.` };
     }),
   );
 

@@ -4,7 +4,7 @@ import type { Result } from "@portreeve/protocol/wire";
 import type { Access } from "../access.ts";
 import type { ConnectingFlags } from "../connecting.ts";
 import { CliError } from "../exit.ts";
-import { writeJson, writeLine, type Io } from "../output.ts";
+import { oneLine, writeJson, writeLine, type Io } from "../output.ts";
 import { findRequest } from "./find.ts";
 import { cannot, openAsManager, readDevices } from "./manage.ts";
 import { showRequest } from "./show.ts";
@@ -23,7 +23,8 @@ export async function approve(io: Io, access: Access, { id, flags }: { id: strin
   if (flags.json === true) return writeJson(io, result);
   const span = flags.minutes === undefined ? "" : ` for ${tellSpan(flags.minutes * 60_000)}, then back to what it had`;
   writeLine(io, `Approved${span}: ${nameOf(request)} may: ${tellRights(request)}. It is let in when it connects again.`);
-  if (request.words !== undefined) writeLine(io, `Its words: ${request.words}. If the device shows other ones, somebody stands between.`);
+  if (request.words !== undefined)
+    writeLine(io, `Its words: ${oneLine(request.words)}. If the device shows other ones, somebody stands between.`);
   writeLine(io, `To take it back: ./portreeve devices revoke ${shortId(request.deviceId)}`);
 }
 

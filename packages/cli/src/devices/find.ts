@@ -1,5 +1,6 @@
 /** The one request or device that the beginning of an id means. Pure. */
 import { CliError } from "../exit.ts";
+import { oneLine } from "../output.ts";
 import { liveGrants, nameOf, tellRights, type DeviceList, type PairedDevice, type PairingRequest } from "./words.ts";
 
 /** The one waiting request whose id begins with `id`. @throws CliError when there is none or more than one. */
@@ -54,8 +55,9 @@ export function findRole(device: PairedDevice, role: string | undefined): string
       remedy: "See what each device may do: ./portreeve devices list",
     });
   }
-  const message = role === undefined ? `${nameOf(device)} has several roles.` : `${nameOf(device)} is not approved for the role ${role}.`;
-  throw new CliError("usage", message, { remedy: `Name one: ${roles.map((one) => `--role ${one}`).join(" or ")}` });
+  const message =
+    role === undefined ? `${nameOf(device)} has several roles.` : `${nameOf(device)} is not approved for the role ${oneLine(role)}.`;
+  throw new CliError("usage", message, { remedy: `Name one: ${roles.map((one) => `--role ${oneLine(one)}`).join(" or ")}` });
 }
 
 function ambiguous(what: string, id: string, candidates: readonly string[]): CliError {

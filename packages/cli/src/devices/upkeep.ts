@@ -2,7 +2,7 @@
 import type { Access } from "../access.ts";
 import { parseScopes } from "../commands/call.ts";
 import type { ConnectingFlags } from "../connecting.ts";
-import { writeJson, writeLine, type Io } from "../output.ts";
+import { oneLine, writeJson, writeLine, type Io } from "../output.ts";
 import { findDevice, findRole } from "./find.ts";
 import { callNewer, openAsManager, readDevices } from "./manage.ts";
 import { nameOf, shortId, tellScopes } from "./words.ts";
@@ -32,7 +32,7 @@ export async function rename(
   const params = { deviceId: device.deviceId, label };
   const result = await callNewer(client, { method: "device.pair.rename", params, what: "rename devices" });
   if (flags.json === true) writeJson(io, result);
-  else writeLine(io, `Renamed: ${nameOf(device)} is now called ${label.trim()}.`);
+  else writeLine(io, `Renamed: ${nameOf(device)} is now called ${oneLine(label)}.`);
 }
 
 export async function rotate(io: Io, access: Access, { id, flags }: { id: string; flags: TokenFlags }): Promise<void> {
@@ -68,7 +68,7 @@ export async function revoke(io: Io, access: Access, { id, flags }: { id: string
   const params = { deviceId: device.deviceId, role };
   const result = await callNewer(client, { method: "device.token.revoke", params, what: "revoke tokens" });
   if (flags.json === true) return writeJson(io, result);
-  writeLine(io, `Revoked: ${nameOf(device)} may do nothing as ${role}; if it returns, it waits for an approval.`);
+  writeLine(io, `Revoked: ${nameOf(device)} may do nothing as ${oneLine(role)}; if it returns, it waits for an approval.`);
   writeCancelled(io, result.cancelledRuns);
   writeLine(io, `To forget it altogether: ./portreeve devices remove ${shortId(device.deviceId)}`);
 }

@@ -1,5 +1,6 @@
 /** What a device is, asks for and may do, in words a person reads. All pure. */
 import { covers, type Result } from "@portreeve/protocol/wire";
+import { oneLine } from "../output.ts";
 
 export type DeviceList = Result<"device.pair.list">;
 export type PairingRequest = DeviceList["pending"][number];
@@ -29,12 +30,12 @@ export function tellScopes(scopes: readonly string[]): string {
   const others = scopes.filter((scope) => scope !== "operator.admin" && !Object.hasOwn(scopeWords, scope));
   const rest = isAdmin ? others.filter((scope) => !covers(["operator.admin"], scope)) : others;
   const words = [...(isAdmin ? [everything] : []), ...known.map((scope) => scopeWords[scope] ?? scope), ...rest];
-  return words.join(", ") || "nothing";
+  return oneLine(words.join(", "), 400) || "nothing";
 }
 
 /** As `tellScopes`, with any role beside that of an operator. */
 export function tellRights({ roles, scopes }: { readonly roles: readonly string[]; readonly scopes: readonly string[] }): string {
-  const others = roles.filter((role) => role !== "operator").map((role) => `act as ${role}`);
+  const others = roles.filter((role) => role !== "operator").map((role) => `act as ${oneLine(role)}`);
   return [...(roles.includes("operator") || others.length === 0 ? [tellScopes(scopes)] : []), ...others].join(", ");
 }
 
@@ -50,7 +51,7 @@ export function tellNew(request: PairingRequest, known: PairedDevice | undefined
     .filter((fact) => request[fact] !== known[fact])
     .map((fact) => `${fact} ${known[fact] ?? "unknown"} → ${request[fact] ?? "unknown"}`);
   const added = [
-    ...newRoles.map((role) => `the role ${role}`),
+    ...newRoles.map((role) => `the role ${oneLine(role)}`),
     ...(newScopes.length === 0 ? [] : [tellScopes(newScopes)]),
     ...(request.reason === "metadata-upgrade" ? facts : []),
   ];
@@ -64,7 +65,7 @@ export function liveGrants({ tokens }: PairedDevice): readonly DeviceGrant[] {
 
 /** The name it goes by, safe to tell apart: anyone can call itself anything, nobody else has its id. */
 export function nameOf({ displayName, clientId, deviceId }: Pick<PairedDevice, "displayName" | "clientId" | "deviceId">): string {
-  return `${displayName ?? clientId} (${shortId(deviceId)})`;
+  return `${oneLine(displayName ?? clientId)} (${shortId(deviceId)})`;
 }
 
 /** As `nameOf`, by the name its operator gave it, if it is a device that we know. */

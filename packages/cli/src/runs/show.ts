@@ -125,9 +125,10 @@ function tellHop({ generation, state, toSessionKey, createdAt, settledAt, readBy
   const by = readBy === undefined ? "" : ` by run ${readBy}`;
   const decided = closedBy === undefined ? "" : `, decided by ${tellWho(closedBy)}`;
   const settled = settledAt === undefined ? "" : ` ${toMinute(settledAt)}`;
-  return `delivery ${generation} to ${toSessionKey}, made ${toMinute(createdAt)}: ${state}${by}${settled}${decided}`;
+  return oneLine(`delivery ${generation} to ${toSessionKey}, made ${toMinute(createdAt)}: ${state}${by}${settled}${decided}`, 400);
 }
 
 function tellCause(run: RunRow): string {
-  return `asked by ${tellWho(run.startedBy)} ${toMinute(run.createdAt)} in ${run.sessionKey}; it may ${tellScopes(run.scopes)}: ${oneLine(tellWhat(run), 200)}`;
+  const by = `asked by ${tellWho(run.startedBy)} ${toMinute(run.createdAt)} in ${run.sessionKey}`;
+  return oneLine(`${by}; it may ${tellScopes(run.scopes)}: ${oneLine(tellWhat(run), 200)}`, 600);
 }
