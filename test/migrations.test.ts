@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { createIds } from "../packages/gateway/src/kit/ids.ts";
 import { migrations } from "../packages/gateway/src/store/sql/migrate.ts";
-import { openStore, StateFolderError } from "../packages/gateway/src/store/sqlite.ts";
+import { StateFolderError } from "../packages/gateway/src/store/folder-error.ts";
+import { openStore } from "../packages/gateway/src/store/sqlite.ts";
 import { createOldState, releasedSchemas } from "./support/stored-schema.ts";
 
 const fixtureTimeMs = 1_760_000_000_000;

@@ -1,5 +1,5 @@
 /** The real gateway as a process of its own, to be killed, started again, starved. */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, type SpawnOptions } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -82,14 +82,31 @@ export async function startGatewayProcess(options: ProcessOptions = {}): Promise
   };
 }
 
+/** One command as a process of its own on that home, where no file may grow beyond the limit. */
+export async function runCommandProcess(
+  args: readonly string[],
+  { home, fileLimitKiB }: { readonly home: string; readonly fileLimitKiB?: number },
+): Promise<{ readonly code: number | null; readonly out: string; readonly err: string }> {
+  const child = spawnLimited([commandLine, ...args], { env: bareEnv(home), stdio: ["ignore", "pipe", "pipe"] }, fileLimitKiB);
+  let [out, err] = ["", ""];
+  child.stdout?.on("data", (chunk) => (out += String(chunk)));
+  child.stderr?.on("data", (chunk) => (err += String(chunk)));
+  const [code] = (await once(child, "close")) as [number | null];
+  return { code, out, err };
+}
+
 function launch(home: string, { fileLimitKiB, cwd, entry = commandLine }: ProcessOptions): ChildProcess {
   const args = [entry, "gateway", "run", "--json", "--port", "0"];
   const stdio: ["ignore", "pipe", "pipe"] = ["ignore", "pipe", "pipe"];
   // Started over and over on one home, it compiles once.
   const env = { ...bareEnv(home), ...(entry === commandLine ? {} : { NODE_COMPILE_CACHE: join(home, "compile-cache") }) };
-  if (fileLimitKiB === undefined) return spawn(process.execPath, args, { env, stdio, cwd });
+  return spawnLimited(args, { env, stdio, cwd }, fileLimitKiB);
+}
+
+function spawnLimited(args: readonly string[], options: SpawnOptions, fileLimitKiB: number | undefined): ChildProcess {
+  if (fileLimitKiB === undefined) return spawn(process.execPath, args, options);
   // `exec` keeps the process id, so that signals reach the gateway and not the shell.
-  return spawn("bash", ["-c", `ulimit -f ${fileLimitKiB}; exec "$0" "$@"`, process.execPath, ...args], { env, stdio, cwd });
+  return spawn("bash", ["-c", `ulimit -f ${fileLimitKiB}; exec "$0" "$@"`, process.execPath, ...args], options);
 }
 
 /** The URL of the start line; rejects with what the process said when it ends first. */

@@ -93,7 +93,7 @@ export const nextSteps: Readonly<Record<ErrorCode, string>> = {
 
   RUN_FAILED: "See which model was used: ./portreeve agents. When its provider failed, the gateway's log has the answer: ./portreeve logs",
   STOP_INCOMPLETE: "Look at what goes on with ps, and end it; the gateway log names it.",
-  STORE_UNAVAILABLE: "See to the disk of the state folder, then: ./portreeve health",
+  STORE_UNAVAILABLE: "See how it stands with the disk of the state folder, on the gateway's machine: ./portreeve doctor",
   SHUTTING_DOWN: "Start it again: ./portreeve gateway run",
   INTERNAL: "Look for the error id in the gateway's log; to see whether it still works: ./portreeve health",
 

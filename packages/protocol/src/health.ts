@@ -26,6 +26,8 @@ const healthResult = z.object({
   defaultAgentId: z.string(),
   agents: z.array(z.object({ agentId: z.string(), isDefault: z.boolean(), heartbeat, sessions: sessionCount })),
   sessions: sessionCount,
+  /** Only when the state cannot be written, as far as a failed write has told. */
+  store: z.object({ writable: z.literal(false), problem: z.string() }).optional(),
 });
 
 export type Health = z.infer<typeof healthResult>;

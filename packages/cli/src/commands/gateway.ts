@@ -33,13 +33,20 @@ export async function startGateway(options: GatewayOptions): Promise<RunningGate
     return await runGateway(options);
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    const isConfig = error instanceof Error && error.name === "ConfigError";
-    const remedy = isConfig
-      ? "Put that right (every setting: docs/reference/config.md), then: ./portreeve gateway run"
-      : "Then start it again: ./portreeve gateway run. Whether one runs already: ./portreeve status";
+    const remedy = remedyOf(error);
     throw new CliError("failed", `The gateway does not start: ${message}`, { code: "GATEWAY_START", remedy, cause: error });
   }
 }
+
+function remedyOf(error: unknown): string {
+  if (!(error instanceof Error)) return startAgain;
+  if ("remedy" in error && typeof error.remedy === "string") return error.remedy;
+  if (error.name === "ConfigError") return "Put that right (every setting: docs/reference/config.md), then: ./portreeve gateway run";
+  if ("code" in error && error.code === "ENOSPC") return "Free space on the disk (df -h), then: ./portreeve gateway run";
+  return startAgain;
+}
+
+const startAgain = "Then start it again: ./portreeve gateway run. Whether one runs already: ./portreeve status";
 
 async function runInForeground(io: Io, flags: GatewayFlags): Promise<void> {
   const home = findHome(io.env);

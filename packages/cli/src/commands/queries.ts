@@ -3,6 +3,8 @@ import { leastScopes } from "@portreeve/client";
 import type { MethodName, ParamsInput, Result } from "@portreeve/protocol/wire";
 import type { Command } from "commander";
 import { connecting, findAccess, withExamples, type ConnectingFlags } from "../connecting.ts";
+import { CliError } from "../exit.ts";
+import { nextSteps } from "../next-steps.ts";
 import { oneLine, toMinute, toTable, writeJson, writeLine, type Io } from "../output.ts";
 
 interface Query<N extends MethodName> {
@@ -12,12 +14,21 @@ interface Query<N extends MethodName> {
   readonly method: N;
   readonly params: ParamsInput<N>;
   readonly show: (result: Result<N>) => string;
+  /** What of an answer is a failure all the same: said after it. */
+  readonly problemIn?: (result: Result<N>) => CliError | undefined;
 }
 
 type AnyQuery = { [N in MethodName]: Query<N> }[MethodName];
 
 const queries: readonly AnyQuery[] = [
-  { words: "health", about: "whether the gateway answers and works", method: "health", params: {}, show: showHealth },
+  {
+    words: "health",
+    about: "whether the gateway answers and works",
+    method: "health",
+    params: {},
+    show: showHealth,
+    problemIn: problemInHealth,
+  },
   {
     words: "status",
     about: "counts of sessions, runs, connections, pairing requests and sub-agents",
@@ -46,16 +57,30 @@ export function addQueries(program: Command, io: Io): void {
   }
 }
 
-async function runQuery<N extends MethodName>(io: Io, { method, params, show }: Query<N>, flags: ConnectingFlags): Promise<void> {
+async function runQuery<N extends MethodName>(
+  io: Io,
+  { method, params, show, problemIn }: Query<N>,
+  flags: ConnectingFlags,
+): Promise<void> {
   const access = await findAccess(io, flags);
   using client = await access.open(leastScopes(method, params));
   const result = await client.call(method, params);
   if (flags.json === true) writeJson(io, result);
   else writeLine(io, show(result));
+  const problem = problemIn?.(result);
+  if (problem !== undefined) throw problem;
 }
 
-function showHealth({ defaultAgentId, agents, sessions }: Result<"health">): string {
-  return `ok: ${agents.length} agent${agents.length === 1 ? "" : "s"} (default ${oneLine(defaultAgentId)}), ${sessions.count} session${sessions.count === 1 ? "" : "s"}`;
+function showHealth({ defaultAgentId, agents, sessions, store }: Result<"health">): string {
+  return `${store === undefined ? "ok" : "answers"}: ${agents.length} agent${agents.length === 1 ? "" : "s"} (default ${oneLine(defaultAgentId)}), ${sessions.count} session${sessions.count === 1 ? "" : "s"}`;
+}
+
+function problemInHealth({ store }: Result<"health">): CliError | undefined {
+  if (store === undefined) return undefined;
+  return new CliError("failed", `The gateway cannot write its state: ${store.problem}.`, {
+    code: "STORE_UNAVAILABLE",
+    remedy: nextSteps.STORE_UNAVAILABLE,
+  });
 }
 
 function showStatus({ runtimeVersion, sessions, tasks, children, connections, pairing }: Result<"status">): string {

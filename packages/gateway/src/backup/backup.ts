@@ -6,10 +6,11 @@ import { lstat, rename, writeFile } from "node:fs/promises";
 import { dirname, join, resolve, sep } from "node:path";
 import packageJson from "../../package.json" with { type: "json" };
 import { findUnsoundness } from "../doctor/soundness.ts";
+import { isFullDisk } from "../kit/full-disk.ts";
 import { copyDatabase, countRows } from "../store/restoring.ts";
 import { BackupError } from "./backup-error.ts";
 import { readGatewayId } from "./gateway-id.ts";
-import { copyAttachments, copyPrivate, makePrivateFile, measure, notWritable, openDraft, sync, syncFolder } from "./files.ts";
+import { copyAttachments, copyPrivate, makePrivateFile, measure, nameFullDisk, openDraft, sync, syncFolder } from "./files.ts";
 import { backupFiles, createManifest, type Manifest, manifestFile } from "./manifest.ts";
 
 export { BackupError } from "./backup-error.ts";
@@ -24,8 +25,12 @@ export interface BackupOptions {
   readonly nowMs: number;
 }
 
-/** Writes the backup folder; it has its name when it is complete, checked and on disk. @throws BackupError */
-export async function takeBackup({ stateDir, configFile, target, nowMs }: BackupOptions): Promise<Manifest> {
+/** Writes the backup folder; it has its name when it is complete, checked and on disk. @throws BackupError; then nothing is left of it. */
+export function takeBackup(options: BackupOptions): Promise<Manifest> {
+  return nameFullDisk(dirname(options.target), "./portreeve backup FOLDER", writeBackup(options));
+}
+
+async function writeBackup({ stateDir, configFile, target, nowMs }: BackupOptions): Promise<Manifest> {
   await assertPlace(stateDir, target);
   await using draft = await openDraft(target);
   await copyState({ stateDir, configFile, draft: draft.path });
@@ -88,7 +93,7 @@ async function copyWhole(stateDir: string, target: string): Promise<void> {
   try {
     copyDatabase(stateDir, target);
   } catch (error) {
-    if (error instanceof Error && "errcode" in error && error.errcode === 13) throw notWritable(dirname(target), error);
+    if (isFullDisk(error)) throw error;
     const reason = error instanceof Error ? error.message : String(error);
     throw new BackupError("STATE_DAMAGED", `the database cannot be read: ${reason}`, "See what cures it: ./portreeve doctor", error);
   }

@@ -3,7 +3,9 @@ import { createHash, randomBytes } from "node:crypto";
 import { createReadStream, type Dirent } from "node:fs";
 import { chmod, copyFile, lstat, mkdir, open, readdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { isFullDisk } from "../kit/full-disk.ts";
 import { attachmentsIn, makePrivateFolder } from "../kit/home.ts";
+import { shellQuote } from "../kit/shell-quote.ts";
 import { BackupError } from "./backup-error.ts";
 import { type BackupFile, backupFiles, type FileFacts, isBackupFile } from "./manifest.ts";
 
@@ -87,6 +89,21 @@ export async function sync(path: string): Promise<void> {
     await handle.sync();
   } finally {
     await handle.close();
+  }
+}
+
+/** What `work` writes goes to the disk of `path`: a full one is named, with the command to be given again. @throws BackupError */
+export async function nameFullDisk<T>(path: string, command: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (!isFullDisk(error)) throw error;
+    throw new BackupError(
+      "NOT_WRITABLE",
+      `the disk of ${path} is full, or takes no more of this user`,
+      `Free space there (df -h ${shellQuote(path)}), or take another disk; then: ${command}`,
+      error,
+    );
   }
 }
 

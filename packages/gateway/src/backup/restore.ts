@@ -2,11 +2,13 @@
 import { lstat, readdir, readFile, rename, rm, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { findUnsoundness } from "../doctor/soundness.ts";
+import { isFullDisk } from "../kit/full-disk.ts";
 import { makePrivateFolder } from "../kit/home.ts";
 import { type Ended, readSinceThen, settleRestored, type SinceThen } from "../store/restoring.ts";
-import { lockStateFolder, StateFolderError } from "../store/sqlite.ts";
+import { StateFolderError } from "../store/folder-error.ts";
+import { lockStateFolder } from "../store/sqlite.ts";
 import { BackupError } from "./backup-error.ts";
-import { copyPrivate, measure, notWritable, openDraft, sync, syncFolder } from "./files.ts";
+import { copyPrivate, measure, nameFullDisk, notWritable, openDraft, sync, syncFolder } from "./files.ts";
 import { findDamage, type Manifest, manifestFile, parseManifest } from "./manifest.ts";
 import { readGatewayId } from "./gateway-id.ts";
 
@@ -32,7 +34,11 @@ export interface Restored {
 }
 
 /** @throws BackupError; then nothing was replaced. */
-export async function restoreBackup(options: RestoreOptions): Promise<Restored> {
+export function restoreBackup(options: RestoreOptions): Promise<Restored> {
+  return nameFullDisk(dirname(options.stateDir), "./portreeve restore FOLDER", writeState(options));
+}
+
+async function writeState(options: RestoreOptions): Promise<Restored> {
   const { folder, stateDir, configFile, force, nowMs } = options;
   const manifest = await readManifest(folder);
   const isReplacing = await assertReplaceable(stateDir, force);
@@ -125,6 +131,7 @@ async function settle(draft: string, restoring: Parameters<typeof settleRestored
   try {
     return await settleRestored(draft, restoring, nowMs);
   } catch (error) {
+    if (isFullDisk(error)) throw error;
     throw damaged([error instanceof Error ? error.message : String(error)], error);
   }
 }

@@ -1,8 +1,8 @@
 /** Checks of the configuration: who can reach the gateway and how, the models' keys, the agents' folders. Pure. */
 import { isRecord } from "@portreeve/protocol";
+import { shellQuote as quote } from "../kit/shell-quote.ts";
 import type { ConfigFacts, DoctorFacts } from "./facts.ts";
 import { type Finding, named, orOk } from "./findings.ts";
-import { quote } from "./folder-checks.ts";
 
 const shortestSecret = 20;
 

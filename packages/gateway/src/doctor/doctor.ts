@@ -2,7 +2,7 @@
 import { checkConfig, checkExposure, checkModels, checkWorkspaces } from "./config-checks.ts";
 import type { DoctorFacts } from "./facts.ts";
 import type { Finding } from "./findings.ts";
-import { checkClock, checkFolder, checkGateway, checkKeys } from "./folder-checks.ts";
+import { checkClock, checkDisk, checkFolder, checkGateway, checkKeys } from "./folder-checks.ts";
 import { type DoctorOptions, gatherFacts } from "./gather.ts";
 import { checkStore } from "./store-checks.ts";
 
@@ -18,6 +18,7 @@ export interface Examination {
 
 const checks: readonly ((facts: DoctorFacts) => readonly Finding[])[] = [
   checkFolder,
+  checkDisk,
   checkKeys,
   checkGateway,
   checkClock,

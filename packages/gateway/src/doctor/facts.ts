@@ -8,11 +8,16 @@ export interface DoctorFacts {
   readonly configFile: string;
   readonly stateDir: string;
   readonly folder: FolderFacts;
+  readonly disk: DiskFacts;
   readonly gateway: GatewayFacts;
   /** A mistake a line when it cannot be read. */
   readonly config: { readonly kind: "broken"; readonly problem: string } | ({ readonly kind: "read" } & ConfigFacts);
   readonly database:
     | { readonly kind: "missing" }
+    /** It has no table yet: its first start did not come so far. */
+    | { readonly kind: "empty" }
+    /** Even to read it SQLite may need a little room beside it. */
+    | { readonly kind: "no-room" }
     | { readonly kind: "unreadable"; readonly problem: string }
     | ({ readonly kind: "read" } & StoreFacts);
   /** The command line of this home; undefined: it has no key yet. */
@@ -33,6 +38,11 @@ export type FolderFacts =
       /** The newest change of a file. */
       readonly newestMs: number;
     };
+
+export type DiskFacts =
+  | { readonly kind: "unknown" }
+  /** `isFull`: it refused a small write. */
+  | { readonly kind: "read"; readonly freeBytes: number; readonly isFull: boolean };
 
 export interface ModeProblem {
   readonly path: string;

@@ -1,8 +1,12 @@
 /** Checks of the state folder, its keys, the lock and the clock. Pure. */
+import { shellQuote as quote } from "../kit/shell-quote.ts";
 import type { DoctorFacts } from "./facts.ts";
 import { type Finding, named, orOk } from "./findings.ts";
 
 const skewMs = 120_000;
+/** The database's log alone takes 16 MiB between two of its checkpoints. */
+const leastBytes = 32 * 1_048_576;
+const scarceBytes = 256 * 1_048_576;
 /** Earlier than any version of this program: a clock that was never set. */
 const earliestMs = Date.UTC(2025, 0, 1);
 
@@ -21,6 +25,17 @@ export function checkFolder({ folder, stateDir }: DoctorFacts): readonly Finding
     ],
     ok(`${stateDir} and its files are for their owner alone`),
   );
+}
+
+export function checkDisk({ disk, stateDir }: DoctorFacts): readonly Finding[] {
+  const { ok, note, problem } = named("disk");
+  if (disk.kind === "unknown") return [note("not looked at: there is no state folder, or its disk does not say how full it is")];
+  const cure = `df -h ${quote(stateDir)}   # free space there; what was refused is done when it is asked for again`;
+  const left = `${Math.floor(disk.freeBytes / 1_048_576)} MiB are free`;
+  if (disk.isFull) return [problem(`the disk of ${stateDir} is full: it refused a small write (${left})`, cure)];
+  if (disk.freeBytes < leastBytes) return [problem(`the disk of ${stateDir} is nearly full: ${left}`, cure)];
+  if (disk.freeBytes < scarceBytes) return [note(`the disk of ${stateDir} fills up: ${left}`, cure)];
+  return [ok(`${left} where the state is, and a small write works`)];
 }
 
 export function checkKeys({ folder }: DoctorFacts): readonly Finding[] {
@@ -66,9 +81,4 @@ export function checkClock({ nowMs, folder, database }: DoctorFacts): readonly F
     return [problem(`it says ${now}, but the state was written at ${new Date(newestMs).toISOString()}: the clock went back`, cure)];
   }
   return [ok(`it says ${now}, and nothing here is newer`)];
-}
-
-/** For a shell. */
-export function quote(path: string): string {
-  return /^[\w./~-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`;
 }

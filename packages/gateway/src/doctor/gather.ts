@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { parseGatewayKey, parseTokenKey } from "../identity/state-keys.ts";
 import { ConfigError, readConfig, type Config } from "../kit/config.ts";
+import { isFullDisk } from "../kit/full-disk.ts";
 import { secretFileIn } from "../kit/home.ts";
 import { isAlive, readRunning } from "../kit/running.ts";
 import { normaliseModelId } from "../models/defaults.ts";
@@ -12,6 +13,7 @@ import { fold, JournalError } from "../runs/machine.ts";
 import type { JournalEntry } from "../store/journal.ts";
 import { openReadOnlyStore, type ReadOnlyStore } from "../store/read-only.ts";
 import { hasTls } from "./config-checks.ts";
+import { gatherDisk } from "./disk.ts";
 import type { ConfigFacts, DoctorFacts, FolderFacts, GatewayFacts, ModeProblem, OwnClient, StoreFacts } from "./facts.ts";
 
 export interface DoctorOptions {
@@ -29,6 +31,7 @@ export async function gatherFacts({ configFile, stateDir, env, own, nowMs }: Doc
     configFile,
     stateDir,
     folder: await gatherFolder(stateDir),
+    disk: await gatherDisk(stateDir),
     gateway: await gatherGateway(stateDir),
     config,
     database: await gatherStore(stateDir, nowMs),
@@ -139,8 +142,10 @@ export async function gatherStore(stateDir: string, nowMs: number): Promise<Doct
   try {
     await using store = openReadOnlyStore(stateDir);
     if (store === undefined) return { kind: "missing" };
+    if (await store.isEmpty()) return { kind: "empty" };
     return { kind: "read", ...(await readStoreFacts(store, nowMs)) };
   } catch (error) {
+    if (isFullDisk(error)) return { kind: "no-room" };
     return { kind: "unreadable", problem: error instanceof Error ? error.message : String(error) };
   }
 }

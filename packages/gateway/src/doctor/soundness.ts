@@ -13,6 +13,8 @@ export async function findUnsoundness(stateDir: string, nowMs: number): Promise<
   const database = await gatherStore(stateDir, nowMs);
   const unknown = { schema: "", audit: { rows: 0, head: "" } };
   if (database.kind === "missing") return { problems: ["there is no database"], ...unknown };
+  if (database.kind === "empty") return { problems: ["the database holds nothing"], ...unknown };
+  if (database.kind === "no-room") return { problems: ["the database cannot be read while its disk is full"], ...unknown };
   if (database.kind === "unreadable") return { problems: [`the database cannot be read: ${database.problem}`], ...unknown };
   const findings = checkSoundness(database, stateDir);
   return {

@@ -1,9 +1,9 @@
 /** Checks of the database: its integrity, the audit, who is paired, what waits. Pure. */
 import { coversAll } from "@portreeve/protocol";
+import { shellQuote as quote } from "../kit/shell-quote.ts";
 import type { PairingRecord } from "../store/device-store.ts";
 import type { DoctorFacts, OwnClient, StoreFacts } from "./facts.ts";
 import { type Finding, named, orOk } from "./findings.ts";
-import { quote } from "./folder-checks.ts";
 
 /** What waits longer than this beside a running gateway, waits for nothing. */
 const patienceMs = 60_000;
@@ -12,6 +12,14 @@ export function checkStore(facts: DoctorFacts): readonly Finding[] {
   const { note, problem } = named("database");
   const { database, stateDir } = facts;
   if (database.kind === "missing") return [note("there is none yet; the first start makes it")];
+  if (database.kind === "empty") {
+    const text = "it holds nothing: a first start that failed, as on a full disk, leaves it so, and the next start fills it";
+    return [note(`${text}; had it been in use, ./portreeve restore FOLDER --force brings a backup back`, "./portreeve gateway run")];
+  }
+  if (database.kind === "no-room") {
+    const cure = `df -h ${quote(stateDir)}   # free space there, then: ./portreeve doctor`;
+    return [problem("it cannot be read while its disk is full, which says nothing against it", cure)];
+  }
   if (database.kind === "unreadable")
     return [
       problem(

@@ -10,6 +10,7 @@ const noHeartbeat = { enabled: false, every: "0m", everyMs: null, prompt: "", ta
 export async function readHealth(deps: HandlerDeps): Promise<Health> {
   const startedAt = deps.now();
   const { total, of } = await countSessions(deps);
+  const problem = await deps.store.findRefusal();
   return {
     ok: true,
     ts: startedAt,
@@ -26,6 +27,7 @@ export async function readHealth(deps: HandlerDeps): Promise<Health> {
       sessions: { path: "", count: of(agentId), recent: [] },
     })),
     sessions: { path: "", count: total, recent: [] },
+    ...(problem === undefined ? {} : { store: { writable: false, problem } }),
   };
 }
 

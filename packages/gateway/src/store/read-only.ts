@@ -11,7 +11,7 @@ import { createDeviceStore } from "./sql/devices.ts";
 import { createDialect } from "./sql/dialect.ts";
 import { createRefusalReads } from "./sql/refusals.ts";
 import { createRunStore } from "./sql/runs.ts";
-import { inspectDatabase, readOpenJournals } from "./sql/inspect.ts";
+import { hasNoTable, inspectDatabase, readOpenJournals } from "./sql/inspect.ts";
 import type { Database } from "./sql/schema.ts";
 import { createSessionStore } from "./sql/sessions.ts";
 import { createSql } from "./sql/statement.ts";
@@ -27,6 +27,8 @@ export interface ReadOnlyStore extends AsyncDisposable {
   readonly devices: Pick<DeviceStore, "find" | "list">;
   readonly runs: Pick<RunStore, "find" | "findByWireId">;
   readonly sessions: Pick<SessionStore, "find">;
+  /** It has no table of ours. @throws what SQLite throws for a file that is no database. */
+  isEmpty(): Promise<boolean>;
   /** The database as a whole. */
   inspect(nowMs: number): Promise<DatabaseFacts>;
   openJournals(): ReturnType<typeof readOpenJournals>;
@@ -47,6 +49,7 @@ export function openReadOnlyStore(stateDir: string): ReadOnlyStore | undefined {
     devices: createDeviceStore(db, queue),
     runs: createRunStore(queue, ids),
     sessions: createSessionStore(queue, ids),
+    isEmpty: () => hasNoTable(db),
     inspect: (nowMs) => inspectDatabase(db, nowMs),
     openJournals: () => readOpenJournals(statements),
     [Symbol.asyncDispose]: () => db.destroy(),

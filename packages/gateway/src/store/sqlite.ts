@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { Kysely } from "kysely";
 import type { Ids } from "../kit/ids.ts";
+import { StateFolderError, toFolderError } from "./folder-error.ts";
 import type { Store } from "./store.ts";
 import { createAttemptStore } from "./sql/attempts.ts";
 import { createBearerStore } from "./sql/bearers.ts";
@@ -27,12 +28,7 @@ import { createSessionStore } from "./sql/sessions.ts";
 import { createSetupCodeStore } from "./sql/setup-codes.ts";
 import { createSql } from "./sql/statement.ts";
 import { createUsageStore } from "./sql/usage.ts";
-import { toStoreError, WriteQueue, type WriteQueueOptions } from "./sql/write-queue.ts";
-
-/** The state folder cannot be used; the message says why and what to do. */
-export class StateFolderError extends Error {
-  override readonly name = "StateFolderError";
-}
+import { WriteQueue, type WriteQueueOptions } from "./sql/write-queue.ts";
 
 /**
  * Opens the database in `stateDir` and brings it to the newest schema. Holds the folder's lock until disposed.
@@ -93,6 +89,7 @@ export function createStore(raw: DatabaseSync, ids: Ids, { onClose, ...queueOpti
     runViews: createRunViewStore(queue, ids),
     cron: createCronStore(queue, ids),
     imports: createImportStore(queue, ids),
+    findRefusal: () => queue.findRefusal(),
     async [Symbol.asyncDispose]() {
       await queue.drain();
       await db.destroy();
@@ -126,11 +123,4 @@ export function lockStateFolder(stateDir: string): DatabaseSync {
 function createPrivate(file: string): void {
   closeSync(openSync(file, "a", 0o600));
   chmodSync(file, 0o600);
-}
-
-function toFolderError(stateDir: string, error: unknown): Error {
-  if (error instanceof StateFolderError) return error;
-  const known = toStoreError(error);
-  const reason = known instanceof Error ? known.message : String(known);
-  return new StateFolderError(`the state folder ${stateDir} cannot be used: ${reason}`, { cause: error });
 }

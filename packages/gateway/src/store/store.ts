@@ -42,6 +42,8 @@ export interface Store extends AsyncDisposable {
   readonly runViews: RunViewStore;
   readonly cron: CronStore;
   readonly imports: ImportStore;
+  /** Why nothing can be written, when a write has failed for that and another one, made now, does too. */
+  findRefusal(): Promise<string | undefined>;
 }
 
 // ---- sessions

@@ -20,7 +20,9 @@ export function openDatabase(file: string): DatabaseSync {
 
 export function createDialect(raw: DatabaseSync): Dialect {
   const statements = new Map<string, Statement>();
-  const prepare = (text: string): Statement => {
+  const prepare = (text: string): Statement | typeof nothing => {
+    // A full disk may have ended the transaction already: what ended it is what is to be known.
+    if (text === "rollback" && raw.isTransaction === false) return nothing;
     const known = statements.get(text);
     if (known !== undefined) return known;
     const statement = new Statement(raw.prepare(text));
@@ -43,6 +45,14 @@ class TransactionalAdapter extends SqliteAdapter {
     return true;
   }
 }
+
+/** A statement that does nothing, in the same shape. */
+const nothing = {
+  reader: false,
+  all: (): unknown[] => [],
+  run: () => ({ changes: 0, lastInsertRowid: 0 }),
+  iterate: (): IterableIterator<unknown> => [].values(),
+};
 
 /** A prepared statement in the shape Kysely's SQLite driver expects. */
 class Statement {

@@ -30,6 +30,12 @@ export async function inspectDatabase(db: Kysely<Database>, nowMs: number): Prom
   };
 }
 
+/** Those that migrations are written down in do not count: they are made before any other. */
+export async function hasNoTable(db: Kysely<Database>): Promise<boolean> {
+  const { rows } = await sql<{ name: string }>`select name from sqlite_master where type = 'table'`.execute(db);
+  return rows.every(({ name }) => /^(kysely|sqlite)_/.test(name));
+}
+
 /** Runs that are running for nobody: their worker has not renewed its claim. */
 async function listUnleased(db: Kysely<Database>, nowMs: number): Promise<readonly RunFacts[]> {
   const rows = await db

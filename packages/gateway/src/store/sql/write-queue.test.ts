@@ -56,6 +56,18 @@ test("writes of one turn are all there when they resolve", async () => {
   assert.deepEqual(await store.names(), ["a", "b", "c"]);
 });
 
+test("a refused write is not held against a disk that takes the next one", async () => {
+  await using store = await open();
+  const { page_count: pages } = store.raw.prepare("pragma page_count").get() ?? {};
+  store.raw.exec(`pragma max_page_count = ${Number(pages)}`);
+  const fresh = await store.queue.findRefusal();
+
+  await assert.rejects(store.write("large", 100_000));
+  const small = await store.queue.findRefusal();
+
+  assert.deepEqual([fresh, small], [undefined, undefined]);
+});
+
 test("a write that throws undoes itself alone", async () => {
   await using store = await open();
   const failing = store.queue.write(async (tx) => {

@@ -25,6 +25,9 @@ interface AsyncJob {
 /** A commit takes no more jobs after this long: the event loop must get its turn. */
 const commitAfterMs = 10;
 
+/** Changes nothing: the number is nobody's. */
+const writeOnePage = "pragma user_version = 0";
+
 /** Of one kind of read. */
 const mostRemembered = 16;
 
@@ -42,6 +45,7 @@ export class WriteQueue {
   #waiting: Job[] = [];
   #flushing: Promise<void> | undefined;
   readonly #remembered: { clear(): void }[] = [];
+  #refusal: string | undefined;
   /** A transaction that awaits its queries is open: the connection shows what is not committed. */
   #mixed: Promise<void> | undefined;
 
@@ -96,6 +100,19 @@ export class WriteQueue {
     while (this.#flushing !== undefined) await this.#flushing;
   }
 
+  /** Why nothing can be written, if a commit has failed for that; a small write tries it anew. */
+  async findRefusal(): Promise<string | undefined> {
+    if (this.#refusal === undefined) return undefined;
+    this.#refusal = undefined;
+    await this.transact((sql) => sql.exec(writeOnePage)).catch(() => undefined);
+    return this.#refusal;
+  }
+
+  #refused(error: unknown): unknown {
+    this.#refusal = storageFailure(error)?.reason ?? this.#refusal;
+    return toStoreError(error);
+  }
+
   #enqueue<T>(toJob: (settle: Pick<Job, "resolve" | "reject">) => Job): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       this.#waiting.push(toJob({ resolve, reject }));
@@ -143,7 +160,7 @@ export class WriteQueue {
       }
     } catch (error) {
       if (taken.length === 0) taken.push(...this.#waiting.splice(0, count));
-      return taken.map((job) => () => job.reject(toStoreError(error)));
+      return taken.map((job) => () => job.reject(this.#refused(error)));
     }
     return settle;
   }
@@ -168,7 +185,7 @@ export class WriteQueue {
         throw error;
       }
     } catch (error) {
-      return jobs.map((job) => () => job.reject(toStoreError(error)));
+      return jobs.map((job) => () => job.reject(this.#refused(error)));
     } finally {
       this.#mixed = undefined;
       resolve();
