@@ -101,6 +101,7 @@ const seams: Readonly<Record<string, readonly string[]>> = {
     "models/completion-text.ts",
     "models/fork-text.ts",
     "models/quoted-text.ts",
+    "models/repair-text.ts",
     "models/price.ts",
     "models/context-window.ts",
     "models/summary-text.ts",

@@ -85,7 +85,7 @@ test("a run speaks to a session of its tree: quoted, as a run of its own, and th
   const own = await refusal(caller.call("sessions.send", { ...ask, key: "agent:main:talk" }));
 
   assert.equal(first.delivery, "replied");
-  assert.match(first.reply ?? "", /^Done: every step/);
+  assert.match(first.reply ?? "", /^You said: /);
   assert.deepEqual([again.runId, again.status, again.reply], ["m1", "ok", first.reply]);
   assert.equal(resumed.delivery, undefined);
   assert.match(

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { readCompletions, type QuotedCompletion } from "./completion-text.ts";
+import { isRepairRequest } from "./repair-text.ts";
 import { isQuoted } from "./summary-text.ts";
 import { isMarkedTask } from "./fork-text.ts";
 import type { ModelErrorKind, ModelMessage, ToolCall } from "./model.ts";
@@ -21,16 +22,42 @@ export type Action =
   | { readonly kind: "hang" }
   | { readonly kind: "fail"; readonly errorKind: ModelErrorKind; readonly retryable: boolean };
 
-/** The next reply of the conversation's script, or undefined when no user message has one. */
+/** The next reply of the conversation's script, or undefined when none is to be answered by one. */
 export function nextAction(conversation: readonly ModelMessage[]): Action | undefined {
   // What a sub-agent inherited is background: the scripts in it are its parent's.
   const messages = conversation.slice(Math.max(0, conversation.findLastIndex(isTaskAfterFork)));
   const at = messages.findLastIndex((message) => scriptIn(message) !== undefined);
   const script = messages[at] === undefined ? undefined : scriptIn(messages[at]);
   if (script === undefined) return undefined;
+  const { own, isOver } = findOwn(messages.slice(at + 1));
+  if (isOver) return undefined;
   const parsed = parseScript(script);
   if (parsed.kind === "bad") return { kind: "say", text: `The @script line cannot be used: ${parsed.problem}` };
-  return actionAt(parsed.steps, readSince(messages.slice(at + 1)), nextCallNumber(messages));
+  return actionAt(parsed.steps, readSince(own), nextCallNumber(messages));
+}
+
+/**
+ * What of the messages since the script is the script's: its run, and whatever its children's results began. A message after a
+ * reply that ended the run is none of it, and neither are the replies to that; one that came amid the run, or with results, is.
+ */
+function findOwn(messages: readonly ModelMessage[]): { readonly own: readonly ModelMessage[]; readonly isOver: boolean } {
+  const own: ModelMessage[] = [];
+  let isOver = false;
+  for (const [index, message] of messages.entries()) {
+    if (completionsIn(message).length > 0) isOver = false;
+    else if (isOfAPerson(message) && endsRun(messages[index - 1])) isOver = true;
+    if (!isOver) own.push(message);
+  }
+  return { own, isOver };
+}
+
+function isOfAPerson(message: ModelMessage): boolean {
+  const text = textOf(message);
+  return message.role === "user" && !isQuoted(text) && !isRepairRequest(text);
+}
+
+function endsRun(message: ModelMessage | undefined): boolean {
+  return message?.role === "assistant" && !message.content.some((block) => block.type === "toolCall");
 }
 
 function isTaskAfterFork(message: ModelMessage): boolean {

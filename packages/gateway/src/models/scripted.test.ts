@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { quoteCompletions } from "./completion-text.ts";
 import { failureOf, joinText, modelContract, readAll, requestOf, userSays, type ModelUnderTest } from "./model-contract.ts";
 import type { ModelEvent, ModelMessage, ToolCall } from "./model.ts";
+import { askForRepair } from "./repair-text.ts";
 import { footer } from "./script.ts";
 import { createScriptedModel } from "./scripted.ts";
 
@@ -128,13 +129,45 @@ test("a script that says nothing but white space says nothing, however much of i
 });
 
 test("steps are taken one a reply, in order, and then the script is done", async () => {
-  const messages = [script([{ say: "first" }, { say: "second" }])];
+  const look = { call: [{ tool: "ls", args: {} }] };
+  const once = await afterCalls([script([look, look])], () => "a");
+  const twice = await afterCalls(once, () => "b");
 
-  const first = await textOfReply(messages);
-  const second = await textOfReply([...messages, modelSays(first), userSays("go on")]);
-  const third = await textOfReply([...messages, modelSays(first), userSays("go on"), modelSays(second), userSays("and?")]);
+  assert.deepEqual([(await callsOf(once)).length, await textOfReply(twice)], [1, "Done: every step of the script was taken."]);
+});
 
-  assert.deepEqual([first, second, third], ["first", "second", "Done: every step of the script was taken."]);
+test("a message after the script's run is answered as in a fresh session, whether or not steps are left", async () => {
+  const plain = [userSays("How many files are there?")];
+  const ended = [script([{ say: "first" }, { say: "second" }]), modelSays("first")];
+  const later = [...ended, ...plain, modelSays("You said"), ...plain];
+
+  assert.deepEqual(
+    [await textOfReply([...ended, ...plain]), await textOfReply(later)],
+    [await textOfReply(plain), await textOfReply(plain)],
+  );
+});
+
+test("a message that comes amid the script's run steers it, and the script goes on", async () => {
+  const called = await afterCalls([script([{ call: [{ tool: "ls", args: {} }] }, { say: "second" }])], () => "a");
+
+  assert.equal(await textOfReply([...called, userSays("hurry")]), "second");
+  assert.equal(await textOfReply([script([{ say: "first" }]), userSays("hurry")]), "first");
+});
+
+test("results that come after other messages were answered go on with the script where it stood", async () => {
+  const spawned = await afterCalls([script([spawnTwo, { say: "they work" }, { say: "{{children}}" }])], accepted);
+  const between = [modelSays("they work"), userSays("hello"), modelSays("You said: hello")];
+  const results = childrenSay(["a", "1"], ["b", "2"]);
+
+  assert.equal(await textOfReply([...spawned, ...between, results]), "a: 1\n\nb: 2");
+  assert.equal(await textOfReply([...spawned, ...between, userSays("and?"), results]), "a: 1\n\nb: 2");
+  assert.equal(await textOfReply([...spawned, ...between, results, userSays("and?")]), "a: 1\n\nb: 2");
+});
+
+test("a run that is told to mend its value goes on with its script", async () => {
+  const said = [script([{ say: "no value" }, { say: "{}" }]), modelSays("no value"), userSays(askForRepair("it is not JSON"))];
+
+  assert.equal(await textOfReply(said), "{}");
 });
 
 test("the newest script is the one that counts, from its beginning", async () => {

@@ -1,5 +1,6 @@
 /** A result that was asked for as a value: what the child is told of it, and whether its last message is one. Pure. */
 import { type JsonSchema, problemWithValue } from "../kit/json-schema.ts";
+import { askForRepair } from "../models/repair-text.ts";
 import type { Ending, TranscriptMessage } from "../store/store.ts";
 import type { RunState } from "./machine.ts";
 
@@ -19,10 +20,7 @@ export function checkEnding(ending: Ending, schema: JsonSchema | undefined, stat
   const schemaError = "problem" in read ? read.problem : problemWithValue(read.value, schema);
   if (schemaError === undefined && "value" in read) return { kind: "ending", ending: { ...ending, text: JSON.stringify(read.value) } };
   if (state.isRepaired) return { kind: "ending", ending: { ...ending, schemaError } };
-  return {
-    kind: "repair",
-    message: `Your last message is not the value that was asked for: ${schemaError}. Answer with that JSON value alone.`,
-  };
+  return { kind: "repair", message: askForRepair(schemaError ?? "it is not JSON") };
 }
 
 export function toUserMessage(text: string, nowMs: number): TranscriptMessage {
