@@ -8,6 +8,8 @@ import { createIds } from "../packages/gateway/src/kit/ids.ts";
 import { openStoreFile } from "../packages/gateway/src/store/sqlite.ts";
 import { callTools, type FakeOpenAi, type FakeReply, startFakeOpenAi } from "./support/fake-openai.ts";
 import { createManualClock } from "./support/manual-clock.ts";
+import { gate } from "./support/gate-tool.ts";
+import { script } from "./support/script.ts";
 import { startGateway } from "./support/start-gateway.ts";
 import { claimer, runToAdmit } from "./support/stored-runs.ts";
 
@@ -88,4 +90,27 @@ test("however many runs work at once, none is taken over while its own turn goes
   assert.equal(provider.requests.length, 102);
   const { runs } = await gw.callerWith("operator.read").call("runs.list", { limit: 200 });
   assert.deepEqual([...new Set(runs.map(({ status }) => status))], ["running"]);
+});
+
+test("a clock that is set on takes no run from the turn that works on it: nothing is done twice, and no death is counted", async () => {
+  const clock = createManualClock();
+  const { tool, entered, open } = gate();
+  await using gw = await startGateway({ clock, tools: [{ ...tool, repeat: "ask" }] });
+  const { call } = gw.callerWith("operator.write");
+  const message = script("work", { call: [{ tool: "gate", args: {} }] }, { say: "{{result:1}}" });
+  await call("chat.send", { sessionKey: "main", message, idempotencyKey: "k" });
+  await entered;
+
+  for (let times = 0; times < 6; times += 1) {
+    clock.set(clock.now() + 60_000);
+    await call("agent", { sessionKey: `other-${times}`, message: "hello", idempotencyKey: `other-${times}` });
+  }
+  open();
+  const { status } = await call("agent.wait", { runId: "k" });
+
+  const { messages } = await call("chat.history", { sessionKey: "main" });
+  const results = messages.filter(({ role }) => role === "toolResult").map(({ content }) => JSON.stringify(content));
+  assert.equal(status, "ok");
+  assert.equal(results.length, 1);
+  assert.match(results[0] ?? "", /"open"/);
 });

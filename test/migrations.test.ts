@@ -5,6 +5,7 @@ import { createIds } from "../packages/gateway/src/kit/ids.ts";
 import { migrations } from "../packages/gateway/src/store/sql/migrate.ts";
 import { StateFolderError } from "../packages/gateway/src/store/folder-error.ts";
 import { openStore } from "../packages/gateway/src/store/sqlite.ts";
+import { claimer } from "./support/stored-runs.ts";
 import { createOldState, releasedSchemas } from "./support/stored-schema.ts";
 
 const fixtureTimeMs = 1_760_000_000_000;
@@ -33,7 +34,7 @@ for (const schema of releasedSchemas) {
     await using store = await openStore(state.stateDir, createIds());
 
     const { claims } = await store.runs.claim(
-      { owner: "w", leaseMs: 1_000, limit: 9, maxConcurrentChildren: 9, quote: () => "results", maxTakeovers: 3, takesSuspect: true },
+      { ...claimer, limit: 9, maxConcurrentChildren: 9, quote: () => "results" },
       () => fixtureTimeMs + 100,
     );
 

@@ -34,6 +34,7 @@ const claimer = {
   quote: () => "",
   maxTakeovers: Infinity,
   takesSuspect: true,
+  carries: () => false,
 };
 const late: Ending = { outcome: "timed_out", text: "", error: undefined, stopReason: "deadline" };
 

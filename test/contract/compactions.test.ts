@@ -5,6 +5,7 @@ import { createIds } from "../../packages/gateway/src/kit/ids.ts";
 import type { JournalEntry } from "../../packages/gateway/src/store/journal.ts";
 import { openStoreFile } from "../../packages/gateway/src/store/sqlite.ts";
 import type { Claim, Store, TranscriptMessage } from "../../packages/gateway/src/store/store.ts";
+import { claimer } from "../support/stored-runs.ts";
 
 const drivers: Readonly<Record<string, () => Promise<Store>>> = { sqlite: () => openStoreFile(":memory:", createIds()) };
 const key = "agent:main:main";
@@ -25,8 +26,7 @@ async function openConversation(store: Store): Promise<Claim> {
   const authority = { scopes: ["operator.write"], owner: false, depth: 0 };
   const asked = { sessionKey: key, agentId: "main", wireId: "k", input: "one", label: undefined, defaultModel: "fake/test", authority };
   await store.runs.admit({ ...asked, startedBy: "device:a", timeoutMs: undefined, paramsHash: "h", queueMode: "followup" }, 1);
-  const limits = { leaseMs: 1_000, limit: 1, maxConcurrentChildren: 1 };
-  const [claim] = (await store.runs.claim({ owner: "w", ...limits, quote: () => "", maxTakeovers: 3, takesSuspect: true }, () => 2)).claims;
+  const [claim] = (await store.runs.claim({ ...claimer, limit: 1 }, () => 2)).claims;
   assert.ok(claim);
   const messages = ["two", "three", "four", "five", "six"].map((text): TranscriptMessage => ({
     role: "assistant",

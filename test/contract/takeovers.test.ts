@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { createIds } from "../../packages/gateway/src/kit/ids.ts";
 import { openStoreFile } from "../../packages/gateway/src/store/sqlite.ts";
-import type { Claim, Claimed, Store } from "../../packages/gateway/src/store/store.ts";
-import { claimer, runToAdmit } from "../support/stored-runs.ts";
+import type { Claim, Claimed, Claimer, Store } from "../../packages/gateway/src/store/store.ts";
+import { childOf, claimer, runToAdmit } from "../support/stored-runs.ts";
 
 /** Admits a run for each of these names, in a session of its own. */
 async function admitAll(store: Store, names: readonly string[], nowMs: number): Promise<void> {
@@ -103,6 +103,50 @@ test("a run that its worker dies of is given up, and no other that was carried a
   assert.deepEqual(givenUp, ["deadly"]);
   const all = ["a", "b", "deadly", "c", "d"];
   assert.deepEqual(lives, [all, all, ["d?"], ["c?"], ["deadly?"], ["b?", "c", "d"]]);
+});
+
+test("a worker takes over nothing that it carries itself, however late it is, and keeps it for another lease", async () => {
+  await using store = await openStoreFile(":memory:", createIds());
+  await admitAll(store, ["a"], 1);
+  const [own] = (await store.runs.claim(claimer, () => 10)).claims;
+  const carries: Claimer["carries"] = (runId, epoch) => runId === own?.run.runId && epoch === own.epoch;
+
+  const late = await store.runs.claim({ ...claimer, carries }, () => 1_000_000);
+  const other = await store.runs.claim({ ...claimer, owner: "w2" }, () => 1_000_000 + claimer.leaseMs - 1);
+  const append = await store.runs.append(own?.run.runId ?? "", own?.epoch ?? 0, [], [], 1_000_000);
+
+  assert.deepEqual([late, other].map(namesOf), [[], []]);
+  assert.equal(append, "ok");
+});
+
+test("what a worker carries it has no longer when another one took it, and what it carries no more is anybody's", async () => {
+  await using store = await openStoreFile(":memory:", createIds());
+  await admitAll(store, ["taken", "dropped"], 1);
+  const [taken] = (await store.runs.claim(claimer, () => 10)).claims;
+  const carries: Claimer["carries"] = (runId, epoch) => runId === taken?.run.runId && epoch === taken.epoch;
+
+  const other = await store.runs.claim({ ...claimer, owner: "w2", limit: 1 }, () => 2_000);
+  const own = await store.runs.claim({ ...claimer, carries }, () => 2_001);
+  const late = await store.runs.claim({ ...claimer, owner: "w2", carries }, () => 3_000);
+
+  assert.deepEqual([other, own, late].map(namesOf), [["taken"], ["dropped"], ["taken?"]]);
+});
+
+test("a child that its worker carries has its slot, however late the worker is", async () => {
+  await using store = await openStoreFile(":memory:", createIds());
+  await admitAll(store, ["parent"], 1);
+  const [parent] = (await store.runs.claim(claimer, () => 2)).claims;
+  assert.ok(parent !== undefined);
+  for (const idempotencyKey of ["c1", "c2"]) await store.runs.spawn(childOf(parent, { idempotencyKey }), 3);
+  const one = { ...claimer, carries: () => true, maxConcurrentChildren: 1 };
+  const first = await store.runs.claim(one, () => 4);
+
+  const late = await store.runs.claim(one, () => 1_000_000);
+
+  assert.deepEqual(
+    [first, late].map(({ claims }) => claims.length),
+    [1, 0],
+  );
 });
 
 test("whoever slept as the clock was set back takes nothing from the worker that lives by it", async () => {

@@ -7,6 +7,7 @@ import type { JournalEntry } from "../../packages/gateway/src/store/journal.ts";
 import { openStoreFile } from "../../packages/gateway/src/store/sqlite.ts";
 import type { Claim, Store } from "../../packages/gateway/src/store/store.ts";
 import type { Cost, UsageSum } from "../../packages/gateway/src/store/usage.ts";
+import { claimer } from "../support/stored-runs.ts";
 
 const drivers: Readonly<Record<string, () => Promise<Store>>> = { sqlite: () => openStoreFile(":memory:", createIds()) };
 const quarterMs = 900_000;
@@ -16,9 +17,7 @@ async function claimNew(store: Store, sessionKey: string, wireId: string, nowMs:
   const authority = { scopes: ["operator.write"], owner: false, depth: 0 };
   const asked = { sessionKey, agentId: "main", wireId, input: "hello", label: undefined, defaultModel: "fake/test", authority };
   await store.runs.admit({ ...asked, startedBy: "device:a", timeoutMs: undefined, paramsHash: "h", queueMode: "followup" }, nowMs);
-  const limits = { leaseMs: 1_000, limit: 1, maxConcurrentChildren: 1 };
-  const [claim] = (await store.runs.claim({ owner: "w", ...limits, quote: () => "", maxTakeovers: 3, takesSuspect: true }, () => nowMs))
-    .claims;
+  const [claim] = (await store.runs.claim({ ...claimer, limit: 1 }, () => nowMs)).claims;
   assert.ok(claim);
   return claim;
 }

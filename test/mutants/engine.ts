@@ -31,6 +31,12 @@ export const engineMutants: readonly Mutant[] = [
     to: "return others.some((other) => other.run_id === run.run_id &&",
   },
   {
+    ...runs("worker"),
+    what: "a worker takes over what it carries itself when it is late",
+    from: "this.#active.get(runId)?.claim.epoch === epoch;",
+    to: "this.#active.get(runId)?.claim.epoch === -epoch;",
+  },
+  {
     ...store("candidates"),
     what: "one child more than may run at once",
     from: "return running >= children.most;",

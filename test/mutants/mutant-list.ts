@@ -30,6 +30,7 @@ export const tests = {
   lives: "test/authority/store.test.ts",
   processes: "test/processes.test.ts",
   runProcesses: "packages/gateway/src/runs/run-processes.test.ts",
+  stallWatch: "packages/gateway/src/runs/stall-watch.test.ts",
   suspects: "packages/gateway/src/runs/suspects.test.ts",
   takeovers: "test/contract/takeovers.test.ts",
   queueModes: "test/contract/queue-modes.test.ts",

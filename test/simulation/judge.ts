@@ -64,6 +64,8 @@ export class Judge implements BusWatcher {
   readonly #programs = new Map<number, string>();
   /** Who wrote under an epoch: `run epoch` → process. */
   readonly #writers = new Map<string, Life>();
+  /** Who claimed a run: `run epoch` → process. */
+  readonly #claimers = new Map<string, Life>();
   readonly #effects = new Map<string, number>();
   readonly #ends = new Map<string, Life>();
   readonly #announced = new Map<string, number>();
@@ -176,7 +178,7 @@ export class Judge implements BusWatcher {
     if (name === "runs.append" || name === "runs.park" || name === "runs.end")
       this.#checkWriter(life, String(args[0]), Number(args[1]), result);
     if (name === "runs.spawn" && kindOf(result) === "accepted") this.#checkChildren(args[0] as { parentSessionKey: string });
-    if (name === "runs.claim" && (result as Claimed).claims.some(({ run }) => run.authority.depth > 0)) this.#checkSlots();
+    if (name === "runs.claim") this.#checkClaims(life, result as Claimed);
     if (name === "processes.note") {
       const { pid, runId } = args[0] as StartedProcess;
       this.#programs.set(pid, runId);
@@ -344,6 +346,16 @@ export class Judge implements BusWatcher {
     const writer = this.#writers.get(key);
     if (writer !== undefined && writer !== life) this.found(`two processes wrote under epoch ${epoch} of ${runId}`);
     this.#writers.set(key, life);
+  }
+
+  #checkClaims(life: Life, { claims }: Claimed): void {
+    if (claims.some(({ run }) => run.authority.depth > 0)) this.#checkSlots();
+    for (const { run, epoch, journal } of claims) {
+      // A run that waited was nobody's, and one that a process could not write it let go.
+      const wasLeft = journal.some(({ kind }) => kind === "parked") || life.hasFailed;
+      if (this.#claimers.get(`${run.runId} ${epoch - 1}`) === life && !wasLeft) this.found(`a process took ${run.runId} over from itself`);
+      this.#claimers.set(`${run.runId} ${epoch}`, life);
+    }
   }
 
   /** Processes with other limits may live at the same time: none lets in more than the widest of them. */

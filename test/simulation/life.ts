@@ -108,6 +108,8 @@ export class Life {
   readonly #paced = createPace(this.#countSteps());
   isReady = false;
   isDead = false;
+  /** A store call of it was refused. */
+  hasFailed = false;
   readonly #surroundings: Surroundings;
   readonly #dispatch: Dispatch;
   readonly #owned = new AsyncDisposableStack();
@@ -333,6 +335,7 @@ export class Life {
       await this.pass();
       return result;
     } catch (error) {
+      this.hasFailed = true;
       await this.pass();
       throw error;
     } finally {

@@ -1,12 +1,12 @@
 /** One time for all processes of a simulation, and each process's own timers, which end with it. */
-import type { Clock } from "../../packages/gateway/src/kit/clock.ts";
+import type { SteadyClock } from "../../packages/gateway/src/kit/clock.ts";
 
 interface Task {
   atMs: number;
   readonly run: () => void;
 }
 
-export interface ProcessClock extends Clock {
+export interface ProcessClock extends SteadyClock {
   /** While stopped, what falls due waits. */
   isStopped: boolean;
   /** Its timers run on when the time of day is set back. */
@@ -22,6 +22,8 @@ export class Timeline {
   /** How much later than meant a timer may fall due. */
   setBackMs = 0;
   #highestMs = 0;
+  /** Of the time of day, what did not pass. */
+  #setByMs = 0;
   readonly #clocks = new Set<ProcessClock>();
 
   /** The latest that any clock has told. */
@@ -36,6 +38,7 @@ export class Timeline {
       isSteady,
       tasks,
       now: () => this.nowMs,
+      elapsedMs: () => this.nowMs - this.#setByMs,
       schedule(atMs, run) {
         const task = { atMs, run };
         tasks.add(task);
@@ -73,6 +76,7 @@ export class Timeline {
     this.nowMs += byMs;
     const backMs = Math.max(0, -byMs);
     this.setBackMs += backMs;
+    this.#setByMs -= backMs;
     for (const clock of this.#clocks) if (clock.isSteady) for (const task of clock.tasks) task.atMs -= backMs;
   }
 

@@ -10,6 +10,7 @@ export const claimer: Claimer = {
   quote: (all, open) => `${all.map((one) => one.text).join("+")}|${open}`,
   maxTakeovers: 2,
   takesSuspect: true,
+  carries: () => false,
 };
 
 export const endedWell: Ending = { outcome: "succeeded", text: "result", error: undefined, stopReason: "stop" };

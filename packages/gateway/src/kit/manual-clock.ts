@@ -1,12 +1,18 @@
 /** Time for tests: it stands still until it is advanced, and runs what is due on the way. */
-import type { Clock } from "./clock.ts";
+import type { SteadyClock } from "./clock.ts";
 
-export class ManualClock implements Clock {
+export class ManualClock implements SteadyClock {
   #nowMs = 1_795_435_000_000;
+  /** What the clock was set on by, beside the time that passed. */
+  #setByMs = 1_795_435_000_000;
   readonly #tasks = new Set<{ readonly atMs: number; readonly task: () => void }>();
 
   now(): number {
     return this.#nowMs;
+  }
+
+  elapsedMs(): number {
+    return this.#nowMs - this.#setByMs;
   }
 
   schedule(atMs: number, task: () => void): Disposable {
@@ -25,6 +31,18 @@ export class ManualClock implements Clock {
       next.task();
     }
     this.#nowMs = untilMs;
+  }
+
+  /** Sets the time; none passes. */
+  setOn(byMs: number): void {
+    this.#nowMs += byMs;
+    this.#setByMs += byMs;
+  }
+
+  /** As a machine that sleeps: what was due meanwhile runs when it wakes. */
+  sleep(byMs: number): void {
+    this.#nowMs += byMs;
+    this.advance(0);
   }
 
   /** Advances to each next task that is due `withinMs`, until `work` has settled. */

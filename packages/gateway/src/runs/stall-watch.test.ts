@@ -62,6 +62,32 @@ test("while nothing is expected, nothing is missed", () => {
   assert.deepEqual(told, []);
 });
 
+test("a clock that is set on is no silence", () => {
+  const { clock, told } = watch(10_000);
+
+  clock.advance(1_000);
+  clock.setOn(3_600_000);
+  clock.advance(6_000);
+  const before = [...told];
+  clock.advance(3_000);
+
+  assert.deepEqual(before, []);
+  assert.deepEqual(told, ["warned of 3610000", "stalled at 3610000"]);
+});
+
+test("while the machine sleeps nobody is silent", () => {
+  const { clock, told } = watch(10_000);
+
+  clock.advance(500);
+  clock.sleep(3_600_000);
+  clock.advance(6_500);
+  const before = [...told];
+  clock.advance(3_000);
+
+  assert.deepEqual(before, []);
+  assert.equal(told.length, 2);
+});
+
 test("without a limit, and when it is over, it tells nothing", () => {
   const unlimited = watch(undefined);
   const over = watch(10);

@@ -1,7 +1,7 @@
 /** Carries one claimed run on: asks `plan.ts` what is next, does it, writes it down, until the run parks or ends. */
 import { ProtocolError, type Usage } from "@portreeve/protocol";
 import type { Bus } from "../bus.ts";
-import { type Clock, sleepUntil } from "../kit/clock.ts";
+import { sleepUntil, type SteadyClock } from "../kit/clock.ts";
 import type { Ids } from "../kit/ids.ts";
 import type { Log } from "../kit/log.ts";
 import type { Pace } from "../kit/pace.ts";
@@ -42,7 +42,7 @@ import type { Interruption, TurnHost, TurnParts } from "./turn-host.ts";
 export interface TurnDeps extends CompactingDeps, ToolStepDeps {
   readonly store: Store;
   readonly bus: Bus;
-  readonly clock: Clock;
+  readonly clock: SteadyClock;
   readonly ids: Ids;
   readonly log: Log;
   /** What the principal's run of that agent may use, as the policy is now. */

@@ -222,7 +222,8 @@ class ClaimingWorker implements Worker {
     let claims: readonly Claim[] = [];
     try {
       const limits = { limit: claimsAtOnce, maxConcurrentChildren, maxTakeovers, takesSuspect };
-      const claimed = await store.runs.claim({ owner: this.#owner, leaseMs, quote, ...limits }, () => clock.now());
+      const carries = (runId: string, epoch: number): boolean => this.#active.get(runId)?.claim.epoch === epoch;
+      const claimed = await store.runs.claim({ owner: this.#owner, leaseMs, quote, carries, ...limits }, () => clock.now());
       claims = claimed.claims;
       for (const run of claimed.givenUp) this.#tellGivenUp(run);
     } finally {
@@ -246,7 +247,7 @@ class ClaimingWorker implements Worker {
   /** Resolves when the turn begins. */
   #carry(claim: Claim): Promise<void> {
     const { runId } = claim.run;
-    // Its lease ran out under us, as when the machine was suspended: the new claim is the one that may write.
+    // Another process had it meanwhile, while this one was frozen: the new claim is the one that may write.
     this.#giveUp(runId);
     for (const absorbed of claim.absorbed) this.#tellEnded(absorbed, "absorbed");
     const controller = new AbortController();

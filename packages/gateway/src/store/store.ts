@@ -267,6 +267,8 @@ export interface Claimer {
   readonly maxTakeovers: number;
   /** Whether a suspect may be claimed: one at most, before everything else. */
   readonly takesSuspect: boolean;
+  /** Whether the claimer is at work on the run, under that claim of its own. */
+  readonly carries: (runId: string, epoch: number) => boolean;
 }
 
 export interface Claimed {
@@ -336,7 +338,7 @@ export interface RunStore {
   spawn(child: ChildToSpawn, nowMs: number): Promise<SpawnOutcome>;
   /**
    * Claims runs that can go on, a suspect first and then the oldest: queued; waiting with a child's result unread or a steering
-   * message; or left by a dead owner. At most one run of a session is claimed at a time, and at most `maxConcurrentChildren` child runs in all,
+   * message; or left by a dead owner. What the claimer carries itself it keeps, however late it is. At most one run of a session is claimed at a time, and at most `maxConcurrentChildren` child runs in all,
    * shared fairly by conversations. Starting a turn with children's results or messages consumes them in the same transaction. `now`
    * is asked in it: by the time at which a process asked that slept since, leases may have run out which by a clock set back have not.
    */

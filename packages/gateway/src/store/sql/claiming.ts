@@ -18,7 +18,8 @@ import { readTerms } from "./terms.ts";
 export function claimRuns(sql: Sql, ids: Ids, claimer: Claimer, nowMs: number): Claimed {
   const claims: Claim[] = [];
   const givenUp: RunRecord[] = [];
-  const { leftBehind, children } = sql.first(countRunning, { nowMs }) ?? { leftBehind: 0, children: 0 };
+  const before = countRunning(sql, nowMs);
+  const { leftBehind, children } = before.leftBehind > 0 && keepOwn(sql, claimer, nowMs) ? countRunning(sql, nowMs) : before;
   const slots = slotsOf(sql, { running: children, most: claimer.maxConcurrentChildren }, nowMs);
   const claim = ({ run_id, depth, root_session_key }: Candidate): boolean => {
     if (depth > 0 && slots.areTaken) return false;
@@ -45,6 +46,24 @@ export function claimRuns(sql: Sql, ids: Ids, claimer: Claimer, nowMs: number): 
     claim(one);
   }
   return { claims, givenUp };
+}
+
+interface Running {
+  /** Whose lease ran out. */
+  readonly leftBehind: number;
+  /** Children whose lease did not. */
+  readonly children: number;
+}
+
+function countRunning(sql: Sql, nowMs: number): Running {
+  return sql.first(running, { nowMs }) ?? { leftBehind: 0, children: 0 };
+}
+
+/** A worker that is late (a clock was set on, the machine slept) keeps what it carries; answers whether there was any. */
+function keepOwn(sql: Sql, { owner, carries, leaseMs }: Claimer, nowMs: number): boolean {
+  const late = sql.all(lateUnder, { owner, nowMs }).filter((one) => carries(one.run_id, one.epoch));
+  for (const { run_id: runId } of late) sql.run(extendLease, { owner, runId, untilMs: nowMs + leaseMs });
+  return late.length > 0;
 }
 
 /** A session has one writer: any other running run, even one whose lease ran out, goes first. */
@@ -194,8 +213,7 @@ function toCompletion({ inbox_id, child_run_id, completion }: InboxRow): Complet
 
 // ---- statements
 
-/** Of all that have been claimed: whose lease ran out, and the children whose lease did not. */
-const countRunning = statement((db, arg: Args<{ nowMs: number }>) =>
+const running = statement((db, arg: Args<{ nowMs: number }>) =>
   db
     .selectFrom("runs")
     .select(({ fn }) => [
@@ -203,6 +221,24 @@ const countRunning = statement((db, arg: Args<{ nowMs: number }>) =>
       fn.countAll<number>().filterWhere("lease_until_ms", ">", arg("nowMs")).filterWhere("depth", ">", 0).as("children"),
     ])
     .where("status", "=", "running"),
+);
+
+const lateUnder = statement((db, arg: Args<{ owner: string; nowMs: number }>) =>
+  db
+    .selectFrom("runs")
+    .select(["run_id", "epoch"])
+    .where("status", "=", "running")
+    .where("lease_until_ms", "<=", arg("nowMs"))
+    .where("lease_owner", "=", arg("owner")),
+);
+
+export const extendLease = statement((db, arg: Args<{ owner: string; runId: string; untilMs: number }>) =>
+  db
+    .updateTable("runs")
+    .set({ lease_until_ms: arg("untilMs") })
+    .where("run_id", "=", arg("runId"))
+    .where("status", "=", "running")
+    .where("lease_owner", "=", arg("owner")),
 );
 
 const runningInSession = statement((db, arg: Args<{ key: string }>) =>

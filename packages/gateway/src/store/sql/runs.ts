@@ -7,7 +7,7 @@ import { admitRun, findReplay, spawnChild } from "./admission.ts";
 import { ensureAnnounceRun } from "./announcing.ts";
 import { releaseReservations } from "./budgets.ts";
 import { cancelRuns, expireRuns } from "./cancelling.ts";
-import { claimRuns } from "./claiming.ts";
+import { claimRuns, extendLease } from "./claiming.ts";
 import { appendToRun, endRun, openChildrenOf, parkRun } from "./ending.ts";
 import { findRun, toRunRecord } from "./run-rows.ts";
 import { listStarters } from "./starters.ts";
@@ -95,15 +95,6 @@ function createRunReads(queue: WriteQueue): Pick<RunStore, Reads> {
 }
 
 // ---- statements
-
-const extendLease = statement((db, arg: Args<{ owner: string; runId: string; untilMs: number }>) =>
-  db
-    .updateTable("runs")
-    .set({ lease_until_ms: arg("untilMs") })
-    .where("run_id", "=", arg("runId"))
-    .where("status", "=", "running")
-    .where("lease_owner", "=", arg("owner")),
-);
 
 const endAllLeases = statement((db, _arg: Args<object>) =>
   db
