@@ -145,6 +145,26 @@ test("bad frames and bad parameters on an open socket are answered one by one, a
     ],
     [{ type: "req", id: "q", method: "device.pair.approve", params: { requestId: "nope" } }, "UNKNOWN_REQUEST", /unknown requestId/],
     [{ type: "req", id: "r", method: "subagents.yield", params: {} }, "WRONG_CALLER", /unauthorized role/],
+    [
+      {
+        type: "req",
+        id: "t",
+        method: "tools.invoke",
+        params: { name: "ls", args: JSON.parse('{"a":'.repeat(3_000) + "1" + "}".repeat(3_000)) },
+      },
+      "INVALID_PARAMS",
+      /at root: must NOT nest deeper than 128 levels/,
+    ],
+    [
+      { type: "req", id: "u", method: "sessions.patch", params: { key: "x", model: "x".repeat(201) } },
+      "INVALID_PARAMS",
+      /model: must NOT have more than 200/,
+    ],
+    [
+      { type: "req", id: "v", method: "sessions.create", params: { model: "x".repeat(201) } },
+      "INVALID_PARAMS",
+      /model: must NOT have more than 200/,
+    ],
     [{ type: "req", id: "s", method: "sessions.delete", params: { key: "main" } }, "MAIN_SESSION", /Cannot delete the main session/],
   ];
 

@@ -171,21 +171,25 @@ test("an abort reaches the provider: its connection closes", async () => {
   assert.equal(await (await provider.request(0)).ended, "closed");
 });
 
-test("arguments that are no JSON come back to the model as an error, and it can try again", async () => {
-  await using provider = await startFakeOpenAi();
-  const broken: FakeReply = { steps: [{ toolCall: { id: "a", name: "ls", argumentPieces: ["{oops"] } }, { finish: "tool_calls" }] };
-  provider.enqueue(broken, callTools({ id: "b", name: "ls", args: {} }), say("done"));
-  await using gw = await startGateway({ config: configFor(provider.baseUrl) });
+for (const [what, text] of [
+  ["that are no JSON", "{oops"],
+  ["without an end", `${'{"a":'.repeat(7_000)}1${"}".repeat(7_000)}`],
+] as const)
+  test(`arguments ${what} come back to the model as an error, and it can try again`, async () => {
+    await using provider = await startFakeOpenAi();
+    const broken: FakeReply = { steps: [{ toolCall: { id: "a", name: "ls", argumentPieces: [text] } }, { finish: "tool_calls" }] };
+    provider.enqueue(broken, callTools({ id: "b", name: "ls", args: {} }), say("done"));
+    await using gw = await startGateway({ config: configFor(provider.baseUrl) });
 
-  const { status } = await ask(gw);
-  const { messages } = await gw.callerWith("operator.read").call("chat.history", { sessionKey: "main" });
+    const { status } = await ask(gw);
+    const { messages } = await gw.callerWith("operator.read").call("chat.history", { sessionKey: "main" });
 
-  assert.equal(status, "ok");
-  assert.deepEqual(
-    messages.flatMap((message) => message.content.flatMap((block) => (block.type === "toolResult" ? [block.isError] : []))),
-    [true, false],
-  );
-});
+    assert.equal(status, "ok");
+    assert.deepEqual(
+      messages.flatMap((message) => message.content.flatMap((block) => (block.type === "toolResult" ? [block.isError] : []))),
+      [true, false],
+    );
+  });
 
 /** A model that does what the demo's prompt asks, from the prompt alone. */
 function demoModel(body: ChatBody): FakeReply {

@@ -172,6 +172,16 @@ test("a child whose reply the content filter stopped has failed, and its parent 
 
 const outputSchema = { type: "object", properties: { files: { type: "integer" } }, required: ["files"] };
 
+test("a value without an end is no value: it is asked for once more, and then delivered as text with the reason", async () => {
+  const text = `${"[".repeat(9_000)}${"]".repeat(9_000)}`;
+
+  await play({ child: say(text), args: { outputSchema: { type: "array" } } }, ({ told }) => {
+    const [quoted] = readCompletions(told ?? "");
+
+    assert.deepEqual([quoted?.text, quoted?.note], [text, "not the value that outputSchema asks for: it nests deeper than 128 levels"]);
+  });
+});
+
 for (const [how, first, second, text, note] of [
   ["at once", '{ "files": 3 }', "never said", '{"files":3}', undefined],
   ["in a fence", '```json\n{"files":3}\n```', "never said", '{"files":3}', undefined],

@@ -35,6 +35,8 @@ const limited = {
 /** Past the types, as a model or a client would. */
 const bad = (ask: object): Ask => ask as Ask;
 
+const deep = (levels: number): Record<string, unknown> => JSON.parse(`${'{"items":'.repeat(levels)}{}${"}".repeat(levels)}`);
+
 const refused: readonly (readonly [what: string, ask: Ask, code: ErrorCode, says: RegExp])[] = [
   ...["target", "channel", "to", "threadId", "thread_id", "replyTo", "reply_to", "transport"].map(
     (field) => [`the delivery address ${field}`, bad({ [field]: "" }), "NOT_ALLOWED", new RegExp(`not allowed: ${field}`)] as const,
@@ -81,6 +83,21 @@ const refused: readonly (readonly [what: string, ask: Ask, code: ErrorCode, says
     "SCHEMA_UNUSABLE",
     /outputSchema cannot be used.*pattern/,
   ],
+  ["a schema without an end", { outputSchema: deep(5_000) }, "INVALID_PARAMS", /must NOT nest deeper than 128 levels/],
+  ["a schema of too many levels", { outputSchema: deep(40) }, "SCHEMA_UNUSABLE", /it nests deeper than 16 levels/],
+  [
+    "a model's name of a megabyte",
+    { model: `a/${"x".repeat(1_000_000)}` },
+    "INVALID_PARAMS",
+    /^.{0,100}model: must NOT have more than 200 characters$/,
+  ],
+  [
+    "a tool's name of a megabyte",
+    { tools: ["x".repeat(1_000_000)] },
+    "INVALID_PARAMS",
+    /^.{0,100}tools\/0: must NOT have more than 128 characters$/,
+  ],
+  ["a thousand tools", { tools: Array<string>(1_000).fill("read") }, "INVALID_PARAMS", /^.{0,100}tools: must be <= 256$/],
   ["a tool nobody knows", { tools: ["read", "reed"] }, "TOOL_UNUSABLE", /could not have reed; it could have read/],
   [
     "a tool that the agent's policy denies",

@@ -120,6 +120,7 @@ export const eventDefinitions: Readonly<Record<EventName, EventDefinition>> = ev
 export * from "./define.ts";
 export * from "./errors.ts";
 export * from "./frames.ts";
+export * from "./json-depth.ts";
 export * from "./limits.ts";
 export * from "./params.ts";
 export * from "./scopes.ts";

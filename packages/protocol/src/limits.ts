@@ -4,6 +4,8 @@ export const limits = {
   preauthBytes: 65_536,
   maxPayloadBytes: 26_214_400,
   maxBufferedBytes: 52_428_800,
+  /** How deep parameters may nest, and what a model says where JSON is wanted. */
+  jsonLevels: 128,
   handshakeTimeoutMs: 15_000,
   tickIntervalMs: 30_000,
   pingIntervalMs: 25_000,

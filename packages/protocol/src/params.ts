@@ -3,6 +3,8 @@ import type { z } from "zod";
 import type { MethodDefinition } from "./define.ts";
 import type { ErrorCode } from "./errors.ts";
 import { isRecord } from "./frames.ts";
+import { nestsDeeperThan } from "./json-depth.ts";
+import { limits } from "./limits.ts";
 
 export type ParsedParams =
   | { readonly ok: true; readonly params: unknown }
@@ -29,6 +31,8 @@ export function parseParams(name: string, definition: MethodDefinition, raw: unk
     // Assignment would run the setter of `__proto__` and hide the key from the schema.
     Object.defineProperty(kept, key, { value, enumerable: true, configurable: true, writable: true });
   }
+  if (nestsDeeperThan(kept, limits.jsonLevels))
+    return refuse("INVALID_PARAMS", `invalid ${name} params: at root: must NOT nest deeper than ${limits.jsonLevels} levels`);
   const parsed = definition.params.safeParse(kept, { reportInput: true });
   if (parsed.success) return { ok: true, params: parsed.data };
   return refuse("INVALID_PARAMS", `invalid ${name} params: ${describeIssues(parsed.error)}`);

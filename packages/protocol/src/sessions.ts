@@ -1,7 +1,7 @@
 /** Sessions: durable conversations. Every session of an agent's sub-agents is one too. */
 import { z } from "zod";
 import { method } from "./define.ts";
-import { agentId, idempotencyKey, label, nonEmpty, runMs, runStatus, sessionKey, sessionRow, timeMs, usage } from "./shapes.ts";
+import { agentId, idempotencyKey, label, modelId, nonEmpty, runMs, runStatus, sessionKey, sessionRow, timeMs, usage } from "./shapes.ts";
 
 const listParams = z.strictObject({
   /** The gateway answers at most 1,000 and says so in `limitApplied`: clients ask for as many as there could be. */
@@ -62,7 +62,7 @@ const patchParams = z.strictObject({
   key: sessionKey,
   agentId: agentId.optional(),
   label: label.nullable().optional(),
-  model: nonEmpty.nullable().optional(),
+  model: modelId.nullable().optional(),
   archived: z.boolean().optional(),
   spawnedBy: sessionKey.nullable().optional(),
   spawnDepth: z.number().int().nonnegative().nullable().optional(),
@@ -149,7 +149,7 @@ export const sessionMethods = {
         key: sessionKey.optional(),
         agentId: agentId.optional(),
         label: label.optional(),
-        model: nonEmpty.optional(),
+        model: modelId.optional(),
         /** Whose model it gets when it names none; that session stays a stranger to it. */
         parentSessionKey: sessionKey.optional(),
         message: z.string().max(200_000).optional(),

@@ -5,6 +5,8 @@ import { silences } from "./silence.ts";
 export const nonEmpty = z.string().min(1);
 export const sessionKey = z.string().min(1).max(512);
 export const label = z.string().min(1).max(512);
+/** `provider/name` of a model. */
+export const modelId = z.string().min(1).max(200);
 export const timeMs = z.number().int().nonnegative();
 
 /** Whoever means longer than a year means none: 0. */

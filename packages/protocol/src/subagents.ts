@@ -6,6 +6,7 @@ import {
   agentId,
   idempotencyKey,
   label,
+  modelId,
   nonEmpty,
   runMs,
   runSeconds,
@@ -78,7 +79,7 @@ export const subagentMethods = {
         label: label.optional(),
         taskName: taskName.optional(),
         agentId: agentId.optional(),
-        model: nonEmpty.optional(),
+        model: modelId.optional(),
         thinking: z.enum(thinkingLevels).optional(),
         /** 0 is no deadline, absent is the configured default. */
         runTimeoutSeconds: runSeconds.optional(),
@@ -95,7 +96,7 @@ export const subagentMethods = {
         /** Files for the child to read, and for nobody else. Off unless the operator turned it on. */
         attachments: z.array(attachment).optional(),
         /** Only narrows: each must be a tool that the child would have without this. Empty: none. */
-        tools: z.array(nonEmpty).optional(),
+        tools: z.array(nonEmpty.max(128)).max(256).optional(),
         /** What the child, and all below it, may use at most; never more than its parent has left. `turns` are calls of a model. */
         budget: z
           .strictObject({

@@ -42,6 +42,7 @@ const bad: readonly (readonly [what: string, schema: unknown, problem: RegExp])[
   ["a type there is not", { type: "date" }, /Invalid option/],
   ["no object", "string", /expected object/],
   ["too many levels", nested(40), /nests deeper than 16 levels/],
+  ["more levels than can be followed", JSON.parse(`${'{"items":'.repeat(9_000)}1${"}".repeat(9_000)}`), /nests deeper than 16 levels/],
   ["too much of it", { description: "x".repeat(20_001) }, /may have 20000/],
 ];
 

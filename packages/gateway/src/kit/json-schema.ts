@@ -1,4 +1,5 @@
 /** The part of JSON Schema in which a result may be asked for: small enough to be checked the same everywhere, without patterns. Pure. */
+import { nestsDeeperThan } from "@portreeve/protocol";
 import { z } from "zod";
 
 const types = ["object", "array", "string", "number", "integer", "boolean", "null"] as const;
@@ -44,9 +45,10 @@ const deepest = 16;
 
 /** The schema, or what is wrong with it. */
 export function parseSchema(value: unknown): { readonly schema: JsonSchema } | { readonly problem: string } {
+  // Two levels of JSON, at most, are one of the schema.
+  if (nestsDeeperThan(value, 2 * deepest)) return { problem: `it nests deeper than ${deepest} levels` };
   const text = JSON.stringify(value) ?? "";
   if (text.length > mostChars) return { problem: `it has ${text.length} characters, and may have ${mostChars}` };
-  if (depthOf(value) > 2 * deepest) return { problem: `it nests deeper than ${deepest} levels` };
   const parsed = schema.safeParse(value);
   if (parsed.success) return { schema: parsed.data };
   return { problem: z.prettifyError(parsed.error).replaceAll(/\s+/g, " ").replaceAll("✖ ", "") };
@@ -103,9 +105,4 @@ function firstOf<T>(items: Iterable<T>, problemOf: (item: T) => string | undefin
     if (problem !== undefined) return problem;
   }
   return undefined;
-}
-
-function depthOf(value: unknown): number {
-  if (typeof value !== "object" || value === null) return 0;
-  return 1 + Math.max(0, ...Object.values(value).map(depthOf));
 }

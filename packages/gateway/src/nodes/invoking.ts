@@ -3,7 +3,7 @@
  * what comes back counts only from the connection that was asked, and only while the command is still approved.
  */
 import { createHash } from "node:crypto";
-import { limits, ProtocolError, type Result } from "@portreeve/protocol";
+import { limits, nestsDeeperThan, ProtocolError, type Result } from "@portreeve/protocol";
 import type { NodeLink } from "../identity/node-link.ts";
 import type { Clock } from "../kit/clock.ts";
 import type { Ids } from "../kit/ids.ts";
@@ -129,7 +129,8 @@ function toOutcome({ ok, payload, payloadJSON, error }: NodeResult): InvokeOutco
 
 function parseOrNull(json: string | null): unknown {
   try {
-    return json === null ? null : JSON.parse(json);
+    const value: unknown = json === null ? null : JSON.parse(json);
+    return nestsDeeperThan(value, limits.jsonLevels) ? null : value;
   } catch {
     return null;
   }

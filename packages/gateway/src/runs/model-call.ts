@@ -1,5 +1,5 @@
 /** One call of a model, gathered into a reply while whoever watches is told. */
-import { type ContentBlock, silenceOf, type Usage } from "@portreeve/protocol";
+import { type ContentBlock, limits, nestsDeeperThan, silenceOf, type Usage } from "@portreeve/protocol";
 import type { Model, ModelError, ModelRequest, ToolCall } from "../models/model.ts";
 import type { CallCost } from "../models/price.ts";
 import type { JournalEntry } from "../store/journal.ts";
@@ -34,15 +34,24 @@ export async function gatherReply(model: Model, request: ModelRequest, watcher: 
       addText(content, event.delta);
       watcher.text(event.delta);
     } else if (event.type === "tool-call") {
-      const { id, name } = event.call;
-      const args = redact(event.call);
-      if (args !== event.call.arguments) withheld.set(id, event.call.arguments);
+      const call = readable(event.call);
+      const { id, name } = call;
+      const args = redact(call);
+      if (args !== call.arguments) withheld.set(id, call.arguments);
       content.push({ type: "toolCall", id, name, arguments: args });
     } else if (event.type === "finish") {
       return { content, reason: event.reason, usage: event.usage, withheld };
     }
   }
   throw new Error(`the model ${model.provider}/${model.name} ended its stream without an end`);
+}
+
+/** Arguments that nobody could write down are none: the tool refuses the text in their place. */
+function readable(call: ToolCall): ToolCall {
+  const { jsonLevels } = limits;
+  return nestsDeeperThan(call.arguments, jsonLevels)
+    ? { ...call, arguments: `(left out: it nested deeper than ${jsonLevels} levels)` }
+    : call;
 }
 
 /** What the transcript keeps of a reply: a silence is a fact about it, not text that anybody could be shown. */

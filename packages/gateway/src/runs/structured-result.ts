@@ -1,4 +1,5 @@
 /** A result that was asked for as a value: what the child is told of it, and whether its last message is one. Pure. */
+import { limits, nestsDeeperThan } from "@portreeve/protocol";
 import { type JsonSchema, problemWithValue } from "../kit/json-schema.ts";
 import { askForRepair } from "../models/repair-text.ts";
 import type { Ending, TranscriptMessage } from "../store/store.ts";
@@ -31,7 +32,9 @@ export function toUserMessage(text: string, nowMs: number): TranscriptMessage {
 function readValue(text: string): { readonly value: unknown } | { readonly problem: string } {
   const inner = /^```(?:json)?\n([^]*?)\n```$/.exec(text.trim())?.[1] ?? text;
   try {
-    return { value: JSON.parse(inner) };
+    const value: unknown = JSON.parse(inner);
+    const { jsonLevels } = limits;
+    return nestsDeeperThan(value, jsonLevels) ? { problem: `it nests deeper than ${jsonLevels} levels` } : { value };
   } catch {
     return { problem: "it is not JSON" };
   }
