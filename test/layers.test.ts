@@ -100,7 +100,6 @@ const seams: Readonly<Record<string, readonly string[]>> = {
     "models/model.ts",
     "models/completion-text.ts",
     "models/fork-text.ts",
-    "models/quoted-text.ts",
     "models/repair-text.ts",
     "models/price.ts",
     "models/context-window.ts",

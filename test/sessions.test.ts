@@ -250,6 +250,16 @@ test("the catalogue holds every tool; those in effect are what a run of the call
   await assert.rejects(reader.call("tools.catalog", { agentId: "nobody" }), { code: "UNKNOWN_AGENT_ID" });
 });
 
+test("a tool that looks at its session, called without a run, looks at the one that was named", async () => {
+  const key = await talk("watched", "hello");
+
+  const named = await writer.call("tools.invoke", { name: "session_status", sessionKey: "watched" });
+  const other = await writer.call("tools.invoke", { name: "session_status", sessionKey: "watched", args: { sessionKey: "garden" } });
+
+  const keyIn = ({ output }: typeof named): string => /"key":"([^"]*)"/.exec(output?.content[0]?.text ?? "")?.[1] ?? "";
+  assert.deepEqual([keyIn(named), keyIn(other)], [key, "agent:main:garden"]);
+});
+
 test("a child's session has the tools that its depth and its spawn leave it", async () => {
   const call = [{ tool: "sessions_spawn", args: { label: "narrow", task: script("x", { say: "done" }), tools: ["read"] } }];
   await talk("parent", script("go", { call }, { awaitChildren: true }));

@@ -77,7 +77,7 @@ export const spawnMutants: readonly Mutant[] = [
   },
   {
     what: "lines of a result are not marked",
-    file: `${gateway}/models/quoted-text.ts`,
+    file: `${gateway}/kit/quoted-text.ts`,
     from: 'return escapeQuoted(text).replaceAll(/^/gm, "> ");',
     to: "return escapeQuoted(text);",
     testFile: tests.injection,
@@ -85,7 +85,7 @@ export const spawnMutants: readonly Mutant[] = [
   },
   {
     what: "tags in a result are not escaped",
-    file: `${gateway}/models/quoted-text.ts`,
+    file: `${gateway}/kit/quoted-text.ts`,
     from: '.replaceAll("<", "&lt;")',
     to: '.replaceAll("<", "<")',
     testFile: tests.injection,

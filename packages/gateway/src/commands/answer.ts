@@ -1,5 +1,6 @@
 /** Answers slash commands: through the public methods, as whoever wrote them, without a model. */
 import { type Caller, type ContentBlock, type Message, ProtocolError, type Result, type RunRow } from "@portreeve/protocol";
+import { toPlainBlock, toPlainLine } from "../kit/quoted-text.ts";
 import { type Command, commandLines, type SubagentsCommand } from "./parse.ts";
 
 export interface CommandContext {
@@ -122,7 +123,7 @@ function showInfo({ run, result, attempts, deliveries }: Result<"runs.get">): st
     `Asked by ${run.startedBy}, model ${run.model}, depth ${run.depth}, may use ${run.scopes.join(", ") || "no scope"}`,
     `Attempts ${attempts.claims}, model calls ${attempts.modelCalls}, tool calls ${attempts.toolCalls}, tokens ${run.usage.totalTokens}`,
     `Result ${run.delivery.status}${deliveries.length > 1 ? `, delivered ${deliveries.length} times` : ""}`,
-    ...(run.error === undefined ? [] : [`Error ${run.error}`]),
+    ...(run.error === undefined ? [] : [`Error ${toPlainBlock(run.error)}`]),
     ...(result === undefined || result === "" ? [] : [`Said ${cut(result)}`]),
   ];
   return lines.join("\n");
@@ -143,18 +144,18 @@ function toLine(block: ContentBlock, withTools: boolean): string | undefined {
     case "text":
       return cut(block.text);
     case "toolCall":
-      return withTools ? `calls ${block.name} ${cut(JSON.stringify(block.arguments))}` : undefined;
+      return withTools ? `calls ${toPlainLine(block.name)} ${cut(JSON.stringify(block.arguments))}` : undefined;
     case "toolResult":
-      return withTools ? `${block.toolName} ${block.isError ? "failed" : "answered"} ${cut(block.text)}` : undefined;
+      return withTools ? `${toPlainLine(block.toolName)} ${block.isError ? "failed" : "answered"} ${cut(block.text)}` : undefined;
   }
 }
 
 function nameOf({ taskName, label, runId }: Pick<RunRow, "taskName" | "label" | "runId">): string {
-  return taskName ?? label ?? runId;
+  return toPlainLine(taskName ?? label ?? runId);
 }
 
 function cut(text: string): string {
-  return text.length <= logChars ? text : `${text.slice(0, logChars)}…`;
+  return toPlainBlock(text.length <= logChars ? text : `${text.slice(0, logChars)}…`);
 }
 
 function countRuns(count: number): string {

@@ -2,7 +2,7 @@
  * How finished children's results read to a model: quoted data, line by line, with every tag escaped and nothing that hides
  * or reorders text; and the way back for the scripted model.
  */
-import { toQuotedAttribute, toQuotedBody, unescapeQuoted } from "./quoted-text.ts";
+import { toQuotedAttribute, toQuotedBody, unescapeQuoted } from "../kit/quoted-text.ts";
 
 export interface QuotedCompletion {
   readonly childSessionKey: string;

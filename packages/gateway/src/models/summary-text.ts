@@ -1,6 +1,6 @@
 /** A conversation's older part as a model reads it to sum it up, and the summary as it is read later: both quoted, tags escaped. */
 import type { ModelMessage, ToolCall } from "./model.ts";
-import { escapeQuoted } from "./quoted-text.ts";
+import { escapeQuoted } from "../kit/quoted-text.ts";
 
 export const summarySystem = [
   "You sum up the older part of a conversation between a user and an agent, so that the agent can go on without it.",

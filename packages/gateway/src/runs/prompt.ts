@@ -3,7 +3,7 @@ import { attachmentFolder } from "@portreeve/protocol";
 import { remembered } from "../kit/remembered.ts";
 import { estimateTokens } from "../models/context-window.ts";
 import type { ModelMessage, ModelRequest, ToolSpec } from "../models/model.ts";
-import { toQuotedAttribute } from "../models/quoted-text.ts";
+import { toQuotedAttribute } from "../kit/quoted-text.ts";
 import type { RunRecord, TranscriptMessage } from "../store/store.ts";
 import type { RunTerms } from "../store/spawning.ts";
 import type { Tool } from "../tools/tool.ts";

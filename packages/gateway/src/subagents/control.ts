@@ -1,5 +1,6 @@
 /** What may be done to sub-agents, and by whom: a session's own run acts on what that session delegated, and on nothing else. */
 import { mainSessionKey, ProtocolError, toSessionKey } from "@portreeve/protocol";
+import { toPlainLine } from "../kit/quoted-text.ts";
 import { type Principal, treeOf } from "../principal/principal.ts";
 import type { RunView } from "../store/run-views.ts";
 import type { Store } from "../store/store.ts";
@@ -38,7 +39,7 @@ export async function getSubagent(
     case "several":
       throw new ProtocolError("AMBIGUOUS_SUBAGENT", `${meant.candidates.length} sub-agents are called ${JSON.stringify(handle)}`, {
         details: { candidates: meant.candidates.map(({ runId, sessionKey: key, label }) => ({ runId, childSessionKey: key, label })) },
-        remedy: `name one by its run id: ${meant.candidates.map(({ runId, taskName, label }) => `${runId} (${taskName ?? label ?? "no name"})`).join(", ")}`,
+        remedy: `name one by its run id: ${meant.candidates.map(({ runId, taskName, label }) => `${runId} (${toPlainLine(taskName ?? label ?? "no name")})`).join(", ")}`,
       });
     case "none":
       throw await toRefusal(deps, { principal, sessionKey }, handle);

@@ -1,6 +1,6 @@
 /** Messages between sessions: what a model reads of them, how often they may go back and forth, and what came of one. */
 import { ProtocolError, silenceOf } from "@portreeve/protocol";
-import { toQuotedAttribute, toQuotedBody } from "../models/quoted-text.ts";
+import { toQuotedAttribute, toQuotedBody } from "../kit/quoted-text.ts";
 import type { Principal, Visibility } from "../principal/principal.ts";
 import type { RunRecord, Store } from "../store/store.ts";
 

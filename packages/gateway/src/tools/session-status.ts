@@ -17,7 +17,7 @@ export const sessionStatusTool = defineTool({
   notForChildren: true,
   async execute({ sessionKey }, context) {
     try {
-      const ask = sessionKey === undefined ? {} : { key: sessionKey };
+      const ask = { key: sessionKey ?? context.sessionKey };
       const { session, ...facts } = await context.caller.call("sessions.status", ask, { signal: context.signal });
       const { key, agentId, label, modelProvider, model, spawnDepth, createdAt, updatedAt } = session;
       return toToolResult({ key, agentId, label, model: `${modelProvider}/${model}`, depth: spawnDepth, createdAt, updatedAt, ...facts });
