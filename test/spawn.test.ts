@@ -252,6 +252,26 @@ test("a child has no tool that its parent's agent lacks, whichever agent it is",
   );
 });
 
+test("what an operator spawns for a session that was narrowed has no tool that the session lacks", async () => {
+  await using gw = await startGateway();
+  const { childSessionKey: sessionKey } = await spawn(gw, { tools: ["ls", "read"] });
+
+  const { childSessionKey, tools } = await spawn(gw, { sessionKey }, "k2");
+  const named = await spawn(gw, { sessionKey, tools: ["ls"] }, "k3");
+  const below = await spawn(gw, { sessionKey: childSessionKey }, "k4");
+  const { groups } = await gw.callerWith("operator.read").call("tools.effective", { sessionKey: childSessionKey });
+
+  assert.deepEqual([tools, named.tools, below.tools], [["read", "ls"], ["ls"], ["read", "ls"]]);
+  assert.deepEqual(
+    groups.flatMap((group) => group.tools.map(({ id }) => id)),
+    ["read", "ls"],
+  );
+  await assert.rejects(spawn(gw, { sessionKey, tools: ["grep"] }, "k5"), {
+    code: "TOOL_UNUSABLE",
+    message: "the sub-agent could not have grep; it could have read, ls",
+  });
+});
+
 test("a policy that names an unknown tool does not start", async () => {
   const config = { agents: { entries: { main: { tools: { deny: ["gerp"] } } } } };
 

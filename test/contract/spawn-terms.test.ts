@@ -38,6 +38,28 @@ for (const [driver, open] of Object.entries(drivers)) {
     assert.deepEqual([child.run.deadlineAtMs, run.deadlineAtMs], [50, undefined]);
   });
 
+  test(`${driver}: what is spawned for a session without a run is within that session's tools and policies, and so is what comes later in it`, async () => {
+    await using store = await open();
+    await store.runs.admit(runToAdmit(), 1);
+    const parent = await claimOne(store, 2);
+    await store.runs.spawn(childOf(parent, { authority: { ...limitedTo({ tools: ["ls", "read"] }), policyOf: ["other"] } }), 3);
+    const { run } = await claimOne(store, 4);
+    const asked = {
+      parentRunId: undefined,
+      spawnedBy: "device:a",
+      authority: { ...limitedTo({ tools: ["ls", "grep"] }), policyOf: ["main"] },
+    };
+
+    await store.runs.spawn(childOf({ run }, asked), 5);
+    const child = await claimOne(store, 6);
+    await store.runs.end(child.run.runId, child.epoch, endedWell, [], 7);
+    await store.runs.admit(runToAdmit({ sessionKey: child.run.sessionKey, wireId: "later" }), 8);
+    const later = (await store.runs.claim(claimer, () => 9)).claims.find((one) => one.run.wireId === "later");
+
+    for (const one of [child, later])
+      assert.deepEqual([one?.run.authority.limits?.tools, one?.run.authority.policyOf], [["ls"], ["main", "other"]]);
+  });
+
   for (const [what, timeoutMs, startMs, deadlineAtMs] of [
     ["its own time ends first", 10, 20, 30],
     ["its parent's ends first", 100, 20, 50],

@@ -155,7 +155,7 @@ export function authorityOfChild(parent: Principal, ask: Partial<Limits> = {}, a
 }
 
 /** A run's authority within what its session is limited to: whoever starts it, a session that was narrowed stays so. */
-export function withinSession(run: RunAuthority, session: StoredLimits): RunAuthority {
+export function withinSession<R extends StoredLimits>(run: R, session: StoredLimits): Omit<R, keyof StoredLimits> & StoredLimits {
   const { limits = unlimited, policyOf: agents = [], ...rest } = run;
   return { ...rest, ...toStored(meetLimits(limits, session.limits ?? unlimited), [...agents, ...(session.policyOf ?? [])]) };
 }

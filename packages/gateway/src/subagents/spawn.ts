@@ -13,9 +13,9 @@ import { type Limits, unlimited } from "../principal/lattice.ts";
 import { type Attachment, decideAttachments } from "../kit/attachments.ts";
 import { parseSchema } from "../kit/json-schema.ts";
 import { markTask } from "../models/fork-text.ts";
-import { authorityOfChild, type Principal, runPrincipal, type RunAuthority } from "../principal/principal.ts";
+import { authorityOfChild, type Principal, runPrincipal, type RunAuthority, withinSession } from "../principal/principal.ts";
 import type { ChildToSpawn, RunTerms, SpawnOutcome } from "../store/spawning.ts";
-import type { RunRecord, Store } from "../store/store.ts";
+import type { RunRecord, SessionRecord, Store } from "../store/store.ts";
 import { assertWithinReach } from "./ask.ts";
 import type { AttachmentFiles } from "./attachment-files.ts";
 import { type SubagentLimits, toRefusal } from "./limits.ts";
@@ -113,7 +113,8 @@ async function decideChild(
   const inherited = parentRun !== undefined && agentId === parentAgentId ? parentRun.model : deps.modelOf(agentId);
   const { thinking } = await decideModel(deps, params, params.model ?? inherited, agentId === parentAgentId ? parentRun : undefined);
 
-  const authority = decideAuthority(deps, parentRun === undefined ? principal : toPrincipal(parentRun), params, agentId);
+  const session = parentRun === undefined ? await deps.store.sessions.find(parentSessionKey) : undefined;
+  const authority = decideAuthority(deps, parentRun === undefined ? principal : toPrincipal(parentRun), params, { agentId, session });
   assertPriced(deps, authority, params.model ?? inherited);
   const seconds = params.runTimeoutSeconds ?? deps.limits.runTimeoutSeconds;
   const { idempotencyKey } = params;
@@ -161,12 +162,22 @@ function withDeadline({ authority, deadlineAtMs }: RunRecord): RunAuthority {
   return { ...authority, limits: { ...(authority.limits ?? unlimited), deadline: deadlineAtMs } };
 }
 
-/** What the child may do. @throws ProtocolError TOOL_UNUSABLE when it could not have a tool that was asked for. */
-function decideAuthority(deps: SpawnDeps, parent: Principal, params: SpawnParams, agentId: string): RunAuthority {
+/** What the child may do: no more than the session has that an operator spawns for. @throws ProtocolError TOOL_UNUSABLE when it could not have a tool that was asked for. */
+function decideAuthority(
+  deps: SpawnDeps,
+  parent: Principal,
+  params: SpawnParams,
+  { agentId, session }: { readonly agentId: string; readonly session: SessionRecord | undefined },
+): RunAuthority {
   const agents = parent.kind === "run" ? [agentOfSessionKey(parent.sessionKey) ?? deps.defaultAgentId, agentId] : [agentId];
   const { tokens = "unlimited", usd = "unlimited", turns = "unlimited", wallMs = "unlimited" } = params.budget ?? {};
   const ask: Partial<Limits> = { budget: { tokens, usd, turns, wallMs } };
-  const most = authorityOfChild(parent, ask, agents);
+  const decide = (asked: Partial<Limits>): RunAuthority => {
+    const authority = authorityOfChild(parent, asked, agents);
+    if (session === undefined) return authority;
+    return withinSession({ ...authority, depth: Math.max(authority.depth, session.depth + 1) }, session.limits);
+  };
+  const most = decide(ask);
   if (params.tools === undefined) return most;
   const usable = deps.toolNamesOf(most, agentId);
   const missing = params.tools.filter((name) => !usable.includes(name));
@@ -177,7 +188,7 @@ function decideAuthority(deps: SpawnDeps, parent: Principal, params: SpawnParams
       remedy: "name only tools of that list, or leave `tools` out for all of them",
     });
   }
-  return authorityOfChild(parent, { ...ask, tools: params.tools }, agents);
+  return decide({ ...ask, tools: params.tools });
 }
 
 /** Money can only be counted where it is known: a cap that nobody can hold is refused, also one from further up. */

@@ -98,7 +98,9 @@ export function spawnChild(sql: Sql, ids: Ids, child: ChildToSpawn, nowMs: numbe
   const refusal = findRefusal(sql, child, depth);
   if (refusal !== undefined) return refusal;
 
-  const narrowed = narrowBudget(sql, child, parentRun);
+  // A run's own authority is within its session already.
+  const within = parentRun === undefined ? { ...child, authority: withinSession(child.authority, readTerms(found?.terms ?? null)) } : child;
+  const narrowed = narrowBudget(sql, within, parentRun);
   if ("kind" in narrowed) return narrowed;
   const { authority, parentBudgetId } = narrowed;
   const { limits } = authority;
@@ -115,7 +117,7 @@ export function spawnChild(sql: Sql, ids: Ids, child: ChildToSpawn, nowMs: numbe
       model: child.model,
       lineage: { parentKey: parent.session_key, depth, role: depth < child.limits.maxSpawnDepth ? "orchestrator" : "leaf" },
       cleanup: child.cleanup,
-      terms: termsOfSession(child),
+      terms: termsOfSession(within),
     },
     nowMs,
   );
