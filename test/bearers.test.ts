@@ -248,7 +248,7 @@ test("ten wrong ones lock a peer out, over a restart too and on the socket as we
   assert.equal(overSocket.error.details?.["code"], "AUTH_RATE_LIMITED");
 });
 
-test("a page of this machine is locked out by its origin; a program only waits, and is let in afterwards", async () => {
+test("the pages of this machine are locked out together; a program only waits, and is let in afterwards", async () => {
   const page = { headers: { origin: "http://localhost:5173" } };
   for (let count = 0; count < 10; count += 1) await ask("wrong", page);
 

@@ -23,6 +23,22 @@ export const credentialsMutants: readonly Mutant[] = [
     testFile: attemptsTest,
   },
   {
+    what: "each origin that a guess names is another peer",
+    file: "packages/gateway/src/identity/attempts.ts",
+    from: '{ key: "pages", rule: lockRule }',
+    to: "{ key: origin, rule: lockRule }",
+    killedBy: "^pages on this machine are locked out together",
+    testFile: attemptsTest,
+  },
+  {
+    what: "other peers' failures push a lock out",
+    file: "packages/gateway/src/store/sql/attempts.ts",
+    from: 'is("locked_at_ms", "is", null), ',
+    to: 'is("touched_at_ms", ">=", 0), ',
+    killedBy: "^a lock outlives",
+    testFile: attemptsTest,
+  },
+  {
     what: "mode none is served beyond loopback",
     file: "packages/gateway/src/kit/exposure.ts",
     from: 'if (mode === "none" && !isLoopbackBind(bind)) {',

@@ -254,17 +254,55 @@ test("a client that repeats its device token in the secret's field guesses nothi
   assert.equal(await countsOf(world.store), 0);
 });
 
-test("a page on this machine is locked out by its origin, and programs beside it are not", async () => {
+test("pages on this machine are locked out together, whatever origin each guess names, and programs beside them are not", async () => {
   await using world = await openWorld();
-  await world.failTimes(10, page, { token: "wrong" });
+  for (let port = 1; port <= 10; port += 1) await world.codeOf({ ...page, origin: `http://localhost:${port}` }, { token: "wrong" });
 
   const codes = [
     await world.codeOf(page, { token: "the-secret" }),
-    await world.codeOf({ ...page, origin: "http://localhost:9" }, { token: "the-secret" }),
+    await world.codeOf({ ...page, origin: "http://localhost:99" }, { token: "the-secret" }),
     await world.codeOf(local, { token: "the-secret" }),
   ];
 
-  assert.deepEqual(codes, ["AUTH_RATE_LIMITED", "in", "in"]);
+  assert.deepEqual(codes, ["AUTH_RATE_LIMITED", "AUTH_RATE_LIMITED", "in"]);
+});
+
+test("a program that guesses on this machine locks no page out", async () => {
+  await using world = await openWorld();
+  for (let guess = 0; guess < 11; guess += 1) await world.clock.runUntil(world.connect(local, { token: "wrong" }), 5_000);
+
+  assert.equal(await world.codeOf(page, { token: "the-secret" }), "in");
+});
+
+/** As many peers as there are rows fail so often. */
+async function fillWith(world: Awaited<ReturnType<typeof openWorld>>, maxFailures: number): Promise<void> {
+  const rule = { maxFailures, windowMs: 60_000, lockMs: 300_000 };
+  for (let peer = 0; peer < 4_096; peer += 1)
+    await world.store.attempts.fail({ kind: "shared-secret", peer: `p${peer}` }, rule, world.clock.now());
+}
+
+test("a lock outlives however many other peers fail after it", async () => {
+  await using world = await openWorld();
+  await world.failTimes(10, remote, { token: "wrong" });
+  world.clock.advance(1);
+
+  await fillWith(world, 10);
+
+  assert.equal(await world.codeOf(remote, { token: "the-secret" }), "AUTH_RATE_LIMITED");
+  assert.equal(await countsOf(world.store), 4_096);
+});
+
+test("while as many peers are locked out as are remembered, another one's guess is not looked at, and the right secret lets it in", async () => {
+  await using world = await openWorld();
+  await fillWith(world, 1);
+
+  const during = [await world.codeOf(remote, { token: "wrong" }), await world.codeOf(remote, { token: "the-secret" })];
+  const here = await world.clock.runUntil(world.connect(local, { token: "wrong" }), 5_000);
+  world.clock.advance(300_000);
+  const after = await world.codeOf(remote, { token: "wrong" });
+
+  assert.deepEqual(during, ["AUTH_RATE_LIMITED", "in"]);
+  assert.deepEqual([outcomeOf(here), after], ["AUTH_TOKEN_MISMATCH", "AUTH_TOKEN_MISMATCH"]);
 });
 
 test("a program on this machine waits 250 ms, doubling to 5 s, for its refusal and is never locked out", async () => {
@@ -313,7 +351,7 @@ test("a lock survives a restart and holds for every gateway on the store", async
   }
 });
 
-test("whose attempts count together: an address, an IPv6 network, an origin, this machine", () => {
+test("whose attempts count together: an address, an IPv6 network, this machine's programs, its pages", () => {
   const keys = (peer: Partial<Peer>): string => ruleFor({ ...remote, ...peer }).key;
 
   assert.deepEqual(
@@ -325,6 +363,6 @@ test("whose attempts count together: an address, an IPv6 network, an origin, thi
       keys(local),
       keys(page),
     ],
-    ["192.0.2.7", "2001:db8:1:2::/64", "2001:db8:1:2::/64", "0:0:0:0::/64", "loopback", "browser-origin:http://localhost:5173"],
+    ["192.0.2.7", "2001:db8:1:2::/64", "2001:db8:1:2::/64", "0:0:0:0::/64", "loopback", "pages"],
   );
 });

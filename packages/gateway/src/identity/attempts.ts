@@ -1,11 +1,11 @@
 /**
  * What guessing costs. A program on this machine only waits, longer each time, and is never locked out; any other peer, and
- * a page of a browser, is locked out for a while. A device that proves its key and has its token passes its peer's lock.
+ * the pages of its browsers together, are locked out for a while. A device that proves its key and has its token passes its peer's lock.
  */
 import { isIPv6 } from "node:net";
 import type { ConnectParams } from "@portreeve/protocol";
 import { sleepUntil, type Clock } from "../kit/clock.ts";
-import type { AttemptKind, AttemptRule, AttemptStore } from "../store/attempt-store.ts";
+import { type AttemptKind, type AttemptRule, type AttemptStore, longestLockMs } from "../store/attempt-store.ts";
 import type { Match } from "./credentials.ts";
 
 export interface AttemptPeer {
@@ -34,7 +34,7 @@ export interface Attempts {
   settle(peer: AttemptPeer, offer: Offer, signal: AbortSignal): Promise<AttemptVerdict>;
 }
 
-const lockRule: AttemptRule = { maxFailures: 10, windowMs: 60_000, lockMs: 300_000 };
+const lockRule: AttemptRule = { maxFailures: 10, windowMs: 60_000, lockMs: longestLockMs };
 const delayRule: AttemptRule = { ...lockRule, lockMs: 0 };
 const delay = { firstMs: 250, longestMs: 5_000 };
 
@@ -70,7 +70,8 @@ export function delayAfter(failures: number): number {
 /** Whose attempts count together, and what too many of them do. */
 export function ruleFor({ address, directLoopback, origin }: AttemptPeer): { readonly key: string; readonly rule: AttemptRule } {
   if (!directLoopback) return { key: toNetwork(address), rule: lockRule };
-  return origin === undefined ? { key: "loopback", rule: delayRule } : { key: `browser-origin:${origin.slice(0, 255)}`, rule: lockRule };
+  // Whoever is no page may name another origin with each guess: they count as one.
+  return origin === undefined ? { key: "loopback", rule: delayRule } : { key: "pages", rule: lockRule };
 }
 
 /** One person has all of an IPv6 /64. */

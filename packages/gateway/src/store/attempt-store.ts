@@ -15,7 +15,13 @@ export interface AttemptRule {
   readonly lockMs: number;
 }
 
-/** Survives a restart and is one for all gateways on the store; the number of keys is bounded, the oldest go first. */
+/** No rule locks for longer. */
+export const longestLockMs = 300_000;
+
+/**
+ * Survives a restart and is one for all gateways on the store; the number of keys is bounded, the oldest go first, and none that
+ * is locked. While they all are, a new key is locked too, unless its rule never locks.
+ */
 export interface AttemptStore {
   /** Counts a failure, unless the key is locked. `failures`: those in the window, this one included. */
   fail(

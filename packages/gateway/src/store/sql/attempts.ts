@@ -1,10 +1,10 @@
 /** Failed attempts in SQL. */
-import type { AttemptKey, AttemptRule, AttemptStore } from "../attempt-store.ts";
+import { type AttemptKey, type AttemptRule, type AttemptStore, longestLockMs } from "../attempt-store.ts";
 import type { FailedAttemptRow } from "./schema.ts";
 import { type Args, row, type Sql, statement } from "./statement.ts";
 import type { WriteQueue } from "./write-queue.ts";
 
-/** Rows in all. Beyond it the oldest goes: whoever has that many addresses has as many guesses anyway. */
+/** Rows in all. Beyond it the oldest goes that is not locked: whoever has that many addresses has as many guesses anyway. */
 const maxRows = 4_096;
 
 export function createAttemptStore(queue: WriteQueue): AttemptStore {
@@ -16,7 +16,8 @@ export function createAttemptStore(queue: WriteQueue): AttemptStore {
         if (untilMs !== undefined) return { kind: "locked", untilMs };
         const recent = [...recentFailures(found, rule, nowMs), nowMs];
         const isLocked = rule.lockMs > 0 && recent.length >= rule.maxFailures;
-        if (found === undefined) makeRoom(sql);
+        const hasRoom = found !== undefined || makeRoom(sql, nowMs);
+        if (!hasRoom && rule.lockMs > 0) return { kind: "locked", untilMs: nowMs + rule.windowMs };
         sql.run(putRow, {
           ...key,
           failed_at_ms: JSON.stringify(recent.slice(-rule.maxFailures)),
@@ -52,10 +53,14 @@ function recentFailures(found: FailedAttemptRow | undefined, { windowMs }: Attem
   return Array.isArray(times) ? times.filter((at) => typeof at === "number" && Math.abs(nowMs - at) < windowMs) : [];
 }
 
-function makeRoom(sql: Sql): void {
-  const rows = countAll(sql);
-  if (rows < maxRows) return;
-  for (const oldest of sql.all(listOldest, { limit: rows - maxRows + 1 })) sql.run(deleteRow, oldest);
+/** Answers whether there is any. */
+function makeRoom(sql: Sql, nowMs: number): boolean {
+  const excess = countAll(sql) - maxRows + 1;
+  if (excess <= 0) return true;
+  const times = { fromMs: nowMs - longestLockMs, untilMs: nowMs + longestLockMs };
+  const oldest = sql.all(listOldest, { limit: excess, ...times });
+  for (const one of oldest) sql.run(deleteRow, one);
+  return oldest.length === excess;
 }
 
 function countAll(sql: Sql): number {
@@ -78,8 +83,16 @@ const deleteRow = statement((db, arg: Args<AttemptKey>) =>
   db.deleteFrom("failed_attempts").where("kind", "=", arg("kind")).where("peer", "=", arg("peer")),
 );
 
-const listOldest = statement((db, arg: Args<{ readonly limit: number }>) =>
-  db.selectFrom("failed_attempts").select(["kind", "peer"]).orderBy("touched_at_ms").limit(arg("limit")),
+/** Of those that were not locked between the two times. */
+const listOldest = statement((db, arg: Args<{ readonly limit: number; readonly fromMs: number; readonly untilMs: number }>) =>
+  db
+    .selectFrom("failed_attempts")
+    .select(["kind", "peer"])
+    .where((is) =>
+      is.or([is("locked_at_ms", "is", null), is("locked_at_ms", "<=", arg("fromMs")), is("locked_at_ms", ">=", arg("untilMs"))]),
+    )
+    .orderBy("touched_at_ms")
+    .limit(arg("limit")),
 );
 
 const countRows = statement((db, _arg: Args<object>) =>
