@@ -100,6 +100,11 @@ interface Damage {
 
 const pageBytes = 4_096;
 
+async function configure(path: string, text: string, mode = 0o600): Promise<void> {
+  await writeFile(join(path, "config.json5"), text);
+  await chmod(join(path, "config.json5"), mode);
+}
+
 /** Changes the last key of an index's first page, or all of the page. */
 async function harmIndex(path: string, index: string, part: "last byte" | "whole page"): Promise<void> {
   const start = (rootOf(path, index) - 1) * pageBytes;
@@ -147,10 +152,50 @@ const damages: Readonly<Record<string, Damage>> = {
       ),
     says: /open to others.*chmod 600/,
   },
+  "a provider's key in a configuration that others may write": {
+    check: "configuration",
+    harm: ({ path }) => configure(path, '{ models: { providers: { openai: { api: "openai", apiKey: "sk-1" } } } }', 0o666),
+    says: /open to others.*chmod 600/,
+  },
+  "a password in a configuration that others may read": {
+    check: "configuration",
+    harm: ({ path }) => configure(path, '{ gateway: { auth: { mode: "password", password: "an-elephant-and-a-lamp-post" } } }', 0o604),
+    says: /open to others.*chmod 600/,
+  },
+  "a configuration without a secret that others may write": {
+    check: "configuration",
+    harm: ({ path }) => configure(path, "{}", 0o646),
+    says: /others may write.*chmod 644/,
+  },
   "every address, without TLS": {
+    check: "configuration",
+    harm: ({ path }) => configure(path, '{ gateway: { bind: "lan" } }'),
+    says: /does not start: gateway\.bind is lan and gateway\.tls\.mode is off.*gateway run/,
+  },
+  "every address, without TLS as it was told": {
     check: "exposure",
-    harm: ({ path }) => writeFile(join(path, "config.json5"), '{ gateway: { bind: "lan" } }'),
+    harm: ({ path }) => configure(path, '{ gateway: { bind: "lan", tls: { insecurePlaintext: true } } }'),
     says: /without TLS/,
+  },
+  "a tool that there is not": {
+    check: "configuration",
+    harm: ({ path }) => configure(path, '{ agents: { entries: { main: { tools: { allow: ["nosuch"] } } } } }'),
+    says: /does not start: .*unknown tool nosuch.*gateway run/,
+  },
+  "a secret's file that is not there": {
+    check: "configuration",
+    harm: ({ path }) => configure(path, '{ gateway: { auth: { tokenFile: "nosuch" } } }'),
+    says: /does not start: .*nosuch cannot be read \(ENOENT\).*gateway run/,
+  },
+  "a certificate that is not there": {
+    check: "configuration",
+    harm: ({ path }) => configure(path, '{ gateway: { tls: { mode: "files", certFile: "cert.pem", keyFile: "key.pem" } } }'),
+    says: /does not start: .*key\.pem cannot be read \(ENOENT\).*gateway run/,
+  },
+  "a stand-in of a provider that there is not": {
+    check: "models",
+    harm: ({ path }) => configure(path, '{ agents: { defaults: { fallbacks: ["foo/bar"] } } }'),
+    says: /agent main, fallback foo\/bar: there is no provider "foo"/,
   },
   "a model whose key is missing": {
     check: "models",
@@ -281,6 +326,24 @@ test("after kill -9 the doctor says who ended, which run was left, and that the 
   assert.deepEqual([running.problems, problems], [[], []]);
   assert.match(outcome.out, new RegExp(`process ${gateway.pid} ended without saying so`));
   assert.match(outcome.out, /run run_[0-9a-f]+ of agent:main:main is running and no worker holds it; the next start takes it up/);
+});
+
+test("a configuration that is named must be there, for the doctor and for the start; the home's own may be missing", async () => {
+  await using home = await openStoppedHome();
+  const missing = join(home.path, "missing.json5");
+  await rm(join(home.path, "config.json5"));
+
+  const outcomes = [
+    await runCli(["doctor", "--config", missing], home.env),
+    await runCli(["gateway", "run", "--config", missing, "--port", "0"], home.env),
+  ];
+  const own = await doctor(home.env);
+
+  for (const { code, err } of outcomes) {
+    assert.equal(code, 2, err);
+    assert.match(err, /no configuration file .*missing\.json5[^]*--config/);
+  }
+  assert.deepEqual(own.problems, []);
 });
 
 test("no secret is printed, whatever is wrong", async () => {

@@ -8,6 +8,7 @@ import { listImports, reach, readPackages, type Import } from "./support/imports
 const figure: Readonly<Record<string, readonly string[]>> = {
   main: ["compose", "models", "tools"],
   compose: [
+    "start-check",
     "approvals",
     "audit",
     "connection",
@@ -45,7 +46,8 @@ const figure: Readonly<Record<string, readonly string[]>> = {
   ],
   dispatch: ["dispatch types", "principal"],
   audit: ["dispatch types", "store"],
-  doctor: ["identity", "models", "machine", "sql", "store"],
+  "start-check": ["identity", "tools", "tool"],
+  doctor: ["start-check", "identity", "models", "machine", "sql", "store", "tools"],
   backup: ["doctor", "identity", "sql", "store"],
   importing: ["cron", "principal", "sql", "store"],
   identity: ["store", "bus", "principal"],

@@ -35,7 +35,7 @@ import { createAuthorityClock } from "./kit/authority-clock.ts";
 import type { Clock, SteadyClock } from "./kit/clock.ts";
 import { logFileIn } from "./kit/log-file.ts";
 import type { Config } from "./kit/config.ts";
-import { assertMayStart, findWarnings } from "./kit/exposure.ts";
+import { findWarnings } from "./kit/exposure.ts";
 import { ProcessGroups } from "./kit/process-group.ts";
 import { attachmentsIn, secretFileIn } from "./kit/home.ts";
 import type { Ids } from "./kit/ids.ts";
@@ -48,6 +48,7 @@ import type { Models } from "./models/model.ts";
 import { createNodes } from "./nodes/nodes.ts";
 import { type Cooldowns, createCooldowns } from "./runs/cooldowns.ts";
 import { type Cancelled, startWorker, type Worker, type WorkerDeps } from "./runs/worker.ts";
+import { assertStarts } from "./start-check.ts";
 import { openStore } from "./store/sqlite.ts";
 import type { RunRecord, RunSelection, Store } from "./store/store.ts";
 import { createAttachmentFiles } from "./subagents/attachment-files.ts";
@@ -90,7 +91,7 @@ export interface Gateway extends AsyncDisposable {
 /** Opens everything, in order. @throws what the part that cannot be opened throws; what was opened before is closed again. */
 export async function compose(options: ComposeOptions): Promise<Gateway> {
   const { config, stateDir, env, log, clock, ids } = options;
-  assertMayStart(config.gateway);
+  await assertStarts(config, { ...options, nowMs: clock.now() });
   await using resources = new AsyncDisposableStack();
 
   const { keys, secretFile, secretFrom } = await openKeys(options);

@@ -8,6 +8,7 @@ import type { Command } from "commander";
 import { ceiling } from "../access.ts";
 import { withExamples } from "../connecting.ts";
 import { CliError } from "../exit.ts";
+import { findConfigFile } from "../named-config.ts";
 import { bold, dim, oneLine, writeJson, writeLine, type Io } from "../output.ts";
 
 interface DoctorFlags {
@@ -19,7 +20,7 @@ interface DoctorFlags {
 export function addDoctor(program: Command, io: Io): void {
   const command = program.command("doctor").description("look for what is wrong with this gateway, and say what cures it; changes nothing");
   command
-    .option("--config <file>", "configuration file (default: config.json5 in the home)")
+    .option("--config <file>", "configuration file (default: config.json5 in the home, which may be missing)")
     .option("--state <dir>", "state folder (default: state in the home)")
     .option("--json", "print JSON; errors too, on standard error");
   withExamples(command, "./portreeve doctor", "./portreeve doctor --json --state /srv/portreeve/state");
@@ -30,7 +31,7 @@ async function runDoctor(io: Io, flags: DoctorFlags): Promise<void> {
   const home = findHome(io.env);
   const { examine } = await import("@portreeve/gateway/doctor");
   const examination = await examine({
-    configFile: flags.config === undefined ? home.configFile : resolve(io.cwd, flags.config),
+    configFile: await findConfigFile(io, home, flags.config),
     stateDir: flags.state === undefined ? home.stateDir : resolve(io.cwd, flags.state),
     env: io.env,
     own: await findOwn(home),

@@ -5,6 +5,7 @@ import type { GatewayOptions, RunningGateway } from "@portreeve/gateway/main";
 import type { Command } from "commander";
 import { wholeNumber, withExamples } from "../connecting.ts";
 import { CliError } from "../exit.ts";
+import { findConfigFile } from "../named-config.ts";
 import { writeJson, writeLine, type Io } from "../output.ts";
 
 interface GatewayFlags {
@@ -18,7 +19,7 @@ export function addGateway(program: Command, io: Io): void {
   const gateway = program.command("gateway").description("the gateway process");
   const command = gateway.command("run").description("run the gateway in the foreground until Ctrl-C");
   command
-    .option("--config <file>", "configuration file (default: config.json5 in the home)")
+    .option("--config <file>", "configuration file (default: config.json5 in the home, which may be missing)")
     .option("--state <dir>", "state folder: database, keys, secret (default: state in the home)")
     .option("--port <port>", "TCP port; 0 takes a free one (default: the configured one, else 18789)", wholeNumber(0, 65_535))
     .option("--json", "print the start as one JSON object; errors too, on standard error");
@@ -52,7 +53,7 @@ async function runInForeground(io: Io, flags: GatewayFlags): Promise<void> {
   const home = findHome(io.env);
   const interrupted = io.interrupted();
   await using gateway = await startGateway({
-    configFile: flags.config === undefined ? home.configFile : resolve(io.cwd, flags.config),
+    configFile: await findConfigFile(io, home, flags.config),
     stateDir: flags.state === undefined ? home.stateDir : resolve(io.cwd, flags.state),
     workspaceDir: home.workspaceDir,
     ...(flags.port === undefined ? {} : { port: flags.port }),

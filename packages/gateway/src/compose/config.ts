@@ -1,18 +1,16 @@
 /** The configuration as its methods see it: the file, what counts now, and what no gateway would start with. */
 import { createSecretKey } from "node:crypto";
 import { realpath } from "node:fs/promises";
-import { dirname, isAbsolute, relative } from "node:path";
+import { isAbsolute, relative } from "node:path";
 import type { ConfigHandlerDeps } from "../handlers/config.ts";
 import type { AgentFacts } from "../handlers/deps.ts";
-import { findSecretSource } from "../identity/shared-secret.ts";
 import type { GatewayKey } from "../identity/state-keys.ts";
 import { parseConfig } from "../kit/config.ts";
 import { ConfigFile } from "../kit/config-file.ts";
-import { assertMayStart } from "../kit/exposure.ts";
-import { LiveConfig } from "../kit/live-config.ts";
+import { assertUsable } from "../start-check.ts";
 import type { Store } from "../store/store.ts";
 import type { Tool } from "../tools/tool.ts";
-import { makeWorkspaces, openTools } from "./live.ts";
+import { makeWorkspaces } from "./live.ts";
 
 interface ConfigParts extends Pick<ConfigHandlerDeps, "bus" | "version" | "now" | "live"> {
   readonly configFile: string;
@@ -41,11 +39,7 @@ export async function createConfigDeps({
     file,
     started: parseConfig((await file.read()).text, configFile),
     changes: store.configChanges,
-    assertUsable(config) {
-      assertMayStart(config.gateway);
-      findSecretSource(config.gateway.auth, env, dirname(configFile));
-      openTools({ configFile, tools }, new LiveConfig(config));
-    },
+    assertUsable: (config) => assertUsable(config, { configFile, env, tools }),
     isSeenByAgents: (folder) => isWithinAny(folder, agents.ids.map(agents.workspaceOf)),
     onTaken: () => makeWorkspaces(deps.live, agents),
   };

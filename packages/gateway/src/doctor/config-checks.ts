@@ -1,7 +1,7 @@
 /** Checks of the configuration: who can reach the gateway and how, the models' keys, the agents' folders. Pure. */
 import { isRecord } from "@portreeve/protocol";
 import { shellQuote as quote } from "../kit/shell-quote.ts";
-import type { ConfigFacts, DoctorFacts } from "./facts.ts";
+import type { ConfigFacts, DoctorFacts, ModeProblem } from "./facts.ts";
 import { type Finding, named, orOk } from "./findings.ts";
 
 const shortestSecret = 20;
@@ -12,11 +12,21 @@ export function checkConfig({ config, configFile }: DoctorFacts): readonly Findi
     const edit = `correct ${configFile}; every key is in docs/reference/config.md`;
     return config.problem.split("\n").map((line) => problem(line, edit));
   }
-  const { modeProblem } = config;
-  if (modeProblem === undefined)
-    return [ok(`every key in ${configFile} is known and has a value that fits; a missing file is an empty one`)];
-  const { path, mode, allowed } = modeProblem;
-  return [problem(`${path} holds a secret and is open to others: its mode is ${mode}`, `chmod ${allowed} ${quote(path)}`)];
+  const { startProblem, modeProblem } = config;
+  return orOk(
+    [
+      ...(startProblem === undefined
+        ? []
+        : [problem(`the gateway does not start: ${startProblem}`, `put that right in ${configFile}, then: ./portreeve gateway run`)]),
+      ...(modeProblem === undefined ? [] : [checkMode(modeProblem, config.holdsSecret)]),
+    ],
+    ok(`every key in ${configFile} is known and has a value that fits; a missing file is an empty one`),
+  );
+}
+
+function checkMode({ path, mode, allowed }: ModeProblem, holdsSecret: boolean): Finding {
+  const what = holdsSecret ? "it holds a secret and is open to others" : "others may write it, and so decide what the gateway does";
+  return named("configuration").problem(`${path}: ${what}; its mode is ${mode}`, `chmod ${allowed} ${quote(path)}`);
 }
 
 export function checkExposure({ config, configFile }: DoctorFacts): readonly Finding[] {
@@ -26,7 +36,7 @@ export function checkExposure({ config, configFile }: DoctorFacts): readonly Fin
   return orOk(found, ok(config.bind === "loopback" ? "reachable from this machine only" : `reachable under ${config.bind}, encrypted`));
 }
 
-function checkBind({ bind, publicUrl, hasTls }: ConfigFacts, configFile: string): readonly Finding[] {
+function checkBind({ bind, publicUrl, hasTls, startProblem }: ConfigFacts, configFile: string): readonly Finding[] {
   const { problem } = named("exposure");
   const isPlainUrl = publicUrl !== undefined && /^(http|ws):/.test(publicUrl) && !isLoopbackHost(URL.parse(publicUrl)?.hostname);
   if (isPlainUrl) {
@@ -37,7 +47,8 @@ function checkBind({ bind, publicUrl, hasTls }: ConfigFacts, configFile: string)
       ),
     ];
   }
-  if (isLoopbackHost(bind) || hasTls || publicUrl !== undefined) return [];
+  // What does not start reaches nobody.
+  if (isLoopbackHost(bind) || hasTls || publicUrl !== undefined || startProblem !== undefined) return [];
   return [
     problem(
       `gateway.bind is ${bind} without TLS: secrets and tokens cross the network in the clear`,
@@ -81,10 +92,12 @@ export function checkModels({ config }: DoctorFacts): readonly Finding[] {
   const { ok, note, problem } = named("models");
   if (config.kind === "broken") return [note("not looked at: the configuration cannot be read")];
   const bad = config.models.filter((one) => one.problem !== undefined);
+  const cure = "set it where this says: in the configuration, or in the environment that starts the gateway";
   return orOk(
-    bad.map(({ agentId, problem: text }) =>
-      problem(`agent ${agentId}: ${text ?? ""}`, "set it where this says, in the environment that starts the gateway"),
-    ),
+    [
+      ...bad.map(({ agentId, problem: text }) => problem(`agent ${agentId}: ${text ?? ""}`, cure)),
+      ...config.unusableFallbacks.map(({ agentId, model, problem: text }) => problem(`agent ${agentId}, fallback ${model}: ${text}`, cure)),
+    ],
     ok(config.models.map(({ agentId, model }) => `${agentId} uses ${model}`).join(", ")),
   );
 }

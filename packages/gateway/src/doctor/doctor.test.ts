@@ -19,6 +19,8 @@ const folder: Extract<FolderFacts, { kind: "read" }> = {
 };
 const config: { kind: "read" } & ConfigFacts = {
   kind: "read",
+  startProblem: undefined,
+  holdsSecret: false,
   modeProblem: undefined,
   bind: "loopback",
   publicUrl: undefined,
@@ -27,6 +29,7 @@ const config: { kind: "read" } & ConfigFacts = {
   trustedProxies: [],
   secretLength: undefined,
   models: [{ agentId: "main", model: "scripted/scripted", problem: undefined }],
+  unusableFallbacks: [],
   missingWorkspaces: [],
 };
 const store: { kind: "read" } & StoreFacts = {
@@ -142,6 +145,21 @@ const problems: Readonly<Record<string, readonly [facts: Partial<DoctorFacts>, c
     { config: { ...config, modeProblem: { path: "/h/config.json5", mode: "644", allowed: "600" } } },
     "configuration",
     /^chmod 600 \/h\/config\.json5$/,
+  ],
+  "a configuration that others may write": [
+    { config: { ...config, modeProblem: { path: "/h/config.json5", mode: "646", allowed: "644" } } },
+    "configuration",
+    /^chmod 644 \/h\/config\.json5$/,
+  ],
+  "a configuration that no gateway starts with": [
+    { config: { ...config, bind: "lan", startProblem: "gateway.bind is lan" } },
+    "configuration",
+    /gateway run$/,
+  ],
+  "a stand-in that cannot": [
+    { config: { ...config, unusableFallbacks: [{ agentId: "main", model: "foo/bar", problem: "there is no provider" }] } },
+    "models",
+    /configuration/,
   ],
   "every address without TLS": [{ config: { ...config, bind: "lan" } }, "exposure", /gateway\.bind to loopback/],
   "one address without TLS": [{ config: { ...config, bind: "192.0.2.1" } }, "exposure", /gateway\.bind to loopback/],

@@ -59,7 +59,10 @@ export type GatewayFacts =
   | { readonly kind: "unknown" };
 
 export interface ConfigFacts {
-  /** The file holds a secret, so others must not read it. */
+  /** Why no gateway starts with it. */
+  readonly startProblem: string | undefined;
+  readonly holdsSecret: boolean;
+  /** Others may write it, or read it although it holds a secret. */
   readonly modeProblem: ModeProblem | undefined;
   readonly bind: string;
   readonly publicUrl: string | undefined;
@@ -69,6 +72,8 @@ export interface ConfigFacts {
   /** Of a secret that a person chose; undefined for the generated one. */
   readonly secretLength: number | undefined;
   readonly models: readonly { readonly agentId: string; readonly model: string; readonly problem: string | undefined }[];
+  /** What stands in for an agent's model and cannot. */
+  readonly unusableFallbacks: readonly { readonly agentId: string; readonly model: string; readonly problem: string }[];
   /** Configured ones; others are made at the start. */
   readonly missingWorkspaces: readonly { readonly agentId: string; readonly path: string }[];
 }

@@ -11,7 +11,9 @@ import { normaliseModelId } from "../models/defaults.ts";
 import { createModels } from "../models/registry.ts";
 import { fold, JournalError } from "../runs/machine.ts";
 import type { JournalEntry } from "../store/journal.ts";
+import { assertStarts } from "../start-check.ts";
 import { openReadOnlyStore, type ReadOnlyStore } from "../store/read-only.ts";
+import { createTools } from "../tools/all.ts";
 import { hasTls } from "./config-checks.ts";
 import { gatherDisk } from "./disk.ts";
 import type { ConfigFacts, DoctorFacts, FolderFacts, GatewayFacts, ModeProblem, OwnClient, StoreFacts } from "./facts.ts";
@@ -25,7 +27,7 @@ export interface DoctorOptions {
 }
 
 export async function gatherFacts({ configFile, stateDir, env, own, nowMs }: DoctorOptions): Promise<DoctorFacts> {
-  const config = await gatherConfig(configFile, env);
+  const config = await gatherConfig({ configFile, stateDir, env, nowMs });
   return {
     nowMs,
     configFile,
@@ -103,16 +105,38 @@ async function holdsLock(file: string): Promise<boolean> {
   }
 }
 
-async function gatherConfig(configFile: string, env: DoctorOptions["env"]): Promise<DoctorFacts["config"]> {
+type ConfigPlaces = Pick<DoctorOptions, "configFile" | "stateDir" | "env" | "nowMs">;
+
+async function gatherConfig(places: ConfigPlaces): Promise<DoctorFacts["config"]> {
   try {
-    return { kind: "read", ...(await toConfigFacts(await readConfig(configFile), configFile, env)) };
+    return { kind: "read", ...(await toConfigFacts(await readConfig(places.configFile), places)) };
   } catch (error) {
     if (error instanceof ConfigError) return { kind: "broken", problem: error.message };
     throw error;
   }
 }
 
-async function toConfigFacts(config: Config, configFile: string, env: DoctorOptions["env"]): Promise<ConfigFacts> {
+async function findStartProblem(config: Config, places: ConfigPlaces): Promise<string | undefined> {
+  try {
+    await assertStarts(config, { ...places, tools: createTools() });
+    return undefined;
+  } catch (error) {
+    if (error instanceof ConfigError) return error.message;
+    throw error;
+  }
+}
+
+/** With a secret in it the file is for its owner alone; without one others may read it. */
+async function findConfigModeProblem(configFile: string, holdsSecret: boolean): Promise<ModeProblem | undefined> {
+  const found = await stat(configFile).catch(() => undefined);
+  if (found === undefined) return undefined;
+  if (holdsSecret) return findModeProblem(configFile, found);
+  const mode = found.mode & 0o777;
+  return (mode & 0o022) === 0 ? undefined : { path: configFile, mode: mode.toString(8), allowed: (mode & 0o755).toString(8) };
+}
+
+async function toConfigFacts(config: Config, places: ConfigPlaces): Promise<ConfigFacts> {
+  const { configFile, env } = places;
   const { gateway, agents } = config;
   const models = createModels({ providers: config.models.providers, defaultModel: agents.defaults.model, env });
   const used = Object.entries(agents.entries).map(([agentId, { model }]) => ({
@@ -123,10 +147,19 @@ async function toConfigFacts(config: Config, configFile: string, env: DoctorOpti
     path === undefined ? [] : [{ agentId, path }],
   );
   const areFolders = await Promise.all(configured.map(({ path }) => isFolder(path)));
-  const holdsSecret = gateway.auth.token !== undefined || Object.values(config.models.providers).some(({ apiKey }) => apiKey !== undefined);
-  const file = holdsSecret ? await stat(configFile) : undefined;
+  const { token, password } = gateway.auth;
+  const secrets = [token, password, ...Object.values(config.models.providers).map(({ apiKey }) => apiKey)];
+  const holdsSecret = secrets.some((one) => one !== undefined);
+  const unusableFallbacks = Object.entries(agents.entries).flatMap(([agentId, { fallbacks = agents.defaults.fallbacks }]) =>
+    fallbacks.flatMap((model) => {
+      const problem = models.problemWith(model);
+      return problem === undefined ? [] : [{ agentId, model, problem }];
+    }),
+  );
   return {
-    modeProblem: file === undefined ? undefined : findModeProblem(configFile, file),
+    startProblem: await findStartProblem(config, places),
+    holdsSecret,
+    modeProblem: await findConfigModeProblem(configFile, holdsSecret),
     bind: gateway.bind,
     publicUrl: gateway.publicUrl,
     hasTls: hasTls(gateway),
@@ -134,6 +167,7 @@ async function toConfigFacts(config: Config, configFile: string, env: DoctorOpti
     trustedProxies: gateway.trustedProxies,
     secretLength: (gateway.auth.token?.reveal() ?? (env["PORTREEVE_TOKEN"] || undefined))?.length,
     models: used.map((one) => ({ ...one, problem: models.problemWith(one.model) })),
+    unusableFallbacks,
     missingWorkspaces: configured.filter((_one, index) => areFolders[index] === false),
   };
 }
