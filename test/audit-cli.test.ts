@@ -101,6 +101,51 @@ test("why says the same of a state folder whose gateway is down, and leaves noth
   assert.deepEqual(await readdir(state), files);
 });
 
+test("an id is known by its beginning, a run's by its end too, as the tables show them; several that fit are named", async () => {
+  await using home = await openUsedHome();
+  const state = join(home.path, "state");
+  const { rows } = JSON.parse((await home.cli(["audit", "list", "--json"])).out) as { rows: { subject: string }[] };
+  const [run = "", device = ""] = rows.map(({ subject }) => subject);
+  const shown = /^[0-9a-f]{8}(?=  )/m;
+  const [shortDevice = ""] = shown.exec((await home.cli(["devices"])).out) ?? [];
+  const [shortRun = ""] = shown.exec((await home.cli(["runs", "list"])).out) ?? [];
+
+  const whole = await home.cli(["why", device]);
+  const short = await home.cli(["why", shortDevice]);
+  const principal = await home.cli(["why", `device:${shortDevice}`]);
+  const offline = await runCli(["why", shortDevice, "--state", state], {});
+  const byEnd = await home.cli(["why", shortRun]);
+  const list = await home.cli(["audit", "list", "--subject", shortDevice]);
+  const several = [await home.cli(["why", "run_"]), await runCli(["why", "run_", "--state", state], {})];
+  const severalRows = await home.cli(["audit", "list", "--subject", "run_"]);
+  const shownByBeginning = await home.cli(["runs", "show", run.slice(0, -1)]);
+
+  assert.deepEqual([short.out, principal.out, offline.out], [whole.out, whole.out, whole.out], short.err);
+  assert.match(byEnd.out, /^run\./);
+  assert.match(list.out, /device\.paired/);
+  for (const { code, err } of [...several, severalRows]) {
+    assert.equal(code, 1);
+    assert.match(err, /2 ids fit "run_": run_[0-9a-f]+, run_[0-9a-f]+\nGive more of the id/);
+  }
+  assert.match(shownByBeginning.out, new RegExp(`^Run ${run}`));
+});
+
+test("why a run tells what it was refused itself, and nothing that its device was refused, or that happened to it, later", async () => {
+  await using home = await openUsedHome();
+  const { runs } = JSON.parse((await home.cli(["runs", "list", "--json"])).out) as { runs: { runId: string }[] };
+  const run = runs.at(-1)?.runId ?? "";
+  const { paired } = JSON.parse((await home.cli(["devices", "--json"])).out) as { paired: { deviceId: string }[] };
+  const device = paired[0]?.deviceId ?? "";
+  await home.cli(["call", "status", "--scopes", ""]);
+  await home.cli(["devices", "rotate", device]);
+
+  const ofRun = await home.cli(["why", run]);
+  const ofDevice = await home.cli(["why", device]);
+
+  assert.match(ofDevice.out, /because device\.token-rotated[^]*\nand MISSING_SCOPE/);
+  assert.doesNotMatch(ofRun.out, /MISSING_SCOPE|device\.token-rotated/);
+});
+
 test("a folder without a database is refused with what to name", async () => {
   await using folder = await mkdtempDisposable(join(tmpdir(), "portreeve-none-"));
 

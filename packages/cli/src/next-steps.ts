@@ -28,6 +28,7 @@ export const nextSteps: Readonly<Record<ErrorCode, string>> = {
 
   UNKNOWN_REQUEST: "See who waits: ./portreeve devices",
   UNKNOWN_ID: "See what the audit holds: ./portreeve audit list",
+  AMBIGUOUS_ID: "Give more of the id: ./portreeve audit list --json has them whole",
   UNKNOWN_DEVICE: "See who is paired: ./portreeve devices",
   DEVICE_ACTION_DENIED: seeDevices,
   UNKNOWN_SESSION: "See the sessions there are: ./portreeve sessions",

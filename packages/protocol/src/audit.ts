@@ -73,6 +73,7 @@ export const auditMethods = {
           .regex(/^[1-9]\d{0,14}$/, "must be a nextCursor of this method")
           .optional(),
         kind: nonEmpty.optional(),
+        /** An id, or a part that only one has: its beginning, a run's end. */
         subject: nonEmpty.optional(),
       }),
     result: () => z.object({ rows: z.array(auditRow), nextCursor: z.string().optional() }),
@@ -98,6 +99,7 @@ export const auditMethods = {
     scope: "operator.admin",
     kind: "query",
     callers: ["operator"],
+    /** An id, or a part that only one has: its beginning, a run's end. */
     params: () => z.strictObject({ id: nonEmpty.max(512) }),
     result: () => z.object({ id: z.string(), steps: z.array(explainedStep) }),
   }),

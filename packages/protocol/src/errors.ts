@@ -33,6 +33,7 @@ export const errorRules = {
 
   UNKNOWN_REQUEST: invalid("No pending pairing request has this id."),
   UNKNOWN_ID: invalid("Nothing that is stored has this id."),
+  AMBIGUOUS_ID: invalid("Several things that are stored have an id that begins, or ends, so."),
   UNKNOWN_DEVICE: invalid("No paired device that the caller may manage has this id."),
   DEVICE_ACTION_DENIED: invalid("The caller may not do this to the device or its token."),
   UNKNOWN_SESSION: invalid("No such session, or none that the caller may see."),

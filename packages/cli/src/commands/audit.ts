@@ -29,7 +29,7 @@ export function addAudit(program: Command, io: Io): void {
   list
     .option("--limit <n>", "rows at most (default: 30)", wholeNumber(1, pageRows))
     .option("--kind <kind>", "only rows of this kind, such as device.approved")
-    .option("--subject <id>", "only rows about this device, run or session");
+    .option("--subject <id>", "only rows about this device, run or session; an id may be its beginning");
   withExamples(list, "./portreeve audit list", "./portreeve audit list --kind device.approved --json");
   list.action((flags: ListFlags) => runList(io, flags));
 
@@ -56,6 +56,7 @@ export function addAudit(program: Command, io: Io): void {
     "./portreeve why 4f9d1c2a77aa88bb99cc00dd",
     "./portreeve why 12 --state ~/.portreeve/state",
   );
+  why.addHelpText("after", "\nAn ID may be its beginning, as the tables show it; that of a run its end too.");
   why.action((id: string, flags: AuditFlags) => runWhy(io, id, flags));
 }
 
@@ -134,11 +135,11 @@ async function readRows(stateDir: string): Promise<readonly AuditRow[]> {
 }
 
 async function readWhy(id: string, stateDir: string): Promise<Result<"audit.explain">> {
-  const { explain, unknownId } = await import("@portreeve/gateway/explain");
+  const { explain } = await import("@portreeve/gateway/explain");
   await using store = await openState(stateDir);
-  const steps = await explain(store, id, Date.now());
-  if (steps !== undefined) return { id, steps: [...steps] };
-  const { code, message, remedy } = unknownId(id);
+  const explained = await explain(store, id, Date.now());
+  if (explained.kind === "steps") return { id, steps: [...explained.steps] };
+  const { code, message, remedy } = explained.refusal;
   throw new CliError("failed", message, { code, remedy });
 }
 
@@ -183,12 +184,13 @@ function showRows(rows: readonly AuditRow[]): string {
   return toTable(["ROW", "TIME", "KIND", "BY", "ABOUT", "FACTS"], cells);
 }
 
-/** The first line is what was asked about, each next one what caused the one before. Pure. */
+/** The first line is what was asked about, each next one what caused the one before, or what it was refused. Pure. */
 export function showSteps(steps: readonly ExplainedStep[]): string {
   return steps
-    .map(({ rule, atMs, text }, index) => {
+    .map(({ about, rule, atMs, text }, index) => {
       const when = atMs === undefined ? "" : `  ${toMinute(atMs)}`;
-      return `${index === 0 ? "" : "because "}${oneLine(rule)}${when}\n  ${oneLine(text, 400)}`;
+      const link = index === 0 ? "" : about === "refusal" ? "and " : "because ";
+      return `${link}${oneLine(rule)}${when}\n  ${oneLine(text, 400)}`;
     })
     .join("\n");
 }

@@ -18,7 +18,7 @@ interface ListFlags extends ConnectingFlags {
 }
 
 const open = ["queued", "running", "waiting"] as const;
-const ids = "\nA RUN is an id, the end of one as `./portreeve runs` shows it, a label, or a session: its newest run.";
+const ids = "\nA RUN is an id, the end of one as `./portreeve runs` shows it, its beginning, a label, or a session: its newest run.";
 
 export function addRuns(program: Command, io: Io): void {
   const runs = program.command("runs").description("what agents do and did, and how to stop it").addHelpText("after", ids);

@@ -1,4 +1,4 @@
-/** The one run that a person means by the end of its id, its wire id, its name, or the session whose newest it is. */
+/** The one run that a person means by the end or the beginning of its id, its wire id, its name, or the session whose newest it is. */
 import type { GatewayClient } from "@portreeve/client";
 import type { RunRow } from "@portreeve/protocol/wire";
 import { CliError } from "../exit.ts";
@@ -18,7 +18,7 @@ export async function findRunId(client: GatewayClient, text: string): Promise<st
 /** What no recent run is called is left to the gateway, which knows the older ones by their whole id. Pure. */
 export function chooseRun(runs: readonly RunRow[], text: string): string {
   const fits = ({ runId, wireId, taskName, label }: RunRow): boolean =>
-    wireId === text || taskName === text || label === text || (text.length >= shortest && runId.endsWith(text));
+    wireId === text || taskName === text || label === text || (text.length >= shortest && (runId.endsWith(text) || runId.startsWith(text)));
   const [first, ...others] = runs.filter(fits);
   if (first === undefined) return runs.find(({ sessionKey }) => [sessionKey, nameOfSession(sessionKey)].includes(text))?.runId ?? text;
   if (others.length === 0) return first.runId;

@@ -6,9 +6,10 @@ import type { ExplainedStep } from "@portreeve/protocol";
 import type { AuditRow, PairingDecision } from "../store/audit-store.ts";
 import type { DeviceRecord, DeviceState } from "../store/device-store.ts";
 import type { RunRecord, SessionRecord, Store } from "../store/store.ts";
+import { ambiguousId, findMeantId, type MeantId } from "./whole-id.ts";
 
 export interface ExplainReads {
-  readonly audit: Pick<Store["audit"], "list" | "findRequest">;
+  readonly audit: Pick<Store["audit"], "list" | "findRequest" | "findIds">;
   readonly refusals: Pick<Store["refusals"], "list">;
   readonly devices: Pick<Store["devices"], "find">;
   readonly runs: Pick<Store["runs"], "find" | "findByWireId">;
@@ -31,26 +32,44 @@ const mostSteps = 40;
 const rowsOfSubject = 20;
 const refusalsShown = 10;
 
-/** The steps from what `id` names to its first cause; undefined when nothing has the id. */
-export async function explain(reads: ExplainReads, id: string, nowMs: number): Promise<readonly ExplainedStep[] | undefined> {
+export type Explained =
+  | { readonly kind: "steps"; readonly steps: readonly ExplainedStep[] }
+  | { readonly kind: "none"; readonly refusal: ReturnType<typeof unknownId> | ReturnType<typeof ambiguousId> };
+
+/** The steps from what `text` names, by its id or a part that is enough, to its first cause; or why it names nothing. */
+export async function explain(reads: ExplainReads, text: string, nowMs: number): Promise<Explained> {
+  const asked = await findAsked(reads, text);
+  if (asked === undefined) return { kind: "none", refusal: unknownId(text) };
+  if (asked.kind === "ambiguous") return { kind: "none", refusal: ambiguousId(text, asked.ids) };
+  const untilMs = asked.kind === "run" ? asked.run.createdAtMs : nowMs;
   const steps: ExplainedStep[] = [];
-  const seen = new Set<string>();
-  let next: string | undefined = id;
-  while (next !== undefined && !seen.has(next) && steps.length < mostSteps) {
-    seen.add(next);
-    const found: Found | undefined = await find(reads, next);
-    if (found === undefined && steps.length === 0) return undefined;
-    if (found === undefined) return [...steps, forgotten(next)];
-    const told = tell(found, nowMs);
-    steps.push(...told.steps);
-    if (found.kind === "device") steps.push(...(await tellRefusals(reads, found.deviceId)));
-    next = told.cause;
+  const seen = new Set([text]);
+  let found: Found | undefined = asked;
+  while (found !== undefined && steps.length < mostSteps) {
+    const told = tell(found, { nowMs, untilMs });
+    steps.push(...told.steps, ...(await tellRefusals(reads, { found, asked, nowMs })));
+    const { cause }: Told = told;
+    if (cause === undefined || seen.has(cause)) break;
+    seen.add(cause);
+    found = await find(reads, cause);
+    if (found === undefined) steps.push(forgotten(cause));
   }
-  return steps;
+  return { kind: "steps", steps };
 }
 
-/** What is said when `explain` found nothing. Pure. */
-export function unknownId(id: string) {
+/** Ids that callers choose come last: none can stand before one of ours, or before a part of one. */
+async function findAsked(reads: ExplainReads, text: string): Promise<Found | Extract<MeantId, { kind: "ambiguous" }> | undefined> {
+  const exact = await find(reads, text);
+  if (exact !== undefined) return exact;
+  const meant = await findMeantId(reads.audit, bareId(text));
+  if (meant.kind === "ambiguous") return meant;
+  const part = await find(reads, meant.id);
+  if (part !== undefined) return part;
+  const run = await reads.runs.findByWireId(bareId(text), {});
+  return run === undefined ? undefined : { kind: "run", run, rows: await rowsAbout(reads, run.runId) };
+}
+
+function unknownId(id: string) {
   return {
     code: "UNKNOWN_ID",
     message: `nothing is stored under ${JSON.stringify(id)}`,
@@ -59,15 +78,15 @@ export function unknownId(id: string) {
   } as const;
 }
 
-/** Principals are found by what they stand for. Ids that callers choose come last: none can stand before one of ours. */
+/** By a whole id; principals are found by what they stand for. */
 async function find(reads: ExplainReads, id: string): Promise<Found | undefined> {
   if (id === secretStep.id) return { kind: "secret" };
   if (/^[1-9]\d{0,14}$/.test(id)) {
     const [row] = await reads.audit.list(1, { beforeSeq: Number(id) + 1 });
-    return row?.seq === Number(id) ? { kind: "audit-row", row } : undefined;
+    if (row?.seq === Number(id)) return { kind: "audit-row", row };
   }
-  const bare = id.replace(/^(device|run|lifecycle):/, "");
-  const rowsOf = (subject: string): Promise<readonly AuditRow[]> => reads.audit.list(rowsOfSubject, { subject });
+  const bare = bareId(id);
+  const rowsOf = (subject: string): Promise<readonly AuditRow[]> => rowsAbout(reads, subject);
   const run = await reads.runs.find(bare);
   if (run !== undefined) return { kind: "run", run, rows: await rowsOf(run.runId) };
   const session = await reads.sessions.find(bare);
@@ -77,9 +96,15 @@ async function find(reads: ExplainReads, id: string): Promise<Found | undefined>
   const state = await reads.devices.find(bare);
   const rows = await rowsOf(bare);
   if (state.kind !== "unknown" || state.pending !== undefined) return { kind: "device", deviceId: bare, state, rows };
-  if (rows.length > 0) return { kind: "remembered", id: bare, rows };
-  const named = await reads.runs.findByWireId(bare, {});
-  return named === undefined ? undefined : { kind: "run", run: named, rows: await rowsOf(named.runId) };
+  return rows.length > 0 ? { kind: "remembered", id: bare, rows } : undefined;
+}
+
+function rowsAbout(reads: ExplainReads, subject: string): Promise<readonly AuditRow[]> {
+  return reads.audit.list(rowsOfSubject, { subject });
+}
+
+function bareId(id: string): string {
+  return id.replace(/^(device|run|lifecycle):/, "");
 }
 
 interface Told {
@@ -88,8 +113,14 @@ interface Told {
   readonly cause: string | undefined;
 }
 
+interface Times {
+  readonly nowMs: number;
+  /** What was written down later caused nothing of it. */
+  readonly untilMs: number;
+}
+
 /** Pure. */
-function tell(found: Found, nowMs: number): Told {
+function tell(found: Found, { nowMs, untilMs }: Times): Told {
   switch (found.kind) {
     case "audit-row":
       return { steps: [tellRow(found.row)], cause: causeOf(found.row) };
@@ -100,7 +131,11 @@ function tell(found: Found, nowMs: number): Told {
     case "request":
       return tellRequest(found.decision, found.rows, nowMs);
     case "device":
-      return tellDevice(found.deviceId, found.state, found.rows);
+      return tellDevice(
+        found.deviceId,
+        found.state,
+        found.rows.filter(({ atMs }) => atMs <= untilMs),
+      );
     case "secret":
       return { steps: [secretStep], cause: undefined };
     case "remembered":
@@ -239,15 +274,37 @@ function tellDevice(deviceId: string, state: DeviceState, rows: readonly AuditRo
   }
 }
 
-async function tellRefusals(reads: ExplainReads, deviceId: string): Promise<readonly ExplainedStep[]> {
-  const principal = `device:${deviceId}`;
-  const counted = await reads.refusals.list({ sinceMs: 0, limit: refusalsShown, principal });
-  return counted.map(({ minuteMs, method, rule, count }) => ({
-    about: "refusal",
-    id: principal,
-    rule,
-    atMs: minuteMs,
-    by: principal,
-    text: `refused ${count} time${count === 1 ? "" : "s"} within a minute: ${method}`,
-  }));
+interface Telling {
+  readonly found: Found;
+  readonly asked: Found;
+  readonly nowMs: number;
+}
+
+/** Of the device that was asked about; or of the run and those it goes back to, while it lasted. */
+async function tellRefusals(reads: ExplainReads, telling: Telling): Promise<readonly ExplainedStep[]> {
+  const whose = refusedOf(telling);
+  if (whose === undefined) return [];
+  const { principal, sinceMs, untilMs } = whose;
+  const counted = await reads.refusals.list({ sinceMs, limit: refusalsShown, principal });
+  return counted
+    .filter(({ minuteMs }) => minuteMs <= untilMs)
+    .map(({ minuteMs, method, rule, count }) => ({
+      about: "refusal",
+      id: principal,
+      rule,
+      atMs: minuteMs,
+      by: principal,
+      text: `refused ${count} time${count === 1 ? "" : "s"} within a minute: ${method}`,
+    }));
+}
+
+/** Pure. */
+function refusedOf({ found, asked, nowMs }: Telling) {
+  if (asked.kind === "run" && found.kind === "run") {
+    const { createdAtMs, endedAtMs = nowMs } = asked.run;
+    return { principal: `run:${found.run.runId}`, sinceMs: createdAtMs - (createdAtMs % 60_000), untilMs: endedAtMs };
+  }
+  const device = asked.kind === "request" ? asked.decision.request.deviceId : asked.kind === "device" ? asked.deviceId : undefined;
+  if (device === undefined || found.kind !== "device" || found.deviceId !== device) return undefined;
+  return { principal: `device:${device}`, sinceMs: 0, untilMs: nowMs };
 }

@@ -1,6 +1,7 @@
 /** The audit: its rows, its chain, counted refusals, and why something was decided. */
-import { ProtocolError } from "@portreeve/protocol";
-import { explain, unknownId } from "../audit/explain.ts";
+import { type ErrorCode, ProtocolError } from "@portreeve/protocol";
+import { explain } from "../audit/explain.ts";
+import { ambiguousId, findMeantId } from "../audit/whole-id.ts";
 import type { Handlers } from "../dispatch/types.ts";
 import type { Store } from "../store/store.ts";
 
@@ -18,7 +19,10 @@ const refusalsSinceMs = 86_400_000;
 
 export function auditHandlers({ store, now, flushRefusals }: AuditHandlerDeps): Pick<Handlers, AuditMethods> {
   return {
-    "audit.list": async (_context, { limit = pageRows, cursor, kind, subject }) => {
+    "audit.list": async (_context, { limit = pageRows, cursor, kind, ...params }) => {
+      const meant = params.subject === undefined ? undefined : await findMeantId(store.audit, params.subject);
+      if (meant?.kind === "ambiguous") throw refusalOf(ambiguousId(params.subject ?? "", meant.ids));
+      const subject = meant?.id;
       const filter = { beforeSeq: cursor === undefined ? undefined : Number(cursor), kind, subject };
       const rows = (await store.audit.list(limit + 1, filter)).toReversed();
       const page = rows.slice(0, limit);
@@ -46,10 +50,21 @@ export function auditHandlers({ store, now, flushRefusals }: AuditHandlerDeps): 
 
     "audit.explain": async (_context, { id }) => {
       await flushRefusals();
-      const steps = await explain(store, id, now());
-      if (steps !== undefined) return { id, steps: [...steps] };
-      const { code, message, remedy } = unknownId(id);
-      throw new ProtocolError(code, message, { remedy });
+      const explained = await explain(store, id, now());
+      if (explained.kind === "steps") return { id, steps: [...explained.steps] };
+      throw refusalOf(explained.refusal);
     },
   };
+}
+
+function refusalOf({
+  code,
+  message,
+  remedy,
+}: {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly remedy: string;
+}): ProtocolError {
+  return new ProtocolError(code, message, { remedy });
 }

@@ -63,6 +63,8 @@ export interface AuditStore {
   /** The first row whose hash does not follow from the one before, or undefined when the chain holds. */
   findBreak(): Promise<number | undefined>;
   findRequest(requestId: string): Promise<PairingDecision | undefined>;
+  /** So many ids at most, of devices, pairing requests, runs and what the audit is about, that begin with `part`; runs also that end with it. */
+  findIds(part: string, limit: number): Promise<readonly string[]>;
 }
 
 /** How often one principal was refused one method by one rule within a minute. */

@@ -26,7 +26,40 @@ export function createAuditStore(db: Kysely<Database>): AuditStore {
       const row = await db.selectFrom("pairing_requests").selectAll().where("request_id", "=", requestId).executeTakeFirst();
       return row === undefined ? undefined : { request: toPairingRecord(row), state: row.state };
     },
+    findIds: (part, limit) => findIds(db, part, limit),
   };
+}
+
+async function findIds(db: Kysely<Database>, part: string, limit: number): Promise<readonly string[]> {
+  // No id has a character as high.
+  const end = `${part}\uffff`;
+  const found = await Promise.all([
+    db
+      .selectFrom("audit")
+      .select("subject as id")
+      .distinct()
+      .where("subject", ">=", part)
+      .where("subject", "<", end)
+      .orderBy("subject")
+      .limit(limit)
+      .execute(),
+    db.selectFrom("devices").select("device_id as id").where("device_id", ">=", part).where("device_id", "<", end).limit(limit).execute(),
+    db
+      .selectFrom("pairing_requests")
+      .select("request_id as id")
+      .where("request_id", ">=", part)
+      .where("request_id", "<", end)
+      .limit(limit)
+      .execute(),
+    db.selectFrom("runs").select("run_id as id").where("run_id", ">=", part).where("run_id", "<", end).limit(limit).execute(),
+    db
+      .selectFrom("runs")
+      .select("run_id as id")
+      .where((build) => build(build.fn<string>("substr", ["run_id", build.val(-part.length)]), "=", part))
+      .limit(limit)
+      .execute(),
+  ]);
+  return [...new Set(found.flat().map(({ id }) => id))].toSorted().slice(0, limit);
 }
 
 const rowsAtOnce = 500;
