@@ -146,6 +146,8 @@ test("on the command line a result that its reader lost is found, delivered agai
   await home.cli(["agent", script("go", ...steps)]);
 
   const undelivered = await home.cli(["runs", "list", "--undelivered"]);
+  const counted = await home.cli(["status"]);
+  const doctor = await home.cli(["doctor"]);
   const retried = await home.cli(["runs", "retry", "survey"]);
   const tree = await home.cli(["runs", "tree", "survey"]);
   const told = await home.cli(["runs", "show", "survey"]);
@@ -153,6 +155,9 @@ test("on the command line a result that its reader lost is found, delivered agai
   const unknown = await home.cli(["runs", "show", "nothing-like-it"]);
 
   assert.match(undelivered.out, /survey .* unconfirmed$/m);
+  assert.match(counted.out, /, 1 undelivered$/m);
+  assert.match(doctor.out, /runs: the result of run (run_[0-9a-f]+) .* unconfirmed.*\n +cure: \.\/portreeve runs show \1 .*retry.*dismiss/);
+  assert.doesNotMatch(doctor.out, /every result is delivered/);
   assert.match(retried.out, /^Delivery 2 to agent:main:main/);
   assert.match(tree.out, /survey/);
   assert.match(told.out, /^state +succeeded[^]*^delivery 1 .* superseded by run .* decided by device[^]*^delivery 2 [^]*^because run /m);

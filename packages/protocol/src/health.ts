@@ -55,7 +55,7 @@ const statusResult = z.object({
   connections: z.object({ accepted: z.number().int(), open: z.number().int() }),
   /** Since the state folder was made. */
   pairing: z.object({ requestsCreated: z.number().int(), pending: z.number().int() }),
-  /** Sub-agent runs since the state folder was made; `announced` counts inbox rows that a parent's turn consumed. */
+  /** Sub-agent runs since the state folder was made; `announced` counts inbox rows that a parent's turn consumed, `undelivered` those that `runs.list` has as `undelivered`. */
   children: z.object({
     accepted: z.number().int(),
     completed: z.number().int(),

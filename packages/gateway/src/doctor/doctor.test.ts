@@ -41,6 +41,7 @@ const store: { kind: "read" } & StoreFacts = {
   deviceIds: [],
   unleasedRuns: [],
   unreadResults: [],
+  unconfirmedResults: [],
   newestMs: nowMs,
   chain: { rows: 3, head: { seq: 3, hash: "h" }, firstBreak: undefined },
   devices: [],
@@ -242,6 +243,7 @@ const notes: Readonly<Record<string, readonly [facts: Partial<DoctorFacts>, chec
     { gateway: { kind: "down" }, database: { ...store, unleasedRuns: [{ ...lease, sinceMs: 1 }] } },
     "runs",
   ],
+  "a result whose reader failed": [{ database: { ...store, unconfirmedResults: [{ ...lease, sinceMs: 1 }] } }, "runs"],
   "a run whose claim has just passed": [{ database: { ...store, unleasedRuns: [{ ...lease, sinceMs: nowMs - 1 }] } }, "runs"],
 };
 

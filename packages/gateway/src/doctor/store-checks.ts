@@ -127,9 +127,10 @@ function checkPending({ pending }: StoreFacts): readonly Finding[] {
   );
 }
 
-function checkRuns({ unleasedRuns, unreadResults }: StoreFacts, { gateway, nowMs }: DoctorFacts): readonly Finding[] {
+function checkRuns({ unleasedRuns, unreadResults, unconfirmedResults }: StoreFacts, { gateway, nowMs }: DoctorFacts): readonly Finding[] {
   const { ok, note, problem } = named("runs");
   const isUp = gateway.kind === "running";
+  const decide = (runId: string): string => `./portreeve runs show ${runId}   # then runs retry, or runs dismiss`;
   const found = [
     ...unleasedRuns.map(({ runId, sessionKey, sinceMs }) => ({
       sinceMs,
@@ -139,15 +140,20 @@ function checkRuns({ unleasedRuns, unreadResults }: StoreFacts, { gateway, nowMs
     ...unreadResults.map(({ runId, sessionKey, sinceMs }) => ({
       sinceMs,
       text: `the result of run ${runId} was not delivered to ${sessionKey}`,
-      cure: `./portreeve runs show ${runId}   # then runs retry, or runs dismiss`,
+      cure: decide(runId),
     })),
   ];
   return orOk(
-    found.map(({ text, cure, sinceMs }) =>
-      isUp && sinceMs < nowMs - patienceMs
-        ? problem(text, cure)
-        : note(`${text}; ${isUp ? "it may be taken up any moment" : "the next start takes it up"}`),
-    ),
+    [
+      ...found.map(({ text, cure, sinceMs }) =>
+        isUp && sinceMs < nowMs - patienceMs
+          ? problem(text, cure)
+          : note(`${text}; ${isUp ? "it may be taken up any moment" : "the next start takes it up"}`),
+      ),
+      ...unconfirmedResults.map(({ runId, sessionKey }) =>
+        note(`the result of run ${runId} for ${sessionKey} is unconfirmed: a turn read it and then failed`, decide(runId)),
+      ),
+    ],
     ok("none is stuck, and every result is delivered"),
   );
 }

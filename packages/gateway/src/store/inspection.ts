@@ -13,6 +13,8 @@ export interface DatabaseFacts {
   readonly unleasedRuns: readonly RunFacts[];
   /** Results of children that no run will read. */
   readonly unreadResults: readonly RunFacts[];
+  /** Results of children that a turn has read which then failed. */
+  readonly unconfirmedResults: readonly RunFacts[];
   /** Rows that name something that is not there, each in words. */
   readonly danglingRows: readonly string[];
   /** The newest time that anything was written at. */

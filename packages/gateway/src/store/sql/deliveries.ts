@@ -87,13 +87,17 @@ function findUndecided(sql: Sql, runId: string): InboxRow | Extract<DeliveryDeci
 
 /** For a filter on runs: the rows of `runs.run_id` that have not safely reached anybody. */
 export function unsettledRows(build: ExpressionBuilder<Database, "runs">) {
-  return build
-    .selectFrom("inbox")
-    .leftJoin("runs as reader", "reader.run_id", "inbox.consumed_by")
-    .select("inbox.inbox_id")
-    .whereRef("inbox.child_run_id", "=", "runs.run_id")
-    .where("inbox.closed_as", "is", null)
-    .where((row) => row.or([row("inbox.consumed_at_ms", "is", null), row("reader.status", "in", unsureEndings)]));
+  return build.selectFrom("inbox").select("inbox.inbox_id").whereRef("inbox.child_run_id", "=", "runs.run_id").where(isUnsettled);
+}
+
+/** Whether an inbox row has not safely reached anybody: nobody has read it, or a turn that then failed. What is said of all results follows it. */
+export function isUnsettled(row: ExpressionBuilder<Database, "inbox">) {
+  const unsureReader = row
+    .selectFrom("runs as reader")
+    .select("reader.run_id")
+    .whereRef("reader.run_id", "=", "inbox.consumed_by")
+    .where("reader.status", "in", unsureEndings);
+  return row.and([row("inbox.closed_as", "is", null), row.or([row("inbox.consumed_at_ms", "is", null), row.exists(unsureReader)])]);
 }
 
 function toHop(row: InboxRow): DeliveryHop {

@@ -2,6 +2,7 @@
 import { type Kysely, sql } from "kysely";
 import type { DatabaseFacts, RunFacts } from "../inspection.ts";
 import type { JournalEntry } from "../journal.ts";
+import { isUnsettled } from "./deliveries.ts";
 import { migrations } from "./migrate.ts";
 import { readJournal } from "./run-rows.ts";
 import type { Database } from "./schema.ts";
@@ -24,7 +25,7 @@ export async function inspectDatabase(db: Kysely<Database>, nowMs: number): Prom
     newestMigration: names.at(-1),
     deviceIds: (await db.selectFrom("devices").select("device_id").orderBy("device_id").execute()).map((row) => row.device_id),
     unleasedRuns: await listUnleased(db, nowMs),
-    unreadResults: await listUnread(db),
+    ...(await listUndelivered(db, names.includes("008-deliveries"))),
     danglingRows: await listDangling(db),
     newestMs: await findNewest(db),
   };
@@ -48,26 +49,37 @@ async function listUnleased(db: Kysely<Database>, nowMs: number): Promise<readon
   return rows.map((row) => ({ runId: row.run_id, sessionKey: row.session_key, sinceMs: row.lease_until_ms ?? 0 }));
 }
 
-/** Results of children that nobody has read, and no run of the parent's session is there to read. */
-async function listUnread(db: Kysely<Database>): Promise<readonly RunFacts[]> {
+/** Results of children that have not safely reached anybody, and no run of the parent's session is there to read what is unread. */
+async function listUndelivered(
+  db: Kysely<Database>,
+  isDecidable: boolean,
+): Promise<Pick<DatabaseFacts, "unreadResults" | "unconfirmedResults">> {
   const rows = await db
     .selectFrom("inbox")
-    .select(["child_run_id", "session_key", "created_at_ms"])
-    .where("consumed_at_ms", "is", null)
+    .select(["child_run_id", "session_key", "created_at_ms", "consumed_at_ms"])
+    // Before that migration nobody could decide, and the row does not say so.
+    .where((row) => (isDecidable ? isUnsettled(row) : row("consumed_at_ms", "is", null)))
     .where((build) =>
-      build.not(
-        build.exists(
-          build
-            .selectFrom("runs")
-            .select("run_id")
-            .whereRef("runs.session_key", "=", "inbox.session_key")
-            .where("status", "in", openStatuses),
+      build.or([
+        build("consumed_at_ms", "is not", null),
+        build.not(
+          build.exists(
+            build
+              .selectFrom("runs")
+              .select("run_id")
+              .whereRef("runs.session_key", "=", "inbox.session_key")
+              .where("status", "in", openStatuses),
+          ),
         ),
-      ),
+      ]),
     )
     .limit(mostRows)
     .execute();
-  return rows.map((row) => ({ runId: row.child_run_id, sessionKey: row.session_key, sinceMs: row.created_at_ms }));
+  const facts = (isRead: boolean): readonly RunFacts[] =>
+    rows
+      .filter((row) => (row.consumed_at_ms !== null) === isRead)
+      .map((row) => ({ runId: row.child_run_id, sessionKey: row.session_key, sinceMs: row.created_at_ms }));
+  return { unreadResults: facts(false), unconfirmedResults: facts(true) };
 }
 
 /** What no deletion of ours leaves: a session may go before its ended runs, and a parent's session before its child. */

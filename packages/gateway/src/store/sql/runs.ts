@@ -8,6 +8,7 @@ import { ensureAnnounceRun } from "./announcing.ts";
 import { releaseReservations } from "./budgets.ts";
 import { cancelRuns, expireRuns } from "./cancelling.ts";
 import { claimRuns, extendLease } from "./claiming.ts";
+import { isUnsettled } from "./deliveries.ts";
 import { appendToRun, endRun, openChildrenOf, parkRun } from "./ending.ts";
 import { findRun, toRunRecord } from "./run-rows.ts";
 import { listStarters } from "./starters.ts";
@@ -80,14 +81,14 @@ function createRunReads(queue: WriteQueue): Pick<RunStore, Reads> {
         for (const group of groups) byStatus[group.status] = (byStatus[group.status] ?? 0) + group.n;
         const children = groups.filter((group) => group.trigger === "spawn");
         const sum = (rows: readonly { n: number }[]): number => rows.reduce((total, one) => total + one.n, 0);
-        const inbox = sql.first(countInbox, {}) ?? { n: 0, consumed: 0, settled: 0 };
+        const inbox = sql.first(countInbox, {}) ?? { consumed: 0 };
         return {
           byStatus,
           children: {
             accepted: sum(children),
             completed: sum(children.filter((group) => group.status === "succeeded")),
             announced: inbox.consumed,
-            undelivered: inbox.n - inbox.settled,
+            undelivered: sql.first(countUnsettled, {})?.n ?? 0,
           },
         };
       }),
@@ -145,12 +146,11 @@ const countByStatus = statement((db, _arg: Args<object>) =>
     .groupBy(["status", "trigger"]),
 );
 
-const countInbox = statement((db, _arg: Args<object>) =>
+const countInbox = statement((db, _arg: Args<object>) => db.selectFrom("inbox").select(raw<number>`count(consumed_by)`.as("consumed")));
+
+const countUnsettled = statement((db, _arg: Args<object>) =>
   db
     .selectFrom("inbox")
-    .select((build) => [
-      build.fn.countAll<number>().as("n"),
-      raw<number>`count(consumed_by)`.as("consumed"),
-      raw<number>`count(consumed_at_ms)`.as("settled"),
-    ]),
+    .select((build) => build.fn.countAll<number>().as("n"))
+    .where(isUnsettled),
 );
