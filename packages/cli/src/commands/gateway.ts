@@ -1,6 +1,6 @@
 /** `gateway run`: the gateway in the foreground. The only place that loads the gateway. */
-import { resolve } from "node:path";
-import { findHome } from "@portreeve/gateway/home";
+import { isAbsolute, resolve } from "node:path";
+import { findHome, type Home } from "@portreeve/gateway/home";
 import type { GatewayOptions, RunningGateway } from "@portreeve/gateway/main";
 import type { Command } from "commander";
 import { wholeNumber, withExamples } from "../connecting.ts";
@@ -51,22 +51,23 @@ const startAgain = "Then start it again: ./portreeve gateway run. Whether one ru
 
 async function runInForeground(io: Io, flags: GatewayFlags): Promise<void> {
   const home = findHome(io.env);
+  const stateDir = flags.state === undefined ? home.stateDir : resolve(io.cwd, flags.state);
   const interrupted = io.interrupted();
   await using gateway = await startGateway({
     configFile: await findConfigFile(io, home, flags.config),
-    stateDir: flags.state === undefined ? home.stateDir : resolve(io.cwd, flags.state),
+    stateDir,
     workspaceDir: home.workspaceDir,
     ...(flags.port === undefined ? {} : { port: flags.port }),
     env: io.env,
   });
   const { url, secretFrom, tlsFingerprint, warnings, modelId, modelWhy } = gateway;
   if (flags.json === true) writeJson(io, { url, secretFrom, tlsFingerprint, warnings, model: modelId, why: modelWhy });
-  else writeLine(io, showStart(gateway));
+  else writeLine(io, showStart(gateway, tellWay(gateway, { home, stateDir, isNamed: Boolean(io.env["PORTREEVE_HOME"]) })));
   await aborted(interrupted);
 }
 
 /** Where it is, what answers there, and what to do next. Pure. */
-function showStart({ url, secretFrom, tlsFingerprint, warnings, modelId, modelWhy }: RunningGateway): string {
+function showStart({ url, secretFrom, tlsFingerprint, warnings, modelId, modelWhy }: RunningGateway, way: string): string {
   const isScripted = modelId.startsWith("scripted/");
   return [
     ...warnings.map((warning) => `WARNING  ${warning}`),
@@ -77,9 +78,33 @@ function showStart({ url, secretFrom, tlsFingerprint, warnings, modelId, modelWh
     ...(isScripted
       ? ["         It does not think. For one that does: ANTHROPIC_API_KEY, OPENAI_API_KEY or GEMINI_API_KEY, or README.md."]
       : []),
-    'Next     in another terminal: ./portreeve agent "hello"; ./portreeve agents says which model and folder each agent has.',
+    `Next     in another terminal: ${way}./portreeve agent "hello"${way === "" ? "; ./portreeve agents says which model and folder each agent has." : ""}`,
     "Ctrl-C stops it.",
   ].join("\n");
+}
+
+interface Place {
+  readonly home: Home;
+  readonly stateDir: string;
+  /** The home is not the one that another terminal looks in by itself. */
+  readonly isNamed: boolean;
+}
+
+/** What another terminal must be told to find this gateway, before its command. Pure. */
+function tellWay({ url, secretFrom, tlsFingerprint }: RunningGateway, { home, stateDir, isNamed }: Place): string {
+  if (stateDir === home.stateDir) return isNamed ? `PORTREEVE_HOME=${quote(home.root)} ` : "";
+  const isSetting = /^(gateway\.|PORTREEVE_)/.test(secretFrom);
+  const words = [
+    `PORTREEVE_URL=${url}`,
+    ...(isAbsolute(secretFrom) ? [`PORTREEVE_TOKEN="$(cat ${quote(secretFrom)})"`] : isSetting ? ["PORTREEVE_TOKEN=SECRET"] : []),
+    ...(tlsFingerprint === undefined ? [] : [`PORTREEVE_TLS_FINGERPRINT=${tlsFingerprint}`]),
+  ];
+  return `${words.join(" ")} `;
+}
+
+/** For a shell. */
+function quote(path: string): string {
+  return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", String.raw`'\''`)}'`;
 }
 
 function aborted(signal: AbortSignal): Promise<void> {
