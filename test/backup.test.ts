@@ -306,8 +306,8 @@ const damages: Readonly<Record<string, readonly [(backup: string) => Promise<voi
   ],
   "a schema of the future": [
     (backup) => forge(backup, "insert into kysely_migration values ('999-future', '2999-01-01')"),
-    "BACKUP_DAMAGED",
-    /999-future/,
+    "BACKUP_NEWER",
+    /newer version.*999-future/,
   ],
   "an open run without a session": [
     (backup) => forge(backup, "update runs set status = 'waiting', session_key = 'agent:main:gone'"),

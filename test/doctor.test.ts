@@ -127,11 +127,15 @@ const damages: Readonly<Record<string, Damage>> = {
     says: /mode is 755.*chmod 700/,
   },
   "a secret that others may read": { check: "state folder", harm: ({ state }) => chmod(join(state, "secret"), 0o644), says: /chmod 600/ },
-  "a token key of the wrong length": { check: "keys", harm: ({ state }) => writeFile(join(state, "token-key"), "short"), says: /32 bytes/ },
+  "a token key of the wrong length": {
+    check: "keys",
+    harm: ({ state }) => writeFile(join(state, "token-key"), "short"),
+    says: /32 bytes.*rm \S+token-key.*gateway run/,
+  },
   "a gateway key that is none": {
     check: "keys",
     harm: ({ state }) => writeFile(join(state, "gateway-key.pem"), "x"),
-    says: /no Ed25519 key/,
+    says: /no Ed25519 key.*gateway-key\.pem.*backup/,
   },
   "an empty secret": { check: "keys", harm: ({ state }) => writeFile(join(state, "secret"), ""), says: /secret is empty/ },
   "files from the future": {

@@ -26,6 +26,7 @@ function accessTo(url: string, tokens: TokenStore, secret: TargetSecret | "none"
     target: { url, tlsFingerprint: undefined, secret: () => Promise.resolve(known) },
     device: () => Promise.resolve(device),
     tokens,
+    tokensFile: "/home/me/cli/tokens.json",
     // Tokens are guarded by themselves, also where no key is pinned.
     pins: { admit: () => Promise.resolve({ kind: "known" }) },
     version: "1.0.0",
@@ -199,4 +200,30 @@ test("for anything but the owner's commands a device that waits is refused", asy
   );
 
   assert.equal(peer.sockets, 1);
+});
+
+test("a token that does not cover what a command needs is refused with the scopes by name, and with what this device can do", async () => {
+  await using peer = await startPeer({
+    onConnect: ({ auth }) =>
+      auth?.deviceToken === undefined
+        ? { deviceToken: "t1" }
+        : {
+            error: {
+              code: "INVALID_REQUEST",
+              message: "mismatch",
+              details: { code: "AUTH_SCOPE_MISMATCH", remediationHint: "ask for less" },
+            },
+          },
+  });
+  const tokens = memoryTokens();
+
+  const refused = accessTo(peer.url, tokens).open(["operator.pairing", "operator.read"]);
+
+  await assert.rejects(refused, (error) => {
+    assert.ok(error instanceof RemoteError);
+    assert.equal(error.code, "AUTH_SCOPE_MISMATCH");
+    assert.match(error.message, /operator\.pairing and operator\.read/);
+    assert.match(error.remedy ?? "", /rm \S*tokens\.json; \.\/portreeve status --url \S+ --token SECRET/);
+    return true;
+  });
 });

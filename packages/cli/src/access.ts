@@ -3,6 +3,7 @@
  * opens each call with exactly the call's scopes and the device token of that gateway.
  */
 import {
+  addressOf,
   ConnectionError,
   GatewayClient,
   RemoteError,
@@ -25,6 +26,8 @@ export interface AccessOptions {
   /** Opens the device's key, when a connection first needs it. */
   readonly device: () => Promise<DeviceKey>;
   readonly tokens: TokenStore;
+  /** Where they are kept, for a person. */
+  readonly tokensFile?: string;
   readonly pins: GatewayPins;
   readonly version: string;
   /** Keeps the pin for the next time: once the certificate is the named one, also when the gateway then refuses. */
@@ -178,6 +181,7 @@ export class Access {
     keep: Keeping = once,
   ): Promise<GatewayClient> {
     this.#socketsOpened += 1;
+    let asked: readonly string[] = [];
     const client: ClientInfo = { id: "cli", mode: "cli", version: this.#options.version, platform: process.platform };
     return await GatewayClient.open({
       url: this.#options.target.url,
@@ -189,9 +193,28 @@ export class Access {
       pins: this.#options.pins,
       present: async ({ gatewayKey }) => {
         await this.#options.keepPin?.();
-        return present(gatewayKey);
+        const presentation = await present(gatewayKey);
+        asked = presentation.scopes;
+        return presentation;
       },
+    }).catch((error: unknown) => {
+      throw error instanceof RemoteError && error.code === "AUTH_SCOPE_MISMATCH" ? this.#nameScopes(error, asked) : error;
     });
+  }
+
+  /** The gateway says that the token does not cover what was asked for, and not what that was. */
+  #nameScopes({ wireCode, details, close }: RemoteError, asked: readonly string[]): RemoteError {
+    const { target, tokensFile = "cli/tokens.json" } = this.#options;
+    const remedy = [
+      "On the gateway's machine, ./portreeve devices shows what this device may do.",
+      `To ask for more, with the gateway's secret: rm ${tokensFile}; ./portreeve status --url ${addressOf(target.url)} --token SECRET`,
+      "Then, on the gateway's machine: ./portreeve devices approve ID, as that says",
+    ].join("\n");
+    const message = `this device was not approved for all of what this needs: ${asked.join(" and ") || "no scope"}`;
+    return new RemoteError(
+      { code: wireCode, message, details: { ...details, code: "AUTH_SCOPE_MISMATCH", remediationHint: remedy } },
+      close,
+    );
   }
 
   async #secretFor(gatewayKey: string | undefined): Promise<Credential> {

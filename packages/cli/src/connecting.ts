@@ -52,6 +52,7 @@ export async function findAccess(io: Io, flags: TargetFlags): Promise<Access> {
     pins: openPins(home),
     device: () => openDevice(home),
     tokens: openTokens(home),
+    tokensFile: tokensFileOf(home),
     version: manifest.version,
   });
 }
@@ -63,7 +64,11 @@ export async function openDevice(home: Home): Promise<DeviceKey> {
 }
 
 export function openTokens(home: Home): TokenStore {
-  return openTokenStore(join(home.cliDir, "tokens.json"));
+  return openTokenStore(tokensFileOf(home));
+}
+
+function tokensFileOf(home: Home): string {
+  return join(home.cliDir, "tokens.json");
 }
 
 /** What this home knows of gateways' keys. Its own gateway is known by the key's file, whatever was met at its address before. */

@@ -113,7 +113,7 @@ export const nextSteps: Readonly<Record<ErrorCode, string>> = {
   AUTH_RATE_LIMITED: "Wait as long as it says, then: ./portreeve status",
   AUTH_DEVICE_TOKEN_MISMATCH: giveSecret,
   AUTH_BOOTSTRAP_TOKEN_INVALID: "Ask for a fresh code: ./portreeve devices invite",
-  AUTH_SCOPE_MISMATCH: `Ask for less. ${seeDevices}`,
+  AUTH_SCOPE_MISMATCH: "Ask for less; what this device may do, on the gateway's machine: ./portreeve devices",
   DEVICE_AUTH_DEVICE_ID_MISMATCH: ownClient,
   DEVICE_AUTH_SIGNATURE_EXPIRED: again,
   DEVICE_AUTH_NONCE_REQUIRED: ownClient,

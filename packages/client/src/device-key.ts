@@ -65,7 +65,7 @@ async function createKeyFile(file: string): Promise<string> {
 }
 
 function parseKey(text: string, file: string): KeyObject {
-  const expected = `${file}: expected an Ed25519 private key (PEM). Restore it from a backup, or move it away to get a new key, which must be paired again.`;
+  const expected = `${file}: expected an Ed25519 private key (PEM). To have a new one made, which is paired as a new device: mv ${file} ${file}.old`;
   let key: KeyObject;
   try {
     key = createPrivateKey(text);

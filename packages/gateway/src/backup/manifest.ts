@@ -50,11 +50,15 @@ export function createManifest(facts: Omit<Manifest, "format">): Manifest {
 /** @throws BackupError when `text` is no manifest of ours. */
 export function parseManifest(text: string): Manifest {
   const value = parseJson(text);
-  if (isRecord(value) && typeof value["format"] === "number" && value["format"] > format)
-    throw new BackupError("BACKUP_NEWER", "the backup was written by a newer version of Portreeve", "Restore it with that version.");
+  if (isRecord(value) && typeof value["format"] === "number" && value["format"] > format) throw writtenByNewer("its format");
   if (!isManifest(value))
     throw new BackupError("BACKUP_DAMAGED", `${manifestFile} is not what a backup says of itself`, "Take another backup.");
   return value;
+}
+
+export function writtenByNewer(what: string): BackupError {
+  const message = `the backup was written by a newer version of Portreeve: this one does not know ${what}`;
+  return new BackupError("BACKUP_NEWER", message, "Restore it with that version, or a later one.");
 }
 
 /** What differs between the files as they are and as the manifest has them. */

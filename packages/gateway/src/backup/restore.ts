@@ -9,7 +9,7 @@ import { StateFolderError } from "../store/folder-error.ts";
 import { lockStateFolder } from "../store/sqlite.ts";
 import { BackupError } from "./backup-error.ts";
 import { copyPrivate, measure, nameFullDisk, notWritable, openDraft, sync, syncFolder } from "./files.ts";
-import { findDamage, type Manifest, manifestFile, parseManifest } from "./manifest.ts";
+import { findDamage, type Manifest, manifestFile, parseManifest, writtenByNewer } from "./manifest.ts";
 import { readGatewayId } from "./gateway-id.ts";
 
 export interface RestoreOptions {
@@ -123,7 +123,8 @@ async function copyBackup(folder: string, draft: string, manifest: Manifest): Pr
 }
 
 async function assertSound(draft: string, nowMs: number): Promise<void> {
-  const { problems } = await findUnsoundness(draft, nowMs);
+  const { problems, newer } = await findUnsoundness(draft, nowMs);
+  if (newer.length > 0) throw writtenByNewer(`its database (${newer.join(", ")})`);
   if (problems.length > 0) throw damaged(problems);
 }
 

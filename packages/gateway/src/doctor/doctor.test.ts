@@ -119,6 +119,8 @@ test("a healthy gateway has no problem and no note", () => {
   );
 });
 
+const badKey = (name: string) => ({ path: `/h/my state/${name}`, text: `${name} is none` });
+
 const lease = { runId: "run_1", sessionKey: "agent:main:main" };
 
 /** What is wrong, the check that finds it, and its cure. */
@@ -137,7 +139,9 @@ const problems: Readonly<Record<string, readonly [facts: Partial<DoctorFacts>, c
   "a disk that refuses a write": [{ disk: { kind: "read", freeBytes: 1e9, isFull: true } }, "disk", /^df -h \/h\/state/],
   "a disk with no room for a log": [{ disk: { kind: "read", freeBytes: 1e6, isFull: false } }, "disk", /^df -h \/h\/state/],
   "a database that a full disk hides": [{ database: { kind: "no-room" } }, "database", /^df -h \/h\/state/],
-  "a key that is none": [{ folder: { ...folder, keyProblems: ["token-key does not hold 32 bytes"] } }, "keys", /backup/],
+  "a token key that is none": [{ folder: { ...folder, keyProblems: [badKey("token-key")] } }, "keys", /^rm '\/h\/my state\/token-key'/],
+  "a gateway key that is none": [{ folder: { ...folder, keyProblems: [badKey("gateway-key.pem")] } }, "keys", /of a backup/],
+  "a secret that is none": [{ folder: { ...folder, keyProblems: [badKey("secret")] } }, "keys", /of a backup/],
   "a clock that was never set": [{ nowMs: 0, folder: { ...folder, newestMs: 0 }, database: { ...store, newestMs: 0 } }, "clock", /set-ntp/],
   "a clock behind the files": [{ folder: { ...folder, newestMs: nowMs + 120_001 } }, "clock", /set-ntp/],
   "a clock behind the database": [{ database: { ...store, newestMs: nowMs + 120_001 } }, "clock", /set-ntp/],

@@ -32,8 +32,7 @@ export type FolderFacts =
       readonly modeProblems: readonly ModeProblem[];
       /** Paths that belong to another user. */
       readonly foreign: readonly string[];
-      /** One line for each key file that is no key. */
-      readonly keyProblems: readonly string[];
+      readonly keyProblems: readonly KeyProblem[];
       readonly missingKeys: readonly string[];
       /** The newest change of a file. */
       readonly newestMs: number;
@@ -43,6 +42,13 @@ export type DiskFacts =
   | { readonly kind: "unknown" }
   /** `isFull`: it refused a small write. */
   | { readonly kind: "read"; readonly freeBytes: number; readonly isFull: boolean };
+
+/** A key file that is no key. */
+export interface KeyProblem {
+  readonly path: string;
+  /** Names the path. */
+  readonly text: string;
+}
 
 export interface ModeProblem {
   readonly path: string;

@@ -1,4 +1,6 @@
 /** Checks of the state folder, its keys, the lock and the clock. Pure. */
+import { basename } from "node:path";
+import { tokenKeyName } from "../identity/state-keys.ts";
 import { shellQuote as quote } from "../kit/shell-quote.ts";
 import type { DoctorFacts } from "./facts.ts";
 import { type Finding, named, orOk } from "./findings.ts";
@@ -44,12 +46,18 @@ export function checkKeys({ folder }: DoctorFacts): readonly Finding[] {
   const { keyProblems, missingKeys } = folder;
   return orOk(
     [
-      // The line names the file and what to do with it.
-      ...keyProblems.map((text) => problem(text, "restore the file from a backup")),
+      ...keyProblems.map(({ path, text }) => problem(text, cureOfKey(path))),
       ...(missingKeys.length === 0 ? [] : [note(`not there yet: ${missingKeys.join(", ")}; the next start makes them`)]),
     ],
     ok("they can be read and are of the right kind"),
   );
+}
+
+function cureOfKey(path: string): string {
+  const file = quote(path);
+  if (basename(path) === tokenKeyName)
+    return `rm ${file}; ./portreeve gateway run   # makes another; each device then signs in with the secret once more`;
+  return `cp FOLDER/${basename(path)} ${file}   # FOLDER of a backup; without one: rm ${file}, and the next start makes another`;
 }
 
 export function checkGateway({ gateway, stateDir }: DoctorFacts): readonly Finding[] {

@@ -2,7 +2,7 @@
 import { lstat, readFile, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import { parseGatewayKey, parseTokenKey } from "../identity/state-keys.ts";
+import { gatewayKeyName, parseGatewayKey, parseTokenKey, tokenKeyName } from "../identity/state-keys.ts";
 import { ConfigError, readConfig, type Config } from "../kit/config.ts";
 import { isFullDisk } from "../kit/full-disk.ts";
 import { secretFileIn } from "../kit/home.ts";
@@ -16,7 +16,7 @@ import { openReadOnlyStore, type ReadOnlyStore } from "../store/read-only.ts";
 import { createTools } from "../tools/all.ts";
 import { hasTls } from "./config-checks.ts";
 import { gatherDisk } from "./disk.ts";
-import type { ConfigFacts, DoctorFacts, FolderFacts, GatewayFacts, ModeProblem, OwnClient, StoreFacts } from "./facts.ts";
+import type { ConfigFacts, DoctorFacts, FolderFacts, GatewayFacts, KeyProblem, ModeProblem, OwnClient, StoreFacts } from "./facts.ts";
 
 export interface DoctorOptions {
   readonly configFile: string;
@@ -63,20 +63,22 @@ function findModeProblem(path: string, found: { readonly mode: number; isDirecto
   return (mode & ~allowed) === 0 ? undefined : { path, mode: mode.toString(8), allowed: allowed.toString(8) };
 }
 
-async function gatherKeys(stateDir: string): Promise<{ readonly keyProblems: readonly string[]; readonly missingKeys: readonly string[] }> {
+async function gatherKeys(
+  stateDir: string,
+): Promise<{ readonly keyProblems: readonly KeyProblem[]; readonly missingKeys: readonly string[] }> {
   const checks: readonly (readonly [path: string, parse: (text: string, path: string) => unknown])[] = [
-    [join(stateDir, "gateway-key.pem"), parseGatewayKey],
-    [join(stateDir, "token-key"), parseTokenKey],
+    [join(stateDir, gatewayKeyName), parseGatewayKey],
+    [join(stateDir, tokenKeyName), parseTokenKey],
     [secretFileIn(stateDir), assertText],
   ];
-  const [keyProblems, missingKeys]: [string[], string[]] = [[], []];
+  const [keyProblems, missingKeys]: [KeyProblem[], string[]] = [[], []];
   for (const [path, parse] of checks) {
     try {
       parse((await readFile(path, "utf8")).trim(), path);
     } catch (error) {
       // A configured secret needs no file of its own.
       if (codeOf(error) === "ENOENT" && path !== secretFileIn(stateDir)) missingKeys.push(path);
-      else if (codeOf(error) !== "ENOENT") keyProblems.push(describe(error, path));
+      else if (codeOf(error) !== "ENOENT") keyProblems.push({ path, text: describe(error, path) });
     }
   }
   return { keyProblems, missingKeys };

@@ -1,7 +1,7 @@
 /** The keys of a gateway, each a file of its own in the state folder: folder 0700, files 0600, made on first use and never rewritten. */
 import { createHash, createPrivateKey, createSecretKey, generateKeyPairSync, randomBytes, sign, type KeyObject } from "node:crypto";
 import { chmod, link, lstat, open, readFile, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { makePrivateFolder, secretFileIn } from "../kit/home.ts";
 import { Secret } from "../kit/secret.ts";
 
@@ -37,6 +37,9 @@ export class StateKeyError extends Error {
   }
 }
 
+export const gatewayKeyName = "gateway-key.pem";
+export const tokenKeyName = "token-key";
+
 export interface StateKeysOptions {
   readonly configuredSecret?: Secret | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -52,8 +55,8 @@ export async function openStateKeys(stateDir: string, options: StateKeysOptions)
   await prepareFolder(stateDir, tightened);
   const openKey = (path: string, make: () => string): Promise<string> => openKeyFile(path, make, tightened);
 
-  const pemFile = join(stateDir, "gateway-key.pem");
-  const tokenKeyFile = join(stateDir, "token-key");
+  const pemFile = join(stateDir, gatewayKeyName);
+  const tokenKeyFile = join(stateDir, tokenKeyName);
   const pem = await openKey(pemFile, () => generateKeyPairSync("ed25519").privateKey.export({ type: "pkcs8", format: "pem" }).toString());
   const tokenKey = await openKey(tokenKeyFile, makeRandomText);
   const fromEnvironment = options.env["PORTREEVE_TOKEN"];
@@ -88,9 +91,16 @@ export async function openKeyFile(path: string, make: () => string, tightened: s
   if (!stat.isFile()) throw new StateKeyError("STATE_DAMAGED", `${path} is not a regular file; remove it and start again`);
   await tighten(path, 0o600, tightened);
   const text = (await readKeyFile(path)).trim();
-  if (text === "")
-    throw new StateKeyError("STATE_DAMAGED", `${path} is empty; restore it from a backup, or remove it to have a new one made`);
+  if (text === "") throw new StateKeyError("STATE_DAMAGED", `${path} is empty; ${whatHelps(path)}`);
   return text;
+}
+
+/** A backup has no token key: with the old one, tokens that were revoked since would be good again. */
+function whatHelps(path: string): string {
+  if (basename(path) === tokenKeyName)
+    return "no backup holds it: remove it to have a new one made (each device then signs in with the secret once more)";
+  const costs = basename(path) === gatewayKeyName ? " (clients then pair again)" : "";
+  return `put the one of a backup in its place, or remove it to have a new one made${costs}`;
 }
 
 async function createKeyFile(path: string, text: string): Promise<void> {
@@ -174,10 +184,7 @@ export function parseGatewayKey(pem: string, path: string): GatewayKey {
   const key = parsePrivateKey(pem);
   const publicKey = key?.asymmetricKeyType === "ed25519" ? key.export({ format: "jwk" }).x : undefined;
   if (key === undefined || publicKey === undefined) {
-    throw new StateKeyError(
-      "STATE_DAMAGED",
-      `${path} is no Ed25519 key; restore it from a backup, or remove it to have a new one made (clients then pair again)`,
-    );
+    throw new StateKeyError("STATE_DAMAGED", `${path} is no Ed25519 key; ${whatHelps(path)}`);
   }
   return { publicKey, sign: (text) => sign(null, Buffer.from(text, "utf8"), key).toString("base64url") };
 }
@@ -193,11 +200,7 @@ function parsePrivateKey(pem: string): KeyObject | undefined {
 /** @throws StateKeyError when `text`, the text of `path`, does not hold 32 bytes. */
 export function parseTokenKey(text: string, path: string): KeyObject {
   const bytes = Buffer.from(text, "base64url");
-  if (bytes.length !== 32)
-    throw new StateKeyError(
-      "STATE_DAMAGED",
-      `${path} does not hold 32 bytes; restore it from a backup, or remove it to have a new one made (device tokens then end)`,
-    );
+  if (bytes.length !== 32) throw new StateKeyError("STATE_DAMAGED", `${path} does not hold 32 bytes; ${whatHelps(path)}`);
   return createSecretKey(bytes);
 }
 
