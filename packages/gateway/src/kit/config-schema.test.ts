@@ -69,3 +69,12 @@ test("what counts at once does, and of what needs a restart the value from the s
   ]);
   assert.deepEqual([reloadKindOf(["agents", "entries", "b", "tools"]), reloadKindOf([])], ["hot", "restart"]);
 });
+
+test("the setting of paths that are always there takes either value, and says that neither changes anything", () => {
+  for (const chatCompletions of [true, false])
+    assert.equal(
+      parseConfig(JSON.stringify({ gateway: { http: { chatCompletions } } }), "a").gateway.http.chatCompletions,
+      chatCompletions,
+    );
+  assert.match(schemaAt(schema, toPath("gateway.http.chatCompletions"))?.description ?? "", /^Without effect/);
+});

@@ -77,7 +77,10 @@ const gatewaySchema = z
       .describe("How long a stop waits for runs to finish the step they are at; the next start carries them on either way."),
     http: z
       .strictObject({
-        chatCompletions: z.literal(false).default(false).describe("The OpenAI-compatible endpoint (not available in this version)."),
+        chatCompletions: z
+          .boolean()
+          .default(true)
+          .describe("Without effect: the OpenAI-compatible paths are always there, and take nobody without a bearer."),
       })
       .prefault({}),
   })
