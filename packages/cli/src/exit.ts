@@ -1,5 +1,5 @@
 /** How a command ends: its exit code, and what is said when it failed. */
-import { addressOf, ConnectionError, RemoteError, type ConnectionErrorKind } from "@portreeve/client";
+import { addressOf, ConnectionError, DamagedFileError, RemoteError, type ConnectionErrorKind } from "@portreeve/client";
 import { CommanderError } from "commander";
 import { toNextStep } from "./next-steps.ts";
 import { plain, toJsonText, type Io } from "./output.ts";
@@ -56,6 +56,7 @@ export function toFailure(error: unknown): Failure {
     const { remedy, ...failure } = connectionFailures[error.kind];
     return { ...failure, message: error.message, remedy: remedy.replace("URL", () => addressOf(error.url)) };
   }
+  if (error instanceof DamagedFileError) return { exit: "failed", code: "FILE_DAMAGED", message: error.message, remedy: error.remedy };
   if (error instanceof CommanderError) {
     return { exit: "usage", code: "USAGE", message: error.message.replace(/^error: /, ""), remedy: stepsAfter.usage };
   }

@@ -20,7 +20,8 @@ import { addPair } from "./commands/pair.ts";
 import { addUsage } from "./commands/usage.ts";
 import { addQueries } from "./commands/queries.ts";
 import { addRuns } from "./commands/runs.ts";
-import { exitCodes, reportFailure, toFailure } from "./exit.ts";
+import { CliError, exitCodes, reportFailure, toFailure } from "./exit.ts";
+import { nameHomeTrouble } from "./home-trouble.ts";
 import { createProcessIo, type Io } from "./output.ts";
 
 const about = `A self-hosted gateway for AI agents: every client a paired device, every sub-agent a durable run.`;
@@ -82,7 +83,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.ok.code;
     // A command that only groups others has printed its help.
     if (error instanceof CommanderError && error.code === "commander.help") return exitCodes.usage.code;
-    const failure = toFailure(error);
+    const failure = toFailure(await nameHomeTrouble(error, io.env));
     const remedy = error instanceof CommanderError ? `See \`${findHelp(program, args)}\`.` : failure.remedy;
     return reportFailure(io, { ...failure, remedy }, args.includes("--json"));
   }
@@ -104,7 +105,17 @@ function findHelp(program: Command, args: readonly string[]): string {
 /** Runs the process's command line and ends the process. */
 export async function runProcess(args: readonly string[]): Promise<void> {
   // Whoever reads our output may stop early, as `head` does.
-  process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
+  process.stdout.on("error", ({ code, message }: NodeJS.ErrnoException) => {
+    if (code === "EPIPE") process.exit(exitCodes.ok.code);
+    const remedy = "Free space where it is written to, or send it elsewhere.";
+    process.exit(
+      reportFailure(
+        createProcessIo(),
+        toFailure(new CliError("failed", `standard output cannot be written (${code ?? message}).`, { code: "OUTPUT_LOST", remedy })),
+        args.includes("--json"),
+      ),
+    );
+  });
   const code = await run(args, createProcessIo());
   await new Promise<void>((resolve) => void process.stdout.write("", () => resolve()));
   // A socket whose peer does not answer the close would keep the process for seconds.

@@ -36,7 +36,7 @@ test("a file that holds no Ed25519 key is refused and left as it is", async () =
   const file = join(folder.path, "device.pem");
   await writeFile(file, "not a key");
 
-  await assert.rejects(openDeviceKey(file), /expected an Ed25519 private key.*mv \S+ \S+\.old/);
+  await assert.rejects(openDeviceKey(file), /expected an Ed25519 private key/);
 
   assert.equal(await readFile(file, "utf8"), "not a key");
 });

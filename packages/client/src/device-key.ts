@@ -1,5 +1,6 @@
 /** The device's Ed25519 key: who we are to every gateway. Its file never leaves this machine. */
 import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, sign, type KeyObject } from "node:crypto";
+import { DamagedFileError } from "./damaged-file.ts";
 import { createPrivateFile, findPrivateFile } from "./private-file.ts";
 
 export interface DeviceKey {
@@ -65,14 +66,17 @@ async function createKeyFile(file: string): Promise<string> {
 }
 
 function parseKey(text: string, file: string): KeyObject {
-  const expected = `${file}: expected an Ed25519 private key (PEM). To have a new one made, which is paired as a new device: mv ${file} ${file}.old`;
+  const facts = {
+    expected: "an Ed25519 private key (PEM)",
+    remedy: `To have a new one made, which is paired as a new device: mv ${file} ${file}.old`,
+  };
   let key: KeyObject;
   try {
     key = createPrivateKey(text);
   } catch (error) {
-    throw new Error(expected, { cause: error });
+    throw new DamagedFileError(file, { ...facts, cause: error });
   }
-  if (key.asymmetricKeyType !== "ed25519") throw new Error(expected);
+  if (key.asymmetricKeyType !== "ed25519") throw new DamagedFileError(file, facts);
   return key;
 }
 

@@ -54,7 +54,10 @@ for (const text of ["", "[]", '{"version":2,"keys":{}}', '{"version":1,"keys":{"
     const file = join(folder.path, "gateways.json");
     await writeFile(file, text);
 
-    await assert.rejects(openGatewayPins(file).admit(url, "key"), /delete it to meet every gateway anew/);
+    await assert.rejects(openGatewayPins(file).admit(url, "key"), {
+      name: "DamagedFileError",
+      remedy: /meet every gateway anew.*rm \S+gateways\.json/,
+    });
     assert.equal(await readFile(file, "utf8"), text);
   });
 }

@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { isRecord } from "@portreeve/protocol/wire";
 import { addressOf } from "./address.ts";
+import { DamagedFileError } from "./damaged-file.ts";
 import { findPrivateFile, writePrivateFile } from "./private-file.ts";
 
 export type PinVerdict = { readonly kind: "known" } | { readonly kind: "changed"; readonly pinned: string };
@@ -67,17 +68,20 @@ export function fingerprintOf(gatewayKey: string): string {
 
 function parsePins(text: string | undefined, file: string): Pins {
   if (text === undefined) return {};
-  const expected = `${file}: expected the gateway keys that this program wrote. Restore the file, or delete it to meet every gateway anew.`;
+  const facts = {
+    expected: "the gateway keys that this program wrote",
+    remedy: `To meet every gateway anew, as at the first connection: rm ${file}`,
+  };
   let json: unknown;
   try {
     json = JSON.parse(text);
   } catch (error) {
-    throw new Error(expected, { cause: error });
+    throw new DamagedFileError(file, { ...facts, cause: error });
   }
-  if (!isRecord(json) || json["version"] !== 1 || !isRecord(json["keys"])) throw new Error(expected);
+  if (!isRecord(json) || json["version"] !== 1 || !isRecord(json["keys"])) throw new DamagedFileError(file, facts);
   return Object.fromEntries(
     Object.entries(json["keys"]).map(([url, key]) => {
-      if (typeof key !== "string") throw new Error(expected);
+      if (typeof key !== "string") throw new DamagedFileError(file, facts);
       return [url, key];
     }),
   );

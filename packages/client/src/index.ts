@@ -12,6 +12,7 @@ export {
   type Presentation,
 } from "./connect.ts";
 export { connectProofText, createDeviceKey, openDeviceKey, type ConnectProof, type DeviceKey } from "./device-key.ts";
+export { DamagedFileError } from "./damaged-file.ts";
 export { ConnectionError, mayReconnectAfter, RemoteError, type Close, type ConnectionErrorKind } from "./errors.ts";
 export { addressOf } from "./address.ts";
 export { fingerprintOf, openGatewayPins, type GatewayPins, type GatewayPinStore, type PinVerdict } from "./gateway-pins.ts";

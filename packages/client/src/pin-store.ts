@@ -1,5 +1,6 @@
 /** Certificates a person pinned, on disk, each under the address it belongs to. */
 import { isRecord } from "@portreeve/protocol/wire";
+import { DamagedFileError } from "./damaged-file.ts";
 import { findPrivateFile, writePrivateFile } from "./private-file.ts";
 
 export interface PinStore {
@@ -34,13 +35,16 @@ function hostOf(url: string): string {
 
 function parsePins(text: string | undefined, file: string): Readonly<Record<string, unknown>> {
   if (text === undefined) return {};
-  const expected = `${file}: expected the pins that this program wrote. Delete the file and name the fingerprint again.`;
+  const facts = {
+    expected: "the pins that this program wrote",
+    remedy: `To pin anew, with --tls-fingerprint SHA256 at the next command: rm ${file}`,
+  };
   let json: unknown;
   try {
     json = JSON.parse(text);
   } catch (error) {
-    throw new Error(expected, { cause: error });
+    throw new DamagedFileError(file, { ...facts, cause: error });
   }
-  if (!isRecord(json) || json["version"] !== 1 || !isRecord(json["pins"])) throw new Error(expected);
+  if (!isRecord(json) || json["version"] !== 1 || !isRecord(json["pins"])) throw new DamagedFileError(file, facts);
   return json["pins"];
 }

@@ -42,6 +42,6 @@ for (const text of ["", "[]", '{"version":2,"tokens":{}}', '{"version":1,"tokens
     const file = join(folder.path, "tokens.json");
     await writeFile(file, text);
 
-    await assert.rejects(openTokenStore(file).find(owner), /Delete the file/);
+    await assert.rejects(openTokenStore(file).find(owner), { name: "DamagedFileError", remedy: /new ones.*rm \S+tokens\.json/ });
   });
 }

@@ -1,6 +1,7 @@
 /** Device tokens on disk, each under the gateway key and address it came from. */
 import { isRecord } from "@portreeve/protocol/wire";
 import { addressOf } from "./address.ts";
+import { DamagedFileError } from "./damaged-file.ts";
 import { findPrivateFile, writePrivateFile } from "./private-file.ts";
 
 /**
@@ -51,22 +52,26 @@ function own<T>(record: Readonly<Record<string, T>>, key: string): T | undefined
 
 function parseTokens(text: string | undefined, file: string): Tokens {
   if (text === undefined) return {};
-  const expected = `${file}: expected the tokens that this program wrote. Delete the file: the next call gets new ones with the gateway's shared secret.`;
+  const facts = {
+    expected: "the tokens that this program wrote",
+    remedy: `To get new ones with the gateway's shared secret, by the next command: rm ${file}`,
+  };
   let json: unknown;
   try {
     json = JSON.parse(text);
   } catch (error) {
-    throw new Error(expected, { cause: error });
+    throw new DamagedFileError(file, { ...facts, cause: error });
   }
-  if (!isRecord(json) || json["version"] !== 1 || !isRecord(json["tokens"])) throw new Error(expected);
-  return Object.fromEntries(Object.entries(json["tokens"]).map(([key, tokens]) => [key, stringsOf(tokens, expected)]));
+  if (!isRecord(json) || json["version"] !== 1 || !isRecord(json["tokens"])) throw new DamagedFileError(file, facts);
+  const damaged = (): DamagedFileError => new DamagedFileError(file, facts);
+  return Object.fromEntries(Object.entries(json["tokens"]).map(([key, tokens]) => [key, stringsOf(tokens, damaged)]));
 }
 
-function stringsOf(value: unknown, expected: string): Readonly<Record<string, string>> {
-  if (!isRecord(value)) throw new Error(expected);
+function stringsOf(value: unknown, damaged: () => DamagedFileError): Readonly<Record<string, string>> {
+  if (!isRecord(value)) throw damaged();
   return Object.fromEntries(
     Object.entries(value).map(([key, token]) => {
-      if (typeof token !== "string") throw new Error(expected);
+      if (typeof token !== "string") throw damaged();
       return [key, token];
     }),
   );

@@ -86,6 +86,9 @@ export interface Gateway extends AsyncDisposable {
   readonly bus: Bus;
   readonly dispatch: Dispatch;
   readonly models: Models;
+  readonly agents: AgentFacts;
+  /** Runs that are at work now. */
+  activeRuns(): number;
 }
 
 /** Opens everything, in order. @throws what the part that cannot be opened throws; what was opened before is closed again. */
@@ -144,8 +147,8 @@ export async function compose(options: ComposeOptions): Promise<Gateway> {
   late.listener = resources.use(await openListener({ ...listenerFacts(options, handlerDeps), ...serving }));
 
   const owned = resources.move();
-  const parts = { listener: late.listener, keys, secretFrom, tlsFingerprint: tls?.fingerprint, store, bus, dispatch, models };
-  return { ...parts, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  const parts = { listener: late.listener, keys, secretFrom, tlsFingerprint: tls?.fingerprint, store, bus, dispatch, models, agents };
+  return { ...parts, activeRuns: () => late.worker?.activeRuns() ?? 0, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 /** What the listener says of the gateway, beside who serves it. */

@@ -1,7 +1,7 @@
 /** A gateway as a process runs it: configuration, composition, a file that says where it is, and the end. */
 import { rm, writeFile } from "node:fs/promises";
 import packageJson from "../package.json" with { type: "json" };
-import { compose, type ComposeOptions } from "./compose.ts";
+import { compose, type ComposeOptions, type Gateway } from "./compose.ts";
 import { createSystemClock } from "./kit/clock.ts";
 import { readConfig } from "./kit/config.ts";
 import { findWarnings } from "./kit/exposure.ts";
@@ -32,6 +32,9 @@ export interface RunningGateway extends AsyncDisposable {
   readonly tlsFingerprint: string | undefined;
   /** What whoever starts the gateway must see: print every line. */
   readonly warnings: readonly string[];
+  /** Runs that are at work now: a stop waits for them, and no longer than `drainSeconds`. */
+  activeRuns(): number;
+  readonly drainSeconds: number;
   readonly modelId: string;
   /** Why this model: a short phrase. */
   readonly modelWhy: string;
@@ -69,7 +72,9 @@ export async function runGateway(options: GatewayOptions): Promise<RunningGatewa
     url,
     secretFrom: gateway.secretFrom,
     tlsFingerprint,
-    warnings: findWarnings(config.gateway),
+    warnings: [...findWarnings(config.gateway), ...findUnusable(gateway.agents)],
+    activeRuns: gateway.activeRuns,
+    drainSeconds: config.gateway.drainSeconds,
     modelId: model.id,
     modelWhy: model.why,
     async [Symbol.asyncDispose]() {
@@ -78,4 +83,12 @@ export async function runGateway(options: GatewayOptions): Promise<RunningGatewa
       await owned.disposeAsync();
     },
   };
+}
+
+/** Agents whose model cannot work as things are. */
+function findUnusable({ ids, modelOf, problemWithModel }: Gateway["agents"]): readonly string[] {
+  return ids.flatMap((id) => {
+    const problem = problemWithModel(modelOf(id));
+    return problem === undefined ? [] : [`agent ${id} cannot work: ${problem}. See ./portreeve doctor`];
+  });
 }

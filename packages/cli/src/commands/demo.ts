@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { mkdtempDisposable, readdir, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { leastScopes, openDeviceKey, openGatewayPins, openTokenStore, type GatewayClient } from "@portreeve/client";
+import { leastScopes, openDeviceKey, openGatewayPins, openTokenStore, RemoteError, type GatewayClient } from "@portreeve/client";
 import { secretFileIn } from "@portreeve/gateway/home";
 import type { RunningGateway } from "@portreeve/gateway/main";
 import type { Command } from "commander";
@@ -92,14 +92,19 @@ async function startOwnGateway(folder: string, config: object, env: Io["env"]): 
   const configFile = join(folder, "config.json5");
   await writeFile(configFile, JSON.stringify(config), { mode: 0o600 });
   const { PORTREEVE_TOKEN: _other, ...rest } = env;
-  return await startGateway({
-    configFile,
-    stateDir: join(folder, "state"),
-    workspaceDir: join(folder, "workspace"),
-    port: 0,
-    env: rest,
-    logLevel: "error",
-  });
+  try {
+    return await startGateway({
+      configFile,
+      stateDir: join(folder, "state"),
+      workspaceDir: join(folder, "workspace"),
+      port: 0,
+      env: rest,
+      logLevel: "silent",
+    });
+  } catch (error) {
+    // What it says of its files is gone with them.
+    throw error instanceof CliError ? failed(error.message.replaceAll(`${configFile}: `, ""), error.code) : error;
+  }
 }
 
 async function accessTo(gateway: RunningGateway, folder: string): Promise<Access> {
@@ -116,16 +121,22 @@ async function accessTo(gateway: RunningGateway, folder: string): Promise<Access
 
 const remedy = "To see it on the built-in model, which needs no provider: ./portreeve demo --model scripted";
 
+/** The demo's gateway, its log and its agents are gone when this is read. */
+function failed(message: string, code: string): CliError {
+  return new CliError("failed", message, { code, remedy });
+}
+
 /** Runs the agent and waits for whatever its children still bring. @throws CliError when it did not succeed. */
 async function ask(client: GatewayClient, message: string, tell: (seen: Seen) => void): Promise<string> {
   const params = { message, idempotencyKey: randomUUID() };
   using watch = new RunWatch(client, params.idempotencyKey, tell);
-  const { status, summary, result } = await client.call("agent", params);
+  const { status, summary, result } = await client.call("agent", params).catch((error: unknown) => {
+    throw error instanceof RemoteError ? failed(`The run did not succeed: ${error.message}`, error.code) : error;
+  });
   if (status !== "ok")
     throw new CliError(status === "timeout" ? "timeout" : "failed", `The run did not succeed: ${summary}`, { code: "RUN_FAILED", remedy });
   const later = (await watch.settled()).at(-1);
-  if (later !== undefined && later.status !== "ok")
-    throw new CliError("failed", `The run did not succeed: ${later.text}`, { code: "RUN_FAILED", remedy });
+  if (later !== undefined && later.status !== "ok") throw failed(`The run did not succeed: ${later.text}`, "RUN_FAILED");
   return later?.text ?? result.payloads.map(({ text }) => text).join("\n");
 }
 

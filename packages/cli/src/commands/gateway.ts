@@ -64,6 +64,15 @@ async function runInForeground(io: Io, flags: GatewayFlags): Promise<void> {
   if (flags.json === true) writeJson(io, { url, secretFrom, tlsFingerprint, warnings, model: modelId, why: modelWhy });
   else writeLine(io, showStart(gateway, tellWay(gateway, { home, stateDir, isNamed: Boolean(io.env["PORTREEVE_HOME"]) })));
   await aborted(interrupted);
+  const stop = showStop(gateway.activeRuns(), gateway.drainSeconds);
+  if (stop !== undefined && flags.json !== true) io.err(`${stop}\n`);
+}
+
+/** What a stop waits for, or undefined. Pure. */
+function showStop(runs: number, seconds: number): string | undefined {
+  if (runs === 0 || seconds === 0) return undefined;
+  const who = runs === 1 ? "1 run comes" : `${runs} runs come`;
+  return `Stopping: ${who} to a safe point first, for at most ${seconds} s; the next start goes on from there. Ctrl-C again stops at once.`;
 }
 
 /** Where it is, what answers there, and what to do next. Pure. */

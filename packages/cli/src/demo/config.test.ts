@@ -25,6 +25,8 @@ for (const [flags, model] of good) {
 const bad: readonly (readonly [DemoFlags, RegExp])[] = [
   [{ model: "gpt" }, /names no provider/],
   [{ baseUrl: "http://x/v1" }, /needs --model/],
+  [{ baseUrl: "foo", model: "m" }, /foo is no URL/],
+  [{ baseUrl: "ftp://x/v1", model: "m" }, /is no URL/],
   [{ apiKeyEnv: "KEY" }, /goes with --base-url/],
   [{ baseUrl: "http://x/v1", model: "m", apiKeyEnv: "MISSING" }, /MISSING, which is not set/],
 ];

@@ -21,6 +21,8 @@ export function demoConfig(flags: DemoFlags, workspace: string, env: Readonly<Re
     }
     return { agents: { ...agents, defaults: { model } } };
   }
+  if (!/^https?:\/\//.test(baseUrl) || !URL.canParse(baseUrl))
+    throw usageError(`--base-url ${baseUrl} is no URL. Expected one such as http://127.0.0.1:11434/v1.`);
   if (model === undefined) throw usageError("--base-url needs --model NAME, the model's name at that address.");
   const apiKey = apiKeyEnv === undefined ? undefined : env[apiKeyEnv];
   if (apiKeyEnv !== undefined && !apiKey) throw usageError(`--api-key-env names ${apiKeyEnv}, which is not set.`);

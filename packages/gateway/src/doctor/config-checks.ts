@@ -9,7 +9,7 @@ const shortestSecret = 20;
 export function checkConfig({ config, configFile }: DoctorFacts): readonly Finding[] {
   const { ok, problem } = named("configuration");
   if (config.kind === "broken") {
-    const edit = `correct ${configFile}; every key is in docs/reference/config.md`;
+    const edit = config.cure ?? `correct ${configFile}; every key is in docs/reference/config.md`;
     return config.problem.split("\n").map((line) => problem(line, edit));
   }
   const { startProblem, modeProblem } = config;

@@ -10,8 +10,10 @@ export interface DoctorFacts {
   readonly folder: FolderFacts;
   readonly disk: DiskFacts;
   readonly gateway: GatewayFacts;
-  /** A mistake a line when it cannot be read. */
-  readonly config: { readonly kind: "broken"; readonly problem: string } | ({ readonly kind: "read" } & ConfigFacts);
+  /** A mistake a line when it cannot be read; `cure`, when correcting it does not help. */
+  readonly config:
+    | { readonly kind: "broken"; readonly problem: string; readonly cure?: string | undefined }
+    | ({ readonly kind: "read" } & ConfigFacts);
   readonly database:
     | { readonly kind: "missing" }
     /** It has no table yet: its first start did not come so far. */

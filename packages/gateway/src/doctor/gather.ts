@@ -113,7 +113,7 @@ async function gatherConfig(places: ConfigPlaces): Promise<DoctorFacts["config"]
   try {
     return { kind: "read", ...(await toConfigFacts(await readConfig(places.configFile), places)) };
   } catch (error) {
-    if (error instanceof ConfigError) return { kind: "broken", problem: error.message };
+    if (error instanceof ConfigError) return { kind: "broken", problem: error.message, cure: error.remedy };
     throw error;
   }
 }

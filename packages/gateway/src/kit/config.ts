@@ -5,6 +5,7 @@ import JSON5 from "json5";
 import { runSeconds, thinkingLevels } from "@portreeve/protocol";
 import { z } from "zod";
 import { Secret } from "./secret.ts";
+import { shellQuote } from "./shell-quote.ts";
 
 const secret = z
   .string()
@@ -290,10 +291,13 @@ export class ConfigError extends Error {
   override readonly name = "ConfigError";
   /** The mistakes one by one, without what came; empty when the message is about no key. */
   readonly issues: readonly ConfigIssue[];
+  /** When correcting the text does not help: what does. */
+  readonly remedy: string | undefined;
 
-  constructor(message: string, options?: ErrorOptions & { readonly issues?: readonly ConfigIssue[] }) {
+  constructor(message: string, options?: ErrorOptions & { readonly issues?: readonly ConfigIssue[]; readonly remedy?: string }) {
     super(message, options);
     this.issues = options?.issues ?? [];
+    this.remedy = options?.remedy;
   }
 
   /** One mistake at one key. */
@@ -348,10 +352,23 @@ export async function readConfig(path: string): Promise<Config> {
   try {
     text = await readFile(path, "utf8");
   } catch (error) {
-    if (!(error instanceof Error && "code" in error && error.code === "ENOENT"))
-      throw new ConfigError(`${path}: cannot be read: ${String(error)}`, { cause: error });
+    if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw unreadable(path, error);
   }
   return parseConfig(text, path);
+}
+
+function unreadable(path: string, error: unknown): ConfigError {
+  const code = error instanceof Error && "code" in error ? String(error.code) : String(error);
+  const file = shellQuote(path);
+  const then = "   # then: ./portreeve gateway run";
+  if (code === "EISDIR")
+    return new ConfigError(`${path}: it is a folder, and a file was expected`, { cause: error, remedy: `mv ${file} ${file}.old${then}` });
+  if (code === "EACCES")
+    return new ConfigError(`${path}: this user may not read it`, {
+      cause: error,
+      remedy: `sudo chown "$(id -un)" ${file} && chmod 600 ${file}${then}`,
+    });
+  return new ConfigError(`${path}: cannot be read (${code})`, { cause: error, remedy: `ls -l ${file}${then}` });
 }
 
 function describe(issue: z.core.$ZodIssue): string {

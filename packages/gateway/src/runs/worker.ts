@@ -33,6 +33,8 @@ export interface Cancelled {
 }
 
 export interface Worker extends AsyncDisposable {
+  /** Runs that a turn is at work on. */
+  activeRuns(): number;
   /** Admits a run, and stops what it interrupts; resolves when that is durable. */
   admit(run: RunToAdmit): Promise<Admission>;
   /** The same for a child. */
@@ -97,6 +99,10 @@ class ClaimingWorker implements Worker {
 
   constructor(deps: WorkerDeps) {
     this.#deps = deps;
+  }
+
+  activeRuns(): number {
+    return this.#active.size;
   }
 
   start(): void {
