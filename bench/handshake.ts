@@ -34,7 +34,8 @@ const sequentialRuns = 200;
 const parallelRuns = 1_000;
 const atOnce = 20;
 const idleSockets = 10_000;
-const idleDevices = 100;
+/** A device may have 32 open sockets. */
+const idleDevices = 400;
 /** What connecting allocated and let go is gone by then. */
 const settleMs = 3_000;
 const scopes = ["operator.read", "operator.write"];

@@ -45,7 +45,9 @@ export class Refused extends Error {
 
 const scopes = ["operator.read", "operator.write"];
 const client = { id: "test", mode: "test", version: "1", platform: "linux" };
-const device = createDeviceKey();
+/** A device may have 32 open sockets: a case with more connections has more devices. */
+const socketsPerDevice = 16;
+const devices: DeviceKey[] = [];
 
 export class Wire implements Disposable {
   /** What the server says it can do; empty for one that asked for no connect. */
@@ -56,7 +58,7 @@ export class Wire implements Disposable {
   #onAnswer: ((data: Buffer) => void) | undefined;
   #lastId = 0;
 
-  static async open({ url, token }: Access): Promise<Wire> {
+  static async open({ url, token }: Access, device = toDevice(0)): Promise<Wire> {
     const socket = new WebSocket(url, { perMessageDeflate: false });
     if (token === undefined) {
       await once(socket, "open");
@@ -73,7 +75,8 @@ export class Wire implements Disposable {
   /** Few at a time: a peer may have 32 sockets that have not said hello. */
   static async openMany(access: Access, count: number): Promise<readonly Wire[] & Disposable> {
     const wires: Wire[] = [];
-    await repeat(count, 16, async () => void wires.push(await Wire.open(access)));
+    let opened = 0;
+    await repeat(count, 16, async () => void wires.push(await Wire.open(access, toDevice(Math.floor(opened++ / socketsPerDevice)))));
     return Object.assign(wires, { [Symbol.dispose]: () => wires.forEach((wire) => wire[Symbol.dispose]()) });
   }
 
@@ -147,6 +150,10 @@ export class Wire implements Disposable {
     for (const { reject } of this.#pending.values()) reject(error);
     this.#pending.clear();
   }
+}
+
+function toDevice(index: number): DeviceKey {
+  return (devices[index] ??= createDeviceKey());
 }
 
 function toConnect({ id, publicKey, sign }: DeviceKey, { nonce, ts }: { nonce: string; ts: number }, token: string): object {

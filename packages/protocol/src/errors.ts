@@ -106,6 +106,7 @@ export const errorRules = {
   DEVICE_IDENTITY_REQUIRED: notPaired("The connection needs a device key."),
   CONTROL_UI_DEVICE_IDENTITY_REQUIRED: notPaired("The control UI needs a device key."),
   CONTROL_UI_ORIGIN_NOT_ALLOWED: invalid("The page's origin is not allowed."),
+  TOO_MANY_SOCKETS: unavailable("The device has as many open connections as it may."),
   INVALID_HANDSHAKE: invalid("The first request was not a valid `connect`."),
   AUTH_TOKEN_MISSING: invalid("No credential was offered."),
   AUTH_TOKEN_MISMATCH: invalid("The shared secret is wrong."),

@@ -1,5 +1,6 @@
 /** Frames: one JSON object per WebSocket text message. Parsing is pure and never throws. */
 import type { ErrorBody } from "./errors.ts";
+import { limits } from "./limits.ts";
 
 export interface RequestFrame {
   readonly type: "req";
@@ -26,7 +27,7 @@ export interface EventFrame {
 
 export type ParsedFrame<F> =
   | { readonly kind: "frame"; readonly frame: F }
-  /** JSON, but no frame of this kind: answered under `id` ("invalid" when the frame named none). */
+  /** JSON, but no frame of this kind: answered under `id` ("invalid" when the frame named none, or one too long). */
   | { readonly kind: "invalid"; readonly id: string; readonly message: string }
   | { readonly kind: "not-json" };
 
@@ -38,11 +39,11 @@ export function parseFrame(text: string): ParsedFrame<RequestFrame> {
   const json = parseJson(text);
   if (json === undefined) return { kind: "not-json" };
   if (!isRecord(json)) return invalidFrame("invalid", "must be object");
-  const id = typeof json["id"] === "string" && json["id"] !== "" ? json["id"] : undefined;
+  const id = isRequestId(json["id"]) ? json["id"] : undefined;
   const refuse = (why: string): ParsedFrame<RequestFrame> => invalidFrame(id ?? "invalid", why);
 
   if (json["type"] !== "req") return refuse('at /type: must be equal to constant "req"');
-  if (id === undefined) return refuse("at /id: must be a non-empty string");
+  if (id === undefined) return refuse(`at /id: must be a string of 1 to ${limits.requestIdChars} characters`);
   const method = json["method"];
   if (typeof method !== "string" || method === "") return refuse("at /method: must be a non-empty string");
   for (const key of ["traceparent", "expectedProfileId"]) {
@@ -76,6 +77,10 @@ export function parseServerFrame(text: string): ParsedFrame<ResponseFrame | Even
     };
   }
   return invalidFrame("invalid", "must be a response or an event");
+}
+
+function isRequestId(value: unknown): value is string {
+  return typeof value === "string" && value !== "" && value.length <= limits.requestIdChars;
 }
 
 export function isRecord(value: unknown): value is Record<string, unknown> {

@@ -6,6 +6,10 @@ export const limits = {
   maxBufferedBytes: 52_428_800,
   /** How deep parameters may nest, and what a model says where JSON is wanted. */
   jsonLevels: 128,
+  /** While more waits unsent, no request more of the connection is read. */
+  unsentBytes: 4_194_304,
+  /** Of a request's id. */
+  requestIdChars: 256,
   handshakeTimeoutMs: 15_000,
   tickIntervalMs: 30_000,
   pingIntervalMs: 25_000,
@@ -13,6 +17,8 @@ export const limits = {
   /** Sockets without a hello: of one peer (an IPv6 /64 is one), and of all. */
   unauthenticatedSocketsPerPeer: 32,
   unauthenticatedSockets: 512,
+  /** Connections of one device that may be open at once. */
+  socketsPerDevice: 32,
   /** Frames a client may pipeline between its `connect` and the hello. */
   pendingHandshakeFrames: 15,
   /** Consecutive wrong-role answers after which a connection is closed (the next one closes it). */

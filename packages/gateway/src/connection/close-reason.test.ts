@@ -30,7 +30,9 @@ test("whatever the text, the cut is a beginning of it, whole characters, and nev
 
 test("a refused handshake closes with the code of its failure", () => {
   assert.deepEqual(
-    (["PROTOCOL_MISMATCH", "INTERNAL", "STORE_UNAVAILABLE", "PAIRING_REQUIRED", "AUTH_TOKEN_MISMATCH"] as const).map(closeCodeOf),
-    [1002, 1011, 1013, 1008, 1008],
+    (["PROTOCOL_MISMATCH", "INTERNAL", "STORE_UNAVAILABLE", "TOO_MANY_SOCKETS", "PAIRING_REQUIRED", "AUTH_TOKEN_MISMATCH"] as const).map(
+      closeCodeOf,
+    ),
+    [1002, 1011, 1013, 1013, 1008, 1008],
   );
 });

@@ -19,6 +19,7 @@ export function closeCodeOf(code: ErrorCode): number {
     case "INTERNAL":
       return 1011;
     case "STORE_UNAVAILABLE":
+    case "TOO_MANY_SOCKETS":
     case "SHUTTING_DOWN":
       return 1013;
     default:

@@ -32,6 +32,8 @@ export interface ConnectionDeps {
 }
 
 export interface ConnectionEvents {
+  /** Why this one may not be let in as well, or undefined. */
+  readonly problemWith: (principal: Principal) => ProtocolError | undefined;
   /** After the hello went out, before any queued request is answered. */
   readonly onOpen: (connection: Connection) => void;
   /** Exactly once, whatever the state was. */
@@ -180,9 +182,12 @@ export class Connection implements ConnectionHandle {
     return this.#gone.promise;
   }
 
-  /** Drops an open peer that left the last ping unanswered. A paused socket cannot read answers and is not asked. */
+  /**
+   * Drops an open peer that left the last ping unanswered. A paused socket cannot read answers and is not asked, unless the peer
+   * reads nothing itself: then it answers by reading.
+   */
   ping(): void {
-    if (this.#session === undefined || this.#socket.isPaused) return;
+    if (this.#session === undefined || (this.#socket.isPaused && !this.#outbound.isBehind)) return;
     if (this.#awaitsPong) return this.#socket.terminate();
     this.#awaitsPong = true;
     this.#socket.ping();
@@ -294,7 +299,10 @@ export class Connection implements ConnectionHandle {
       if (verdict.kind === "refused") return this.#step(verdict);
       this.#delivery = verdict.admission.delivery;
       if (gone.signal.aborted) this.#settleDelivery("lost");
-      this.#step({ kind: "admitted" }, { connect, hello: await hello(this.connId, verdict.admission) });
+      const facts = await hello(this.connId, verdict.admission);
+      const problem = this.#events.problemWith(verdict.admission.principal);
+      if (problem !== undefined) return this.#step({ kind: "refused", error: problem });
+      this.#step({ kind: "admitted" }, { connect, hello: facts });
     } catch (error) {
       if (!(error instanceof ProtocolError)) log.error({ err: error, connId: this.connId }, "a handshake failed");
       this.#step({ kind: "refused", error: error instanceof ProtocolError ? error : new ProtocolError("INTERNAL", "internal error") });
@@ -322,6 +330,7 @@ export class Connection implements ConnectionHandle {
       handle: this,
       pause,
       resume,
+      caughtUp: () => void (this.#awaitsPong = false),
     });
     this.#session = { principal, version, requests };
     this.#outbound.answer(requestId, version.hello(hello));

@@ -9,6 +9,7 @@ import type { ExpelDevice } from "../identity/device-management.ts";
 import { STATUS_CODES } from "../kit/node-http.ts";
 import type { Principal } from "../principal/principal.ts";
 import { Connection, type ConnectionDeps } from "./connection.ts";
+import { DeviceSockets } from "./device-sockets.ts";
 import { atDoor } from "./handshake-refusal.ts";
 import { JoinedWrites } from "./joined-writes.ts";
 import { Places } from "./places.ts";
@@ -39,6 +40,7 @@ export class Door {
   readonly #connections = new Set<Connection>();
   /** Of the sockets without a hello. */
   readonly #places = new Places();
+  readonly #deviceSockets = new DeviceSockets();
   readonly #writtenRequests = new WeakMap<AbortSignal, PromiseWithResolvers<void>>();
   #accepted = 0;
   #isClosing = false;
@@ -84,16 +86,20 @@ export class Door {
       this.#accepted += 1;
       const arrival = { peer, origin, writes };
       const leave = (): void => freePlace();
+      let free = (): void => undefined;
       const connection: Connection = new Connection(webSocket, arrival, this.#deps.connection, {
+        problemWith: (principal) => this.#deviceSockets.problemWith(principal),
         onOpen: (opened) => {
           budget.lift();
           leave();
           this.#deps.subscriptions.add(opened);
           const { connId, principal, client } = opened;
+          if (principal !== undefined) free = this.#deviceSockets.take(principal);
           if (principal !== undefined && client !== undefined) this.#deps.presence.arrive({ connId, principal, client });
         },
         onClosed: (closed) => {
           leave();
+          free();
           this.#connections.delete(closed);
           this.#deps.subscriptions.remove(closed);
           this.#deps.presence.leave(closed.connId);

@@ -5,7 +5,9 @@ import type { Duplex } from "node:stream";
 const maxHeldBytes = 65_536;
 
 /** The part of a socket that joining takes. */
-export type Corkable = Pick<Duplex, "cork" | "uncork" | "writableLength">;
+export interface Corkable extends Pick<Duplex, "cork" | "uncork" | "writableLength"> {
+  once(event: "drain", then: () => void): unknown;
+}
 
 export class JoinedWrites {
   readonly #socket: Corkable;
@@ -36,6 +38,11 @@ export class JoinedWrites {
     this.#isHeld = false;
     this.#isLeaving = false;
     this.#socket.uncork();
+  }
+
+  /** Calls once when all that waits has left; only for a socket with so much that a drain is to come. */
+  onceDrained(then: () => void): void {
+    this.#socket.once("drain", then);
   }
 
   /** Answers whether the write waits: behind a full packet it need not. */

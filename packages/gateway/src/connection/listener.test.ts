@@ -387,6 +387,21 @@ test("broken frames after the hello are answered or ignored, and the socket live
   assert.equal(good.ok, true);
 });
 
+test("a request's id may have 256 characters; a longer one is not said again", async () => {
+  await using world = await startWorld();
+  const peer = await world.open();
+  await peer.connect();
+
+  peer.send("x".repeat(257), "health");
+  peer.send("y".repeat(256), "health");
+  const [long, good] = [await peer.answer("invalid"), await peer.answer("y".repeat(256))];
+
+  assert.deepEqual(
+    [long.error?.code, long.error?.message, good.ok],
+    ["INVALID_REQUEST", "invalid request frame: at /id: must be a string of 1 to 256 characters", true],
+  );
+});
+
 test("a failure outside of dispatch is one internal error without its text", async () => {
   await using world = await startWorld({ dispatch: () => Promise.reject(new Error("a secret detail")) });
   const peer = await world.open();
@@ -703,6 +718,78 @@ test("a peer that answers no ping is cut off at the next one", async () => {
   assert.equal(await dead.closed, "1006");
   alive.send("r2", "health");
   assert.equal((await alive.answer("r2")).ok, true);
+});
+
+test("a peer that reads nothing while megabytes wait for it is cut off at the second ping", async () => {
+  const answered = Promise.withResolvers<void>();
+  const dispatch: Dispatch = (_principal, name) => (answered.resolve(), Promise.resolve({ name, text: "x".repeat(33_554_432) }));
+  await using world = await startWorld({ dispatch });
+  const peer = await world.open();
+  await peer.connect();
+  peer.socket.pause();
+  peer.send("r1", "health");
+  await answered.promise;
+  peer.send("r2", "health");
+  for (let turn = 0; turn < 100; turn += 1) await new Promise(setImmediate);
+
+  world.clock.advance(limits.pingIntervalMs);
+  world.clock.advance(limits.pingIntervalMs);
+
+  await allClosed(world);
+});
+
+test("a peer that reads late gets the answers to what it sent meanwhile", async () => {
+  const answered = Promise.withResolvers<void>();
+  const dispatch: Dispatch = (_principal, name) => (answered.resolve(), Promise.resolve({ name, text: "x".repeat(16_777_216) }));
+  await using world = await startWorld({ dispatch });
+  const peer = await world.open();
+  await peer.connect();
+  peer.socket.pause();
+  peer.send("r0", "health");
+  await answered.promise;
+  const ids = Array.from({ length: 6 }, (_, index) => `r${index}`);
+  for (const id of ids.slice(1)) peer.send(id, "health");
+  for (let turn = 0; turn < 100; turn += 1) await new Promise(setImmediate);
+  world.clock.advance(limits.pingIntervalMs);
+
+  peer.socket.resume();
+  const answers = await Promise.all(ids.map((id) => peer.answer(id)));
+  world.clock.advance(limits.pingIntervalMs);
+  peer.send("last", "health");
+
+  assert.equal(
+    answers.every(({ ok }) => ok),
+    true,
+  );
+  assert.equal((await peer.answer("last")).ok, true);
+});
+
+test("a device has so many open sockets and no more, however many come at once; others come in, and it again when one is closed", async () => {
+  await using world = await startWorld();
+  const [key, other] = [createDeviceKey(), createDeviceKey()];
+  const connect = async (of: DeviceKey): Promise<readonly [Peer, ResponseFrame]> => {
+    const peer = await world.open();
+    return [peer, await peer.connect({ key: of })];
+  };
+  const [first] = await connect(key);
+  for (let count = 1; count < limits.socketsPerDevice - 1; count += 1) await connect(key);
+
+  const late = await Promise.all(Array.from({ length: 4 }, () => connect(key)));
+  const [, ofOther] = await connect(other);
+  first.socket.close();
+  await first.closed;
+  while (world.listener.counts().open > limits.socketsPerDevice) await new Promise(setImmediate);
+  const [, again] = await connect(key);
+
+  const refused = late.filter(([, { ok }]) => !ok);
+  assert.equal(refused.length, 3);
+  assert.deepEqual([ofOther.ok, again.ok], [true, true]);
+  for (const [peer, { error }] of refused) {
+    const details = isRecord(error?.details) ? error.details : {};
+    assert.deepEqual([error?.code, error?.retryable, details["code"]], ["UNAVAILABLE", true, "TOO_MANY_SOCKETS"]);
+    assert.match(String(details["remediationHint"]), /Close .* or give each program a device of its own/);
+    assert.equal(await peer.closed, `1013 ${error?.message}`);
+  }
 });
 
 test("at the end every connection is told and closed, and the port is free", async () => {

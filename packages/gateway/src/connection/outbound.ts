@@ -25,13 +25,15 @@ export interface OutgoingEvent {
   readonly stateVersion?: StateVersion | undefined;
 }
 
+type Writes = Pick<JoinedWrites, "holdAnswer" | "holdEvent" | "flush" | "onceDrained">;
+
 export class Outbound {
   readonly #sink: Sink;
-  readonly #writes: Pick<JoinedWrites, "holdAnswer" | "holdEvent" | "flush">;
+  readonly #writes: Writes;
   #seq = 0;
   #isClosed = false;
 
-  constructor(sink: Sink, writes: Pick<JoinedWrites, "holdAnswer" | "holdEvent" | "flush">) {
+  constructor(sink: Sink, writes: Writes) {
     this.#sink = sink;
     this.#writes = writes;
   }
@@ -39,6 +41,16 @@ export class Outbound {
   /** From our close on; the peer may still be sending. */
   get isClosed(): boolean {
     return this.#isClosed;
+  }
+
+  /** So much waits that whoever asks for more has to read first. */
+  get isBehind(): boolean {
+    return this.#sink.bufferedAmount > limits.unsentBytes;
+  }
+
+  /** Calls once, while it is behind, when everything is sent. */
+  onceDrained(then: () => void): void {
+    this.#writes.onceDrained(then);
   }
 
   /** Without a number: it comes before the connection is one. */

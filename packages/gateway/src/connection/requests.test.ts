@@ -10,8 +10,11 @@ import { Requests } from "./requests.ts";
 import { wireVersions } from "./versions/wire-version.ts";
 
 function createRequests(dispatch: Dispatch, send: (text: string) => void = () => undefined) {
-  const outbound = new Outbound({ bufferedAmount: 0, send, close: () => undefined }, new JoinedWrites(new PassThrough()));
+  const sink = { bufferedAmount: 0, send, close: () => undefined };
+  const socket = new PassThrough();
+  const outbound = new Outbound(sink, new JoinedWrites(socket));
   const ignore = (): void => undefined;
+  const reading: string[] = [];
   const requests = new Requests({
     dispatch,
     log: { debug: ignore, info: ignore, warn: ignore, error: ignore },
@@ -20,10 +23,11 @@ function createRequests(dispatch: Dispatch, send: (text: string) => void = () =>
     version: wireVersions[4],
     outbound,
     handle: { connId: "c", caps: [], setSessionsSubscription: ignore, setMessagesSubscription: () => true, followRun: ignore },
-    pause: ignore,
-    resume: ignore,
+    pause: () => reading.push("paused"),
+    resume: () => reading.push("resumed"),
+    caughtUp: () => reading.push("caught up"),
   });
-  return { requests, outbound };
+  return { requests, outbound, sink, socket, reading };
 }
 
 const frame = (method: string): string => JSON.stringify({ type: "req", id: "r", method });
@@ -55,6 +59,45 @@ test("runs that were accepted do not keep the request that aborts them from bein
 
   assert.equal(dispatched.at(-1), "chat.abort");
   assert.ok(signals.every((signal) => signal.aborted));
+});
+
+test("while megabytes of answers wait unsent nothing more is read or begun, and afterwards everything is, in order", async () => {
+  const dispatched: string[] = [];
+  const { requests, sink, socket, reading } = createRequests((_principal, name) => Promise.resolve(dispatched.push(name)));
+
+  requests.receive(frame("health"));
+  sink.bufferedAmount = limits.unsentBytes + 1;
+  requests.receive(frame("status"));
+  await new Promise(setImmediate);
+  sink.bufferedAmount = limits.unsentBytes - 1;
+  requests.receive(frame("sessions.list"));
+  const before = [...dispatched];
+  const readBefore = [...reading];
+  sink.bufferedAmount = 0;
+  socket.emit("drain");
+  requests.receive(frame("models.list"));
+  for (let turn = 0; turn < 3; turn += 1) await new Promise(setImmediate);
+
+  assert.deepEqual([before, readBefore], [["health"], ["paused"]]);
+  assert.deepEqual(dispatched, ["health", "status", "sessions.list", "models.list"]);
+  assert.deepEqual(reading, ["paused", "caught up", "resumed"]);
+});
+
+test("one that drains and is behind again at once waits for the next time", async () => {
+  const dispatched: string[] = [];
+  const { requests, sink, socket, reading } = createRequests((_principal, name) => {
+    sink.bufferedAmount = limits.unsentBytes + 1;
+    return Promise.resolve(dispatched.push(name));
+  });
+  for (const method of ["health", "status", "models.list"]) requests.receive(frame(method));
+
+  for (const count of [2, 3]) {
+    sink.bufferedAmount = 0;
+    socket.emit("drain");
+    for (let turn = 0; turn < 3; turn += 1) await new Promise(setImmediate);
+    assert.equal(dispatched.length, count);
+  }
+  assert.deepEqual(reading, ["paused", "caught up", "caught up", "resumed"]);
 });
 
 test("whoever lost its authority gets one last answer, and nothing else is dispatched or answered", async () => {

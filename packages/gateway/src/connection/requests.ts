@@ -1,4 +1,7 @@
-/** The requests of one open connection: parsed, dispatched, answered under their id, and no more of them at once than it may have. */
+/**
+ * The requests of one open connection: parsed, dispatched, answered under their id; no more of them at once than it may have, and
+ * none while megabytes of what it asked for wait to be read.
+ */
 import { isMethodName, limits, parseFrame, ProtocolError, type RequestFrame } from "@portreeve/protocol";
 import type { ConnectionHandle, Dispatch } from "../dispatch/types.ts";
 import { background, type Log } from "../kit/log.ts";
@@ -18,6 +21,8 @@ export interface RequestsDeps {
   /** Stops and resumes reading from the socket. What was read already may still arrive. */
   readonly pause: () => void;
   readonly resume: () => void;
+  /** Everything is sent that waited when reading stopped. */
+  readonly caughtUp: () => void;
 }
 
 export class Requests {
@@ -31,6 +36,9 @@ export class Requests {
   /** Frames that were in the socket's buffer when reading stopped. */
   readonly #waiting: string[] = [];
   #isPaused = false;
+  #awaitsDrain = false;
+  /** Was behind, and still has requests from then: they are begun in turn, so that each finds what the one before it left unsent. */
+  #isCatchingUp = false;
   #wrongRoleAnswers = 0;
   #isEnded = false;
   /** The one request that is still answered after the end, and what happens then. */
@@ -42,11 +50,9 @@ export class Requests {
 
   receive(text: string): void {
     if (this.#isEnded) return;
-    if (this.#inWork.size < limits.requestsInFlight) return this.#start(text);
+    if (this.#waiting.length === 0 && this.#mayStart()) return this.#start(text);
     this.#waiting.push(text);
-    if (this.#isPaused) return;
-    this.#isPaused = true;
-    this.#deps.pause();
+    this.#hold();
   }
 
   /** What was begun and is not done yet, by its signal: it may still write. */
@@ -139,9 +145,46 @@ export class Requests {
     if (this.#wrongRoleAnswers > limits.wrongRoleAnswers) outbound.close(1008, "repeated unauthorized calls");
   }
 
+  #mayStart(): boolean {
+    return this.#inWork.size < limits.requestsInFlight && !this.#deps.outbound.isBehind;
+  }
+
+  /** Reads no more until those that wait have begun. */
+  #hold(): void {
+    if (!this.#awaitsDrain && this.#deps.outbound.isBehind) {
+      this.#awaitsDrain = true;
+      this.#isCatchingUp = true;
+      this.#deps.outbound.onceDrained(() => {
+        this.#awaitsDrain = false;
+        this.#deps.caughtUp();
+        this.#startInTurn();
+      });
+    }
+    if (this.#isPaused) return;
+    this.#isPaused = true;
+    this.#deps.pause();
+  }
+
   #startWaiting(): void {
-    while (this.#waiting.length > 0 && this.#inWork.size < limits.requestsInFlight) this.#start(this.#waiting.shift() ?? "");
-    if (!this.#isPaused || this.#waiting.length > 0) return;
+    if (this.#isCatchingUp) return;
+    while (this.#waiting.length > 0 && this.#mayStart()) this.#start(this.#waiting.shift() ?? "");
+    this.#readOn();
+  }
+
+  #startInTurn(): void {
+    const next = this.#mayStart() ? this.#waiting.shift() : undefined;
+    if (next !== undefined) this.#start(next);
+    this.#readOn();
+    // With all in work that may be, whichever is done next begins what waits.
+    if (next === undefined && !this.#awaitsDrain) this.#isCatchingUp = false;
+    // Most answers are written in the turn in which their request begins.
+    if (this.#isCatchingUp && !this.#awaitsDrain) setImmediate(() => this.#startInTurn());
+  }
+
+  #readOn(): void {
+    if (this.#waiting.length > 0) return this.#hold();
+    this.#isCatchingUp = false;
+    if (!this.#isPaused) return;
     this.#isPaused = false;
     this.#deps.resume();
   }
