@@ -92,6 +92,7 @@ const seams: Readonly<Record<string, readonly string[]>> = {
     "store/process-store.ts",
     "store/run-views.ts",
     "store/setup-codes.ts",
+    "store/admitting.ts",
     "store/spawning.ts",
     "store/importing.ts",
     "store/usage.ts",

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { createIds } from "../../packages/gateway/src/kit/ids.ts";
 import { openStoreFile } from "../../packages/gateway/src/store/sqlite.ts";
-import type { Admission, Claim, RunToAdmit, Store } from "../../packages/gateway/src/store/store.ts";
+import type { Admission, RunToAdmit } from "../../packages/gateway/src/store/admitting.ts";
+import type { Claim, Store } from "../../packages/gateway/src/store/store.ts";
 import { childOf, claimer, endedWell, runToAdmit } from "../support/stored-runs.ts";
 
 const key = "agent:main:main";

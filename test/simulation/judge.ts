@@ -9,6 +9,7 @@ import type { Claimed } from "../../packages/gateway/src/store/store.ts";
 import type { BusWatcher } from "./lossy-bus.ts";
 import type { CronFireAsk } from "../../packages/gateway/src/store/cron-store.ts";
 import { Jobs } from "./jobs.ts";
+import { Endings } from "./endings.ts";
 import { Journals } from "./journals.ts";
 import type { Life, StoreCall } from "./life.ts";
 import { Ledger } from "./ledger.ts";
@@ -71,14 +72,14 @@ export class Judge implements BusWatcher {
   readonly #announced = new Map<string, number>();
   readonly #cancelled = new Set<string>();
   readonly #deleted = new Set<string>();
-  /** What a run's row said when it had ended. */
-  readonly #endings = new Map<string, string>();
+  readonly #endings: Endings;
   #haveRunsChanged = false;
 
   constructor(world: World) {
     this.#world = world;
     const found = (problem: string): void => this.found(problem);
     this.jobs = new Jobs({ database: world.database, timeline: world.timeline, callers: () => world.callers.jobs, found });
+    this.#endings = new Endings(world.database, found);
     this.#journals = new Journals(world.database, found);
     this.#transcripts = new Transcripts(world.database, found);
     this.#ledger = new Ledger(world.database, (runId) => this.#journals.usedBy(runId), found);
@@ -123,7 +124,7 @@ export class Judge implements BusWatcher {
     const runs = this.#world.database.statement(`select ${runColumns} from runs order by run_id`).all() as unknown as RunFacts[];
     const byId = new Map(runs.map((run) => [run.run_id, run]));
     for (const run of runs) {
-      this.#checkEnding(run);
+      if (!open.has(run.status)) this.#endings.look(run);
       const phase = this.#journals.phaseOf(run.run_id);
       if (phase === "broken") continue;
       if ((phase === "ended") === open.has(run.status)) this.found(`${run.run_id} is ${run.status}, and its journal says ${phase}`);
@@ -311,26 +312,6 @@ export class Judge implements BusWatcher {
 
   #isUnreadNote(runId: string): boolean {
     return this.#world.database.statement("select 1 from notes where run_id = ?").get(runId) !== undefined;
-  }
-
-  #checkEnding(run: RunFacts): void {
-    if (open.has(run.status)) return;
-    const ending = `${run.status} ${run.ending}`;
-    const known = this.#endings.get(run.run_id);
-    if (known !== undefined && known !== ending && !this.#isErased(run, known))
-      this.found(`${run.run_id} had ended as ${known} and is ${ending}`);
-    this.#endings.set(run.run_id, ending);
-  }
-
-  /** Its session was emptied or deleted since: all is as it was but what had been said. */
-  #isErased(run: RunFacts, known: string): boolean {
-    const at = known.indexOf(" ");
-    const { error: _, schemaError: __, ...kept } = JSON.parse(known.slice(at)) as Readonly<Record<string, unknown>>;
-    const erasing = "select seq from audit where kind in ('session.reset', 'session.deleted') and subject = ?";
-    const isAsked = this.#world.database.statement(erasing).get(run.session_key) !== undefined;
-    return (
-      isAsked && run.input === "" && `${run.status} ${run.ending}` === `${known.slice(0, at)} ${JSON.stringify({ ...kept, text: "" })}`
-    );
   }
 
   #checkChild(run: RunFacts, parent: RunFacts): void {

@@ -1,6 +1,7 @@
 /** Runs for tests of the store: one that a device starts, and a child of a claimed one. */
 import type { ChildToSpawn } from "../../packages/gateway/src/store/spawning.ts";
-import type { Claimer, Ending, RunRecord, RunToAdmit } from "../../packages/gateway/src/store/store.ts";
+import type { RunToAdmit } from "../../packages/gateway/src/store/admitting.ts";
+import type { Claimer, Ending, RunRecord } from "../../packages/gateway/src/store/store.ts";
 
 export const claimer: Claimer = {
   owner: "w1",

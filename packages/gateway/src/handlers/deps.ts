@@ -3,7 +3,8 @@ import { agentOfSessionKey, type Caller, ProtocolError, type SessionRow, type Th
 import type { Bus } from "../bus.ts";
 import type { Clock } from "../kit/clock.ts";
 import type { Principal, RunAuthority } from "../principal/principal.ts";
-import type { Admission, RunRecord, RunSelection, RunToAdmit, SessionRecord, Store } from "../store/store.ts";
+import type { Admission, RunToAdmit } from "../store/admitting.ts";
+import type { RunRecord, RunSelection, SessionRecord, Store } from "../store/store.ts";
 import type { AttachmentFiles } from "../subagents/attachment-files.ts";
 import type { SessionRules } from "../subagents/session-messages.ts";
 import type { SpawnDeps } from "../subagents/spawn.ts";

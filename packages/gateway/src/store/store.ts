@@ -5,6 +5,7 @@
  */
 import type { Message, RunStatus, Silence, ThinkingLevel, Usage } from "@portreeve/protocol";
 import type { RunAuthority, SessionView, StoredLimits } from "../principal/principal.ts";
+import type { Admission, Asked, Replay, RunToAdmit } from "./admitting.ts";
 import type { ApprovalStore } from "./approvals.ts";
 import type { AttemptStore } from "./attempt-store.ts";
 import type { CompactionStore } from "./compactions.ts";
@@ -210,51 +211,12 @@ export interface RunRecord {
   readonly costMicroUsd: number | undefined;
 }
 
-export interface RunToAdmit {
-  readonly sessionKey: string;
-  readonly agentId: string;
-  readonly wireId: string;
-  readonly input: string;
-  readonly label: string | undefined;
-  /** The model when the session has none of its own. */
-  readonly defaultModel: string;
-  readonly authority: RunAuthority;
-  readonly startedBy: string;
-  /** Counted from the first turn; undefined: none. */
-  readonly timeoutMs: number | undefined;
-  /** Everything that makes two calls the same call. */
-  readonly paramsHash: string;
-  readonly queueMode: QueueMode;
-  /** What its session has from here on; a run that is refused, or was admitted before, changes nothing of it. */
-  readonly session?: { readonly label?: string | undefined; readonly model?: string | undefined };
-  /** A job's: with its own model and thinking, whatever the session's are. */
-  readonly job?: { readonly model: string | undefined; readonly thinking: ThinkingLevel | undefined };
-}
-
 /**
  * What becomes of a message for a session in which a run works. `followup`: a turn of its own, afterwards. `steer`: taken into
  * that run's turn between two of its steps. `collect`: one turn with all others that were collected. `interrupt`: the session's
  * runs are cancelled, with all they spawned. `notify`: no turn of its own, busy or not; the next one there reads it first.
  */
 export type QueueMode = "steer" | "followup" | "collect" | "interrupt" | "notify";
-
-export type Admission =
-  | {
-      readonly kind: "admitted";
-      readonly run: RunRecord;
-      readonly createdSession: boolean;
-      /** Runs that were cancelled for it. */
-      readonly interrupted: readonly RunRecord[];
-    }
-  /** The same caller used the same key with the same parameters before. */
-  | { readonly kind: "replayed"; readonly run: RunRecord }
-  | { readonly kind: "mismatch" }
-  /** So many messages that start no turn wait there already. */
-  | { readonly kind: "too-many-notes"; readonly unread: number }
-  /** So many runs wait for their turn there already; never said of what interrupts, of a job or of children's results. */
-  | { readonly kind: "too-many-waiting"; readonly waiting: number }
-  /** The run that sends has ended: its authority is over. */
-  | { readonly kind: "starter-ended" };
 
 export interface Claimer {
   readonly owner: string;
@@ -317,17 +279,6 @@ export type RunSelection =
 
 /** Text so far of replies that are being streamed, by run id, each under the claim it is streamed for. */
 export type Partials = ReadonlyMap<string, { readonly epoch: number; readonly text: string }>;
-
-/** What was asked for under an idempotency key: by whom, for which session, and a hash of all that must be the same. */
-export interface Asked {
-  readonly startedBy: string;
-  readonly askedIn: string;
-  readonly key: string;
-  readonly paramsHash: string;
-}
-
-/** The key was used before: for the same, or for something else. */
-export type Replay = { readonly kind: "replayed"; readonly run: RunRecord } | { readonly kind: "mismatch" };
 
 export interface RunStore {
   /** What was made under the key, whatever would be refused by now. Undefined: nothing; `admit` and `spawn` look again. */

@@ -1,7 +1,8 @@
 /** Sessions in SQL. */
 import type { Ids } from "../../kit/ids.ts";
 import type { SessionView } from "../../principal/principal.ts";
-import type { Lineage, RunToAdmit, SessionFilter, SessionRecord, SessionStore } from "../store.ts";
+import type { RunToAdmit } from "../admitting.ts";
+import type { Lineage, SessionFilter, SessionRecord, SessionStore } from "../store.ts";
 import { sql as raw, type Kysely } from "kysely";
 import { compactSession, readView } from "./compactions.ts";
 import { areAround, isAround } from "./lineage.ts";
