@@ -94,6 +94,7 @@ test("a client of version 3 may shorten the id it decides, and one of version 4 
   const done = await decide(old, "SHORTEN-ME-1", "deny");
   const told = await old.frame(({ event, payload }) => event === "exec.approval.resolved" && payload?.["id"] === id);
   const asked = await admin.request("exec.approval.resolve", { id: "shorten-me-2".slice(0, 8), decision: "deny", matchPrefix: true });
+  const endless = await admin.request("exec.approval.resolve", { id: "%".repeat(60_000), decision: "deny", matchPrefix: true });
 
   assert.equal(exact.error?.message, "unknown or expired approval id");
   assert.deepEqual(
@@ -102,7 +103,10 @@ test("a client of version 3 may shorten the id it decides, and one of version 4 
   );
   assert.deepEqual([done.payload, told.payload?.["decision"]], [{ ok: true }, "deny"]);
   assert.equal((await ended()).payload?.["decision"], "deny");
-  assert.equal(asked.error?.details?.["code"], "AMBIGUOUS_APPROVAL");
+  assert.deepEqual(
+    [asked, endless].map(({ error }) => error?.details?.["code"]),
+    ["AMBIGUOUS_APPROVAL", "INVALID_PARAMS"],
+  );
 });
 
 test("nobody decides what they asked, also not an admin and not over another connection of the same device", async () => {

@@ -1,7 +1,7 @@
 /** Backups of real gateways: taken while they work, damaged in every way, and put back. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { appendFile, cp, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { appendFile, cp, lstat, mkdtemp, readdir, readFile, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -353,6 +353,21 @@ test("the configuration comes with a backup, and one that is there stays", async
   assert.equal(second.config, "kept");
   assert.equal(await readFile(join(target.path, "config.json5"), "utf8"), "{ /* mine */ }");
   assert.ok(!(await readdir(join(target.path, "state"))).includes("config.json5"));
+});
+
+test("a configuration that is a link comes with a backup as what it leads to", async () => {
+  await using home = await openHome({ agents: { defaults: { model: "scripted/scripted" } } });
+  await using target = await openPlace();
+  const [config, elsewhere] = [join(home.path, "config.json5"), join(target.path, "elsewhere.json5")];
+  await rename(config, elsewhere);
+  await symlink(elsewhere, config);
+
+  ok(await home.cli(["backup", join(target.path, "backup")]));
+  ok(await target.cli("restore", join(target.path, "backup")));
+
+  const restored = await lstat(join(target.path, "config.json5"));
+  assert.deepEqual([restored.isFile(), restored.mode & 0o077], [true, 0]);
+  assert.match(await readFile(join(target.path, "config.json5"), "utf8"), /scripted\/scripted/);
 });
 
 test("a folder without a gateway's state is not backed up, and says which folder to name", async () => {

@@ -1,6 +1,6 @@
 /** `config.*` on one gateway: shown without secrets, changed under the hash, on the record, counting at once where it can. */
 import assert from "node:assert/strict";
-import { mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -149,6 +149,15 @@ test("a patch keeps what it does not name, the secrets too, and the file before 
   assert.doesNotMatch(JSON.stringify(done), /sk-stored/);
   assert.equal(await readFile(`${file}.bak`, "utf8"), initial);
   assert.deepEqual(await Promise.all([file, `${file}.bak`].map(async (path) => (await stat(path)).mode & 0o777)), [0o600, 0o600]);
+});
+
+test("the file before a change is for its owner alone, whoever might read the file itself", async () => {
+  const baseHash = await reset();
+  await chmod(file, 0o644);
+
+  await admin().call("config.patch", { raw: "{ agents: { entries: { third: {} } } }", baseHash });
+
+  assert.equal((await stat(`${file}.bak`)).mode & 0o777, 0o600);
 });
 
 test("what was shown and is written back is as it was; a text without a sentinel stays to the letter", async () => {

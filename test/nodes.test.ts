@@ -295,6 +295,22 @@ test("params and answers beyond their size are refused, and a node has so many c
   assert.equal((await free).payload, "free");
 });
 
+test("params that nest too deep are refused, and JSON of an answer that does is handed on as text", async () => {
+  await using node = await openApproved(["device.info"]);
+  const text = `${"[".repeat(5_000)}${"]".repeat(5_000)}`;
+  const deep: unknown = JSON.parse(text);
+
+  const params = await refusal(invoke(node, "device.info", { params: { deep } }));
+  const asText = invoke(node, "device.info");
+  await answer(node, { payloadJSON: text });
+
+  assert.deepEqual(
+    [params.code, params.message],
+    ["INVALID_PARAMS", "invalid node.invoke params: at root: must NOT nest deeper than 128 levels"],
+  );
+  assert.deepEqual([(await asText).payload, (await asText).payloadJSON], [null, text]);
+});
+
 test("an answer is read as JSON where it can be, and handed on as it is where not", async () => {
   await using node = await openApproved(["device.info"]);
   const results: unknown[] = [];

@@ -43,6 +43,14 @@ test("a session is described by any form of its key, with what was said first an
   );
 });
 
+test("what is searched for has at most 200 characters, and none of them means more than itself", async () => {
+  const search = (text: string): Promise<unknown> => reader.call("sessions.list", { search: text });
+
+  await assert.rejects(search("%".repeat(60_000)), { code: "INVALID_PARAMS" });
+  await assert.rejects(search("x".repeat(201)), { code: "INVALID_PARAMS" });
+  assert.deepEqual((await reader.call("sessions.list", { search: "%".repeat(200) })).sessions, []);
+});
+
 test("previews tell sessions that were spoken in from empty, missing and impossible ones", async () => {
   await talk("previewed", script("one", { say: "two" }));
   await writer.call("sessions.patch", { key: "silent", label: "silent" });

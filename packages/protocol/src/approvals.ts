@@ -135,7 +135,7 @@ export const approvalMethods = {
     kind: "command",
     params: () =>
       z.strictObject({
-        id: nonEmpty,
+        id: nonEmpty.max(256),
         decision: nonEmpty,
         /** The id may be the beginning of one, in any case, if no other request that the caller may see begins so, ended ones included. */
         matchPrefix: z.boolean().optional(),

@@ -11,7 +11,7 @@ const listParams = z.strictObject({
   label: label.optional(),
   spawnedBy: nonEmpty.optional(),
   agentId: agentId.optional(),
-  search: z.string().optional(),
+  search: z.string().max(200).optional(),
   excludeSubagents: z.boolean().optional(),
   excludeCron: z.boolean().optional(),
   includeDerivedTitles: z.boolean().optional(),

@@ -2,7 +2,7 @@
  * Takes a backup of a state folder, beside a running gateway or without one. It is taken by whoever can read the state folder
  * and never over the network: no device, whatever its scopes, can make a gateway hand out its keys.
  */
-import { lstat, rename, writeFile } from "node:fs/promises";
+import { lstat, realpath, rename, writeFile } from "node:fs/promises";
 import { dirname, join, resolve, sep } from "node:path";
 import packageJson from "../../package.json" with { type: "json" };
 import { findUnsoundness } from "../doctor/soundness.ts";
@@ -79,10 +79,12 @@ async function copyState({ stateDir, configFile, draft }: { stateDir: string; co
       `${stateDir} holds no state of a gateway`,
       "Name the state folder itself: --state ~/.portreeve/state",
     );
+  // Who keeps the configuration elsewhere has a link here, which a change of it follows too.
+  const config = await realpath(configFile).catch(() => configFile);
   for (const name of backupFiles) {
     if (name === "gateway-key.pem") continue;
     if (name === "portreeve.db") await copyWhole(stateDir, join(draft, name));
-    else await copyPrivate(name === "config.json5" ? configFile : join(stateDir, name), join(draft, name));
+    else await copyPrivate(name === "config.json5" ? config : join(stateDir, name), join(draft, name));
   }
   // After the database: the files of every child that it knows were there before the child was.
   await copyAttachments(stateDir, draft);

@@ -1,6 +1,6 @@
 /** The configuration file as something that is read, named by a hash, and replaced whole. */
 import { createHmac, type KeyObject, randomBytes } from "node:crypto";
-import { copyFile, mkdir, open, readFile, realpath, rename, rm } from "node:fs/promises";
+import { chmod, copyFile, mkdir, open, readFile, realpath, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 
 export interface ConfigText {
@@ -72,6 +72,8 @@ async function keepOld(target: string): Promise<void> {
   try {
     await (await open(copy, "wx", 0o600)).close();
     await copyFile(target, copy);
+    // The copy takes the mode of what it is of.
+    await chmod(copy, 0o600);
     await rename(copy, `${target}.bak`);
   } catch (error) {
     if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
