@@ -65,7 +65,7 @@ function spawn(runs: RunStore, parentSessionKey: string, round: number): Promise
 
 /** Every run that can go on says one thing and ends, until there is none. */
 async function endAll(runs: RunStore): Promise<void> {
-  const limits = { limit: 1_000, maxConcurrentChildren: 1_000, maxTakeovers: 3, takesSuspect: true, carries: () => false };
+  const limits = { limit: 1_000, maxConcurrentChildren: 1_000, maxTakeovers: 3, takesSuspect: true, carries: () => false, letGo: [] };
   const claimer = { owner: "bench", leaseMs: 600_000, quote: () => "results", ...limits };
   for (;;) {
     const { claims } = await runs.claim(claimer, () => Date.now());

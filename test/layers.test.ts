@@ -96,6 +96,7 @@ const seams: Readonly<Record<string, readonly string[]>> = {
     "store/spawning.ts",
     "store/importing.ts",
     "store/usage.ts",
+    "store/claimer.ts",
     "store/compactions.ts",
   ],
   machine: ["runs/machine.ts"],

@@ -35,6 +35,7 @@ const claimer = {
   maxTakeovers: Infinity,
   takesSuspect: true,
   carries: () => false,
+  letGo: [],
 };
 const late: Ending = { outcome: "timed_out", text: "", error: undefined, stopReason: "deadline" };
 

@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { createIds } from "../../packages/gateway/src/kit/ids.ts";
 import { openStoreFile } from "../../packages/gateway/src/store/sqlite.ts";
+import type { Claimer } from "../../packages/gateway/src/store/claimer.ts";
 import type { Admission, RunToAdmit } from "../../packages/gateway/src/store/admitting.ts";
-import type { Claim, Claimer, Store } from "../../packages/gateway/src/store/store.ts";
+import type { Claim, Store } from "../../packages/gateway/src/store/store.ts";
 import { fireAsk, jobToWrite } from "../support/stored-jobs.ts";
 import { childOf, claimer, endedWell, runToAdmit } from "../support/stored-runs.ts";
 

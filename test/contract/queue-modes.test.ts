@@ -10,8 +10,9 @@ import { openStoreFile } from "../../packages/gateway/src/store/sqlite.ts";
 import { childOf, claimer as ordinaryClaimer, endedWell as done, runToAdmit } from "../support/stored-runs.ts";
 import { unlimited } from "../../packages/gateway/src/principal/lattice.ts";
 import type { ChildToSpawn } from "../../packages/gateway/src/store/spawning.ts";
+import type { Claimer } from "../../packages/gateway/src/store/claimer.ts";
 import type { RunToAdmit } from "../../packages/gateway/src/store/admitting.ts";
-import type { Claim, Claimer, Store } from "../../packages/gateway/src/store/store.ts";
+import type { Claim, Store } from "../../packages/gateway/src/store/store.ts";
 
 const claimer: Claimer = { ...ordinaryClaimer, maxConcurrentChildren: 2, quote: () => "results" };
 const key = "agent:main:main";

@@ -4,7 +4,8 @@ import test from "node:test";
 import { createIds } from "../../packages/gateway/src/kit/ids.ts";
 import type { RunDetails } from "../../packages/gateway/src/store/run-views.ts";
 import { openStoreFile } from "../../packages/gateway/src/store/sqlite.ts";
-import type { Claim, Claimer, Ending, Store } from "../../packages/gateway/src/store/store.ts";
+import type { Claimer } from "../../packages/gateway/src/store/claimer.ts";
+import type { Claim, Ending, Store } from "../../packages/gateway/src/store/store.ts";
 import { claimer as ordinaryClaimer } from "../support/stored-runs.ts";
 
 const drivers: Readonly<Record<string, () => Promise<Store>>> = { sqlite: () => openStoreFile(":memory:", createIds()) };

@@ -4,7 +4,8 @@ import test from "node:test";
 import { createIds } from "../../packages/gateway/src/kit/ids.ts";
 import { type Limits, unlimited } from "../../packages/gateway/src/principal/lattice.ts";
 import { openStoreFile } from "../../packages/gateway/src/store/sqlite.ts";
-import type { Claim, Claimer, Store } from "../../packages/gateway/src/store/store.ts";
+import type { Claimer } from "../../packages/gateway/src/store/claimer.ts";
+import type { Claim, Store } from "../../packages/gateway/src/store/store.ts";
 import { childOf, claimer, endedWell, runToAdmit } from "../support/stored-runs.ts";
 
 const drivers: Readonly<Record<string, () => Promise<Store>>> = { sqlite: () => openStoreFile(":memory:", createIds()) };

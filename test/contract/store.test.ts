@@ -5,7 +5,8 @@ import { createIds } from "../../packages/gateway/src/kit/ids.ts";
 import { openStoreFile } from "../../packages/gateway/src/store/sqlite.ts";
 import type { Actor } from "../../packages/gateway/src/store/device-management.ts";
 import type { ChildToSpawn } from "../../packages/gateway/src/store/spawning.ts";
-import type { Claim, Claimer, Store } from "../../packages/gateway/src/store/store.ts";
+import type { Claimer } from "../../packages/gateway/src/store/claimer.ts";
+import type { Claim, Store } from "../../packages/gateway/src/store/store.ts";
 import { pairingAsk } from "../support/pairing-ask.ts";
 import { childOf as child, claimer, endedWell as done, runToAdmit as run } from "../support/stored-runs.ts";
 

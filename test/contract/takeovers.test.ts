@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { createIds } from "../../packages/gateway/src/kit/ids.ts";
 import { openStoreFile } from "../../packages/gateway/src/store/sqlite.ts";
-import type { Claim, Claimed, Claimer, Store } from "../../packages/gateway/src/store/store.ts";
+import type { Claimer } from "../../packages/gateway/src/store/claimer.ts";
+import type { Claim, Claimed, Store } from "../../packages/gateway/src/store/store.ts";
 import { childOf, claimer, runToAdmit } from "../support/stored-runs.ts";
 
 /** Admits a run for each of these names, in a session of its own. */
@@ -66,6 +67,44 @@ test("a lease that was given back is no death", async () => {
   }
 
   assert.deepEqual(claims, [1, 1, 1, 1, 1]);
+});
+
+test("what a worker could not write it gives back with its next claim: no death is counted, and nobody has it sooner", async () => {
+  await using store = await openStoreFile(":memory:", createIds());
+  await admitAll(store, ["a"], 1);
+
+  const claimed: Claimed[] = [];
+  let letGo: Claimer["letGo"] = [];
+  for (let nowMs = 0; nowMs < 100_000; nowMs += 10_000) {
+    const claims = await store.runs.claim({ ...claimer, letGo }, () => nowMs);
+    const [{ run, epoch }] = claims.claims as [Claim];
+    claimed.push(claims);
+    letGo = [{ runId: run.runId, epoch, notBeforeMs: nowMs + 5_000 }];
+    claimed.push(await store.runs.claim({ ...claimer, letGo }, () => nowMs + 1), await store.runs.claim(claimer, () => nowMs + 4_999));
+  }
+
+  assert.deepEqual(
+    claimed.map(namesOf),
+    Array(10)
+      .fill([["a"], [], []])
+      .flat(),
+  );
+});
+
+test("a worker gives back nothing that another one took, and nothing beyond its deadline or before its lease", async () => {
+  await using store = await openStoreFile(":memory:", createIds());
+  await admitAll(store, ["taken"], 1);
+  await store.runs.admit(runToAdmit({ wireId: "due", sessionKey: "agent:main:due", timeoutMs: 3_000 }), 2);
+  const own = await store.runs.claim(claimer, () => 10);
+  const letGo = own.claims.map(({ run, epoch }) => ({ runId: run.runId, epoch, notBeforeMs: 1_000_000 }));
+  const early = own.claims.map(({ run, epoch }) => ({ runId: run.runId, epoch, notBeforeMs: 20 }));
+
+  const sooner = await store.runs.claim({ ...claimer, letGo: early.slice(1) }, () => 20);
+  await store.runs.claim({ ...claimer, owner: "w2", limit: 1 }, () => 2_000);
+  await store.runs.claim({ ...claimer, letGo }, () => 2_000);
+  const later = await store.runs.claim({ ...claimer, owner: "w3" }, () => 3_010);
+
+  assert.deepEqual([sooner, later].map(namesOf), [[], ["taken?", "due"]]);
 });
 
 test("what workers died with twice in a row goes first and one at a time, whoever began its step last before the others; the next when that one got on", async () => {

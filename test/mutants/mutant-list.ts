@@ -53,6 +53,7 @@ export const tests = {
   runViews: "test/contract/run-views.test.ts",
   stored: "test/authority/stored-states.test.ts",
   store: "test/contract/store.test.ts",
+  storeFailures: "test/store-failures.test.ts",
   nodes: "test/nodes.test.ts",
   nodeWork: "test/contract/node-work.test.ts",
   invocations: "packages/gateway/src/nodes/invocations.test.ts",

@@ -1,7 +1,7 @@
 /** What may happen in a world, by weight: a new kind of action is one line. */
 import type { Command } from "./callers.ts";
 import { drawJob } from "./job-drawing.ts";
-import { writes } from "./faulty-database.ts";
+import { reads, writes } from "./faulty-database.ts";
 import type { World } from "./world.ts";
 
 type Act = (world: World) => void | Promise<void>;
@@ -57,6 +57,8 @@ export const actions: readonly (readonly [number, string, Act])[] = [
   [5, "the disk is full", (world) => refuseSome(world, 12)],
   [5, "the disk is full as it writes", (world) => world.interject(anyWrites, () => refuseSome(world, 4))],
   [3, "the disk is full at a deadline", (world) => world.interject(/^runs\.expire$/, () => refuseSome(world, 2))],
+  [3, "the disk cannot be read", (world) => refuseSome(world, 6, reads)],
+  [3, "the disk cannot be read as it works", (world) => world.interject(/^sessions\.view$/, () => refuseSome(world, 3, reads))],
   [3, "a commit fails", (world) => world.database.refuse(1 + world.random.int(3), /^commit/, () => world.random.chance(0.5))],
   [8, "add a job", (world) => world.callers.addJob(drawJob(world))],
   [3, "start a job by hand", (world) => withJob(world, (id) => world.callers.askOfJob("cron.run", id))],
@@ -79,8 +81,8 @@ function crashSoon(world: World, within: number, matching: RegExp): void {
   world.crashSoon({ inStatements: world.random.int(within), matching, when: world.random.pick(["before", "after"]) });
 }
 
-function refuseSome({ database, random }: World, most: number): void {
-  database.refuse(1 + random.int(most), writes, () => random.chance(0.5));
+function refuseSome({ database, random }: World, most: number, what: RegExp = writes): void {
+  database.refuse(1 + random.int(most), what, () => random.chance(0.5));
 }
 
 /** Leases run out meanwhile; whoever asks first afterwards finds them so. */

@@ -38,6 +38,9 @@ const keepEntries = `
 /** What a full disk refuses. */
 export const writes = /^\s*(?:insert|replace|update|delete|commit)/i;
 
+/** What a disk that cannot be read refuses. */
+export const reads = /^\s*(?:select|with)/i;
+
 export class FaultyDatabase {
   readonly raw: DatabaseSync;
   readonly #tables: readonly string[];

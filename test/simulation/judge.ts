@@ -233,6 +233,8 @@ export class Judge implements BusWatcher {
     // Nobody hears what a process would have said after its death.
     if (error instanceof Error && error.name === "ProcessDied") return;
     this.#world.tell(`log: ${message} ${String(error ?? "")}`);
+    if (message === "run failed unexpectedly" && error instanceof Error && error.name === "DiskFull")
+      this.found(`a run ended with the disk`);
     if (message === "request failed unexpectedly" || message === "tool failed") this.found(`${message}: ${String(error)}`);
   }
 

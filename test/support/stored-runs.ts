@@ -1,7 +1,8 @@
 /** Runs for tests of the store: one that a device starts, and a child of a claimed one. */
 import type { ChildToSpawn } from "../../packages/gateway/src/store/spawning.ts";
+import type { Claimer } from "../../packages/gateway/src/store/claimer.ts";
 import type { RunToAdmit } from "../../packages/gateway/src/store/admitting.ts";
-import type { Claimer, Ending, RunRecord } from "../../packages/gateway/src/store/store.ts";
+import type { Ending, RunRecord } from "../../packages/gateway/src/store/store.ts";
 
 export const claimer: Claimer = {
   owner: "w1",
@@ -12,6 +13,7 @@ export const claimer: Claimer = {
   maxTakeovers: 2,
   takesSuspect: true,
   carries: () => false,
+  letGo: [],
 };
 
 export const endedWell: Ending = { outcome: "succeeded", text: "result", error: undefined, stopReason: "stop" };

@@ -97,7 +97,7 @@ export const errorRules = {
 
   RUN_FAILED: unavailable("The run ended without success.", false),
   STOP_INCOMPLETE: unavailable("Runs were ended, but something of theirs goes on; `details.failed` says what.", false),
-  STORE_UNAVAILABLE: unavailable("The gateway could not write its state; nothing was changed."),
+  STORE_UNAVAILABLE: unavailable("The gateway could not read or write its state; nothing was changed."),
   SHUTTING_DOWN: unavailable("The gateway is stopping."),
   INTERNAL: unavailable("An unexpected failure; the log has it under the error id.", false),
 

@@ -1,5 +1,6 @@
 /** The worker: claims runs that can go on and carries them, keeps their leases, minds deadlines, and stops what is cancelled. */
 import { randomUUID } from "node:crypto";
+import { ProtocolError } from "@portreeve/protocol";
 import { sleepUntil } from "../kit/clock.ts";
 import { background } from "../kit/log.ts";
 import type { Programs } from "../kit/process-group.ts";
@@ -10,6 +11,7 @@ import type { Admission, RunToAdmit } from "../store/admitting.ts";
 import type { Claim, Partials, RunRecord, RunSelection } from "../store/store.ts";
 import { logFailedCalls } from "./failed-calls.ts";
 import { compactByHand, type HandCompaction } from "./hand-compaction.ts";
+import { LetGo } from "./let-go.ts";
 import { eventSeqOf } from "./machine.ts";
 import { RunEvents } from "./run-events.ts";
 import { endLeftProcesses, RunProcesses } from "./run-processes.ts";
@@ -90,6 +92,7 @@ class ClaimingWorker implements Worker {
   /** Those, and the ones that lost their claim and have not ended yet. */
   readonly #turns = new Set<Active>();
   readonly #suspects = new Suspects();
+  readonly #letGo = new LetGo();
   readonly #timers = new Map<"renew" | "deadline" | "retry", Disposable>();
   readonly #subscriptions = new DisposableStack();
   readonly #draining = new AbortController();
@@ -230,7 +233,9 @@ class ClaimingWorker implements Worker {
     try {
       const limits = { limit: claimsAtOnce, maxConcurrentChildren, maxTakeovers, takesSuspect };
       const carries = (runId: string, epoch: number): boolean => this.#active.get(runId)?.claim.epoch === epoch;
-      const claimed = await store.runs.claim({ owner: this.#owner, leaseMs, quote, carries, ...limits }, () => clock.now());
+      const letGo = this.#letGo.pending;
+      const claimed = await store.runs.claim({ owner: this.#owner, leaseMs, quote, carries, letGo, ...limits }, () => clock.now());
+      this.#letGo.given(letGo);
       claims = claimed.claims;
       for (const run of claimed.givenUp) this.#tellGivenUp(run);
     } finally {
@@ -263,6 +268,7 @@ class ClaimingWorker implements Worker {
       draining: this.#draining.signal,
       interrupt: (why) => controller.abort(why),
       gotOn: () => {
+        this.#letGo.passed(runId);
         if (this.#suspects.passed(runId)) this.#pump();
       },
       absorbed: (run) => this.#tellEnded(run, "absorbed"),
@@ -273,11 +279,12 @@ class ClaimingWorker implements Worker {
     const begun = this.#deps.pace();
     const done = begun
       .then(() => turn.carryOn())
-      .catch((error: unknown) => {
-        // The lease is not renewed any more: the run is claimed again when it has run out.
-        this.#deps.log.error({ err: error, runId }, "the run could not be written; it goes on when the state can be");
-        this.#setTimer("retry", leaseMs, () => this.#pump());
-      })
+      .then(
+        () => {
+          if (this.#active.get(runId) === active) this.#letGo.passed(runId);
+        },
+        (error: unknown) => this.#dropped(claim, error),
+      )
       .finally(() => {
         events[Symbol.dispose]();
         if (this.#active.get(runId) === active) {
@@ -291,6 +298,15 @@ class ClaimingWorker implements Worker {
     this.#active.set(runId, active);
     this.#turns.add(active);
     return begun;
+  }
+
+  /** The lease is not renewed any more: the run is claimed again when it has run out. */
+  #dropped(claim: Claim, error: unknown): void {
+    const { clock, log } = this.#deps;
+    // Whatever else it was may be what a gateway dies of.
+    if (error instanceof ProtocolError && error.code === "STORE_UNAVAILABLE") this.#letGo.add(claim, clock.now());
+    log.error({ err: error, runId: claim.run.runId }, "the run could not be written; it goes on when the state can be");
+    this.#setTimer("retry", leaseMs, () => this.#pump());
   }
 
   #processesOf({ run }: Claim, signal: AbortSignal): RunProcesses {
@@ -346,6 +362,7 @@ class ClaimingWorker implements Worker {
   /** Stops the run's turn, if there is one, and tells everybody how the run ended. */
   #tellEnded(run: RunRecord, why: Interruption): void {
     const active = this.#active.get(run.runId);
+    this.#letGo.passed(run.runId);
     active?.controller.abort(why);
     const events = active?.events.isOver === false ? active.events : new RunEvents(this.#deps.bus, this.#deps.clock, run, 0);
     events.ended(run);

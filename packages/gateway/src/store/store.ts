@@ -1,13 +1,14 @@
 /**
  * What the gateway remembers, as sentences of the domain. Every method is atomic and durable once it resolves: it
  * survives kill -9 and power loss. Nobody holds a transaction; expected outcomes are named return values.
- * A method rejects with ProtocolError STORE_UNAVAILABLE when the state cannot be written; then nothing was changed.
+ * A method rejects with ProtocolError STORE_UNAVAILABLE when the state cannot be written or read; then nothing was changed.
  */
 import type { Message, RunStatus, Silence, ThinkingLevel, Usage } from "@portreeve/protocol";
 import type { RunAuthority, SessionView, StoredLimits } from "../principal/principal.ts";
 import type { Admission, Asked, Replay, RunToAdmit } from "./admitting.ts";
 import type { ApprovalStore } from "./approvals.ts";
 import type { AttemptStore } from "./attempt-store.ts";
+import type { Claimer } from "./claimer.ts";
 import type { CompactionStore } from "./compactions.ts";
 import type { AuditStore, ConfigChangeStore, RefusalStore } from "./audit-store.ts";
 import type { BearerStore } from "./bearer-store.ts";
@@ -217,21 +218,6 @@ export interface RunRecord {
  * runs are cancelled, with all they spawned. `notify`: no turn of its own, busy or not; the next one there reads it first.
  */
 export type QueueMode = "steer" | "followup" | "collect" | "interrupt" | "notify";
-
-export interface Claimer {
-  readonly owner: string;
-  readonly leaseMs: number;
-  readonly limit: number;
-  readonly maxConcurrentChildren: number;
-  /** The user message that carries children's results; `open` children of the run have not ended. */
-  readonly quote: (completions: readonly Completion[], open: number) => string;
-  /** A run whose worker died this often without getting anything written is given up. */
-  readonly maxTakeovers: number;
-  /** Whether a suspect may be claimed: one at most, before everything else. */
-  readonly takesSuspect: boolean;
-  /** Whether the claimer is at work on the run, under that claim of its own. */
-  readonly carries: (runId: string, epoch: number) => boolean;
-}
 
 export interface Claimed {
   readonly claims: readonly Claim[];

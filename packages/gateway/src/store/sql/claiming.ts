@@ -1,7 +1,8 @@
 /** Claiming: which runs can go on, and the fenced lease under which one worker continues each. */
 import type { Ids } from "../../kit/ids.ts";
 import type { Completion, JournalEntry } from "../journal.ts";
-import type { Claim, Claimed, Claimer, Ending, RunRecord } from "../store.ts";
+import type { Claimer, GivenBack } from "../claimer.ts";
+import type { Claim, Claimed, Ending, RunRecord } from "../store.ts";
 import { endAbsorbed, isAwaited, listAbsorbable, type Said, toSaid, toSteeredEntry, toUserMessage } from "./absorbing.ts";
 import { takeOrphanedInbox } from "./announcing.ts";
 import { settle } from "./budgets.ts";
@@ -9,7 +10,7 @@ import { type Candidate, fairly, findCandidates, findSuspects, slotsOf } from ".
 import { deliver, writeEnding } from "./ending.ts";
 import { appendMessages } from "./messages.ts";
 import { takeNotes } from "./notes.ts";
-import { appendEntries, CorruptRowError, readJournal, readRun, toRunRecord } from "./run-rows.ts";
+import { appendEntries, CorruptRowError, findHeld, readJournal, readRun, toRunRecord } from "./run-rows.ts";
 import type { InboxRow, RunTableRow } from "./schema.ts";
 import { openStatuses } from "./session-rows.ts";
 import { type Args, type Sql, statement } from "./statement.ts";
@@ -18,6 +19,7 @@ import { readTerms } from "./terms.ts";
 export function claimRuns(sql: Sql, ids: Ids, claimer: Claimer, nowMs: number): Claimed {
   const claims: Claim[] = [];
   const givenUp: RunRecord[] = [];
+  for (const one of claimer.letGo) giveBack(sql, one);
   const before = countRunning(sql, nowMs);
   const { leftBehind, children } = before.leftBehind > 0 && keepOwn(sql, claimer, nowMs) ? countRunning(sql, nowMs) : before;
   const slots = slotsOf(sql, { running: children, most: claimer.maxConcurrentChildren }, nowMs);
@@ -46,6 +48,14 @@ export function claimRuns(sql: Sql, ids: Ids, claimer: Claimer, nowMs: number): 
     claim(one);
   }
   return { claims, givenUp };
+}
+
+/** A lease that nobody holds is nobody's death. */
+function giveBack(sql: Sql, { runId, epoch, notBeforeMs }: GivenBack): void {
+  const held = findHeld(sql, runId, epoch);
+  if (held === undefined) return;
+  const untilMs = Math.max(held.lease_until_ms ?? 0, Math.min(notBeforeMs, held.deadline_at_ms ?? Infinity));
+  sql.run(leaveLease, { runId, untilMs });
 }
 
 interface Running {
@@ -239,6 +249,13 @@ export const extendLease = statement((db, arg: Args<{ owner: string; runId: stri
     .where("run_id", "=", arg("runId"))
     .where("status", "=", "running")
     .where("lease_owner", "=", arg("owner")),
+);
+
+const leaveLease = statement((db, arg: Args<{ runId: string; untilMs: number }>) =>
+  db
+    .updateTable("runs")
+    .set({ lease_owner: null, lease_until_ms: arg("untilMs") })
+    .where("run_id", "=", arg("runId")),
 );
 
 const runningInSession = statement((db, arg: Args<{ key: string }>) =>

@@ -1,4 +1,8 @@
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { DatabaseSync } from "node:sqlite";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import test from "node:test";
 import { Kysely } from "kysely";
 import { ProtocolError } from "@portreeve/protocol";
@@ -8,8 +12,8 @@ import type { Database } from "./schema.ts";
 import { type Args, createSql, statement } from "./statement.ts";
 import { WriteQueue } from "./write-queue.ts";
 
-async function open() {
-  const raw = openDatabase(":memory:");
+async function open(file = ":memory:") {
+  const raw = openDatabase(file);
   const db = new Kysely<Database>({ dialect: createDialect(raw) });
   await migrate(db);
   const told: string[] = [];
@@ -189,6 +193,32 @@ test("a remembered read is made once for everybody, and anew after a write of ei
   await store.write("b");
   assert.deepEqual([await isThere("a"), await isThere("b"), await isThere("b")], [true, true, true]);
   assert.equal(reads, 6);
+});
+
+test("a state that cannot be read is refused by name, remembered or not, and read again afterwards", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "portreeve-test-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  await using store = await open(join(folder, "a.db"));
+  await store.transact("a");
+  // With a write-ahead log nobody can keep a reader out.
+  store.raw.exec("pragma journal_mode = delete");
+  const remembering = store.queue.remembering<boolean>();
+  const reads = [
+    () => store.queue.read((sql) => sql.first(readCounter, { name: "a" }) !== undefined),
+    () => remembering("a", (sql) => sql.first(readCounter, { name: "a" }) !== undefined),
+  ];
+  using other = new DatabaseSync(join(folder, "a.db"));
+  other.exec("begin exclusive");
+
+  for (const read of reads)
+    await assert.rejects(read(), (error: ProtocolError) => {
+      assert.equal(error.code, "STORE_UNAVAILABLE");
+      assert.match(error.message, /cannot be read: the database is locked/);
+      return true;
+    });
+  other.exec("commit");
+
+  assert.deepEqual(await Promise.all(reads.map((read) => read())), [true, true]);
 });
 
 test("what is remembered while a transaction is open is not what it has written", async () => {

@@ -77,7 +77,11 @@ export class WriteQueue {
   /** Reads what is committed, at once unless a transaction is open that awaits its queries. */
   async read<T>(work: (sql: Sql) => T): Promise<T> {
     while (this.#mixed !== undefined) await this.#mixed;
-    return work(this.#sql);
+    try {
+      return work(this.#sql);
+    } catch (error) {
+      throw toStoreError(error, "read");
+    }
   }
 
   /** Reads that are remembered until something is written, by the key of each: a change makes many ask for the same. */
@@ -265,8 +269,11 @@ function isStorageFailure(error: unknown): boolean {
 }
 
 /** A storage failure as callers may know it; every other error as it is. */
-export function toStoreError(error: unknown): unknown {
+export function toStoreError(error: unknown, doing: "written" | "read" = "written"): unknown {
   const failure = storageFailure(error);
   if (failure === undefined) return error;
-  return new ProtocolError("STORE_UNAVAILABLE", `the state cannot be written: ${failure.reason}`, { remedy: failure.remedy, cause: error });
+  return new ProtocolError("STORE_UNAVAILABLE", `the state cannot be ${doing}: ${failure.reason}`, {
+    remedy: failure.remedy,
+    cause: error,
+  });
 }
