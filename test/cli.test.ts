@@ -208,6 +208,36 @@ test("a wrong command line is exit code 2, and with --json the error is one obje
   assert.match((JSON.parse(json.err) as { error: { message: string } }).error.message, /no\.such\.method/);
 });
 
+const mistakes: readonly (readonly [args: readonly string[], env: Record<string, string>, says: RegExp])[] = [
+  [["status"], { PORTREEVE_URL: "nonsense" }, /PORTREEVE_URL is nonsense; expected an address such as ws:\/\//],
+  [["status"], { PORTREEVE_URL: "ftp://x" }, /PORTREEVE_URL is ftp:\/\/x; expected/],
+  [["status", "--url", "nonsense"], {}, /--url is nonsense; expected an address such as ws:\/\//],
+  [["call", ""], {}, /method's name is empty; expected one such as health[^]*methods\.md/],
+  [["agent", " "], {}, /message is empty; expected what the agent is to do[^]*\.\/portreeve agent "/],
+  [["cron", "add", "", "--every", "1h"], {}, /message is empty; expected what the agent is to do[^]*\.\/portreeve cron add "/],
+];
+
+for (const [args, env, says] of mistakes) {
+  test(`${args.join(" ")} with ${JSON.stringify(env)} is a mistake of the command line that says what was expected`, async () => {
+    const { code, err } = await runCli(args, { PORTREEVE_HOME: "/nonexistent/portreeve", ...env });
+
+    assert.equal(code, 2, err);
+    assert.match(err, says);
+  });
+}
+
+test("a job for a tool that there is not is refused, and a job that there is not has no history", async () => {
+  await using home = await openHome();
+
+  const refused = await home.cli(["cron", "add", "look", "--every", "1h", "--tools", "read, nosuch"]);
+  const added = await home.cli(["cron", "add", "look", "--every", "1h", "--tools", "read,ls"]);
+  const unknown = await home.cli(["cron", "runs", "nosuch"]);
+
+  assert.deepEqual([refused.code, added.code, unknown.code], [2, 0, 1], refused.err + added.err);
+  assert.match(refused.err, /no tool nosuch; the tools are .*read/);
+  assert.match(unknown.err, /no job nosuch[^]*\.\/portreeve cron list --all/);
+});
+
 test("the secret of this home is not sent to another gateway", async () => {
   await using own = await openHome();
   await using other = await openHome();

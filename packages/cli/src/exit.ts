@@ -35,6 +35,11 @@ export function usageError(message: string, remedy = "See `./portreeve --help`."
   return new CliError("usage", message, { remedy });
 }
 
+/** @throws CliError when nothing was said where `expected` was. */
+export function assertSaid(text: string, what: string, { expected, remedy }: { readonly expected: string; readonly remedy: string }): void {
+  if (text.trim() === "") throw usageError(`The ${what} is empty; expected ${expected}.`, remedy);
+}
+
 export interface Failure {
   readonly exit: Exit;
   readonly code: string;

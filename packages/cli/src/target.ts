@@ -49,10 +49,17 @@ export const expectedFingerprint = "a SHA-256: 64 hexadecimal digits, with or wi
 
 const defaultPort = 18_789;
 
+function assertAddress(name: string, text: string | undefined): void {
+  if (text === undefined || (URL.canParse(text) && /^(wss?|https?):$/.test(new URL(text).protocol))) return;
+  throw usageError(`${name} is ${text}; expected an address such as ws://127.0.0.1:${defaultPort} or wss://gateway.example.`);
+}
+
 /** Finds the gateway. Reads from `home` only what flags and environment leave open. */
 export async function findTarget(flags: TargetFlags, env: Readonly<Record<string, string | undefined>>, home: HomeFacts): Promise<Target> {
   const envUrl = env["PORTREEVE_URL"] || undefined;
   const envToken = env["PORTREEVE_TOKEN"] || undefined;
+  assertAddress("--url", flags.url);
+  if (flags.url === undefined) assertAddress("PORTREEVE_URL", envUrl);
   const url = flags.url ?? envUrl ?? (await homeUrl(home));
   const isOfHome = async (): Promise<boolean> => (flags.url ?? envUrl) === undefined || url === (await homeUrl(home));
   const at = { url, tlsFingerprint: await findPin({ url, envUrl, flag: flags.tlsFingerprint }, env, home) };

@@ -4,7 +4,7 @@ import { ConnectionError, leastScopes, type GatewayClient } from "@portreeve/cli
 import type { ParamsInput, Result } from "@portreeve/protocol/wire";
 import type { Command } from "commander";
 import { connecting, findAccess, wholeNumber, withExamples, type ConnectingFlags } from "../connecting.ts";
-import { CliError } from "../exit.ts";
+import { assertSaid, CliError } from "../exit.ts";
 import { Narrator } from "../narrator.ts";
 import { nextSteps } from "../next-steps.ts";
 import { dim, oneLine, plain, writeJson, writeLine, type Io } from "../output.ts";
@@ -39,6 +39,7 @@ export function addAgent(program: Command, io: Io): void {
 }
 
 async function runAgent(io: Io, message: string, flags: AgentFlags): Promise<void> {
+  assertSaid(message, "message", { expected: "what the agent is to do", remedy: 'Such as ./portreeve agent "What is in this folder?"' });
   const params = toParams(message, flags);
   const id = params.idempotencyKey;
   const access = await findAccess(io, flags);

@@ -3,7 +3,7 @@ import { leastScopes } from "@portreeve/client";
 import { isRecord } from "@portreeve/protocol/wire";
 import type { Command } from "commander";
 import { connecting, findAccess, withExamples, type ConnectingFlags } from "../connecting.ts";
-import { usageError } from "../exit.ts";
+import { assertSaid, usageError } from "../exit.ts";
 import { toJsonText, writeJson, type Io } from "../output.ts";
 
 interface CallFlags extends ConnectingFlags {
@@ -22,7 +22,10 @@ export function addCall(program: Command, io: Io): void {
     `./portreeve call sessions.list '{"limit":5}'`,
     "./portreeve call status --scopes operator.admin",
   );
-  command.action((method: string, json: string | undefined, flags: CallFlags) => runCall(io, { method, params: parseParams(json), flags }));
+  command.action((method: string, json: string | undefined, flags: CallFlags) => {
+    assertSaid(method, "method's name", { expected: "one such as health", remedy: "See the methods in docs/reference/methods.md." });
+    return runCall(io, { method, params: parseParams(json), flags });
+  });
 }
 
 /** The parameters as written; none is an empty object. @throws CliError when they are not a JSON object. */

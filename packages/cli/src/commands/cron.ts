@@ -3,7 +3,7 @@ import { type GatewayClient, leastScopes } from "@portreeve/client";
 import type { MethodName, ParamsInput, Result } from "@portreeve/protocol/wire";
 import { type Command, InvalidArgumentError } from "commander";
 import { connecting, findAccess, wholeNumber, withExamples, type ConnectingFlags } from "../connecting.ts";
-import { CliError, usageError } from "../exit.ts";
+import { assertSaid, CliError, usageError } from "../exit.ts";
 import { oneLine, toMinute, toTable, writeJson, writeLine, type Io } from "../output.ts";
 
 type Schedule = ParamsInput<"cron.add">["schedule"];
@@ -74,13 +74,30 @@ function addAdd(cron: Command, io: Io): void {
     './portreeve cron add "Sum up the week" --cron "0 17 * * 5" --tz Europe/Berlin --name "weekly"',
     './portreeve cron add "Remind me of the call" --at +20m --session main',
   );
-  add.action((message: string, flags: AddFlags) =>
-    tell(io, flags, "cron.add", async (client) => {
+  add.action((message: string, flags: AddFlags) => {
+    const remedy = 'Such as ./portreeve cron add "Sum up the week" --every 1d';
+    assertSaid(message, "message", { expected: "what the agent is to do", remedy });
+    return tell(io, flags, "cron.add", async (client) => {
+      await assertTools(client, parseTools(flags.tools));
       const job = await client.call("cron.add", toJob(message, flags, Date.now()));
       const when = job.nextRunAtMs === undefined ? "it is disabled" : `next at ${toMinute(job.nextRunAtMs)}`;
       return { result: job, text: `Added ${shortJobId(job.id)} (${oneLine(job.name, 60)}): ${when}.` };
-    }),
-  );
+    });
+  });
+}
+
+function parseTools(list: string | undefined): readonly string[] {
+  return list === undefined ? [] : list.split(",").map((name) => name.trim());
+}
+
+/** A name that no tool has would leave the job without the one that was meant. @throws CliError */
+async function assertTools(client: GatewayClient, names: readonly string[]): Promise<void> {
+  if (names.length === 0 || names.includes("*")) return;
+  const { groups } = await client.call("tools.catalog", {});
+  const known = groups.flatMap(({ tools }) => tools.map(({ id }) => id));
+  const unknown = names.filter((name) => !known.includes(name));
+  if (unknown.length === 0) return;
+  throw usageError(`There is no tool ${unknown.join(", ")}; the tools are ${known.join(", ")}.`, "See `./portreeve cron add --help`.");
 }
 
 function addDecisions(cron: Command, io: Io): void {
@@ -124,7 +141,7 @@ function addHistory(cron: Command, io: Io): void {
   withExamples(runs, "./portreeve cron runs", "./portreeve cron runs weekly --limit 5 --json");
   runs.action((jobId: string | undefined, { limit = 30, ...flags }: ConnectingFlags & { readonly limit?: number }) =>
     tell(io, flags, "cron.runs", async (client) => {
-      const result = await client.call("cron.runs", { limit, ...(jobId === undefined ? {} : { id: await findJobId(client, jobId) }) });
+      const result = await client.call("cron.runs", { limit, ...(jobId === undefined ? {} : { id: await findKnownJobId(client, jobId) }) });
       return { result, text: showHistory(result) };
     }),
   );
@@ -146,9 +163,21 @@ async function tell(
 const shortest = 4;
 const pageSize = 200;
 
+/** As `findJobId`; a whole id may be that of a job which is gone. @throws CliError when no job is meant. */
+async function findKnownJobId(client: GatewayClient, text: string): Promise<string> {
+  const id = await findJobId(client, text);
+  if (isJobId(id)) return id;
+  const remedy = "See the jobs there are: ./portreeve cron list --all";
+  throw new CliError("failed", `There is no job ${text}.`, { code: "CRON_JOB_NOT_FOUND", remedy });
+}
+
+function isJobId(text: string): boolean {
+  return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text);
+}
+
 /** The id of the job that a person means. @throws CliError when it may mean several. */
 async function findJobId(client: GatewayClient, text: string): Promise<string> {
-  if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text)) return text;
+  if (isJobId(text)) return text;
   const found: Job[] = [];
   for (let offset: number | null = 0; offset !== null;) {
     const page: Result<"cron.list"> = await client.call("cron.list", { includeDisabled: true, limit: pageSize, offset });
@@ -185,7 +214,7 @@ export function toJob(message: string, flags: AddFlags, nowMs: number): ParamsIn
       message,
       ...(model === undefined ? {} : { model }),
       ...(timeout === undefined ? {} : { timeoutSeconds: timeout }),
-      ...(tools === undefined ? {} : { toolsAllow: tools.split(",").map((name) => name.trim()) }),
+      ...(tools === undefined ? {} : { toolsAllow: [...parseTools(tools)] }),
     },
     ...(agent === undefined ? {} : { agentId: agent }),
     ...(keep === true ? { deleteAfterRun: false } : {}),
