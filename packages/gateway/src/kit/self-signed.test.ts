@@ -30,6 +30,18 @@ test("the certificate is one, signed by its own key, for its names and times", (
   assert.deepEqual(certificate.keyUsage, ["1.3.6.1.5.5.7.3.1"]);
 });
 
+test("a serial number that begins with zeros still reads: as a number it has none", () => {
+  for (const [serial, shown] of [
+    ["00112233445566778899aabbccddeeff", "112233445566778899AABBCCDDEEFF"],
+    ["000000ff445566778899aabbccddeeff", "FF445566778899AABBCCDDEEFF"],
+    ["00".repeat(16), "0"],
+  ] as const) {
+    const certificate = new X509Certificate(createSelfSigned({ ...facts, serial: Buffer.from(serial, "hex") }));
+
+    assert.equal(certificate.serialNumber, shown);
+  }
+});
+
 test("a time from 2050 on has four digits of a year", () => {
   const certificate = new X509Certificate(createSelfSigned({ ...facts, notAfter: new Date("2050-01-01T00:00:00Z") }));
 

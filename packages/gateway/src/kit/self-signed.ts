@@ -68,9 +68,11 @@ function time(at: Date): Buffer {
   return at.getUTCFullYear() < 2050 ? der(0x17, Buffer.from(`${digits.slice(2)}Z`)) : der(0x18, Buffer.from(`${digits}Z`));
 }
 
-/** A positive one: a leading bit would make it negative. */
+/** A positive one: a leading bit would make it negative. Zeros before it are refused by whoever reads it. */
 function integer(bytes: Buffer): Buffer {
-  return der(0x02, ((bytes[0] ?? 0) & 0x80) === 0 ? bytes : Buffer.concat([Buffer.from([0]), bytes]));
+  const first = bytes.findIndex((byte) => byte !== 0);
+  const digits = first === -1 ? Buffer.from([0]) : bytes.subarray(first);
+  return der(0x02, ((digits[0] ?? 0) & 0x80) === 0 ? digits : Buffer.concat([Buffer.from([0]), digits]));
 }
 
 function sequence(...parts: readonly Buffer[]): Buffer {
