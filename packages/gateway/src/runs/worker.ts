@@ -4,8 +4,6 @@ import { ProtocolError } from "@portreeve/protocol";
 import { sleepUntil } from "../kit/clock.ts";
 import { background } from "../kit/log.ts";
 import type { Programs } from "../kit/process-group.ts";
-import { quoteCompletions } from "../models/completion-text.ts";
-import type { Completion } from "../store/journal.ts";
 import type { ChildToSpawn, SpawnOutcome } from "../store/spawning.ts";
 import type { Admission, RunToAdmit } from "../store/admitting.ts";
 import type { Claim, Partials, RunRecord, RunSelection } from "../store/store.ts";
@@ -13,6 +11,7 @@ import { logFailedCalls } from "./failed-calls.ts";
 import { compactByHand, type HandCompaction } from "./hand-compaction.ts";
 import { LetGo } from "./let-go.ts";
 import { eventSeqOf } from "./machine.ts";
+import { quote } from "./quoting.ts";
 import { RunEvents } from "./run-events.ts";
 import { endLeftProcesses, RunProcesses } from "./run-processes.ts";
 import { Suspects } from "./suspects.ts";
@@ -373,37 +372,4 @@ class ClaimingWorker implements Worker {
     if (this.#stopping) return;
     this.#timers.set(name, this.#deps.clock.schedule(this.#deps.clock.now() + delayMs, task));
   }
-}
-
-function quote(completions: readonly Completion[], open: number): string {
-  const quoted = completions.map((one) => ({
-    ...one,
-    stats: toStats(one),
-    note: toNote(one),
-  }));
-  return quoteCompletions(quoted, open);
-}
-
-function toNote(completion: Completion): string | undefined {
-  const notes = [noteOnText(completion), completion.isCutOff === true ? cutOff : undefined].filter((note) => note !== undefined);
-  return notes.length === 0 ? undefined : notes.join("; ");
-}
-
-const cutOff = "the reply was cut off: its model had no tokens left to go on";
-
-function noteOnText({ outcome, text, textChars, silence, schemaError, childSessionKey }: Completion): string | undefined {
-  if (silence === "ANNOUNCE_SKIP") return "it asked for its result to be told to nobody";
-  if (silence === "NO_REPLY" || (outcome === "succeeded" && text.trim() === ""))
-    return "it ended without saying anything: the result is missing";
-  if (schemaError !== undefined) return `not the value that outputSchema asks for: ${schemaError}`;
-  if (textChars === undefined) return undefined;
-  return `the first ${text.length} of ${textChars} characters; sessions_history of ${childSessionKey} has the rest`;
-}
-
-function toStats({ runtimeMs, usage: { totalTokens, output }, costMicroUsd, childSessionKey, budgetLeft }: Completion): string {
-  const cost = costMicroUsd === undefined ? "unknown" : `$${(costMicroUsd / 1_000_000).toFixed(4)}`;
-  const tokens = `tokens ${totalTokens - output} in and ${output} out`;
-  const left = Object.entries(budgetLeft ?? {}).map(([name, amount]) => `${amount} ${name}`);
-  const budget = left.length === 0 ? "" : `, budget left ${left.join(" and ")}`;
-  return `runtime ${(runtimeMs / 1_000).toFixed(1)} s, ${tokens}, cost ${cost}, session ${childSessionKey}${budget}`;
 }

@@ -3,7 +3,7 @@
  * survives kill -9 and power loss. Nobody holds a transaction; expected outcomes are named return values.
  * A method rejects with ProtocolError STORE_UNAVAILABLE when the state cannot be written or read; then nothing was changed.
  */
-import type { Message, RunStatus, Silence, ThinkingLevel, Usage } from "@portreeve/protocol";
+import type { Message, RunStatus, Silence, Usage } from "@portreeve/protocol";
 import type { RunAuthority, SessionView, StoredLimits } from "../principal/principal.ts";
 import type { Admission, Asked, Replay, RunToAdmit } from "./admitting.ts";
 import type { ApprovalStore } from "./approvals.ts";
