@@ -237,3 +237,37 @@ test("by hand, an admin has a session summed up; scripts and forged tags in it a
   await assert.rejects(gw.callerWith("operator.write").call("sessions.compact", { key: "main" }), /missing scope: operator.admin/);
   await assert.rejects(admin.call("sessions.compact", { key: "agent:main:none" }), /there is no session/);
 });
+
+for (const how of ["sessions.reset", "sessions.delete"] as const) {
+  test(`a summary that comes after ${how} says nothing in the conversation that followed, and is charged`, async () => {
+    const [isHeld, release] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    await using provider = await startFakeOpenAi({
+      handler: async ({ body }) => {
+        if (!isSummaryRequest(body)) return say("fine");
+        isHeld.resolve();
+        await release.promise;
+        return say("SUMMARY of what was deleted", { input: 500, output: 5 });
+      },
+    });
+    await using gw = await startGateway({ config: configFor(provider) });
+    const admin = gw.callerWith("operator.admin");
+    const key = "agent:main:side";
+    const tell = (message: string) => gw.callerWith("operator.write").call("agent", { message, sessionKey: key, idempotencyKey: message });
+    for (const message of ["old one", "old two"]) await tell(message);
+
+    const compacting = admin.call("sessions.compact", { key });
+    await isHeld.promise;
+    await admin.call(how, { key });
+    for (const message of ["new task", "second new"]) await tell(message);
+    release.resolve();
+    const answer = await compacting;
+    await tell("what did I say?");
+    const { totals } = await gw.callerWith("operator.read").call("usage.cost", {});
+
+    assert.deepEqual([answer.compacted, answer.kept, answer.reason], [false, 4, "a reset or another compaction came first"]);
+    const last = said(provider.requests.at(-1)?.body);
+    assert.match(last, /new task.*second new/);
+    assert.doesNotMatch(last, /SUMMARY/);
+    assert.equal(totals.totalTokens, 505 + 5 * 5);
+  });
+}

@@ -70,16 +70,37 @@ for (const [driver, open] of Object.entries(drivers)) {
   test(`${driver}: by hand, the first of two stands, and both calls are charged`, async () => {
     await using store = await open();
     await openConversation(store);
-    const ask = { model: "fake/test", sawThroughSeq: undefined };
+    const { session } = await store.sessions.view(key);
+    const ask = { model: "fake/test", session, sawThroughSeq: undefined };
 
     const first = await store.sessions.compact(key, { entry: compacted(4), ...ask }, 5);
     const second = await store.sessions.compact(key, { entry: compacted(3), ...ask }, 6);
-    const missing = await store.sessions.compact("agent:main:none", { entry: compacted(3), ...ask }, 7);
+    const missing = await store.sessions.compact("agent:main:none", { entry: compacted(3), ...ask, session: undefined }, 7);
     const [sum] = await store.usage.list({ fromMs: 0, toMs: 1_000_000, offsetMs: 0 });
 
     assert.deepEqual([first, second, missing], ["kept", "overtaken", "missing"]);
     assert.equal((await store.sessions.view(key)).summary?.throughSeq, 4);
     assert.deepEqual([sum?.calls, sum?.input], [2, 80]);
+  });
+
+  test(`${driver}: by hand, what was made of a conversation is kept in no other one, and is charged to it`, async () => {
+    await using store = await open();
+    const { run, epoch } = await openConversation(store);
+    await store.runs.end(run.runId, epoch, { outcome: "succeeded", text: "", error: undefined, stopReason: "stop" }, [], 5);
+    const { session } = await store.sessions.view(key);
+    const made = { entry: compacted(4), model: "fake/test", session, sawThroughSeq: undefined };
+
+    await store.sessions.reset(key, { by: "device:a" }, 6);
+    const afterReset = await store.sessions.compact(key, made, 7);
+    await store.sessions.delete(key, "device:a", 8);
+    const afterDelete = await store.sessions.compact(key, made, 9);
+    const rows = await store.usage.list({ fromMs: 0, toMs: 1_000_000, offsetMs: 0 });
+
+    assert.deepEqual([afterReset, afterDelete], ["overtaken", "missing"]);
+    assert.deepEqual(
+      rows.map((row) => [row.sessionId, row.calls]),
+      [[session?.sessionId, 2]],
+    );
   });
 
   test(`${driver}: a failed compaction is charged when it was counted, and a deleted session leaves no summary`, async () => {
@@ -93,6 +114,6 @@ for (const [driver, open] of Object.entries(drivers)) {
     const view = await store.sessions.view(key);
 
     assert.deepEqual((await store.runs.find(run.runId))?.usage, { input: 80, output: 8, totalTokens: 88 });
-    assert.deepEqual(view, { summary: undefined, pinned: undefined, messages: [] });
+    assert.deepEqual(view, { session: undefined, summary: undefined, pinned: undefined, messages: [] });
   });
 }

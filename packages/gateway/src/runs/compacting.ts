@@ -5,7 +5,7 @@ import { type Model, ModelError, type Models } from "../models/model.ts";
 import { type CallCost, costOf, type PriceOf } from "../models/price.ts";
 import { quoteTranscript, summarySystem } from "../models/summary-text.ts";
 import type { JournalEntry } from "../store/journal.ts";
-import type { SessionView } from "../store/compactions.ts";
+import type { TranscriptView } from "../store/compactions.ts";
 import { findOlderPart, type Keep, type OlderPart, sizeOf, toModelView } from "./compaction.ts";
 
 export interface CompactingDeps {
@@ -38,7 +38,7 @@ export function keepFor(deps: Pick<CompactingDeps, "contextWindowOf" | "compactA
 
 export interface CompactionAsk {
   readonly modelId: string;
-  readonly view: SessionView;
+  readonly view: TranscriptView;
   readonly keep: Keep;
   /** Tokens of a call beside the transcript. */
   readonly overhead: number;

@@ -3,7 +3,7 @@ import type { Message } from "@portreeve/protocol";
 import { remembered } from "../kit/remembered.ts";
 import { estimateTokens } from "../models/context-window.ts";
 import { quoteSummary } from "../models/summary-text.ts";
-import type { SessionView } from "../store/compactions.ts";
+import type { TranscriptView } from "../store/compactions.ts";
 import type { TranscriptMessage } from "../store/store.ts";
 
 /** What stays as it is: the newest messages up to a size or a number, or from the last thing a user said. */
@@ -23,7 +23,7 @@ export interface OlderPart {
 }
 
 /** Undefined when there is nothing that could go. Never between a tool call and its result, and never the newest message. */
-export function findOlderPart(view: SessionView, keep: Keep): OlderPart | undefined {
+export function findOlderPart(view: TranscriptView, keep: Keep): OlderPart | undefined {
   const { messages } = view;
   const cuts = messages.flatMap(({ role }, index) => (index > 0 && role !== "toolResult" ? [index] : []));
   const cut = cuts.find((index) => isSmall(messages.slice(index), keep)) ?? (keep.kind === "last-exchange" ? undefined : cuts.at(-1));
@@ -40,7 +40,7 @@ export function findOlderPart(view: SessionView, keep: Keep): OlderPart | undefi
 }
 
 /** The transcript as a model reads it. */
-export function toModelView({ summary, pinned, messages }: SessionView): readonly TranscriptMessage[] {
+export function toModelView({ summary, pinned, messages }: TranscriptView): readonly TranscriptMessage[] {
   const quoted: readonly TranscriptMessage[] =
     summary === undefined ? [] : [{ role: "user", content: [{ type: "text", text: quoteSummary(summary.text) }], timestamp: 0 }];
   return [...quoted, ...(pinned === undefined ? [] : [pinned]), ...messages];

@@ -30,10 +30,10 @@ export async function compactByHand(
     retryAtMs: () => undefined,
     signal,
   });
-  const compaction = { entry, model: modelId, sawThroughSeq: view.summary?.throughSeq };
+  const compaction = { entry, model: modelId, session: view.session, sawThroughSeq: view.summary?.throughSeq };
   const outcome = await sessions.compact(sessionKey, compaction, deps.clock.now());
   if (outcome === "missing") throw new ProtocolError("UNKNOWN_SESSION", `there is no session ${sessionKey}`);
   const { messages } = await sessions.view(sessionKey);
   if (entry.kind === "compaction-failed") return { problem: entry.message, kept: messages.length };
-  return { problem: outcome === "overtaken" ? "another compaction came first" : undefined, kept: messages.length };
+  return { problem: outcome === "overtaken" ? "a reset or another compaction came first" : undefined, kept: messages.length };
 }

@@ -2,7 +2,8 @@
 import type { Message } from "@portreeve/protocol";
 import type { JournalEntry } from "./journal.ts";
 
-export interface SessionView {
+/** What a model reads. */
+export interface TranscriptView {
   /** Stands for every message up to `throughSeq`. */
   readonly summary: { readonly text: string; readonly throughSeq: number } | undefined;
   /** One of those, read as it is. */
@@ -10,10 +11,17 @@ export interface SessionView {
   readonly messages: readonly Message[];
 }
 
+export interface SessionView extends TranscriptView {
+  /** Whose transcript it is; undefined: there is no session. */
+  readonly session: { readonly sessionId: string; readonly agentId: string } | undefined;
+}
+
 /** A compaction that no run asked for; one of a run is kept with its journal entry. */
 export interface HandMade {
   readonly entry: Extract<JournalEntry, { kind: "compacted" | "compaction-failed" }>;
   readonly model: string;
+  /** As in the view that was read. */
+  readonly session: SessionView["session"];
   /** The newest summary's last message when the view was read. */
   readonly sawThroughSeq: number | undefined;
 }
@@ -21,6 +29,6 @@ export interface HandMade {
 export interface CompactionStore {
   /** The newest summary, and what was said since. */
   view(key: string): Promise<SessionView>;
-  /** Charges the call and keeps its summary. `overtaken`: another one was kept since the view was read. */
+  /** Charges the call and keeps its summary. `overtaken`: since the view was read another one was kept, or the session was emptied. */
   compact(key: string, compaction: HandMade, nowMs: number): Promise<"kept" | "overtaken" | "missing">;
 }

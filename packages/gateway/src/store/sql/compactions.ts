@@ -8,12 +8,14 @@ import { type Args, row, type Sql, statement } from "./statement.ts";
 import { charge } from "./usage.ts";
 
 export function readView(sql: Sql, key: string): SessionView {
+  const found = findSession(sql, key);
+  const session = found === undefined ? undefined : { sessionId: found.session_id, agentId: found.agent_id };
   const newest = sql.first(newestCompaction, { key });
   const messages = sql.all(messagesAfter, { key, seq: newest?.through_seq ?? 0 }).map(toMessage);
-  if (newest === undefined) return { summary: undefined, pinned: undefined, messages };
+  if (newest === undefined) return { session, summary: undefined, pinned: undefined, messages };
   const pinned = newest.pinned_seq === null ? undefined : sql.first(messageAt, { key, seq: newest.pinned_seq });
   const summary = { text: newest.summary, throughSeq: newest.through_seq };
-  return { summary, pinned: pinned === undefined ? undefined : toMessage(pinned), messages };
+  return { session, summary, pinned: pinned === undefined ? undefined : toMessage(pinned), messages };
 }
 
 /** Keeps the compactions among `entries`, in the transaction of their entries. */
@@ -32,14 +34,17 @@ export function recordCompactions(
 export function compactSession(
   sql: Sql,
   key: string,
-  { entry, model, sawThroughSeq }: HandMade,
+  { entry, model, session, sawThroughSeq }: HandMade,
   nowMs: number,
 ): Awaited<ReturnType<CompactionStore["compact"]>> {
-  const session = findSession(sql, key);
-  if (session === undefined) return "missing";
-  const { session_id, agent_id } = session;
-  // The call was made, whatever becomes of what it said.
-  charge(sql, { run_id: "", session_key: key, session_id, agent_id, model }, [entry], nowMs);
+  // The call was made, whatever becomes of what it said and of the session that it was made for.
+  if (session !== undefined) {
+    const { sessionId: session_id, agentId: agent_id } = session;
+    charge(sql, { run_id: "", session_key: key, session_id, agent_id, model }, [entry], nowMs);
+  }
+  const found = findSession(sql, key);
+  if (found === undefined) return "missing";
+  if (found.session_id !== session?.sessionId) return "overtaken";
   if (sql.first(newestCompaction, { key })?.through_seq !== sawThroughSeq) return "overtaken";
   recordCompactions(sql, { sessionKey: key, runId: null, nowMs }, [entry]);
   return "kept";
