@@ -30,6 +30,14 @@ const isSummaryRequest = (body: ChatBody): boolean => String(body.messages?.[0]?
 const said = (body: ChatBody | undefined): string => JSON.stringify(body?.messages?.slice(1));
 const tooLong: FakeReply = { status: 400, body: { error: { message: "maximum context length exceeded" } } };
 
+const big = defineTool({
+  name: "big",
+  description: "gives a lot",
+  parameters: z.strictObject({ n: z.number() }),
+  repeat: "safe",
+  execute: () => Promise.resolve({ text: words("result", 1_900) }),
+});
+
 /** A provider that answers everything, and says which requests were for a summary. */
 async function startProvider(answer: (body: ChatBody) => FakeReply | Promise<FakeReply> = () => say("fine")) {
   const summary = say("SUMMARY of all", { input: 500, output: 5 });
@@ -81,13 +89,6 @@ test("in the middle of a run the task stays as it was said, and no call loses it
     return calls <= 6 ? callTools({ id: `c${calls}`, name: "big", args: { n: calls } }) : say("done");
   });
   await using _provider = provider;
-  const big = defineTool({
-    name: "big",
-    description: "gives a lot",
-    parameters: z.strictObject({ n: z.number() }),
-    repeat: "safe",
-    execute: () => Promise.resolve({ text: words("result", 1_900) }),
-  });
   await using gw = await startGateway({ config: configFor(provider), tools: [big] });
 
   await talk(gw, "the task: count to six");
@@ -101,6 +102,27 @@ test("in the middle of a run the task stays as it was said, and no call loses it
     assert.deepEqual(answered, called);
   }
   assert.equal(calls, 7);
+});
+
+test("results of sub-agents are no order: what the user said stays as it was said, and no result in its place", async () => {
+  let calls = 0;
+  const { provider, bodies } = await startProvider((body) => {
+    if (JSON.stringify(body.messages).includes("You are a sub-agent")) return say("the child's result");
+    calls += 1;
+    if (calls === 1) return callTools({ id: "s1", name: "sessions_spawn", args: { task: "look" } });
+    if (calls === 2) return callTools({ id: "y1", name: "sessions_yield", args: {} });
+    return calls <= 8 ? callTools({ id: `c${calls}`, name: "big", args: { n: calls } }) : say("done");
+  });
+  await using _provider = provider;
+  await using gw = await startGateway({ config: configFor(provider), tools: [big] });
+
+  await talk(gw, "THE ORDER: delete nothing");
+
+  const { messages = [] } = bodies(false).at(-1) ?? {};
+  assert.ok(bodies(true).length >= 1);
+  assert.deepEqual([messages[1]?.role, messages[2]?.role, messages[2]?.content], ["user", "user", "THE ORDER: delete nothing"]);
+  assert.match(String(messages[1]?.content), /SUMMARY/);
+  assert.doesNotMatch(JSON.stringify(messages), /the child's result/);
 });
 
 test("what the provider finds too long is summed up once and asked again; found too long again, the run ends and says so", async () => {

@@ -5,7 +5,7 @@ import { createIds } from "../../packages/gateway/src/kit/ids.ts";
 import type { JournalEntry } from "../../packages/gateway/src/store/journal.ts";
 import { openStoreFile } from "../../packages/gateway/src/store/sqlite.ts";
 import type { Claim, Store, TranscriptMessage } from "../../packages/gateway/src/store/store.ts";
-import { claimer } from "../support/stored-runs.ts";
+import { childOf, claimer, endedWell, runToAdmit } from "../support/stored-runs.ts";
 
 const drivers: Readonly<Record<string, () => Promise<Store>>> = { sqlite: () => openStoreFile(":memory:", createIds()) };
 const key = "agent:main:main";
@@ -54,6 +54,42 @@ for (const [driver, open] of Object.entries(drivers)) {
     assert.deepEqual(after.summary, { text: "up to 4", throughSeq: 4 });
     assert.deepEqual([after.pinned?.__openclaw.seq, await seqs(store)], [1, [5, 6]]);
     assert.deepEqual([messages.length, total], [6, 6]);
+  });
+
+  test(`${driver}: a message that no person, job or spawn asked for says what wrote it`, async () => {
+    await using store = await open();
+    const parent = await openConversation(store);
+    const sender = { sessionKey: key, startedBy: `run:${parent.run.runId}` };
+    const child = await store.runs.spawn(childOf(parent), 3);
+    for (const [wireId, queueMode, over] of [
+      ["steer", "steer", sender],
+      ["person", "steer", {}],
+      ["next", "followup", sender],
+      ["note", "notify", sender],
+    ] as const) {
+      await store.runs.admit(runToAdmit({ wireId, input: wireId, queueMode, ...over }), 4);
+    }
+    await store.runs.absorb({ ...parent.run, epoch: parent.epoch }, 5);
+    await store.runs.end(parent.run.runId, parent.epoch, endedWell, [], 6);
+    for (let round = 0; round < 3; round += 1) {
+      const { claims } = await store.runs.claim(claimer, () => 7 + round);
+      for (const { run, epoch } of claims) await store.runs.end(run.runId, epoch, endedWell, [], 7 + round);
+    }
+    const originsIn = async (of: string) =>
+      (await store.sessions.view(of)).messages
+        .filter(({ role }) => role === "user")
+        .map(({ origin, content: [block] }) => [block?.type === "text" ? block.text : "", origin]);
+
+    assert.ok(child.kind === "accepted");
+    assert.deepEqual(await originsIn(child.run.sessionKey), [["look", undefined]]);
+    assert.deepEqual(await originsIn(key), [
+      ["one", undefined],
+      ["steer", "agent"],
+      ["person", undefined],
+      ["note", "agent"],
+      ["next", "agent"],
+      ["result|0", "results"],
+    ]);
   });
 
   test(`${driver}: a compaction of a lost claim changes and charges nothing`, async () => {

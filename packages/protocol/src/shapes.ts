@@ -76,6 +76,11 @@ export const message = z.object({
   timestamp: timeMs,
   /** `<wire run id>:user` on what a caller said: a client knows its own message by it. */
   idempotencyKey: z.string().optional(),
+  /**
+   * What wrote a message of role `user` that is no order of a person, a job or whoever spawned the session: children's results,
+   * the gateway's word on a result that is not what was asked for, another session's agent. Messages from before it was told lack it.
+   */
+  origin: z.enum(["results", "repair", "agent"]).optional(),
   stopReason: z.string().optional(),
   /** The reply was this and nothing else: it is shown to nobody. */
   silence: z.enum(silences).optional(),

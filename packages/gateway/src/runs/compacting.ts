@@ -40,6 +40,8 @@ export interface CompactionAsk {
   readonly modelId: string;
   readonly view: TranscriptView;
   readonly keep: Keep;
+  /** The run that asks; undefined: a person does. */
+  readonly wireId?: string;
   /** Tokens of a call beside the transcript. */
   readonly overhead: number;
   /** A failed call at `nowMs` is worth another one at that time; undefined: it is not. */
@@ -49,8 +51,8 @@ export interface CompactionAsk {
 
 /** Rejects with what aborted it; a failure of the model is an entry. */
 export async function makeCompaction(deps: CompactingDeps, ask: CompactionAsk): Promise<CompactionEntry> {
-  const { modelId, view, keep, overhead, signal } = ask;
-  const older = findOlderPart(view, keep);
+  const { modelId, view, keep, wireId, overhead, signal } = ask;
+  const older = findOlderPart(view, keep, wireId);
   if (older === undefined) return toFailure("compaction", "the conversation has nothing older that could be summed up");
   const costFor = (usage: Usage): CallCost | undefined => costOf(usage, deps.priceOf(modelId));
   try {

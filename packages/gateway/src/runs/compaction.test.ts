@@ -51,6 +51,21 @@ test("what the user last said is read as it is, also when it is older than what 
   assert.deepEqual(view[1], exchange[2]);
 });
 
+test("what the gateway or another agent wrote is no order; in a run that an agent's message started that message is, and so it is where no other is", () => {
+  const from = (seq: number, origin: Message["origin"], wireId?: string): Message => ({
+    ...message(seq, "user", text(`from ${origin}`)),
+    ...(origin === undefined ? {} : { origin }),
+    ...(wireId === undefined ? {} : { idempotencyKey: `${wireId}:user` }),
+  });
+  const order = from(1, undefined, "k1");
+  const rest = [from(2, "agent", "k2"), from(3, "results"), from(4, "repair"), from(5, "agent"), message(6, "assistant", text("done"))];
+  const pinnedSeq = (messages: readonly Message[], wireId?: string, pinned?: Message) =>
+    findOlderPart({ summary: undefined, pinned, messages }, tokens(1), wireId)?.pinned?.__openclaw.seq;
+
+  assert.deepEqual([pinnedSeq([order, ...rest]), pinnedSeq([order, ...rest], "k1"), pinnedSeq([order, ...rest], "k2")], [1, 1, 2]);
+  assert.deepEqual([pinnedSeq(rest), pinnedSeq(rest, "k9", order), pinnedSeq(rest.slice(1, 3))], [5, 1, undefined]);
+});
+
 test("by hand, the last exchange stays or the asked number of messages, and one exchange alone is not older than itself", () => {
   const keptOf = (keep: Keep) => findOlderPart(fresh, keep)?.kept.length;
 

@@ -24,8 +24,8 @@ export function checkEnding(ending: Ending, schema: JsonSchema | undefined, stat
   return { kind: "repair", message: askForRepair(schemaError ?? "it is not JSON") };
 }
 
-export function toUserMessage(text: string, nowMs: number): TranscriptMessage {
-  return { role: "user", content: [{ type: "text", text }], timestamp: nowMs };
+export function toRepairMessage(text: string, nowMs: number): TranscriptMessage {
+  return { role: "user", content: [{ type: "text", text }], timestamp: nowMs, origin: "repair" };
 }
 
 /** A fence around the value is no part of it. */

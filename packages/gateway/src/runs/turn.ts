@@ -32,7 +32,7 @@ import {
 import { type CompactingDeps, keepFor, limitOf, makeCompaction } from "./compacting.ts";
 import { sizeOf, toModelView } from "./compaction.ts";
 import { sizeOfInstructions, toInstructions, toModelRequest } from "./prompt.ts";
-import { checkEnding, toUserMessage } from "./structured-result.ts";
+import { checkEnding, toRepairMessage } from "./structured-result.ts";
 import type { RunEvents } from "./run-events.ts";
 import type { RunProcesses } from "./run-processes.ts";
 import { StallWatch } from "./stall-watch.ts";
@@ -222,7 +222,7 @@ export class Turn {
     this.#events.flushText();
     if (checked === undefined) await this.#commit([entry], [message]);
     else if (checked.kind === "ending") await this.#endWith(checked.ending, [message], [entry]);
-    else await this.#commit([entry, checked], [message, toUserMessage(checked.message, message.timestamp)]);
+    else await this.#commit([entry, checked], [message, toRepairMessage(checked.message, message.timestamp)]);
     this.#events.resetText();
     return checked?.kind !== "ending";
   }
@@ -244,6 +244,7 @@ export class Turn {
       modelId,
       view: await store.sessions.view(run.sessionKey),
       keep: keepFor(this.#deps, modelId),
+      wireId: run.wireId,
       overhead: this.#overhead(),
       retryAtMs: (error) => compactAgainAtMs(error, failures, clock.now()),
       signal: this.#signal,

@@ -77,7 +77,7 @@ export type JournalEntry =
       readonly kind: "compacted";
       /** The last message it stands for. */
       readonly throughSeq: number;
-      /** What the user last said, when that is among them: it is read as it is. */
+      /** The last order, when that is among them: it is read as it is. */
       readonly pinnedSeq?: number | undefined;
       readonly summary: string;
       /** Whether the transcript is below the limit now. */

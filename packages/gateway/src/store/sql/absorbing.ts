@@ -1,8 +1,8 @@
 /** Messages for a busy session: taken into the turn of the run that works there, or collected into one turn. */
 import type { Ids } from "../../kit/ids.ts";
-import { mayActAs } from "../../principal/principal.ts";
+import { mayActAs, runIdOf } from "../../principal/principal.ts";
 import type { JournalEntry } from "../journal.ts";
-import type { RunRecord, RunStore, TranscriptMessage } from "../store.ts";
+import { messageKeyOf, type RunRecord, type RunStore, type TranscriptMessage } from "../store.ts";
 import { writeEnding } from "./ending.ts";
 import { appendMessages } from "./messages.ts";
 import { appendEntries, findHeld, toRunRecord } from "./run-rows.ts";
@@ -37,19 +37,20 @@ export function toSteeredEntry(absorbed: readonly RunTableRow[]): JournalEntry {
   return { kind: "steered", messages: absorbed.map((one) => ({ runId: one.run_id, from: one.started_by, text: one.input })) };
 }
 
-/** What a user message says, and the run it came as, where it came from a caller. */
-export interface Said {
+/** What a user message says, the run it came as, where it came from a caller, and what wrote it, where that is no order. */
+export interface Said extends Pick<TranscriptMessage, "origin"> {
   readonly text: string;
   readonly wireId?: string;
 }
 
-export function toUserMessage({ text, wireId }: Said, nowMs: number): TranscriptMessage {
-  const key = wireId === undefined ? {} : { idempotencyKey: `${wireId}:user` };
-  return { role: "user", content: [{ type: "text", text }], timestamp: nowMs, ...key };
+export function toUserMessage({ text, wireId, origin }: Said, nowMs: number): TranscriptMessage {
+  const key = wireId === undefined ? {} : { idempotencyKey: messageKeyOf({ wireId }) };
+  return { role: "user", content: [{ type: "text", text }], timestamp: nowMs, ...key, ...(origin === undefined ? {} : { origin }) };
 }
 
-export function toSaid({ input: text, trigger, wire_id }: RunTableRow): Said {
-  return { text, ...(trigger === "message" ? { wireId: wire_id } : {}) };
+export function toSaid({ input: text, trigger, wire_id: wireId, started_by }: RunTableRow): Said {
+  if (trigger !== "message") return { text };
+  return { text, wireId, ...(runIdOf(started_by) === undefined ? {} : { origin: "agent" }) };
 }
 
 /** Takes the session's steering messages into a run that is between two steps. */

@@ -184,13 +184,16 @@ function openTurn(
   const openings: Opening[] = [];
   if (consumed.length > 0) {
     const open = sql.first(countAwaitedChildren, { sessionKey: run.session_key })?.n ?? 0;
-    openings.push({ entry: { kind: "completions", completions: consumed }, said: [{ text: claimer.quote(consumed, open) }] });
+    openings.push({
+      entry: { kind: "completions", completions: consumed },
+      said: [{ text: claimer.quote(consumed, open), origin: "results" }],
+    });
   } else if (run.status === "queued" && run.epoch === 0) {
     openings.push({ entry: { kind: "input", text: run.input }, said: [toSaid(run)] });
   }
   if (absorbable.length > 0) openings.push({ entry: toSteeredEntry(absorbable), said: absorbable.map(toSaid) });
   const [first, ...others] = openings;
-  return first === undefined ? [] : [{ ...first, said: [...takeNotes(sql, run).map((text) => ({ text })), ...first.said] }, ...others];
+  return first === undefined ? [] : [{ ...first, said: [...takeNotes(sql, run), ...first.said] }, ...others];
 }
 
 /** The results a turn of this run reads: its own children's, or, for an announce run, all that nobody waits for. */

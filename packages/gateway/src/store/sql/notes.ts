@@ -1,7 +1,7 @@
 /** Messages that start no turn: the run of each ends at once, and its text waits for the next turn of the session. */
 import type { Ids } from "../../kit/ids.ts";
 import { mayActAs, runIdOf } from "../../principal/principal.ts";
-import { markAbsorbed } from "./absorbing.ts";
+import { markAbsorbed, type Said, toSaid } from "./absorbing.ts";
 import { writeEnding } from "./ending.ts";
 import { toRunRecord } from "./run-rows.ts";
 import type { NoteRow, RunTableRow } from "./schema.ts";
@@ -22,10 +22,10 @@ export function keepNote(sql: Sql, ids: Ids, run: RunTableRow, nowMs: number): R
 }
 
 /**
- * Texts of the session's notes, oldest first, for a turn of `reader` alone. What an agent wrote is quoted, and data to whoever
+ * The session's notes, oldest first, for a turn of `reader` alone. What an agent wrote is quoted, and data to whoever
  * reads it; what a person wrote is put only to a run that may do no more than that person.
  */
-export function takeNotes(sql: Sql, reader: RunTableRow): readonly string[] {
+export function takeNotes(sql: Sql, reader: RunTableRow): readonly Said[] {
   const notes = sql.all(notesOf, { sessionKey: reader.session_key });
   if (notes.length === 0) return [];
   const { authority } = toRunRecord(reader);
@@ -34,7 +34,7 @@ export function takeNotes(sql: Sql, reader: RunTableRow): readonly string[] {
     sql.run(markAbsorbed, { runId, by: reader.run_id });
     sql.run(deleteNote, { runId });
   }
-  return readable.map(({ input }) => input);
+  return readable.map(toSaid).map(({ wireId: _run, ...said }) => said);
 }
 
 // ---- statements
