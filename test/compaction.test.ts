@@ -13,7 +13,7 @@ import { connectWire } from "./support/wire-client.ts";
 
 const window = 10_000;
 
-function configFor(provider: FakeOpenAi): object {
+function configFor(provider: FakeOpenAi) {
   return {
     models: {
       providers: { fake: { api: "openai-compatible", baseUrl: provider.baseUrl, apiKey: "none" } },
@@ -192,6 +192,43 @@ test("a summary that cannot be had does not stop a conversation that still fits,
   assert.equal(fits, 3);
   assert.equal(refusing.requests.length, 4);
 });
+
+for (const [kind, finish] of [
+  ["compacted", "stop"],
+  ["compaction-failed", "content_filter"],
+] as const) {
+  test(`a summary that a stand-in is asked for is booked on the stand-in: ${kind}`, async () => {
+    let calls = 0;
+    await using provider = await startFakeOpenAi({
+      handler: ({ body }) => {
+        if (body.model === "one") return { status: 401, body: { error: { message: "no" } } };
+        if (isSummaryRequest(body)) return { steps: [{ text: "SUMMARY" }, { finish, usage: { input: 500, output: 5 } }] };
+        calls += 1;
+        return calls <= 3 ? callTools({ id: `c${calls}`, name: "big", args: { n: calls } }) : say("done");
+      },
+    });
+    const { models } = configFor(provider);
+    const config = {
+      models: { ...models, contextWindows: { "fake/two": window } },
+      agents: { defaults: { model: "fake/one", fallbacks: ["fake/two"] } },
+    };
+    await using gw = await startGateway({ config, tools: [big] });
+
+    await talk(gw, "count");
+    const { aggregates } = await gw.callerWith("operator.read").call("sessions.usage", {});
+    using db = new DatabaseSync(join(gw.stateDir, "portreeve.db"), { readOnly: true });
+    const entries = db.prepare("select entry ->> 'model' as model from journal where entry ->> 'kind' = ?").all(kind);
+
+    assert.deepEqual(
+      entries.map(({ model }) => model),
+      ["fake/two"],
+    );
+    assert.deepEqual(
+      aggregates.byModel.map(({ model, totals }) => [model, totals.totalTokens]),
+      [["two", 505 + 4 * 5]],
+    );
+  });
+}
 
 test("a single message beyond the window ends the run instead of going round", async () => {
   const { provider } = await startProvider();

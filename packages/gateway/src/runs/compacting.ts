@@ -53,7 +53,7 @@ export interface CompactionAsk {
 export async function makeCompaction(deps: CompactingDeps, ask: CompactionAsk): Promise<CompactionEntry> {
   const { modelId, view, keep, wireId, overhead, signal } = ask;
   const older = findOlderPart(view, keep, wireId);
-  if (older === undefined) return toFailure("compaction", "the conversation has nothing older that could be summed up");
+  if (older === undefined) return toFailure(modelId, "compaction", "the conversation has nothing older that could be summed up");
   const costFor = (usage: Usage): CallCost | undefined => costOf(usage, deps.priceOf(modelId));
   try {
     const model = await deps.models.get(modelId);
@@ -61,11 +61,20 @@ export async function makeCompaction(deps: CompactingDeps, ask: CompactionAsk): 
     const { text, usage } = await sumUp(model, quoteTranscript(older.messages, maxBytes), signal);
     const enough = sizeOf(viewAfter(older, text)) + overhead <= limitOf(deps, modelId);
     const pinned = older.pinned === undefined ? {} : { pinnedSeq: older.pinned.__openclaw.seq };
-    return { kind: "compacted", throughSeq: older.throughSeq, ...pinned, summary: text, enough, usage, cost: costFor(usage) };
+    return {
+      kind: "compacted",
+      model: modelId,
+      throughSeq: older.throughSeq,
+      ...pinned,
+      summary: text,
+      enough,
+      usage,
+      cost: costFor(usage),
+    };
   } catch (error) {
     if (signal.aborted || !(error instanceof ModelError)) throw error;
     const used = error.usage === undefined ? {} : { usage: error.usage, cost: costFor(error.usage) };
-    return { ...toFailure(error.kind, error.message, ask.retryAtMs(error)), ...used };
+    return { ...toFailure(modelId, error.kind, error.message, ask.retryAtMs(error)), ...used };
   }
 }
 
@@ -87,6 +96,6 @@ async function sumUp(model: Model, text: string, signal: AbortSignal): Promise<{
   throw new ModelError("incomplete", "the summary ended without a finish reason", { retryable: true });
 }
 
-function toFailure(errorKind: string, message: string, retryAtMs?: number): Extract<CompactionEntry, { kind: "compaction-failed" }> {
-  return { kind: "compaction-failed", errorKind, message, retryAtMs };
+function toFailure(model: string, errorKind: string, message: string, retryAtMs?: number): CompactionEntry {
+  return { kind: "compaction-failed", model, errorKind, message, retryAtMs };
 }

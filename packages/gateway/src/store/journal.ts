@@ -75,6 +75,8 @@ export type JournalEntry =
   /** A summary stands for the older part of the transcript from here on. */
   | {
       readonly kind: "compacted";
+      /** That was asked; entries from before it was kept lack it. */
+      readonly model?: string;
       /** The last message it stands for. */
       readonly throughSeq: number;
       /** The last order, when that is among them: it is read as it is. */
@@ -88,6 +90,7 @@ export type JournalEntry =
   /** No summary came of it; without `retryAtMs` none will. */
   | {
       readonly kind: "compaction-failed";
+      readonly model?: string;
       readonly errorKind: string;
       readonly message: string;
       readonly retryAtMs?: number | undefined;
