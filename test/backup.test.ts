@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import test from "node:test";
+import { parseSetupCode } from "@portreeve/protocol";
 import { findHome } from "../packages/gateway/src/kit/home.ts";
 import { runGateway, type RunningGateway } from "../packages/gateway/src/main.ts";
 import type { Manifest, Restored } from "../packages/gateway/src/backup/backup.ts";
@@ -187,6 +188,67 @@ test("restored over the state that knows better, what was removed, revoked or re
   assert.deepEqual([said.secret, said.since, said.ended.removedDevices, said.ended.revokedGrants], ["kept", "known", [removed.id], 1]);
   assert.deepEqual(lost, ["PAIRING_REQUIRED", "PAIRING_REQUIRED"]);
   assert.ok((await readdir(said.aside ?? "")).includes("portreeve.db"));
+});
+
+test("a device that was let in for less since the backup gets nothing back by a restore, nor do its jobs, and that is said", async () => {
+  await using place = await openPlace();
+  const [backup, key] = [join(place.path, "backup"), createWireKey()];
+  let jobId = "";
+  {
+    await using gateway = await place.start();
+    const token = await secretOf(place);
+    {
+      await using wire = await connectWire(gateway.url, { key, scopes: ["operator.admin"], token });
+      jobId = String((await wire.request("cron.add", nightly)).payload?.["id"]);
+      await wire.request("device.pair.setupCode", { scopes: ["operator.admin"] });
+    }
+    ok(await place.cli("backup", backup));
+    await using admin = await connectWire(gateway.url, { scopes: ["operator.admin"], token });
+    await admin.request("device.pair.remove", { deviceId: key.id });
+    const { payload } = await admin.request("device.pair.setupCode", { scopes: ["operator.read"] });
+    const { bootstrapToken } = parseSetupCode(String(payload?.["setupCode"])) ?? assert.fail("it is no setup code");
+    await using _again = await connectWire(gateway.url, { key, bootstrapToken, scopes: ["operator.read"] });
+  }
+
+  const outcome = ok(await place.cli("restore", backup, "--force"));
+  using db = new DatabaseSync(join(place.path, "state/portreeve.db"), { readOnly: true });
+  const grants = db.prepare("select role, scopes, revoked_at_ms from device_grants where device_id = ?").all(key.id);
+  const [job] = db.prepare("select enabled, next_run_at_ms, disabled_reason from cron_jobs where job_id = ?").all(jobId);
+
+  assert.deepEqual(
+    grants.map((row) => ({ ...row })),
+    [{ role: "operator", scopes: '["operator.read"]', revoked_at_ms: null }],
+  );
+  assert.deepEqual([job?.["enabled"], job?.["next_run_at_ms"]], [0, null]);
+  assert.match(String(job?.["disabled_reason"]), /holds less/);
+  assert.equal(db.prepare("select count(*) as n from setup_codes where used_at_ms is null").get()?.["n"], 0);
+  assert.match(outcome.out, new RegExp(`Narrowed +${key.id} as operator to operator.read`));
+  assert.match(outcome.out, /1 narrowed after the backup[\s\S]*Jobs +1 disabled/);
+});
+
+test("a job that was disabled for its device since the backup stays so, though the device is paired again for as much", async () => {
+  await using place = await openPlace();
+  const [backup, key] = [join(place.path, "backup"), createWireKey()];
+  {
+    await using gateway = await place.start();
+    const token = await secretOf(place);
+    {
+      await using wire = await connectWire(gateway.url, { key, scopes: ["operator.admin"], token });
+      await wire.request("cron.add", nightly);
+    }
+    ok(await place.cli("backup", backup));
+    await using admin = await connectWire(gateway.url, { scopes: ["operator.admin"], token });
+    await admin.request("device.pair.remove", { deviceId: key.id });
+    const { payload } = await admin.request("device.pair.setupCode", { scopes: ["operator.admin"] });
+    const { bootstrapToken } = parseSetupCode(String(payload?.["setupCode"])) ?? assert.fail("it is no setup code");
+    await using _again = await connectWire(gateway.url, { key, bootstrapToken, scopes: ["operator.admin"] });
+  }
+
+  const { ended } = JSON.parse(ok(await place.cli("restore", backup, "--force", "--json")).out) as Restored;
+  using db = new DatabaseSync(join(place.path, "state/portreeve.db"), { readOnly: true });
+
+  assert.deepEqual([ended.removedDevices, ended.revokedGrants, ended.narrowedGrants, ended.disabledJobs], [[], 0, [], 1]);
+  assert.equal(db.prepare("select count(*) as n from cron_jobs where enabled = 1").get()?.["n"], 0);
 });
 
 test("what could be used once is not there to be used again", async () => {
@@ -378,6 +440,14 @@ test("a folder without a gateway's state is not backed up, and says which folder
   assert.equal(refusal.code, "NO_STATE");
   assert.deepEqual(await readdir(place.path), []);
 });
+
+const nightly = {
+  name: "nightly",
+  schedule: { kind: "cron", expr: "0 3 * * *", tz: "UTC" },
+  sessionTarget: "isolated",
+  wakeMode: "now",
+  payload: { kind: "agentTurn", message: "look" },
+} as const;
 
 /** Pairs the key as a program on this machine does. */
 async function pairAs(url: string, key: WireKey, token: string): Promise<void> {

@@ -29,6 +29,14 @@ export const backupMutants: readonly Mutant[] = [
     killedBy: "^restored over the state that knows better",
   },
   {
+    what: "a restore gives back what was taken from a device",
+    file: restoring,
+    find: "const scopes = isNarrowed ? meet(then.scopes, left.scopes) : normaliseScopes(then.scopes);",
+    replace: "const scopes = normaliseScopes(then.scopes);",
+    tests: ["test/backup.test.ts"],
+    killedBy: "^a device that was let in for less",
+  },
+  {
     what: "a restore revives unused invitations",
     file: restoring,
     from: 'tx.deleteFrom("setup_codes").where("used_at_ms", "is", null)',

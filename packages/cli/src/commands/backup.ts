@@ -87,7 +87,7 @@ function showBackup(target: string, { counts, audit, schema, files }: Manifest):
 
 /** Pure. */
 function showRestored(stateDir: string, { manifest, aside, secret, config, since, ended }: Restored): string {
-  const { removedDevices, revokedGrants } = ended;
+  const { removedDevices, revokedGrants, narrowedGrants, disabledJobs } = ended;
   return [
     `Restored  ${stateDir}, as it was at ${toMinute(manifest.createdAtMs)}: ${showCounts(manifest.counts)}`,
     ...(aside === undefined ? [] : [`Kept      the state it replaces: ${aside}`]),
@@ -95,8 +95,12 @@ function showRestored(stateDir: string, { manifest, aside, secret, config, since
     `Config    ${configWords[config]}`,
     "Ended     every device token, open invitation, waiting request and approval for a time",
     since === "known"
-      ? `Since     ${removedDevices.length} devices removed and ${revokedGrants} revoked after the backup stay so`
+      ? `Since     ${removedDevices.length} devices removed, ${revokedGrants} revoked and ${narrowedGrants.length} narrowed after the backup stay so`
       : "Since     what was removed or revoked after the backup is not known: look at ./portreeve devices, and remove it again",
+    ...narrowedGrants.map(({ deviceId, role, scopes }) => `Narrowed  ${deviceId} as ${role} to ${scopes.join(", ")}`),
+    ...(disabledJobs === 0
+      ? []
+      : [`Jobs      ${disabledJobs} disabled, of devices that hold less or nothing by now: ./portreeve cron list --all`]),
     "Next      ./portreeve gateway run. Devices sign in with the secret once more, or by ./portreeve devices invite.",
   ].join("\n");
 }

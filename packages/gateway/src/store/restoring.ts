@@ -8,7 +8,7 @@ import { Kysely, sql } from "kysely";
 import { createDialect, openDatabase } from "./sql/dialect.ts";
 import { migrate } from "./sql/migrate.ts";
 import { openReadOnlyDatabase } from "./read-only.ts";
-import { appendRestored, type Ended, endWhatWasOpen, type SinceThen, takeOver } from "./sql/restoring.ts";
+import { appendRestored, type Ended, endWhatWasOpen, type SinceThen, takeOver, toSinceThen } from "./sql/restoring.ts";
 import type { Database } from "./sql/schema.ts";
 
 export type { Ended, SinceThen } from "./sql/restoring.ts";
@@ -33,15 +33,15 @@ export function countRows(stateDir: string): Readonly<Record<"sessions" | "messa
 export function readSinceThen(stateDir: string): SinceThen | undefined {
   using db = openReadOnlyDatabase(stateDir);
   if (db === undefined) return undefined;
-  const all = (text: string): readonly Record<string, unknown>[] => db.prepare(text).all();
-  return {
-    pairedIds: all("select device_id from devices").map((row) => String(row["device_id"])),
-    revoked: all("select device_id, role from device_grants where revoked_at_ms is not null").map((row) => ({
-      deviceId: String(row["device_id"]),
-      role: String(row["role"]),
-    })),
-    refusedKeys: all("select public_key from refused_keys").map((row) => String(row["public_key"])),
-  };
+  // The rows of our own tables, as an older version may have left them.
+  const all = <T>(text: string): readonly T[] => db.prepare(text).all() as unknown as readonly T[];
+  const hasJobs = all("select name from sqlite_master where name = 'cron_jobs'").length > 0;
+  return toSinceThen({
+    devices: all("select device_id from devices"),
+    grants: all("select * from device_grants"),
+    refusedKeys: all("select public_key from refused_keys"),
+    jobs: hasJobs ? all("select job_id, disabled_reason from cron_jobs where enabled = 0 and disabled_reason is not null") : [],
+  });
 }
 
 export interface Restoring {
