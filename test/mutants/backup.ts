@@ -31,9 +31,9 @@ export const backupMutants: readonly Mutant[] = [
   {
     what: "a restore gives back what was taken from a device",
     file: restoring,
-    find: "const scopes = isNarrowed ? meet(then.scopes, left.scopes) : normaliseScopes(then.scopes);",
-    replace: "const scopes = normaliseScopes(then.scopes);",
-    tests: ["test/backup.test.ts"],
+    from: "const scopes = isNarrowed ? meet(then.scopes, left.scopes) : normaliseScopes(then.scopes);",
+    to: "const scopes = normaliseScopes(then.scopes);",
+    testFile: backup,
     killedBy: "^a device that was let in for less",
   },
   {
