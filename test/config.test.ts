@@ -71,6 +71,26 @@ test("a file that holds neither secret nor comment is shown as it is written", a
   assert.equal((await get()).raw, '{ "agents": {} }\n');
 });
 
+test("a secret that lacks its quotes, or that a later one replaces in the same object, is shown to nobody", async () => {
+  const reader = () => gateway.callerWith("operator.read").call("config.get", {});
+  const shown = [];
+  for (const text of [
+    '{"gateway":{"auth":{"mode":"password","password":86753091234}}}',
+    '{"models":{"providers":{"x":{"api":"openai","apiKey":"sk-86753091234"}}},"models":{}}',
+    '{"gateway":{"auth":{"token":"86753091234","token":""}}}',
+    '{"gateway":{"auth":{"token":"86753091234","\\u0074oken":""}}}',
+    '{"models":{"providers":{"openai":"sk-86753091234"}}}',
+  ])
+    shown.push(await reset(text).then(reader));
+
+  assert.deepEqual(
+    shown.map(({ raw }) => raw),
+    [null, null, null, null, null],
+  );
+  assert.doesNotMatch(JSON.stringify(shown), /86753091234/);
+  assert.deepEqual(shown[0]?.parsed, { gateway: { auth: { mode: "password", password: sentinel } } });
+});
+
 test("a broken file is shown as broken, its texts withheld, and can be replaced but not patched", async () => {
   const hash = await reset('{ models: { providers: { p: { api: "openai", apiKy: "sk-typo" } } } }');
   const mistyped = await get();

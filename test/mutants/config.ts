@@ -2,12 +2,12 @@ import { type Mutant, tests } from "./mutant-list.ts";
 
 export const configMutants: readonly Mutant[] = [
   {
-    what: "a text at a mistyped key is shown",
+    what: "what stands at a mistyped key is shown",
     file: "packages/gateway/src/kit/config-redaction.ts",
-    from: "schema === undefined || schema.sensitive === true",
-    to: "schema?.sensitive === true",
+    from: 'schema === undefined || schema.sensitive === true || schema.type === "object"',
+    to: 'schema?.sensitive === true || schema?.type === "object"',
     testFile: tests.configRedaction,
-    killedBy: "^a text at a key that the schema does not have",
+    killedBy: "^what stands at a key that the schema does not have",
   },
   {
     what: "a secret can be written to where it is shown",

@@ -6,7 +6,7 @@ import type { Context, Handlers } from "../dispatch/types.ts";
 import { checkConfig, type Config, ConfigError, parseJson5 } from "../kit/config.ts";
 import { assertKeysStay, changedPaths, mergePatch } from "../kit/config-change.ts";
 import type { ConfigFile, ConfigText } from "../kit/config-file.ts";
-import { hasSentinel, redact, restore, valueAt } from "../kit/config-redaction.ts";
+import { hasSentinel, redact, restore, saysNoMore, valueAt } from "../kit/config-redaction.ts";
 import { type KeySchema, listHints, lookUp, toConfigSchema, toPath } from "../kit/config-schema.ts";
 import type { LiveConfig } from "../kit/live-config.ts";
 import { Secret } from "../kit/secret.ts";
@@ -72,8 +72,8 @@ async function readSnapshot(deps: ConfigHandlerDeps, context: Caller): Promise<R
   const found = await readFile(deps.file);
   const { value, config, issues } = judge(found);
   const shown = isRecord(value) ? asObject(redact(value, schema)) : null;
-  // A comment may hold the secret that was there before.
-  const isShowable = shown !== null && !hasSentinel(shown) && isPlainJson(found.text);
+  // A comment, or a key that stands twice, may hold the secret that was there before.
+  const isShowable = shown !== null && !hasSentinel(shown) && saysNoMore(found.text);
   return {
     path: pathFor(deps, context),
     exists: found.exists,
@@ -249,15 +249,6 @@ function toPlain(value: unknown, show: (secret: Secret) => string = String): unk
 
 function asObject(value: unknown): Record<string, unknown> {
   return isRecord(value) ? value : {};
-}
-
-function isPlainJson(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return text.trim() === "";
-  }
 }
 
 function withLineEnd(text: string): string {

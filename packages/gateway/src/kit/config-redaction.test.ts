@@ -27,12 +27,25 @@ test("a secret is shown to nobody, wherever the schema has one, nor an address w
   });
 });
 
-test("a text at a key that the schema does not have may be anything, and is shown to nobody", () => {
+test("a secret that is no text is shown to nobody either, nor what stands where the schema has a group", () => {
+  const written = {
+    gateway: { auth: { token: 86753091234, password: true } },
+    models: { providers: { openai: "sk-1", p: { apiKey: [7] } } },
+  };
+
+  assert.deepEqual(redact(written, schema), {
+    gateway: { auth: { token: sentinel, password: sentinel } },
+    models: { providers: { openai: sentinel, p: { apiKey: [sentinel] } } },
+  });
+  assert.deepEqual(restore(redact(written, schema), written, schema), written);
+});
+
+test("what stands at a key that the schema does not have may be anything, and is shown to nobody", () => {
   const shown = redact({ gateway: { auth: { tokn: "t-1", list: ["x", { y: "z" }] } }, agents: { entries: { "9 X": { n: 1 } } } }, schema);
 
   assert.deepEqual(shown, {
     gateway: { auth: { tokn: sentinel, list: [sentinel, { y: sentinel }] } },
-    agents: { entries: { "9 X": { n: 1 } } },
+    agents: { entries: { "9 X": { n: sentinel } } },
   });
 });
 

@@ -10,11 +10,22 @@ export const sentinel = "__OPENCLAW_REDACTED__";
 const maxDepth = 32;
 
 /**
- * `value` without its secrets. Secret is what the schema says is, an address with a name or password in it, and every text at
- * a key that the schema does not have: nobody knows what a mistyped key was meant to be.
+ * `value` without its secrets. Secret is what the schema says is, of whatever type it is written; an address with a name or
+ * password in it; and what stands at a key that the schema does not have, or where it has a group: nobody knows what a mistyped
+ * key was meant to be.
  */
 export function redact(value: unknown, schema: KeySchema | undefined): unknown {
-  return walk(value, schema, [], (text, at) => (isSecret(text, at) ? sentinel : text));
+  return walk(value, schema, [], (scalar, at) => (isSecret(scalar, at) ? sentinel : scalar));
+}
+
+/** Whether `text` says nothing but what is in its value: no comment, no key that a later one replaces, nothing written otherwise. */
+export function saysNoMore(text: string): boolean {
+  if (text.trim() === "") return true;
+  try {
+    return withoutSpace(text) === JSON.stringify(JSON.parse(text));
+  } catch {
+    return false;
+  }
 }
 
 /**
@@ -22,17 +33,17 @@ export function redact(value: unknown, schema: KeySchema | undefined): unknown {
  * @throws ConfigError for a sentinel where there is no secret: it would become one.
  */
 export function restore(next: unknown, current: unknown, schema: KeySchema): unknown {
-  return walk(next, schema, [], (text, at, path) => {
-    if (text !== sentinel) return text;
+  return walk(next, schema, [], (scalar, at, path) => {
+    if (scalar !== sentinel) return scalar;
     const known = valueAt(current, path);
-    if (typeof known === "string" && known !== sentinel && isSecret(known, at)) return known;
+    if (isScalar(known) && known !== sentinel && isSecret(known, at)) return known;
     throw ConfigError.at(path.join("."), "stands for a secret that is not there: write the value itself");
   });
 }
 
 export function hasSentinel(value: unknown): boolean {
   let found = false;
-  walk(value, undefined, [], (text) => ((found ||= text === sentinel), text));
+  walk(value, undefined, [], (scalar) => ((found ||= scalar === sentinel), scalar));
   return found;
 }
 
@@ -46,9 +57,21 @@ export function valueAt(value: unknown, path: readonly string[]): unknown {
   return found;
 }
 
-function isSecret(text: string, schema: KeySchema | undefined): boolean {
-  if (text === "") return false;
-  return schema === undefined || schema.sensitive === true || hasUserInfo(text);
+type Scalar = string | number | boolean;
+
+function isScalar(value: unknown): value is Scalar {
+  return ["string", "number", "boolean"].includes(typeof value);
+}
+
+function isSecret(scalar: Scalar, schema: KeySchema | undefined): boolean {
+  if (scalar === "") return false;
+  if (schema === undefined || schema.sensitive === true || schema.type === "object") return true;
+  return typeof scalar === "string" && hasUserInfo(scalar);
+}
+
+/** Outside the texts of JSON. */
+function withoutSpace(json: string): string {
+  return json.replace(/("(?:[^"\\]|\\.)*")|[ \t\r\n]+/g, (_all, quoted: string | undefined) => quoted ?? "");
 }
 
 function hasUserInfo(text: string): boolean {
@@ -56,10 +79,10 @@ function hasUserInfo(text: string): boolean {
   return url !== null && (url.username !== "" || url.password !== "");
 }
 
-type Visit = (text: string, schema: KeySchema | undefined, path: readonly string[]) => string;
+type Visit = (scalar: Scalar, schema: KeySchema | undefined, path: readonly string[]) => Scalar;
 
 function walk(value: unknown, schema: KeySchema | undefined, path: readonly string[], visit: Visit): unknown {
-  if (typeof value === "string") return visit(value, schema, path);
+  if (isScalar(value)) return visit(value, schema, path);
   if (path.length > maxDepth) throw ConfigError.at(path.slice(0, 3).join("."), "is nested too deeply");
   if (Array.isArray(value)) return value.map((item, index) => walk(item, schema?.items, [...path, String(index)], visit));
   if (!isRecord(value)) return value;
