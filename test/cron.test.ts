@@ -175,6 +175,21 @@ test("a clock that is set back brings no time again", async () => {
   assert.equal((await admin(gw).call("cron.get", { id: job.id })).nextRunAtMs, startMs + minuteMs + 24 * 60 * minuteMs);
 });
 
+test("a job that becomes one with many times is not removed after a run, unless that is said of it", async () => {
+  await using setting = await start();
+  const { gw } = setting;
+  const at = { kind: "at", at: new Date(startMs + minuteMs).toISOString() } as const;
+  const { id } = await admin(gw).call("cron.add", { ...turn(script("look", { say: "ok" })), schedule: at });
+
+  const changed = await admin(gw).call("cron.update", { id, patch: { schedule: { kind: "every", everyMs: minuteMs } } });
+  await admin(gw).call("cron.update", { id, patch: { enabled: false } });
+  await changes(gw, "finished", 1, () => admin(gw).call("cron.run", { id }));
+  await gw.restart();
+
+  assert.equal("deleteAfterRun" in changed, false);
+  assert.equal((await admin(gw).call("cron.get", { id })).enabled, false);
+});
+
 test("a job whose last run still works is skipped, and that is told", async () => {
   await using setting = await start();
   const { gw, clock } = setting;

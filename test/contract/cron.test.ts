@@ -252,6 +252,34 @@ for (const [driver, open] of Object.entries(drivers)) {
     assert.deepEqual([early?.removed, late?.removed], [false, true]);
   });
 
+  test(`${driver}: a job that was started by hand alone stays, also once it has no time to come`, async () => {
+    await using store = await open();
+    const spec = { ...jobToWrite().spec, schedule: { kind: "at", at: "2030-01-01" }, deleteAfterRun: true } as const;
+    const job = await addJob(store, { spec });
+    const { run } = admitted(await store.cron.fire(fireAsk(job.jobId, { dueAtMs: undefined, nextRunAtMs: undefined }), 50));
+    await store.cron.update(job.jobId, jobToWrite({ spec, enabled: false, nextRunAtMs: undefined }), job, "owner", 55);
+    await endRun(store, 60);
+
+    const settled = await store.cron.settle(run.runId);
+    await store.cron.settleAll();
+
+    assert.equal(settled?.removed, false);
+    assert.equal((await store.cron.find(job.jobId))?.enabled, false);
+  });
+
+  test(`${driver}: a job that is given another time after its own stays until that`, async () => {
+    await using store = await open();
+    const at = (time: string) => ({ ...jobToWrite().spec, schedule: { kind: "at", at: time }, deleteAfterRun: true }) as const;
+    const { jobId } = await addJob(store, { spec: { ...at("2030-01-01"), deleteAfterRun: false } });
+    const { job } = admitted(await store.cron.fire(fireAsk(jobId, { nextRunAtMs: undefined }), 100));
+    await endRun(store, 110);
+    await store.cron.update(jobId, jobToWrite({ spec: at("2040-01-01"), enabled: false, nextRunAtMs: undefined }), job, "owner", 120);
+
+    await store.cron.settleAll();
+
+    assert.notEqual(await store.cron.find(jobId), undefined);
+  });
+
   test(`${driver}: of a job with a session each time the newest are kept, and one in which something goes on`, async () => {
     await using store = await open();
     const { jobId } = await addJob(store, { nextRunAtMs: 1 });
@@ -272,7 +300,7 @@ for (const [driver, open] of Object.entries(drivers)) {
     database.raw.exec(`insert into cron_jobs
       with recursive n(i) as (select 2 union all select i + 1 from n where i < ${cronBounds.jobs})
       select 'cron_copy' || i, spec, name, agent_id, session_key, target_key, schedule_kind, enabled, acts_for, authority,
-        created_at_ms, updated_at_ms, i, fired, last_seq, disabled_reason from cron_jobs, n`);
+        created_at_ms, updated_at_ms, i, fired, last_seq, disabled_reason, own_run_id from cron_jobs, n`);
 
     const beyond = await store.cron.add(jobToWrite(), "owner", 2);
     const [due, last] = [await store.cron.listDue(20_000, 32), await store.cron.list({ ...allJobs, limit: 1, offset: 9_999 })];

@@ -31,6 +31,8 @@ interface Known {
   /** The newest time that came to pass by itself; `untilMs`: everything up to then had passed. */
   last: { readonly dueAtMs: number; readonly atMs: number; readonly untilMs: number } | undefined;
   lastRunId: string | undefined;
+  /** Of a job with one time: the run that it started; `isSure`: nobody started it by hand at that very moment. */
+  own: { readonly runId: string; readonly isSure: boolean } | undefined;
 }
 
 /** What is known only to whoever asks: jobs that were to be removed, and jobs whose addition was acknowledged. */
@@ -162,7 +164,7 @@ export class Jobs {
     const spec = JSON.parse(job.spec) as CronJobSpec;
     const hasNewTimes = JSON.stringify(spec.schedule) !== JSON.stringify(before?.spec.schedule);
     const last = hasNewTimes ? undefined : before?.last;
-    const known: Known = { facts: job, spec, last, lastRunId: before?.lastRunId };
+    const known: Known = { facts: job, spec, last, lastRunId: before?.lastRunId, own: hasNewTimes ? undefined : before?.own };
     this.#known.set(job.job_id, known);
     let hasPassed = false;
     for (const fire of fires) {
@@ -181,7 +183,7 @@ export class Jobs {
     const { job_id: jobId, due_at_ms: dueAtMs, at_ms: atMs, kind } = fire;
     const more = fire.times - (this.#timesOfRows.get(fire.seq) ?? 0);
     this.#timesOfRows.set(fire.seq, fire.times);
-    if (kind === "run") this.#takeRun(known, String(fire.run_id));
+    if (kind === "run") this.#takeRun(known, fire);
     else if (kind === "error") this.#found(`${jobId} could not start`);
     // Only the newest of several that were skipped at once is told.
     const isScheduled = expectedMs !== undefined && (dueAtMs === expectedMs || more > 1);
@@ -206,7 +208,10 @@ export class Jobs {
     if (dueAtMs > expectedMs) this.#found(`${facts.job_id} was due at ${expectedMs}, and comes to pass at ${dueAtMs} only`);
   }
 
-  #takeRun(known: Known, runId: string): void {
+  #takeRun(known: Known, { run_id, job_id: jobId, due_at_ms: dueAtMs, at_ms: atMs }: FireFacts): void {
+    const runId = String(run_id);
+    const { schedule } = known.spec;
+    if (schedule.kind === "at" && Date.parse(schedule.at) === dueAtMs) known.own = { runId, isSure: !this.#byHand.has(`${jobId} ${atMs}`) };
     const before = this.#database.statement("select status from runs where run_id = ?").get(known.lastRunId ?? "");
     if (before !== undefined && open.has(String(before["status"]))) this.#found(`${runId} has begun, and ${known.lastRunId} goes on`);
     known.lastRunId = runId;
@@ -222,12 +227,12 @@ export class Jobs {
 
   /** It may have come to pass just before. */
   #takeRemoved(jobId: string, known: Known, fires: readonly FireFacts[]): void {
-    for (const { kind, run_id: runId } of fires) if (kind === "run") this.#takeRun(known, String(runId));
+    for (const fire of fires) if (fire.kind === "run") this.#takeRun(known, fire);
     this.#known.delete(jobId);
-    const { spec, lastRunId } = known;
+    const { spec, own } = known;
     if (this.#callers().removed.has(jobId)) return;
-    const run = this.#database.statement("select status from runs where run_id = ?").get(lastRunId ?? "");
-    if (spec.deleteAfterRun !== true || lastRunId === undefined || (run !== undefined && run["status"] !== "succeeded"))
+    const run = this.#database.statement("select status from runs where run_id = ?").get(own?.runId ?? "");
+    if (spec.deleteAfterRun !== true || own === undefined || (run !== undefined && run["status"] !== "succeeded"))
       this.#found(`${jobId} is gone, and nobody removed it`);
     this.#spent.add(jobId);
     this.#count("spent");
@@ -246,12 +251,11 @@ export class Jobs {
   }
 
   #listSpent(): readonly string[] {
-    const rows = this.#database
-      .statement(
-        "select cron_jobs.job_id from cron_jobs join cron_fires on cron_fires.seq = last_seq join runs on runs.run_id = cron_fires.run_id where next_run_at_ms is null and schedule_kind = 'at' and cron_fires.kind = 'run' and status = 'succeeded' and json_extract(spec, '$.deleteAfterRun') = 1",
-      )
-      .all();
-    return rows.map((row) => String(row["job_id"]));
+    const wentWell = this.#database.statement("select 1 from runs where run_id = ? and status = 'succeeded'");
+    return [...this.#known.values()].flatMap(({ facts, spec, own }) => {
+      const isOver = spec.deleteAfterRun === true && facts.next_run_at_ms === null && own?.isSure === true;
+      return isOver && wentWell.get(own.runId) !== undefined ? [facts.job_id] : [];
+    });
   }
 }
 

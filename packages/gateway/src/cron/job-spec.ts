@@ -34,9 +34,11 @@ export function toPatchedSpec(
   { pacing, trigger, failureAlert, state, payload, delivery, ...patch }: Patch,
 ): CronJobSpec {
   for (const [name, value] of Object.entries({ pacing, trigger, failureAlert, state })) if (!isNothing(value)) throw unsupported(name);
+  // It says something of a job with one time alone, which may have been given it unasked.
+  const flag = (patch.schedule?.kind ?? spec.schedule.kind) === spec.schedule.kind ? spec.deleteAfterRun : undefined;
   const merged = payload?.kind === spec.payload.kind ? { ...spec.payload, ...payload } : payload;
   return parse("cron.update", {
-    ...withoutNulls({ ...spec, ...patch }),
+    ...withoutNulls({ ...spec, deleteAfterRun: flag, ...patch }),
     ...(merged === undefined ? {} : { payload: withoutNulls(merged) }),
     ...(delivery === undefined ? {} : { delivery: withoutNulls({ mode: "none", ...spec.delivery, ...delivery }) }),
   });

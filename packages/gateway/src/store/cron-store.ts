@@ -120,7 +120,7 @@ export interface CronStore {
   fire(ask: CronFireAsk, nowMs: number): Promise<CronFired>;
   /** What came of times: only what is over. */
   listFires(filter: CronFireFilter): Promise<{ readonly fires: readonly CronFire[]; readonly total: number }>;
-  /** The job that started the run, when one did; removes it when its only time went well and it was to be removed then. */
+  /** The job that started the run, when one did; removes it when its only time has started that run, it went well, and it was to be removed then. */
   settle(runId: string): Promise<{ readonly job: CronJobRecord; readonly fire: CronFire; readonly removed: boolean } | undefined>;
   /** Removes the jobs that were to be removed after a run that has ended. */
   settleAll(): Promise<void>;

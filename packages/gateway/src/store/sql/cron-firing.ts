@@ -139,10 +139,12 @@ function note(
   const dueAtMs = ask.dueAtMs ?? nowMs;
   const seq = repeatSkip(sql, job, { ...what, dueAtMs, nowMs }) ?? insertFire(sql, job, { ...what, dueAtMs, nowMs });
   const isScheduled = ask.dueAtMs !== undefined;
+  const isOwnRun = isScheduled && what.kind === "run" && job.schedule_kind === "at";
   const next: CronJobRow = {
     ...job,
     fired: job.fired + (what.kind === "run" ? 1 : 0),
     last_seq: seq,
+    own_run_id: isOwnRun ? what.run_id : job.own_run_id,
     ...(isScheduled ? { next_run_at_ms: ask.nextRunAtMs ?? null, enabled: ask.nextRunAtMs === undefined ? 0 : job.enabled } : {}),
   };
   writeJob(sql, next);

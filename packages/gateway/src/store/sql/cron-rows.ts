@@ -120,6 +120,7 @@ const putJob = statement((db, arg: Args<CronJobRow>) =>
       fired: true,
       last_seq: true,
       disabled_reason: true,
+      own_run_id: true,
     }),
   ),
 );

@@ -14,6 +14,7 @@ import {
 import { writeAudit } from "./audit.ts";
 import { fireJob } from "./cron-firing.ts";
 import { findJob, toFire, toJobColumns, toJobRecord, toReadableJob, writeJob } from "./cron-rows.ts";
+import { findRun } from "./run-rows.ts";
 import type { CronFireRow, CronJobRow, Database } from "./schema.ts";
 import { type Args, type Sql, statement } from "./statement.ts";
 import type { WriteQueue } from "./write-queue.ts";
@@ -32,7 +33,7 @@ export function createCronStore(queue: WriteQueue, ids: Ids): CronStore {
     fire: (ask, nowMs) => queue.transact((sql) => fireJob(sql, ids, ask, nowMs)),
     async settle(runId) {
       const found = await queue.read((sql) => findFireOf(sql, runId));
-      if (found === undefined || !isSpent(found.job)) return found && { ...found, removed: false };
+      if (found?.job.spec.deleteAfterRun !== true) return found && { ...found, removed: false };
       return { ...found, removed: await queue.transact((sql) => dropSpent(sql, findJob(sql, found.job.jobId))) };
     },
     settleAll: () =>
@@ -79,6 +80,7 @@ function addJob(sql: Sql, ids: Ids, { job, by, nowMs }: Writing): CronJobRecord 
     fired: 0,
     last_seq: null,
     disabled_reason: null,
+    own_run_id: null,
   };
   writeJob(sql, added);
   writeAudit(sql, { kind: "cron.added", actor: by, subject: added.job_id, facts: toFacts(job) }, nowMs);
@@ -100,6 +102,7 @@ function updateJob(
     ...toJobColumns(job),
     updated_at_ms: Math.max(nowMs, before.updated_at_ms + 1),
     disabled_reason: job.enabled ? null : before.disabled_reason,
+    own_run_id: JSON.stringify(seen.spec.schedule) === JSON.stringify(job.spec.schedule) ? before.own_run_id : null,
   };
   writeJob(sql, changed);
   writeAudit(sql, { kind: "cron.changed", actor: by, subject: jobId, facts: toFacts(job) }, nowMs);
@@ -111,16 +114,15 @@ function toFacts({ enabled, actsFor, authority, agentId }: CronJobToWrite): Read
   return { enabled, actsFor, agentId, scopes: authority.scopes, ...(authority.limits === undefined ? {} : { limits: authority.limits }) };
 }
 
-/** Its only time went well, and it was to be removed then: not by a run of before, started by hand. */
-function isSpent({ spec, nextRunAtMs, lastFire }: CronJobRecord): boolean {
-  if (spec.deleteAfterRun !== true || nextRunAtMs !== undefined) return false;
-  return lastFire?.outcome.kind === "run" && lastFire.outcome.run.status === "succeeded";
+/** Its only time started a run that went well, and it was to be removed then. What somebody started by hand is no such run. */
+function isSpent(sql: Sql, row: CronJobRow): boolean {
+  if (row.schedule_kind !== "at" || row.next_run_at_ms !== null || row.own_run_id === null) return false;
+  return toReadableJob(sql, row)?.spec.deleteAfterRun === true && findRun(sql, row.own_run_id)?.status === "succeeded";
 }
 
-/** Not one that was given another time, or started again, meanwhile. */
+/** Not one that was given another time meanwhile. */
 function dropSpent(sql: Sql, row: CronJobRow | undefined): boolean {
-  const job = row && toReadableJob(sql, row);
-  return job !== undefined && isSpent(job) && sql.run(dropJob, { jobId: job.jobId }) > 0;
+  return row !== undefined && isSpent(sql, row) && sql.run(dropJob, { jobId: row.job_id }) > 0;
 }
 
 function findFireOf(sql: Sql, runId: string) {
@@ -241,7 +243,7 @@ const spentJobs = statement((db, _arg: Args<object>) =>
     .selectAll()
     .where("schedule_kind", "=", "at")
     .where("next_run_at_ms", "is", null)
-    .where("last_seq", "is not", null),
+    .where("own_run_id", "is not", null),
 );
 
 const fireOfRun = statement((db, arg: Args<{ runId: string }>) =>

@@ -24,6 +24,7 @@ import * as execApprovals from "./migrations/019-exec-approvals.ts";
 import * as setupDelivery from "./migrations/020-setup-delivery.ts";
 import * as leanIndexes from "./migrations/021-lean-indexes.ts";
 import * as queuedMessages from "./migrations/022-queued-messages.ts";
+import * as cronOwnRuns from "./migrations/023-cron-own-runs.ts";
 
 /** By name, in order; a released migration is never edited. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -49,6 +50,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   "020-setup-delivery": setupDelivery,
   "021-lean-indexes": leanIndexes,
   "022-queued-messages": queuedMessages,
+  "023-cron-own-runs": cronOwnRuns,
 };
 
 /** A newer version has changed the schema in a way this one does not know. */

@@ -309,6 +309,8 @@ export interface CronJobRow {
   fired: number;
   last_seq: number | null;
   disabled_reason: string | null;
+  /** Of `at`: the run that its time has started; null once it has another time. */
+  own_run_id: string | null;
 }
 
 /** What came of one time at which a job was due or was run by hand. */
