@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import type { EventPayload, ParamsInput } from "@portreeve/protocol";
+import { z } from "zod";
+import { defineTool } from "../packages/gateway/src/tools/tool.ts";
 import { openHome } from "./support/cli.ts";
 import { createManualClock, type ManualClock } from "./support/manual-clock.ts";
 import { script } from "./support/script.ts";
@@ -202,6 +204,40 @@ test("a job whose last run still works is skipped, and that is told", async () =
   assert.deepEqual([skipped?.status, skipped?.error?.startsWith("its last run had not ended")], ["skipped", true]);
   assert.deepEqual([byHand.ran, byHand.reason], [false, "already-running"]);
   assert.equal((await gw.gateway.store.runs.counts()).byStatus["running"], 1);
+});
+
+test("a job whose only time comes while a run by hand still works runs for it afterwards", async () => {
+  const release = Promise.withResolvers<void>();
+  const hold = defineTool({
+    name: "hold",
+    description: "waits",
+    parameters: z.strictObject({}),
+    repeat: "safe",
+    execute: async () => {
+      await release.promise;
+      return { text: "go on" };
+    },
+  });
+  await using setting = await start({ tools: [hold] });
+  const { gw, clock } = setting;
+  const at = { kind: "at", at: new Date(startMs + minuteMs).toISOString() } as const;
+  const message = script("look", { call: [{ tool: "hold", args: {} }] }, { say: "done" });
+  const { id } = await admin(gw).call("cron.add", { ...turn(message), schedule: at, deleteAfterRun: false });
+  const { runId } = await admin(gw).call("cron.run", { id });
+  clock.advance(minuteMs);
+  const meanwhile = await admin(gw).call("cron.get", { id });
+
+  const finished = await changes(gw, "finished", 2, () => release.resolve());
+
+  assert.deepEqual([meanwhile.enabled, meanwhile.nextRunAtMs], [true, startMs + minuteMs]);
+  assert.deepEqual(
+    finished.map(({ status, runAtMs }) => [status, runAtMs]),
+    [
+      ["ok", startMs],
+      ["ok", startMs + minuteMs],
+    ],
+  );
+  assert.equal(finished[0]?.runId, runId);
 });
 
 test("jobs beyond the places wait for one, and each comes to pass once", async () => {

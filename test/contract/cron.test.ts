@@ -137,6 +137,22 @@ for (const [driver, open] of Object.entries(drivers)) {
     assert.deepEqual(fires[1]?.outcome, { kind: "skipped", runId: first.run.runId, times: 2 });
   });
 
+  test(`${driver}: a job's only time waits for a run that goes on, and comes to pass once that has ended`, async () => {
+    await using store = await open();
+    const { jobId } = await addJob(store, { spec: { ...jobToWrite().spec, schedule: { kind: "at", at: "2030-01-01" } } });
+    await store.cron.fire(fireAsk(jobId, { dueAtMs: undefined, nextRunAtMs: undefined }), 50);
+
+    const early = await store.cron.fire(fireAsk(jobId, { nextRunAtMs: undefined }), 100);
+    const dueMeanwhile = await store.cron.listDue(100, 9);
+    const job = await store.cron.find(jobId);
+    await endRun(store, 110);
+    const dueThen = await store.cron.listDue(120, 9);
+    const late = await store.cron.fire(fireAsk(jobId, { nextRunAtMs: undefined }), 120);
+
+    assert.deepEqual([early.kind, job?.enabled, job?.nextRunAtMs, late.kind], ["stale", true, 100, "admitted"]);
+    assert.deepEqual([dueMeanwhile.length, dueThen.length], [0, 1]);
+  });
+
   test(`${driver}: beyond so many runs at once a time waits, and by hand it does not`, async () => {
     await using store = await open();
     const [one, two] = [await addJob(store), await addJob(store)];

@@ -83,7 +83,7 @@ export interface CronFireAsk {
 export type CronFired =
   | { readonly kind: "admitted"; readonly job: CronJobRecord; readonly run: RunRecord; readonly createdSession: boolean }
   | { readonly kind: "skipped" | "failed" | "disabled"; readonly job: CronJobRecord }
-  /** It came to pass already, the next one has passed too, or the job was changed, disabled or removed. */
+  /** It came to pass already, the next one has passed too, it waits, or the job was changed, disabled or removed. */
   | { readonly kind: "stale" }
   /** It is disabled. */
   | { readonly kind: "unreadable" }
@@ -111,7 +111,7 @@ export interface CronStore {
   counts(): Promise<{ readonly jobs: number; readonly nextRunAtMs: number | undefined }>;
   /** The newest moment at which a time of the job came to pass or somebody started it, whatever the clock did since; 0 for none. */
   passedUntil(jobId: string): Promise<number>;
-  /** The oldest first; `job` is undefined where it cannot be read. */
+  /** The oldest first, without only times that wait for a run of their job; `job` is undefined where it cannot be read. */
   listDue(nowMs: number, limit: number): Promise<readonly DueJob[]>;
   /**
    * One time of a job: its run is admitted, or what kept it from starting is written down, and the next time is set, in one

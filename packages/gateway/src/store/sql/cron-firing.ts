@@ -21,6 +21,8 @@ export function fireJob(sql: Sql, ids: Ids, ask: CronFireAsk, nowMs: number): Cr
   const held = scopesHeld(sql, job.acts_for, nowMs);
   if (held.kind === "gone") return disable(sql, job, held.reason, nowMs);
   const blocker = runThatGoesOn(sql, job.last_seq);
+  // A time that is the only one is none that the next would make up for: it stays due until that run has ended.
+  if (blocker !== undefined && ask.dueAtMs !== undefined && job.schedule_kind === "at") return { kind: "stale" };
   if (blocker !== undefined) return note(sql, { job, ask, nowMs }, { kind: "skipped", run_id: blocker, error: null });
   if (ask.dueAtMs !== undefined && countRunning(sql) >= ask.maxConcurrentRuns) return { kind: "full" };
   const problem = ask.problem ?? held.problem;

@@ -230,6 +230,21 @@ const due = statement((db, arg: Args<{ nowMs: number; limit: number }>) =>
     .selectAll()
     .where("next_run_at_ms", "is not", null)
     .where("next_run_at_ms", "<=", arg("nowMs"))
+    .where((job) =>
+      job.or([
+        job("schedule_kind", "<>", "at"),
+        job.not(
+          job.exists(
+            job
+              .selectFrom("cron_fires")
+              .innerJoin("runs", "runs.run_id", "cron_fires.run_id")
+              .select("runs.run_id")
+              .whereRef("cron_fires.seq", "=", "cron_jobs.last_seq")
+              .where("runs.ended_at_ms", "is", null),
+          ),
+        ),
+      ]),
+    )
     .orderBy("next_run_at_ms")
     .orderBy("job_id")
     .limit(arg("limit")),
