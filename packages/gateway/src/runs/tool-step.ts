@@ -37,10 +37,13 @@ type Asked = Extract<Plan, { do: "run-tools" }> & {
   readonly withheld: ReadonlyMap<string, unknown>;
 };
 
+/** Calls of one reply. */
+const mostAtOnce = 8;
+
 export class ToolStep {
   readonly #deps: ToolStepDeps;
   readonly #parts: ToolStepParts;
-  readonly #calls = new Set<Promise<void>>();
+  readonly #lanes = new Set<Promise<void>>();
   #hasAbandoned = false;
 
   constructor(deps: ToolStepDeps, parts: ToolStepParts) {
@@ -55,15 +58,30 @@ export class ToolStep {
 
   /** Once the run's signal has aborted: resolves when every call has come to its end, or is not waited for any more. */
   async letGo(): Promise<void> {
-    await Promise.allSettled(this.#calls);
+    await Promise.allSettled(this.#lanes);
   }
 
   /** Resolves when every call has its result. @throws the reason of the run's signal, and whatever `commit` throws. */
   async run(asked: Asked): Promise<void> {
-    const calls = asked.calls.map((call) => this.#call(call, asked));
-    for (const call of calls) this.#calls.add(call);
-    await Promise.all(calls);
-    this.#calls.clear();
+    const waiting = [...asked.calls];
+    const lanes = Array.from({ length: mostAtOnce }, () => this.#callAll(waiting, asked));
+    for (const lane of lanes) this.#lanes.add(lane);
+    await Promise.all(lanes);
+    this.#lanes.clear();
+  }
+
+  /** One after the other, until none is left in `waiting`, which others take from too. */
+  async #callAll(waiting: ToolCall[], asked: Asked): Promise<void> {
+    try {
+      for (let call = waiting.shift(); call !== undefined; call = waiting.shift()) {
+        this.#parts.signal.throwIfAborted();
+        await this.#call(call, asked);
+      }
+    } catch (error) {
+      // The turn is over: none of the reply's calls begins any more.
+      waiting.length = 0;
+      throw error;
+    }
   }
 
   async #call(call: ToolCall, { begun, withheld, modelCalls }: Asked): Promise<void> {

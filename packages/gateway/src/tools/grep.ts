@@ -63,7 +63,7 @@ async function search(start: PlaceInside, wanted: Wanted): Promise<Found> {
   const tally: Tally = { files: 0, skipped: 0, isCut: false };
   const hits: Hit[] = [];
   for await (const batch of readBatches(start, wanted, tally)) {
-    const searched = searchLines(wanted.pattern, batch, maxHits + 1 - hits.length);
+    const searched = await searchLines(wanted.pattern, batch, { maxHits: maxHits + 1 - hits.length, signal: wanted.signal });
     if (searched.kind === "too-slow") return searched;
     hits.push(...searched.hits);
     if (hits.length > maxHits) break;

@@ -1,5 +1,6 @@
 /** Searching text with a regular expression that a model wrote: however it is made, it cannot hold the gateway up. */
 import { runInNewContext } from "node:vm";
+import { createPace } from "../kit/pace.ts";
 
 /** For at most `maxBatchCharacters` of text; searching that much takes some 10 ms with a usual pattern. */
 const batchTimeoutMs = 250;
@@ -33,8 +34,20 @@ export function compilePattern(source: string, options: { readonly isLiteral: bo
   }
 }
 
-/** The first `maxHits` lines of `texts` that fit. `too-slow`: the pattern backtracks beyond what it may take. */
-export function searchLines(pattern: RegExp, texts: readonly TextToSearch[], maxHits: number): Searched {
+/** One for all runs: between two slow searches everybody else is answered, whoever asks for them. */
+const turn = createPace();
+
+/**
+ * The first `maxHits` lines of `texts` that fit. `too-slow`: the pattern backtracks beyond what it may take.
+ * @throws the reason of `signal`
+ */
+export async function searchLines(
+  pattern: RegExp,
+  texts: readonly TextToSearch[],
+  { maxHits, signal }: { readonly maxHits: number; readonly signal: AbortSignal },
+): Promise<Searched> {
+  await turn();
+  signal.throwIfAborted();
   const search = (): readonly Hit[] => findHits(pattern, texts, maxHits);
   try {
     // Not for isolation, nothing foreign runs there: a vm's timeout is what stops a regular expression in its middle.
