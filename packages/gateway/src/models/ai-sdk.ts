@@ -6,8 +6,9 @@ import type { LanguageModelV4, LanguageModelV4CallOptions, LanguageModelV4Prompt
 import type { ThinkingLevel, Usage } from "@portreeve/protocol";
 import type { Clock } from "../kit/clock.ts";
 import type { Secret } from "../kit/secret.ts";
-import { ModelError, type Model, type ModelEvent, type ModelMessage, type ModelRequest, type ToolCall, type ToolSpec } from "./model.ts";
+import { ModelError, type Model, type ModelEvent, type ModelRequest, type ToolCall, type ToolSpec } from "./model.ts";
 import { toModelError } from "./provider-error.ts";
+import { toPrompt } from "./sdk-prompt.ts";
 
 /** How a provider is reached, and how errors speak of it. */
 export interface ProviderAccess {
@@ -213,36 +214,4 @@ function parseArguments(text: string): unknown {
 
 function toFunctionTool(tool: ToolSpec): NonNullable<LanguageModelV4CallOptions["tools"]>[number] {
   return { type: "function", name: tool.name, description: tool.description, inputSchema: { ...tool.parameters } };
-}
-
-function toPrompt(request: ModelRequest): LanguageModelV4Prompt {
-  const system: LanguageModelV4Prompt = request.system === "" ? [] : [{ role: "system", content: request.system }];
-  // A message without content is left out: providers refuse it.
-  return [...system, ...request.messages.map(toPromptMessage).filter((message) => message.content.length > 0)];
-}
-
-function toPromptMessage(message: ModelMessage): LanguageModelV4Prompt[number] {
-  const texts = message.content.flatMap((block) =>
-    block.type === "text" && block.text !== "" ? [{ type: "text" as const, text: block.text }] : [],
-  );
-  if (message.role === "user") return { role: "user", content: texts };
-  if (message.role === "assistant") {
-    const calls = message.content.flatMap((block) =>
-      block.type === "toolCall"
-        ? [{ type: "tool-call" as const, toolCallId: block.id, toolName: block.name, input: toInputObject(block.arguments) }]
-        : [],
-    );
-    return { role: "assistant", content: [...texts, ...calls] };
-  }
-  const results = message.content.flatMap((block) => {
-    if (block.type !== "toolResult") return [];
-    const output = { type: block.isError ? ("error-text" as const) : ("text" as const), value: block.text };
-    return [{ type: "tool-result" as const, toolCallId: block.toolCallId, toolName: block.toolName, output }];
-  });
-  return { role: "tool", content: results };
-}
-
-/** Providers accept nothing but an object here, so arguments that were not one are quoted back inside one. */
-function toInputObject(args: unknown): object {
-  return typeof args === "object" && args !== null && !Array.isArray(args) ? args : { invalid: args ?? null };
 }

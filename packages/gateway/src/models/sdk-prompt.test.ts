@@ -1,0 +1,65 @@
+/** What goes over each family's wire, as its provider reads it. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { startFakeOpenAi } from "../../../../test/support/fake-openai.ts";
+import { Secret } from "../kit/secret.ts";
+import { failureOf, requestOf, userSays } from "./model-contract.ts";
+import type { ModelMessage } from "./model.ts";
+import { createModels } from "./registry.ts";
+
+type Api = "anthropic" | "openai" | "google" | "openai-compatible";
+
+async function sentBy(api: Api, messages: readonly ModelMessage[]): Promise<Readonly<Record<string, unknown>>> {
+  await using provider = await startFakeOpenAi();
+  provider.enqueue({ status: 400, body: {} });
+  const { baseUrl } = provider;
+  const models = createModels({
+    providers: { p: { api, baseUrl, apiKey: new Secret("key-of-the-test-0123456789") } },
+    defaultModel: undefined,
+    env: {},
+  });
+  await failureOf((await models.get("p/m")).stream(requestOf(messages)));
+  return (await provider.request(0)).body;
+}
+
+const calls = (...ids: readonly string[]): ModelMessage => ({
+  role: "assistant",
+  content: ids.map((id) => ({ type: "toolCall", id, name: "look", arguments: { at: id } })),
+});
+const result = (toolCallId: string): ModelMessage => ({
+  role: "toolResult",
+  content: [{ type: "toolResult", toolCallId, toolName: "look", text: `seen ${toolCallId}`, isError: false }],
+});
+
+test("google: the results of one reply's calls are one content, in the order of the calls", async () => {
+  const { contents } = await sentBy("google", [userSays("go"), calls("a", "b"), result("b"), result("a"), calls("c"), result("c")]);
+
+  const response = (id: string) => ({ functionResponse: { id, name: "look", response: { name: "look", content: `seen ${id}` } } });
+  assert.ok(Array.isArray(contents));
+  assert.deepEqual(contents.slice(2), [
+    { role: "user", parts: [response("a"), response("b")] },
+    contents[3],
+    { role: "user", parts: [response("c")] },
+  ]);
+});
+
+test("every other family gets each result with its call", async () => {
+  const messages = [userSays("go"), calls("a", "b"), result("b"), result("a")];
+
+  const anthropic = await sentBy("anthropic", messages);
+  const openai = await sentBy("openai", messages);
+  const compatible = await sentBy("openai-compatible", messages);
+
+  assert.deepEqual((anthropic["messages"] as readonly unknown[]).at(-1), {
+    role: "user",
+    content: ["a", "b"].map((id) => ({ type: "tool_result", tool_use_id: id, content: `seen ${id}` })),
+  });
+  assert.deepEqual(
+    (openai["input"] as readonly unknown[]).slice(-2),
+    ["a", "b"].map((id) => ({ type: "function_call_output", call_id: id, output: `seen ${id}` })),
+  );
+  assert.deepEqual(
+    (compatible["messages"] as readonly unknown[]).slice(-2),
+    ["a", "b"].map((id) => ({ role: "tool", tool_call_id: id, content: `seen ${id}` })),
+  );
+});
