@@ -21,6 +21,7 @@ export function agentHandlers(deps: HandlerDeps, commands: Commands): Pick<Handl
       const { message, idempotencyKey } = params;
       const answer = await commands.answer(context, { session, message, idempotencyKey });
       if (answer !== undefined) return tellCommand(deps, context, { session, idempotencyKey, text: answer.text });
+      if (message.trim() === "") throw new ProtocolError("INVALID_PARAMS", "message or attachment required");
       const timeoutMs = params.timeout === undefined || params.timeout === 0 ? undefined : params.timeout * 1_000;
       const { run } = await startRun(deps, context.principal, {
         ...session,

@@ -99,6 +99,7 @@ test("50 files may come and 51 may not; every bound is held to the byte, before 
     [[file({ content: "AAA", encoding: "base64" })], "ATTACHMENT_UNUSABLE", /"a\.txt" is not base64/],
     [[file({ content: "\ud800" })], "ATTACHMENT_UNUSABLE", /"a\.txt" is not text in Unicode/],
     [[file({ name: "../a" })], "ATTACHMENT_UNUSABLE", /"\.\.\/a" cannot be the name/],
+    [[file({ name: `/${"😀".repeat(60)}` })], "ATTACHMENT_UNUSABLE", /"\/(?:😀){49}…" cannot be the name/u],
     [[file({ name: "Straße" }), file({ name: "STRASSE" })], "ATTACHMENT_UNUSABLE", /capitals aside/],
     [[file({}), file({ name: "A.TXT" })], "ATTACHMENT_UNUSABLE", /"A\.TXT" cannot be .* capitals aside/],
   ];

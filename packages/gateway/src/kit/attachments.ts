@@ -1,5 +1,6 @@
 /** The files that a spawn hands to its child: what they may be called, how large they may be, how they are written down. Pure. */
 import { ProtocolError, type Params } from "@portreeve/protocol";
+import { cutText } from "./cut-text.ts";
 import { type Withheld, withhold } from "./withheld.ts";
 
 export type AskedAttachment = NonNullable<Params<"subagents.spawn">["attachments"]>[number];
@@ -145,7 +146,7 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
 }
 
 function named(name: string): string {
-  return JSON.stringify(name.length > 100 ? `${name.slice(0, 100)}…` : name);
+  return JSON.stringify(name.length > 100 ? `${cutText(name, 0, 100)}…` : name);
 }
 
 function unusable(message: string, remedy: string): ProtocolError {

@@ -7,6 +7,7 @@ import type { ThinkingLevel, Usage } from "@portreeve/protocol";
 import type { Clock } from "../kit/clock.ts";
 import type { Secret } from "../kit/secret.ts";
 import { ModelError, type Model, type ModelEvent, type ModelRequest, type ToolCall, type ToolSpec } from "./model.ts";
+import { withPlainCallIds } from "./plain-call-ids.ts";
 import { toModelError } from "./provider-error.ts";
 import { toPrompt } from "./sdk-prompt.ts";
 
@@ -28,6 +29,8 @@ export interface KeyedAccess extends ProviderAccess {
 export interface AiSdkOptions {
   /** Go with every call. */
   readonly providerOptions?: NonNullable<LanguageModelV4CallOptions["providerOptions"]>;
+  /** Ids of tool calls are letters, digits, `_` and `-`, each once in a request, whoever made them. */
+  readonly hasPlainCallIds?: boolean;
   readonly problemWithThinking: (level: ThinkingLevel) => Promise<string | undefined>;
 }
 
@@ -35,11 +38,11 @@ export interface AiSdkOptions {
 export function createAiSdkModel(
   languageModel: LanguageModelV4,
   access: ProviderAccess,
-  { providerOptions, problemWithThinking }: AiSdkOptions,
+  { providerOptions, hasPlainCallIds = false, problemWithThinking }: AiSdkOptions,
 ): Model {
   const options = providerOptions === undefined ? {} : { providerOptions };
   const name = languageModel.modelId;
-  const stream = (request: ModelRequest) => streamCall(languageModel, request, { access, options, name });
+  const stream = (request: ModelRequest) => streamCall(languageModel, request, { access, options, hasPlainCallIds, name });
   return { provider: access.provider, name, stream, problemWithThinking };
 }
 
@@ -64,13 +67,14 @@ export function fetchNothing(): Promise<Response> {
 interface CallContext {
   readonly access: ProviderAccess;
   readonly options: Pick<LanguageModelV4CallOptions, "providerOptions">;
+  readonly hasPlainCallIds: boolean;
   readonly name: string;
 }
 
 async function* streamCall(
   languageModel: LanguageModelV4,
   request: ModelRequest,
-  { access, options, name }: CallContext,
+  { access, options, hasPlainCallIds, name }: CallContext,
 ): AsyncGenerator<ModelEvent> {
   const call = new AbortController();
   const stop = (): void => call.abort(request.signal.reason);
@@ -80,7 +84,7 @@ async function* streamCall(
     request.signal.throwIfAborted();
     const { stream, response } = await languageModel.doStream({
       ...options,
-      prompt: toPrompt(request),
+      prompt: toPrompt(hasPlainCallIds ? { ...request, messages: withPlainCallIds(request.messages) } : request),
       ...(request.tools.length === 0 ? {} : { tools: request.tools.map(toFunctionTool) }),
       ...(request.maxOutputTokens === undefined ? {} : { maxOutputTokens: request.maxOutputTokens }),
       ...(request.thinking === undefined ? {} : { reasoning: toReasoning(request.thinking) }),

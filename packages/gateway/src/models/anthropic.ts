@@ -10,6 +10,7 @@ export function openAnthropic(access: KeyedAccess): (name: string) => Model {
   const dry = createAnthropic({ ...settings, fetch: fetchNothing });
   return (name) =>
     createAiSdkModel(provider(name), access, {
+      hasPlainCallIds: true,
       problemWithThinking: (level) => askAboutThinking(dry(name), level),
     });
 }

@@ -63,3 +63,54 @@ test("every other family gets each result with its call", async () => {
     ["a", "b"].map((id) => ({ role: "tool", tool_call_id: id, content: `seen ${id}` })),
   );
 });
+
+test("half a character is in no request, wherever it stood", async () => {
+  const half = "x\ud83d";
+  const messages: readonly ModelMessage[] = [
+    userSays(half),
+    { role: "assistant", content: [{ type: "toolCall", id: "a", name: "look", arguments: { [half]: [half] } }] },
+    { role: "toolResult", content: [{ type: "toolResult", toolCallId: "a", toolName: "look", text: half, isError: false }] },
+  ];
+
+  const { messages: sent } = await sentBy("anthropic", messages);
+
+  assert.deepEqual(sent, [
+    { role: "user", content: [{ type: "text", text: "x\ufffd" }] },
+    { role: "assistant", content: [{ type: "tool_use", id: "a", name: "look", input: { "x\ufffd": ["x\ufffd"] } }] },
+    { role: "user", content: [{ type: "tool_result", tool_use_id: "a", content: "x\ufffd" }] },
+  ]);
+});
+
+test("text of white space alone is left out", async () => {
+  const { messages } = await sentBy("anthropic", [
+    userSays("go"),
+    { role: "assistant", content: [{ type: "text", text: "\n\n" }] },
+    { role: "assistant", content: [{ type: "text", text: " " }, ...calls("a").content] },
+    result("a"),
+  ]);
+
+  assert.deepEqual(
+    (messages as readonly { content: readonly { type: string }[] }[]).map(({ content }) => content.map(({ type }) => type)),
+    [["text"], ["tool_use"], ["tool_result"]],
+  );
+});
+
+test("anthropic: ids of calls that another provider made are ones it takes, each once; what made them gets them as they were", async () => {
+  const messages = [
+    userSays("go"),
+    calls("functions.look:0", "functions_look_0"),
+    result("functions.look:0"),
+    result("functions_look_0"),
+    calls("functions.look:0"),
+    result("functions.look:0"),
+  ];
+  const idsIn = (body: unknown): readonly string[] =>
+    [...JSON.stringify(body).matchAll(/"(?:id|tool_use_id|tool_call_id)":"([^"]*)"/g)].map(([, id = ""]) => id);
+
+  const [mapped, kept] = [await sentBy("anthropic", messages), await sentBy("openai-compatible", messages)];
+
+  const [first, second, third] = ["functions_look_0", "functions_look_0_2", "functions_look_0_3"];
+  assert.deepEqual(idsIn(mapped), [first, second, first, second, third, third]);
+  const [dotted, plain] = ["functions.look:0", "functions_look_0"];
+  assert.deepEqual(idsIn(kept), [dotted, plain, dotted, plain, dotted, dotted]);
+});

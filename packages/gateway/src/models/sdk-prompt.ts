@@ -7,7 +7,7 @@ export function toPrompt({ system, messages }: Pick<ModelRequest, "system" | "me
     .map(toPromptMessage)
     // Providers refuse a message without content.
     .filter((message) => message.content.length > 0);
-  return system === "" ? said : [{ role: "system", content: system }, ...said];
+  return system === "" ? said : [{ role: "system", content: system.toWellFormed() }, ...said];
 }
 
 /** Results that follow each other are one message, in the order of their calls: Gemini refuses a reply's results one by one. */
@@ -32,8 +32,9 @@ function placeOf(block: ModelMessage["content"][number], order: readonly string[
 }
 
 function toPromptMessage(message: ModelMessage): LanguageModelV4Message {
+  // Anthropic refuses white space alone, and half a character anywhere.
   const texts = message.content.flatMap((block) =>
-    block.type === "text" && block.text !== "" ? [{ type: "text" as const, text: block.text }] : [],
+    block.type === "text" && block.text.trim() !== "" ? [{ type: "text" as const, text: block.text.toWellFormed() }] : [],
   );
   if (message.role === "user") return { role: "user", content: texts };
   if (message.role === "assistant") {
@@ -46,7 +47,7 @@ function toPromptMessage(message: ModelMessage): LanguageModelV4Message {
   }
   const results = message.content.flatMap((block) => {
     if (block.type !== "toolResult") return [];
-    const output = { type: block.isError ? ("error-text" as const) : ("text" as const), value: block.text };
+    const output = { type: block.isError ? ("error-text" as const) : ("text" as const), value: block.text.toWellFormed() };
     return [{ type: "tool-result" as const, toolCallId: block.toolCallId, toolName: block.toolName, output }];
   });
   return { role: "tool", content: results };
@@ -54,5 +55,17 @@ function toPromptMessage(message: ModelMessage): LanguageModelV4Message {
 
 /** Providers accept nothing but an object here, so arguments that were not one are quoted back inside one. */
 function toInputObject(args: unknown): object {
-  return typeof args === "object" && args !== null && !Array.isArray(args) ? args : { invalid: args ?? null };
+  const wellFormed = toWellFormed(args);
+  return isRecord(wellFormed) ? wellFormed : { invalid: wellFormed ?? null };
+}
+
+function toWellFormed(value: unknown): unknown {
+  if (typeof value === "string") return value.toWellFormed();
+  if (Array.isArray(value)) return value.map(toWellFormed);
+  if (!isRecord(value)) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key.toWellFormed(), toWellFormed(one)]));
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

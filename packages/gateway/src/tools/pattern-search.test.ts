@@ -22,3 +22,19 @@ test("slow searches take turns with everybody else", { timeout: 60_000 }, async 
   const between = order.slice(order.indexOf("too-slow"), order.lastIndexOf("too-slow") + 1);
   assert.deepEqual(between, ["too-slow", "answered", "too-slow", "answered", "too-slow"]);
 });
+
+test("the part of a long line that is shown begins and ends between characters", async () => {
+  const faces = "😀".repeat(400);
+  const texts = ["", "x"].map((name) => ({ name, text: `${name}${faces}!${faces}` }));
+
+  const searched = await searchLines(/!/, texts, { maxHits: 2, signal: new AbortController().signal });
+
+  assert.ok(searched.kind === "searched");
+  assert.deepEqual(
+    searched.hits.map(({ excerpt }) => [excerpt.isWellFormed(), excerpt.includes("😀!😀")]),
+    [
+      [true, true],
+      [true, true],
+    ],
+  );
+});

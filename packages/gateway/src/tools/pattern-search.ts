@@ -1,5 +1,6 @@
 /** Searching text with a regular expression that a model wrote: however it is made, it cannot hold the gateway up. */
 import { runInNewContext } from "node:vm";
+import { cutText } from "../kit/cut-text.ts";
 import { createPace } from "../kit/pace.ts";
 
 /** For at most `maxBatchCharacters` of text; searching that much takes some 10 ms with a usual pattern. */
@@ -77,7 +78,7 @@ function excerptAround(line: string, at: number): string {
   if (line.length <= maxCharacters) return line;
   const start = Math.min(Math.max(0, at - 100), line.length - maxCharacters);
   const end = start + maxCharacters;
-  return `${start > 0 ? "…" : ""}${line.slice(start, end)}${end < line.length ? "…" : ""}`;
+  return `${start > 0 ? "…" : ""}${cutText(line, start, end)}${end < line.length ? "…" : ""}`;
 }
 
 /** The error comes from the other context, so it is not an `instanceof Error` here. */

@@ -170,6 +170,15 @@ test("sessions_history shows what was said, tool calls by name and tool results 
   ]);
 });
 
+test("a text is shortened between characters", async () => {
+  const context = fakeContext({ answer: () => history(["user", { type: "text", text: `x${"😀".repeat(5_000)}` }]) });
+
+  const { text } = await sessionsHistoryTool.execute({ sessionKey: "agent:main:main" }, context);
+
+  const [message] = shownHistory.parse(JSON.parse(text)).messages;
+  assert.equal(message?.text, `x${"😀".repeat(3_999)}… [2002 characters left out]`);
+});
+
 test("a long history is cut to its newest messages", async () => {
   const long = Array.from({ length: 20 }, (_, index) => ["user", { type: "text", text: `${index} ${"x".repeat(7_000)}` }] as const);
   const context = fakeContext({ answer: () => history(...long) });

@@ -1,6 +1,7 @@
 /** The tool `sessions_history`: what was said in a session this run may see. */
 import { methods, type ContentBlock, type Message } from "@portreeve/protocol";
 import { z } from "zod";
+import { cutText } from "../kit/cut-text.ts";
 import { toFailedResult, toToolResult } from "./method-result.ts";
 import { defineTool } from "./tool.ts";
 
@@ -53,7 +54,9 @@ function toText(block: ContentBlock): string {
 }
 
 function shorten(text: string, maxCharacters: number): string {
-  return text.length <= maxCharacters ? text : `${text.slice(0, maxCharacters)}… [${text.length - maxCharacters} characters left out]`;
+  if (text.length <= maxCharacters) return text;
+  const kept = cutText(text, 0, maxCharacters);
+  return `${kept}… [${text.length - kept.length} characters left out]`;
 }
 
 /** The longest tail of `messages` whose texts stay within `maxAll`; the newest message always. */

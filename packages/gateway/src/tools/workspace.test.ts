@@ -194,3 +194,10 @@ test("a name with a line break is shown quoted, on one line", () => {
   assert.equal(showName("a\nb"), '"a\\nb"');
   assert.equal(showName("größe 日本.md"), "größe 日本.md");
 });
+
+test("of a long path the refusal shows a part that begins and ends between characters", () => {
+  assert.equal(
+    describeRefusal(`x${"😀".repeat(200)}`, { kind: "missing" }),
+    `There is no x${"😀".repeat(99)}… in the workspace. Call ls to see what there is.`,
+  );
+});

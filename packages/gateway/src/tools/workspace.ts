@@ -7,6 +7,7 @@ import { lstat, open, opendir, readlink, realpath, type FileHandle } from "node:
 import { dirname, join, relative, resolve, sep } from "node:path";
 import { attachmentFolder } from "@portreeve/protocol";
 import { z } from "zod";
+import { cutText } from "../kit/cut-text.ts";
 
 /** A path that lay inside the workspace, with every link resolved, when it was looked at. */
 export interface PlaceInside {
@@ -113,7 +114,7 @@ export async function listFolder(place: PlaceInside, maxEntries: number): Promis
 
 /** A refusal in words for the model: what happened and what to do instead. `path` is as it was written. */
 export function describeRefusal(path: string, refusal: PathRefusal): string {
-  const name = showName(path.length > 200 ? `${path.slice(0, 200)}…` : path);
+  const name = showName(path.length > 200 ? `${cutText(path, 0, 200)}…` : path);
   switch (refusal.kind) {
     case "invalid":
       return `${name} is not a path: it holds a NUL byte. Give the path as ls shows it.`;
