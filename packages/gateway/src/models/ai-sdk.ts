@@ -31,18 +31,22 @@ export interface AiSdkOptions {
   readonly providerOptions?: NonNullable<LanguageModelV4CallOptions["providerOptions"]>;
   /** Ids of tool calls are letters, digits, `_` and `-`, each once in a request, whoever made them. */
   readonly hasPlainCallIds?: boolean;
+  /** How hard a request lets the model think and how long its reply may be, where the package cannot be told as it stands. */
+  readonly toBounds?: (request: ModelRequest) => Promise<Bounds> | Bounds;
   readonly problemWithThinking: (level: ThinkingLevel) => Promise<string | undefined>;
 }
+
+export type Bounds = Pick<LanguageModelV4CallOptions, "reasoning" | "maxOutputTokens" | "providerOptions">;
 
 /** A model of the AI SDK as one of ours. */
 export function createAiSdkModel(
   languageModel: LanguageModelV4,
   access: ProviderAccess,
-  { providerOptions, hasPlainCallIds = false, problemWithThinking }: AiSdkOptions,
+  { providerOptions, hasPlainCallIds = false, toBounds = toPlainBounds, problemWithThinking }: AiSdkOptions,
 ): Model {
   const options = providerOptions === undefined ? {} : { providerOptions };
   const name = languageModel.modelId;
-  const stream = (request: ModelRequest) => streamCall(languageModel, request, { access, options, hasPlainCallIds, name });
+  const stream = (request: ModelRequest) => streamCall(languageModel, request, { access, options, hasPlainCallIds, toBounds, name });
   return { provider: access.provider, name, stream, problemWithThinking };
 }
 
@@ -68,13 +72,14 @@ interface CallContext {
   readonly access: ProviderAccess;
   readonly options: Pick<LanguageModelV4CallOptions, "providerOptions">;
   readonly hasPlainCallIds: boolean;
+  readonly toBounds: NonNullable<AiSdkOptions["toBounds"]>;
   readonly name: string;
 }
 
 async function* streamCall(
   languageModel: LanguageModelV4,
   request: ModelRequest,
-  { access, options, hasPlainCallIds, name }: CallContext,
+  { access, options, hasPlainCallIds, toBounds, name }: CallContext,
 ): AsyncGenerator<ModelEvent> {
   const call = new AbortController();
   const stop = (): void => call.abort(request.signal.reason);
@@ -86,8 +91,7 @@ async function* streamCall(
       ...options,
       prompt: toPrompt(hasPlainCallIds ? { ...request, messages: withPlainCallIds(request.messages) } : request),
       ...(request.tools.length === 0 ? {} : { tools: request.tools.map(toFunctionTool) }),
-      ...(request.maxOutputTokens === undefined ? {} : { maxOutputTokens: request.maxOutputTokens }),
-      ...(request.thinking === undefined ? {} : { reasoning: toReasoning(request.thinking) }),
+      ...(await toBounds(request)),
       abortSignal: call.signal,
     });
     refusePage(response?.headers?.["content-type"], access);
@@ -100,6 +104,14 @@ async function* streamCall(
     // Nothing of it stays open that was not read to its end: a package may go on reading an answer it has thrown away.
     if (!reading.isOver) call.abort("the call is over");
   }
+}
+
+/** For packages that take both as they are. */
+export function toPlainBounds({ thinking, maxOutputTokens }: Pick<ModelRequest, "thinking" | "maxOutputTokens">): Bounds {
+  return {
+    ...(maxOutputTokens === undefined ? {} : { maxOutputTokens }),
+    ...(thinking === undefined ? {} : { reasoning: toReasoning(thinking) }),
+  };
 }
 
 /** A log-in, a proxy or a web server answers in a provider's place, and would do so again. */
