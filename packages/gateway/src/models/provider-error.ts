@@ -12,7 +12,7 @@ export function toModelError(error: unknown, access: ProviderAccess, model: stri
   const { kind, retryable } = classify(facts);
   return new ModelError(kind, describe(kind, { ...facts, message: redact(facts.message, access) }, access, model), {
     retryable,
-    retryAfterMs: readRetryAfter(facts.headers, access.clock.now()),
+    retryAfterMs: readRetryAfter(facts, access.clock.now()),
     httpStatus: facts.status,
     answer: facts.answer === "" ? undefined : cut(redact(facts.answer, access), mostOfAnswer),
   });
@@ -82,7 +82,7 @@ interface Verdict {
 }
 
 const tooLong =
-  /context.?(length|window)|maximum context|prompt is too long|too many tokens|token count.{0,40}exceed|exceeds the \w+.{0,30}tokens/i;
+  /context.?(length|window|limit|size)|maximum (context|prompt)|(prompt|input) is too long|too many tokens|token count.{0,40}exceed|exceeds the \w+.{0,30}tokens/i;
 const filtered = /content.?filter|content.{0,12}policy|prohibited_content|flagged as|safety (system|filter)/i;
 const badKey = /api.?key.{0,20}(not valid|invalid|expired)|(invalid|incorrect).{0,10}api.?key|authentication|permission/i;
 const spent = /insufficient.?quota|credit balance|billing/i;
@@ -100,7 +100,7 @@ function classify(facts: Facts): Verdict {
   if (status === 402) return { kind: "rate_limit", retryable: false };
   if (status === 404) return { kind: "unusable", retryable: false };
   if (status === 413) return { kind: "context_length", retryable: false };
-  if (status === 429) return { kind: "rate_limit", retryable: !spent.test(words) };
+  if (status === 429) return { kind: "rate_limit", retryable: askedDelayMs(facts.answer) !== undefined || !spent.test(words) };
   if (status === 408 || status === 409 || status === 425 || (status !== undefined && status >= 500))
     return { kind: "overloaded", retryable: true };
   return classifyByWords(facts);
@@ -151,8 +151,8 @@ function redact(text: string, access: ProviderAccess): string {
 /** Whatever a provider says, it stays a number that can be kept. */
 const mostRetryAfterMs = 365 * 86_400_000;
 
-function readRetryAfter(headers: Readonly<Record<string, string>>, nowMs: number): number | undefined {
-  const asked = parseRetryAfter(headers, nowMs);
+function readRetryAfter({ headers, answer }: Facts, nowMs: number): number | undefined {
+  const asked = parseRetryAfter(headers, nowMs) ?? askedDelayMs(answer);
   return asked === undefined ? undefined : Math.min(mostRetryAfterMs, asked);
 }
 
@@ -165,6 +165,12 @@ function parseRetryAfter(headers: Readonly<Record<string, string>>, nowMs: numbe
   if (seconds !== undefined) return Math.ceil(seconds * 1_000);
   const atMs = Date.parse(text ?? "");
   return Number.isNaN(atMs) ? undefined : Math.max(0, atMs - nowMs);
+}
+
+/** Gemini speaks of billing whichever quota it is, and of a delay even when it is the one of a day. */
+function askedDelayMs(answer: string): number | undefined {
+  const seconds = /"retryDelay":\s*"(\d+(?:\.\d+)?)s"/.exec(answer)?.[1];
+  return seconds === undefined || /PerDay/.test(answer) ? undefined : Math.ceil(Number(seconds) * 1_000);
 }
 
 function parseAmount(text: string | undefined): number | undefined {
