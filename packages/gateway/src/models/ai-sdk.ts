@@ -98,7 +98,7 @@ async function* streamCall(
     yield* toEvents(stream, reading);
   } catch (error) {
     if (request.signal.aborted) throw new ModelError("aborted", "the call was stopped");
-    throw error instanceof ModelError ? error : toModelError(error, access, name);
+    throw toModelError(error, access, name);
   } finally {
     request.signal.removeEventListener("abort", stop);
     // Nothing of it stays open that was not read to its end: a package may go on reading an answer it has thrown away.

@@ -9,6 +9,7 @@ import { test } from "node:test";
 import { promisify } from "node:util";
 import { createSelfSigned } from "../kit/self-signed.ts";
 import { httpFetch } from "./http-fetch.ts";
+import { ModelError } from "./model.ts";
 
 interface Host extends AsyncDisposable {
   readonly url: string;
@@ -124,7 +125,7 @@ test("an answer is read while it comes", async () => {
 });
 
 test("who sends faster than anybody reads has to wait, and nothing is lost", async () => {
-  const piece = Buffer.alloc(65_536, "x");
+  const piece = Buffer.from(`${"x".repeat(65_534)}\n\n`);
   const pieces = 1_000;
   let sent = 0;
   await using host = await serve((_incoming, response) => {
@@ -152,6 +153,56 @@ test("who sends faster than anybody reads has to wait, and nothing is lost", asy
   // What was sent and not read lay in the buffers of two sockets and in ours: far from all of it.
   assert.ok(sentUnread < pieces / 2, `${sentUnread} of ${pieces} pieces were taken before anybody read`);
   assert.equal(received, pieces * piece.byteLength);
+});
+
+/** Sends `piece` until whoever asked goes. */
+function endless(status: number, piece: string): { readonly listener: RequestListener; readonly closed: Promise<void> } {
+  const closed = Promise.withResolvers<void>();
+  const listener: RequestListener = (_incoming, response) => {
+    response.once("close", () => closed.resolve());
+    response.writeHead(status);
+    const send = (): void => {
+      while (!response.destroyed && response.write(piece));
+      if (!response.destroyed) response.once("drain", send);
+    };
+    send();
+  };
+  return { listener, closed: closed.promise };
+}
+
+for (const [what, piece] of [
+  ["line", "x".repeat(65_536)],
+  ["event", `data: ${"x".repeat(65_530)}\n`],
+] as const) {
+  test(`a ${what} without end fails the reading by name, and closes the connection`, { timeout: 60_000 }, async () => {
+    const { listener, closed } = endless(200, piece);
+    await using host = await serve(listener);
+
+    const error = await failureOf((await httpFetch(host.url)).text());
+
+    assert.ok(error instanceof ModelError);
+    assert.deepEqual([error.kind, error.retryable], ["incomplete", false]);
+    await closed;
+  });
+}
+
+test("any number of events that end is read", async () => {
+  const event = `data: ${"x".repeat(65_000)}\r\n\r\n`;
+  await using host = await serve((_incoming, response) => response.end(event.repeat(300)));
+
+  const text = await (await httpFetch(host.url)).text();
+
+  assert.equal(text.length, 300 * event.length);
+});
+
+test("of the body of an error so much is read and no more", { timeout: 60_000 }, async () => {
+  const { listener, closed } = endless(503, "no\n\n".repeat(10_000));
+  await using host = await serve(listener);
+
+  const response = await httpFetch(host.url);
+
+  assert.deepEqual([response.status, (await response.text()).length], [503, 1_048_576]);
+  await closed;
 });
 
 test("nobody at the address is what fetch says of it, with the system's code", async () => {

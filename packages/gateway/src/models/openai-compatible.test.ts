@@ -65,6 +65,12 @@ test("the request carries model, key, system text, tools and the wish for usage"
   );
 });
 
+test("an event without end is a failure of the provider that is not tried again", async () => {
+  const { kind, retryable } = await failureWith({ steps: [{ text: "x".repeat(9_000_000) }] });
+
+  assert.deepEqual([kind, retryable], ["incomplete", false]);
+});
+
 test("tool calls and their results go back to the provider, also calls whose arguments were not JSON", async () => {
   await using provider = await startFakeOpenAi();
   provider.enqueue(say("ok"));

@@ -8,6 +8,9 @@ import type { ProviderAccess } from "./ai-sdk.ts";
  * headers and whatever text the server chose to send back, the key among it.
  */
 export function toModelError(error: unknown, access: ProviderAccess, model: string): ModelError {
+  // What our own fetch says of an answer, a package may have wrapped.
+  const own = withCauses(error).find((one) => one instanceof ModelError);
+  if (own !== undefined) return own;
   const facts = readFacts(error);
   const { kind, retryable } = classify(facts);
   return new ModelError(kind, describe(kind, { ...facts, message: redact(facts.message, access) }, access, model), {
@@ -68,12 +71,18 @@ const untrusted = /^(CERT|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|ERR_TLS)_/;
 const networkCodes = new RegExp(`^E(?!RR_)[A-Z_]{3,}$|^UND_ERR_|${untrusted.source}`);
 
 function findNetworkCode(error: unknown): string | undefined {
+  for (const one of withCauses(error)) {
+    if ("code" in one && typeof one.code === "string" && networkCodes.test(one.code)) return one.code;
+  }
+  return undefined;
+}
+
+function* withCauses(error: unknown): Generator<Error> {
   const seen = new Set<unknown>();
   for (let current = error; current instanceof Error && !seen.has(current); current = current.cause) {
     seen.add(current);
-    if ("code" in current && typeof current.code === "string" && networkCodes.test(current.code)) return current.code;
+    yield current;
   }
-  return undefined;
 }
 
 interface Verdict {
