@@ -155,3 +155,20 @@ test("what failed before a compaction does not count after it, and the compactio
 
   assert.deepEqual(state.phase === "thinking" && [state.failures.length, state.modelCalls], [0, 2]);
 });
+
+test("the same failing call counts once a reply, however often the reply makes it", () => {
+  const three: JournalEntry = {
+    kind: "reply",
+    content: ["a", "b", "c"].map((id) => ({ type: "toolCall", id, name: "ls", arguments: {} })),
+    model: "m",
+    reason: "tool-calls",
+    usage,
+  };
+  const reply = [three, ...["a", "b", "c"].map((id) => result(id, { isError: true }))];
+  const timesAfter = (...entries: readonly JournalEntry[]) => {
+    const state = fold([input, ...entries]);
+    return state.phase === "thinking" && state.repeated?.times;
+  };
+
+  assert.deepEqual([timesAfter(...reply), timesAfter(...reply, failed, ...reply, call("d"), result("d", { isError: true }))], [1, 3]);
+});

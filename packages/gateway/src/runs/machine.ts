@@ -30,8 +30,8 @@ interface Progress {
   readonly modelCalls: number;
   /** The last model calls in a row that failed. */
   readonly failures: readonly ModelFailure[];
-  /** The last tool calls in a row that were the same and failed. */
-  readonly repeated: { readonly call: string; readonly times: number } | undefined;
+  /** The last replies in a row that made the same failing tool call; `reply` is the newest of them, by the calls of the model until then. */
+  readonly repeated: { readonly call: string; readonly times: number; readonly reply: number } | undefined;
   readonly compaction: CompactionState;
   /** It was told once that its result is not what was asked for. */
   readonly isRepaired: boolean;
@@ -154,6 +154,9 @@ function progressOf({ model, modelCalls, failures, repeated, compaction, isRepai
 
 function countRepeated(state: Progress, call: ToolCall, isError: boolean): Progress["repeated"] {
   if (!isError) return undefined;
+  const { modelCalls: reply, repeated } = state;
   const same = JSON.stringify([call.name, call.arguments]);
-  return { call: same, times: state.repeated?.call === same ? state.repeated.times + 1 : 1 };
+  if (repeated?.call !== same) return { call: same, times: 1, reply };
+  // A reply that makes it more than once has read no result between them.
+  return repeated.reply === reply ? repeated : { call: same, times: repeated.times + 1, reply };
 }

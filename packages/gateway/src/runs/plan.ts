@@ -13,7 +13,7 @@ export const runLimits = {
   longestBackoffMs: 30_000,
   /** A provider that asks for longer ends the run, unless another model answers: whoever waits for it should hear of it. */
   longestWaitMs: 600_000,
-  /** The same failing tool call this often in a row ends the run. */
+  /** The same failing tool call in this many replies in a row ends the run. */
   sameFailure: 3,
 } as const;
 
