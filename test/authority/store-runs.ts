@@ -3,6 +3,7 @@ import { type MethodName, methods, ProtocolError } from "@portreeve/protocol";
 import { Bus } from "../../packages/gateway/src/bus.ts";
 import type { HandlerDeps } from "../../packages/gateway/src/handlers/deps.ts";
 import { messageHandlers } from "../../packages/gateway/src/handlers/messages.ts";
+import { SessionOrder } from "../../packages/gateway/src/handlers/session-order.ts";
 import { subagentHandlers } from "../../packages/gateway/src/handlers/subagents.ts";
 import {
   authorityToStart,
@@ -165,6 +166,7 @@ function createDeps(store: Store, { now, settings }: Options): HandlerDeps {
     version: "",
     admitRun: (run) => store.runs.admit(run, now()),
     spawnRun: (child) => store.runs.spawn(child, now()),
+    order: new SessionOrder(),
     cancelRuns: unasked,
     compactSession: unasked,
     connections: () => ({ accepted: 0, open: 0 }),

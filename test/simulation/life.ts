@@ -16,6 +16,7 @@ import { cronHandlers } from "../../packages/gateway/src/handlers/cron.ts";
 import type { HandlerDeps } from "../../packages/gateway/src/handlers/deps.ts";
 import { messageHandlers } from "../../packages/gateway/src/handlers/messages.ts";
 import { runHandlers } from "../../packages/gateway/src/handlers/runs.ts";
+import { SessionOrder } from "../../packages/gateway/src/handlers/session-order.ts";
 import { sessionHandlers } from "../../packages/gateway/src/handlers/sessions.ts";
 import { subagentHandlers } from "../../packages/gateway/src/handlers/subagents.ts";
 import type { Ids } from "../../packages/gateway/src/kit/ids.ts";
@@ -232,6 +233,7 @@ export class Life {
       spawnRun: (child) => this.#worker?.spawn(child) ?? store.runs.spawn(child, this.clock.now()),
       callerFor: (principal) => this.callerAs(principal),
       sessionRules: { visibility: "tree", maxHops: 5 },
+      order: new SessionOrder(),
       cancelRuns: async (select) => {
         const { runs, failed } = (await this.#worker?.cancel(select)) ?? { runs: [], failed: [] };
         if (failed.length > 0) throw new ProtocolError("STOP_INCOMPLETE", "something goes on");

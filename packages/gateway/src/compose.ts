@@ -16,6 +16,7 @@ import type { CronHandlerDeps } from "./handlers/cron.ts";
 import { type AgentFacts, type CatalogueDeps, type HandlerDeps, readSessionRow } from "./handlers/deps.ts";
 import { readHealth } from "./handlers/health.ts";
 import { readMessages } from "./handlers/history.ts";
+import { SessionOrder } from "./handlers/session-order.ts";
 import type { SetupHandlerDeps } from "./handlers/setup.ts";
 import type { SystemHandlerDeps } from "./handlers/system.ts";
 import { createAttempts } from "./identity/attempts.ts";
@@ -263,14 +264,16 @@ function programs(env: ComposeOptions["env"]) {
 type SharedParts = Pick<HandlerDeps, "store" | "bus" | "agents" | "attachments"> & { readonly late: LateParts; readonly toolsOf: ToolsOf };
 
 function createHandlerDeps({ clock, version }: ComposeOptions, live: LiveConfig, { late, toolsOf, ...parts }: SharedParts): HandlerDeps {
+  const order = new SessionOrder();
   return {
     ...parts,
+    order,
     version,
     now: () => clock.now(),
     clock,
     admitRun: (run) => late.worker?.admit(run) ?? parts.store.runs.admit(run, clock.now()),
     spawnRun: (child) => late.worker?.spawn(child) ?? parts.store.runs.spawn(child, clock.now()),
-    cancelRuns: (select) => stopRuns(late, select),
+    cancelRuns: (select) => ("sessionKey" in select ? order.stop(select.sessionKey, () => stopRuns(late, select)) : stopRuns(late, select)),
     compactSession: (ask) => late.worker?.compact(ask) ?? Promise.reject(new Error("no worker has started")),
     connections: () => late.listener?.counts() ?? { accepted: 0, open: 0 },
     get spawnLimits() {

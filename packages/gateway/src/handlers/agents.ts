@@ -1,6 +1,6 @@
 /** Agents: list them, run one, wait for a run. */
 import { createHash } from "node:crypto";
-import { type Accepted, mainSessionKey, type Params, ProtocolError, type Result } from "@portreeve/protocol";
+import { type Accepted, mainKey, type Params, ProtocolError, type Result } from "@portreeve/protocol";
 import type { Context, Handlers } from "../dispatch/types.ts";
 import { authorityToStart, type Principal, treeOf } from "../principal/principal.ts";
 import type { RunToAdmit } from "../store/admitting.ts";
@@ -17,22 +17,18 @@ export function agentHandlers(deps: HandlerDeps, commands: Commands): Pick<Handl
     "agents.list": async (context) => listAgents(deps, context),
 
     agent: async (context, params) => {
-      const session = await findSession(deps, params);
-      const { message, idempotencyKey } = params;
-      const answer = await commands.answer(context, { session, message, idempotencyKey });
-      if (answer !== undefined) return tellCommand(deps, context, { session, idempotencyKey, text: answer.text });
+      assertNoReset(params);
+      const { message, idempotencyKey, agentId, sessionKey, sessionId } = params;
+      const key = sessionKey ?? (sessionId === undefined ? mainKey : await findKey(deps, sessionId));
+      const session = resolveSession(deps.agents, key, agentId);
+      const answer = commands.answer(context, { session, message, idempotencyKey });
+      if (answer !== undefined) return tellCommand(deps, context, { session, idempotencyKey, text: (await answer).text });
       if (message.trim() === "") throw new ProtocolError("INVALID_PARAMS", "message or attachment required");
       const timeoutMs = params.timeout === undefined || params.timeout === 0 ? undefined : params.timeout * 1_000;
-      const { run } = await startRun(deps, context.principal, {
-        ...session,
-        message: params.message,
-        wireId: params.idempotencyKey,
-        label: params.label,
-        timeoutMs,
-        // Whoever waits for the second answer waits for the answer to this message.
-        queueMode: "followup",
-        params,
-      });
+      // Whoever waits for the second answer waits for the answer to this message.
+      const queueMode = "followup";
+      const start = { ...session, message, wireId: idempotencyKey, label: params.label, timeoutMs, queueMode, params } as const;
+      const { run } = await deps.order.admit(session.key, () => startRun(deps, context.principal, start));
       context.connection?.followRun(run.wireId);
       context.accept({
         runId: run.wireId,
@@ -131,18 +127,15 @@ export async function startRun(
   return { run: admission.run, isNew: true };
 }
 
-async function findSession(deps: HandlerDeps, params: Params<"agent">): Promise<{ key: string; agentId: string }> {
+function assertNoReset(params: Params<"agent">): void {
   if (/^\/(new|reset)(\s|$)/.test(params.message))
     throw new ProtocolError("NOT_SUPPORTED", `not supported: ${params.message.split(/\s/)[0]}`);
-  if (params.sessionKey === undefined && params.sessionId !== undefined) {
-    const session = await deps.store.sessions.findById(params.sessionId);
-    if (session === undefined)
-      throw new ProtocolError("UNKNOWN_SESSION", `No session found: ${params.sessionId}`, {
-        remedy: "list sessions with ./portreeve sessions list",
-      });
-    return resolveSession(deps.agents, session.key, params.agentId);
-  }
-  return resolveSession(deps.agents, params.sessionKey ?? mainSessionKey(params.agentId ?? deps.agents.defaultAgentId), params.agentId);
+}
+
+async function findKey({ store }: HandlerDeps, sessionId: string): Promise<string> {
+  const session = await store.sessions.findById(sessionId);
+  if (session !== undefined) return session.key;
+  throw new ProtocolError("UNKNOWN_SESSION", `No session found: ${sessionId}`, { remedy: "list sessions with ./portreeve sessions list" });
 }
 
 /** A command in the shape of a run: accepted, and over at once. */

@@ -22,19 +22,23 @@ export function chatHandlers(
       const session = resolveSession(deps.agents, params.sessionKey, params.agentId);
       const { message, idempotencyKey } = params;
       const isPlain = params.suppressCommandInterpretation === true;
-      const answer = isPlain ? undefined : await commands.answer(context, { session, message, idempotencyKey });
-      if (answer !== undefined) return answer.stopped ?? { runId: idempotencyKey, status: "ok", reply: answer.text };
+      const answer = isPlain ? undefined : commands.answer(context, { session, message, idempotencyKey });
+      if (answer !== undefined) {
+        const { stopped, text } = await answer;
+        return stopped ?? { runId: idempotencyKey, status: "ok", reply: text };
+      }
       if (params.message.trim() === "") throw new ProtocolError("INVALID_PARAMS", "message or attachment required");
       const timeoutMs = params.timeoutMs === 0 ? undefined : params.timeoutMs;
-      const { run, isNew } = await startRun(deps, context.principal, {
+      const start = {
         ...session,
-        message: params.message,
-        wireId: params.idempotencyKey,
+        message,
+        wireId: idempotencyKey,
         label: undefined,
         timeoutMs,
         queueMode: params.queueMode ?? "steer",
         params,
-      });
+      };
+      const { run, isNew } = await deps.order.admit(session.key, () => startRun(deps, context.principal, start));
       context.connection?.followRun(run.wireId);
       return { runId: run.wireId, status: isNew ? "started" : toWireStatus(run.status) };
     },

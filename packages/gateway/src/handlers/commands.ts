@@ -20,10 +20,11 @@ interface Written {
 
 export interface Commands {
   /**
-   * The answer to a command, also told as the end of a chat; undefined: the text is for the model. The same key with the same text is
-   * answered as before, and nothing is done again. @throws ProtocolError IDEMPOTENCY_MISMATCH for a key that something else has
+   * The answer to a command, also told as the end of a chat; undefined, and that at once: the text is for the model. The same key with
+   * the same text is answered as before, and nothing is done again.
+   * @throws ProtocolError IDEMPOTENCY_MISMATCH for a key that something else has
    */
-  answer(context: Pick<Context, "principal">, written: Written): Promise<CommandAnswer | undefined>;
+  answer(context: Pick<Context, "principal">, written: Written): Promise<CommandAnswer> | undefined;
 }
 
 type CommandDeps = Pick<HandlerDeps, "bus" | "now" | "callerFor" | "store">;
@@ -34,7 +35,7 @@ const mostRemembered = 1_000;
 export function createCommands(deps: CommandDeps): Commands {
   const answered = new Map<string, { readonly message: string; readonly answer: Promise<CommandAnswer> }>();
   return {
-    async answer({ principal }, written) {
+    answer({ principal }, written) {
       const key = JSON.stringify([principal.id, written.session.key, written.idempotencyKey]);
       const known = answered.get(key);
       if (known !== undefined && known.message !== written.message) throw keyWasUsed();

@@ -8,6 +8,7 @@ import type { RunRecord, RunSelection, SessionRecord, Store } from "../store/sto
 import type { AttachmentFiles } from "../subagents/attachment-files.ts";
 import type { SessionRules } from "../subagents/session-messages.ts";
 import type { SpawnDeps } from "../subagents/spawn.ts";
+import type { SessionOrder } from "./session-order.ts";
 
 export interface AgentFacts {
   readonly defaultAgentId: string;
@@ -32,6 +33,8 @@ export interface HandlerDeps {
   readonly version: string;
   readonly admitRun: (run: RunToAdmit) => Promise<Admission>;
   readonly spawnRun: SpawnDeps["spawnRun"];
+  readonly order: SessionOrder;
+  /** Those of a session in its order. */
   readonly cancelRuns: (select: RunSelection) => Promise<readonly RunRecord[]>;
   /** Answers why nothing was compacted, or undefined, and how many messages a model reads as they are. */
   readonly compactSession: (ask: {

@@ -16,14 +16,8 @@ type Asking = Pick<Context, "principal" | "signal" | "connection">;
 export function messageHandlers(deps: HandlerDeps): Pick<Handlers, Methods> {
   return {
     "sessions.send": async (context, params) => {
-      const session = await getSession(deps, context, params);
-      if (params.mode === "resume" && session.activeRunIds.length > 0) {
-        throw new ProtocolError("SESSION_BUSY", `${session.key} has not ended: ${session.activeRunIds.length} of its runs are open`, {
-          remedy: "steer it, or send without resume",
-        });
-      }
       const isNote = params.mode === "notify";
-      const sent = await send(deps, context, { session, params, queueMode: isNote ? "notify" : "followup" });
+      const sent = await sendTo(deps, context, params, isNote ? "notify" : "followup");
       const { run, ...told } = sent;
       if (isNote || params.waitSeconds === undefined || params.waitSeconds === 0) return { runId: run.wireId, ...told };
       const budget = AbortSignal.timeout(params.waitSeconds * 1_000);
@@ -32,13 +26,25 @@ export function messageHandlers(deps: HandlerDeps): Pick<Handlers, Methods> {
     },
 
     "sessions.steer": async (context, params) => {
-      const session = await getSession(deps, context, params);
-      const { run, ...told } = await send(deps, context, { session, params, queueMode: "steer" });
+      const { run, ...told } = await sendTo(deps, context, params, "steer");
       return { runId: run.wireId, ...told };
     },
 
     "sessions.abort": (context, params) => abort(deps, context, params),
   };
+}
+
+function sendTo(deps: HandlerDeps, context: Asking, params: Params<"sessions.send">, queueMode: QueueMode): Promise<Sent> {
+  const { key } = resolveSession(deps.agents, params.key, params.agentId);
+  return deps.order.admit(key, async () => {
+    const session = await getSession(deps, context, params);
+    if (params.mode === "resume" && session.activeRunIds.length > 0) {
+      throw new ProtocolError("SESSION_BUSY", `${key} has not ended: ${session.activeRunIds.length} of its runs are open`, {
+        remedy: "steer it, or send without resume",
+      });
+    }
+    return send(deps, context, { session, params, queueMode });
+  });
 }
 
 /** @throws ProtocolError UNKNOWN_SESSION, also for one that the principal may not see: nothing is made by speaking to it. */
@@ -64,12 +70,14 @@ interface Sending {
   readonly isController?: boolean;
 }
 
+type Sent = { readonly run: RunRecord } & Pick<Result<"sessions.send">, "status" | "messageSeq">;
+
 /** Admits the message as a run of the sender's; what a run says is quoted, with where it comes from. */
 export async function send(
   deps: HandlerDeps,
   { principal, connection }: Pick<Asking, "principal" | "connection">,
   { session, change, params, queueMode, isController = false }: Sending,
-): Promise<{ readonly run: RunRecord } & Pick<Result<"sessions.send">, "status" | "messageSeq">> {
+): Promise<Sent> {
   await assertHops(deps.store.runs, principal, deps.sessionRules);
   const message =
     principal.kind === "run" ? quoteMessage(params.message, { sessionKey: principal.sessionKey, isController }) : params.message;
@@ -94,6 +102,7 @@ async function abort(
   { principal }: Pick<Asking, "principal">,
   { key, agentId, runId, clearQueued = true }: Params<"sessions.abort">,
 ): Promise<Result<"sessions.abort">> {
+  if (key !== undefined) await deps.order.admitted(resolveSession(deps.agents, key, agentId).key);
   const named = runId === undefined ? undefined : await deps.store.runViews.find(runId, { rootKey: undefined });
   if (key === undefined && runId === undefined)
     throw new ProtocolError("INVALID_PARAMS", "invalid sessions.abort params: needs key or runId");
