@@ -118,9 +118,43 @@ test("the same messages come from chat.history, sessions.get and chat.message.ge
   assert.equal(short.messages.at(-1)?.role, "assistant");
 });
 
+test("a history fits in a frame, whatever its messages hold: long arguments are cut, and say so", async () => {
+  const write = (chars: number, of: number) => ({ tool: "write", args: { path: `beans-${of}`, content: "b".repeat(chars) } });
+  const twelve = Array.from({ length: 12 }, (_, index) => write(12_500, index));
+  const long = await talk("long-call", script("save it", { call: [write(60_000, 0)] }, { say: "saved" }));
+  const many = await talk("long-calls", script("save them", { call: twelve }, { say: "saved" }));
+
+  const { messages } = await reader.call("chat.history", { sessionKey: long });
+  const started = await admin.call("chat.startup", { sessionKey: long });
+  const [, omitted] = (await reader.call("chat.history", { sessionKey: many })).messages;
+  const [, whole] = (await reader.call("chat.history", { sessionKey: many, maxChars: 500_000 })).messages;
+
+  const [call] = messages[1]?.content ?? [];
+  const cut = call?.type === "toolCall" ? (call.arguments as { readonly beginning: string }) : assert.fail();
+  const chars = JSON.stringify(write(60_000, 0).args).length;
+  const beginning = `{"path":"beans-0","content":"${"b".repeat(12_000)}`.slice(0, 12_000);
+  assert.deepEqual(cut, { truncated: true, chars, beginning: `${beginning}…` });
+  assert.deepEqual([started.messages, (await reader.call("sessions.get", { key: long })).messages], [messages, messages]);
+  assert.deepEqual(omitted?.content, [{ type: "text", text: "[chat.history omitted: message too large]" }]);
+  assert.deepEqual([whole?.__openclaw, whole?.content.length], [omitted?.__openclaw, 12]);
+});
+
+test("a history has at most 6 MiB, and says that there is more", async () => {
+  const key = await talk("much", "hello");
+  for (let count = 0; count < 36; count += 1) await admin.call("chat.inject", { sessionKey: key, message: "m".repeat(190_000) });
+
+  const asked = { sessionKey: key, maxChars: 500_000 };
+  const page = await reader.call("chat.history", asked);
+  const more = await reader.call("chat.history", { ...asked, maxBytes: 60_000_000 });
+
+  const bytes = Buffer.byteLength(JSON.stringify(page.messages));
+  assert.ok(bytes > 5 * 1_048_576 && bytes <= 6 * 1_048_576, `${bytes}`);
+  assert.deepEqual([page.hasMore, page.totalMessages, more.messages.length], [true, 38, page.messages.length]);
+});
+
 test("a client knows its own message by the run it came as; a page of sessions is as large as it may be, whatever is asked for", async () => {
   await writer.call("chat.send", { sessionKey: "mine", message: "hello", idempotencyKey: "my-message" });
-  await writer.call("agent.wait", { runId: "my-message", timeoutMs: 3_600_000 });
+  await writer.call("agent.wait", { runId: "my-message", timeoutMs: 3_60_000 });
 
   const { messages } = await reader.call("chat.history", { sessionKey: "mine" });
   const { limitApplied } = await reader.call("sessions.list", { limit: 10_000 });

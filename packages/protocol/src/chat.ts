@@ -11,9 +11,9 @@ const historyParams = {
   agentId: agentId.optional(),
   limit: z.number().int().min(1).max(1_000).optional(),
   offset: z.number().int().nonnegative().optional(),
-  /** Of the texts of one message. */
+  /** Of each text of a message, and of the arguments of each tool call; absent: 12 000, and 128 KiB a message. */
   maxChars: z.number().int().min(1).max(500_000).optional(),
-  /** Of all messages together; the newest one is there whatever its size. */
+  /** Of all messages together, at most 6 MiB; the newest one is there whatever its size. */
   maxBytes: z.number().int().min(1_024).optional(),
   /** Of messages that were sent: whether they are among what was said yet. */
   inputRunIds: z.array(nonEmpty.max(256)).min(1).max(50).optional(),

@@ -1,5 +1,5 @@
 /** What was said in a session, a page at a time. */
-import type { Message, Params, Result } from "@portreeve/protocol";
+import type { ContentBlock, Message, Params, Result } from "@portreeve/protocol";
 import type { Context } from "../dispatch/types.ts";
 import { sessionViewOf } from "../principal/principal.ts";
 import type { RunRecord, SessionRecord } from "../store/store.ts";
@@ -9,6 +9,10 @@ type Receipt = NonNullable<Result<"chat.history">["inputReceipts"]>[number];
 
 const defaultHistory = 200;
 const textCutAt = 12_000;
+/** Of all messages in one answer: a frame holds that many, and what else is said with them. */
+const mostBytes = 6 * 1_048_576;
+/** Of one message, when the asker does not say how long its texts may be. */
+const mostMessageBytes = 131_072;
 
 export interface History {
   readonly page: Result<"chat.history">;
@@ -24,11 +28,11 @@ export async function readHistory(
   const { key } = resolveSession(deps.agents, params.sessionKey, params.agentId);
   const session = await deps.store.sessions.find(key, sessionViewOf(principal, deps.sessionRules.visibility));
   if (session === undefined) return { session, page: { sessionKey: key, sessionId: "", messages: [], hasMore: false, totalMessages: 0 } };
-  const { limit = defaultHistory, offset = 0, maxChars = textCutAt, maxBytes } = params;
+  const { limit = defaultHistory, offset = 0, maxChars, maxBytes = mostBytes } = params;
   const { messages, total } = await deps.store.sessions.listMessages(key, { limit, offset });
   const shown = newestWithin(
-    messages.map((message) => cutTexts(message, maxChars)),
-    maxBytes,
+    messages.map((message) => toShown(message, maxChars)),
+    Math.min(maxBytes, mostBytes),
   );
   const page = {
     sessionKey: key,
@@ -59,16 +63,41 @@ export async function readMessages(
   key: string,
   range: { readonly fromSeq: number; readonly throughSeq: number },
 ): Promise<readonly Message[]> {
-  return (await sessions.messagesBetween(key, range)).map((message) => cutTexts(message, textCutAt));
+  return (await sessions.messagesBetween(key, range)).map((message) => toShown(message).message);
 }
 
+/** The message with its texts and the arguments of its calls cut at `maxChars` each. */
 export function cutTexts(message: Message, maxChars: number): Message {
-  return {
-    ...message,
-    content: message.content.map((block) =>
-      "text" in block && block.text.length > maxChars ? { ...block, text: `${block.text.slice(0, maxChars)}…` } : block,
-    ),
-  };
+  return { ...message, content: message.content.map((block) => cutBlock(block, maxChars)) };
+}
+
+function cutBlock(block: ContentBlock, maxChars: number): ContentBlock {
+  if (block.type !== "toolCall") return block.text.length <= maxChars ? block : { ...block, text: cut(block.text, maxChars) };
+  const json = JSON.stringify(block.arguments) ?? "";
+  if (json.length <= maxChars) return block;
+  return { ...block, arguments: { truncated: true, chars: json.length, beginning: cut(json, maxChars) } };
+}
+
+function cut(text: string, maxChars: number): string {
+  return `${text.slice(0, maxChars)}…`;
+}
+
+interface Shown {
+  readonly message: Message;
+  readonly bytes: number;
+}
+
+/** Whoever names the length of texts has larger messages, as far as one answer goes. */
+function toShown(message: Message, maxChars?: number): Shown {
+  const shown = cutTexts(message, maxChars ?? textCutAt);
+  const bytes = bytesOf(shown);
+  if (bytes <= (maxChars === undefined ? mostMessageBytes : mostBytes)) return { message: shown, bytes };
+  const omitted: Message = { ...message, content: [{ type: "text", text: "[chat.history omitted: message too large]" }] };
+  return { message: omitted, bytes: bytesOf(omitted) };
+}
+
+function bytesOf(message: Message): number {
+  return Buffer.byteLength(JSON.stringify(message));
 }
 
 /** The texts of a message in one line of at most `maxChars`; empty when it holds none. */
@@ -82,9 +111,9 @@ export function toExcerpt({ content }: Pick<Message, "content">, maxChars: numbe
 }
 
 /** As many of the newest as fit, and always the newest one. */
-function newestWithin(messages: readonly Message[], maxBytes = Number.POSITIVE_INFINITY): Message[] {
+function newestWithin(messages: readonly Shown[], maxBytes: number): Message[] {
   let left = maxBytes;
-  const kept = messages.toReversed().map((message) => (left -= Buffer.byteLength(JSON.stringify(message))) >= 0);
+  const kept = messages.toReversed().map(({ bytes }) => (left -= bytes) >= 0);
   const beyond = kept.indexOf(false, 1);
-  return beyond < 0 ? [...messages] : messages.slice(messages.length - beyond);
+  return (beyond < 0 ? messages : messages.slice(messages.length - beyond)).map(({ message }) => message);
 }
