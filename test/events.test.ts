@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { limits, type ChatEvent } from "@portreeve/protocol";
 import { startFakeOpenAi } from "./support/fake-openai.ts";
-import { script } from "./support/script.ts";
+import { script, spawnStep } from "./support/script.ts";
 import { startGateway, type TestGateway } from "./support/start-gateway.ts";
 import { connectWire, createWireKey, type Frame, type Wire } from "./support/wire-client.ts";
 
@@ -186,3 +186,28 @@ function textIn(message: unknown): string {
   const { content } = message as { content: readonly { text: string }[] };
   return content.map(({ text }) => text).join("");
 }
+
+test("the events of a run that is stopped while it waits go on where it stood, also in another process", async () => {
+  await using gw = await startGateway();
+  const watcher = { key: createWireKey(), token: gw.token, scopes: ["operator.read", "operator.write"], extra: { caps: ["tool-events"] } };
+  const message = script("delegate", { call: [spawnStep("kid", { hang: true })] }, { awaitChildren: true });
+  let before = 0;
+  const isOf = ({ event, payload }: Frame): boolean => (event === "agent" || event === "chat") && payload?.["runId"] === "waits";
+  {
+    await using wire = await connectWire(gw.url, watcher);
+    await wire.request("chat.send", { sessionKey: "main", message, idempotencyKey: "waits" });
+    for (let status: unknown; status !== "waiting";)
+      status = ((await wire.request("runs.get", { runId: "waits" })).payload?.["run"] as { status: unknown } | undefined)?.status;
+    before = Math.max(...wire.frames.filter(isOf).map(({ payload }) => Number(payload?.["seq"])));
+  }
+  await gw.restart();
+  await using wire = await connectWire(gw.url, watcher);
+
+  await wire.request("chat.abort", { sessionKey: "main" });
+  await wire.frame(({ event, payload }) => event === "chat" && payload?.["runId"] === "waits" && payload["state"] === "aborted");
+
+  assert.deepEqual(
+    wire.frames.filter(isOf).map(({ payload }) => payload?.["seq"]),
+    [before + 1, before + 2],
+  );
+});

@@ -363,7 +363,8 @@ class ClaimingWorker implements Worker {
     const active = this.#active.get(run.runId);
     this.#letGo.passed(run.runId);
     active?.controller.abort(why);
-    const events = active?.events.isOver === false ? active.events : new RunEvents(this.#deps.bus, this.#deps.clock, run, 0);
+    const events =
+      active?.events.isOver === false ? active.events : new RunEvents(this.#deps.bus, this.#deps.clock, run, run.ending?.eventSeq ?? 0);
     events.ended(run);
   }
 

@@ -257,6 +257,8 @@ export interface Ending {
   readonly schemaError?: string | undefined;
   readonly error: string | undefined;
   readonly stopReason: string;
+  /** Of a run that ended while it was parked: the number of its last event. */
+  readonly eventSeq?: number | undefined;
 }
 
 /**

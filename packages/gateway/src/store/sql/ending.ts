@@ -7,7 +7,7 @@ import { ensureAnnounceRun } from "./announcing.ts";
 import { budgetLeftOf, endsCall, settle } from "./budgets.ts";
 import { recordCompactions } from "./compactions.ts";
 import { appendMessages } from "./messages.ts";
-import { appendEntries, findHeld, readRun, toRunRecord } from "./run-rows.ts";
+import { appendEntries, findHeld, readLastEntry, readRun, toRunRecord } from "./run-rows.ts";
 import type { InboxRow, RunTableRow } from "./schema.ts";
 import { openStatuses } from "./session-rows.ts";
 import { type Args, row, type Sql, statement } from "./statement.ts";
@@ -75,6 +75,7 @@ export function writeEnding(
   nowMs: number,
 ): RunTableRow {
   const epoch = run.epoch + 1;
+  const last = readLastEntry(sql, run.run_id);
   const entry: JournalEntry = {
     kind: "ended",
     outcome: ending.outcome,
@@ -88,7 +89,7 @@ export function writeEnding(
   const changed = {
     status: outcome satisfies RunStatus,
     ended_at_ms: nowMs,
-    ending: JSON.stringify(rest),
+    ending: JSON.stringify(last?.kind === "parked" ? { ...rest, eventSeq: last.eventSeq } : rest),
     epoch,
     lease_owner: null,
     lease_until_ms: null,

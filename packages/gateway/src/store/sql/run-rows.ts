@@ -66,8 +66,8 @@ export function readScopes(text: string): readonly string[] {
 
 function readEnding(text: string): Omit<Ending, "outcome"> {
   try {
-    const { text: said, error, stopReason } = JSON.parse(text) as { text: string; error?: string; stopReason: string };
-    return { text: said, error, stopReason };
+    const { text: said, error, stopReason, eventSeq } = JSON.parse(text) as Ending;
+    return { text: said, error, stopReason, ...(eventSeq === undefined ? {} : { eventSeq }) };
   } catch {
     return { text: "", error: "how the run ended cannot be read", stopReason: "corrupt" };
   }
