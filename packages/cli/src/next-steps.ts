@@ -103,6 +103,7 @@ export const nextSteps: Readonly<Record<ErrorCode, string>> = {
   DEVICE_IDENTITY_REQUIRED: giveSecret,
   CONTROL_UI_DEVICE_IDENTITY_REQUIRED: giveSecret,
   CONTROL_UI_ORIGIN_NOT_ALLOWED: "Add the origin to gateway.allowedOrigins in config.json5, then: ./portreeve gateway run",
+  TOO_MANY_WAITS: "Wait until some of what is waited for has come, then run it again.",
   TOO_MANY_SOCKETS: "Wait until some of the commands that run now are done, then run it again.",
   INVALID_HANDSHAKE: ownClient,
   AUTH_TOKEN_MISSING: giveSecret,

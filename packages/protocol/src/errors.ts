@@ -107,6 +107,7 @@ export const errorRules = {
   CONTROL_UI_DEVICE_IDENTITY_REQUIRED: notPaired("The control UI needs a device key."),
   CONTROL_UI_ORIGIN_NOT_ALLOWED: invalid("The page's origin is not allowed."),
   TOO_MANY_SOCKETS: unavailable("The device has as many open connections as it may."),
+  TOO_MANY_WAITS: unavailable("The connection waits for as many things as it may."),
   INVALID_HANDSHAKE: invalid("The first request was not a valid `connect`."),
   AUTH_TOKEN_MISSING: invalid("No credential was offered."),
   AUTH_TOKEN_MISMATCH: invalid("The shared secret is wrong."),

@@ -27,7 +27,7 @@ export const limits = {
   pairingRequestTtlMs: 300_000,
   /** The longest a setup code may wait, and how long it does when nothing is said. */
   setupCodeTtlMs: 600_000,
-  /** Requests of one connection that may be in work at once; the next ones wait unread in the socket. */
+  /** Requests of one connection that may be in work at once, the next ones wait unread in the socket; and as many that only wait. */
   requestsInFlight: 256,
   /** Calls of one method of the class `control-write` that one caller may make in a window; it begins with the first. */
   controlWrites: 30,

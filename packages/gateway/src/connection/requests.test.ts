@@ -61,6 +61,30 @@ test("runs that were accepted do not keep the request that aborts them from bein
   assert.ok(signals.every((signal) => signal.aborted));
 });
 
+test("waits do not keep other requests from being read, and those beyond their bound are refused at once, to be asked again", async () => {
+  const dispatched: string[] = [];
+  const sent: string[] = [];
+  const ends: (() => void)[] = [];
+  const dispatch: Dispatch = (_principal, name, _params, { signal }) =>
+    new Promise((resolve) => {
+      dispatched.push(name);
+      ends.push(() => resolve({ isAborted: signal.aborted }));
+    });
+  const { requests } = createRequests(dispatch, (text) => sent.push(text));
+
+  for (let count = 0; count <= limits.requestsInFlight; count += 1) requests.receive(frame("agent.wait"));
+  requests.receive(frame("chat.abort"));
+  const whileFull = [dispatched.length, dispatched.at(-1), sent.length];
+  ends[0]?.();
+  await new Promise(setImmediate);
+  requests.receive(frame("subagents.wait"));
+
+  const { error } = JSON.parse(sent[0] ?? "") as { error: { code: string; retryable: boolean; details: { code: string } } };
+  assert.deepEqual(whileFull, [limits.requestsInFlight + 1, "chat.abort", 1]);
+  assert.deepEqual([error.code, error.retryable, error.details.code], ["UNAVAILABLE", true, "TOO_MANY_WAITS"]);
+  assert.equal(dispatched.at(-1), "subagents.wait");
+});
+
 test("while megabytes of answers wait unsent nothing more is read or begun, and afterwards everything is, in order", async () => {
   const dispatched: string[] = [];
   const { requests, sink, socket, reading } = createRequests((_principal, name) => Promise.resolve(dispatched.push(name)));

@@ -2,12 +2,20 @@
  * The requests of one open connection: parsed, dispatched, answered under their id; no more of them at once than it may have, and
  * none while megabytes of what it asked for wait to be read.
  */
-import { isMethodName, limits, parseFrame, ProtocolError, type RequestFrame } from "@portreeve/protocol";
+import { isMethodName, limits, type MethodName, parseFrame, ProtocolError, type RequestFrame } from "@portreeve/protocol";
 import type { ConnectionHandle, Dispatch } from "../dispatch/types.ts";
 import { background, type Log } from "../kit/log.ts";
 import type { Principal } from "../principal/principal.ts";
 import type { Outbound } from "./outbound.ts";
 import type { WireVersion } from "./versions/wire-version.ts";
+
+/** They take no work, only time: a run's wait may not keep its abort from being read. */
+const waits: ReadonlySet<string> = new Set<MethodName>([
+  "agent.wait",
+  "device.scopes.waitUpgrade",
+  "exec.approval.waitDecision",
+  "subagents.wait",
+]);
 
 export interface RequestsDeps {
   readonly dispatch: Dispatch;
@@ -31,6 +39,8 @@ export class Requests {
   readonly #inWork = new Set<AbortController>();
   /** Requests that have their first of two answers: a run may take hours, and must not keep its own abort from being read. */
   readonly #accepted = new Set<AbortController>();
+  /** Requests that only wait: they have a bound of their own. */
+  readonly #waits = new Set<AbortController>();
   /** Every request until its handler is done, answered or not. */
   readonly #unsettled = new Map<AbortSignal, Promise<void>>();
   /** Frames that were in the socket's buffer when reading stopped. */
@@ -64,7 +74,7 @@ export class Requests {
   end(): void {
     this.#isEnded = true;
     this.#waiting.length = 0;
-    const begun = [...this.#inWork, ...this.#accepted];
+    const begun = [...this.#inWork, ...this.#accepted, ...this.#waits];
     if (begun.length === 0) return;
     const reason = new ProtocolError("SHUTTING_DOWN", "the connection is closed");
     for (const controller of begun) {
@@ -97,8 +107,10 @@ export class Requests {
   }
 
   #begin(frame: RequestFrame): void {
+    const isWait = waits.has(frame.method);
+    if (isWait && this.#waits.size >= limits.requestsInFlight) return this.#refuse(frame.id, frame.method, tooManyWaits());
     const controller = new AbortController();
-    this.#inWork.add(controller);
+    (isWait ? this.#waits : this.#inWork).add(controller);
     const settled = this.#answer(frame, controller);
     this.#unsettled.set(controller.signal, settled);
     background(this.#deps.log, "answer request", settled);
@@ -130,6 +142,7 @@ export class Requests {
       if (controller.signal === this.#last?.signal) this.#last.finish();
       this.#inWork.delete(controller);
       this.#accepted.delete(controller);
+      this.#waits.delete(controller);
       this.#startWaiting();
     }
   }
@@ -188,4 +201,10 @@ export class Requests {
     this.#isPaused = false;
     this.#deps.resume();
   }
+}
+
+function tooManyWaits(): ProtocolError {
+  return new ProtocolError("TOO_MANY_WAITS", `this connection waits for ${limits.requestsInFlight} things, as many as it may`, {
+    remedy: "ask again when one of them has come",
+  });
 }
