@@ -21,6 +21,24 @@ function pipeline(wire: Wire, name: string, requests: readonly (readonly [method
   return Promise.all(requests.map((_, index) => wire.frame(({ id }) => id === `${name}-${index}`)));
 }
 
+test("a run that another device named the same is not stopped with the caller's own; without an own one it is meant", async () => {
+  await using one = await connect(4);
+  await using other = await connect(4);
+  const send = (wire: Wire, message: string) => wire.request("chat.send", { sessionKey: "shared", message, idempotencyKey: "same" });
+  const abort = async (wire: Wire) => (await wire.request("chat.abort", { sessionKey: "shared", runId: "same" })).payload?.["runIds"];
+  const left = async () =>
+    ((await one.request("runs.list", { sessionKey: "shared", status: ["running", "queued"] })).payload?.["runs"] as object[]).length;
+  await send(one, hanging);
+  await send(other, script("wait as well", { hang: true }));
+
+  const steps = [await left(), await abort(one), await left(), await abort(one), await left()];
+  await using third = await connect(4);
+  const last = [await abort(third), await left()];
+
+  assert.deepEqual(steps, [2, ["same"], 1, [], 1]);
+  assert.deepEqual(last, [["same"], 0]);
+});
+
 for (const protocol of [3, 4] as const) {
   test(`an abort finds every message that was sent before it, and none that was sent after it (version ${protocol})`, async () => {
     await using wire = await connect(protocol);

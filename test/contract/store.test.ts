@@ -301,7 +301,7 @@ for (const [driver, open] of Object.entries(drivers)) {
     const { wireId } = await endOf(first, 5);
     const announce = `announce:v1:${first.kind === "accepted" ? first.run.sessionKey : ""}:${wireId}`;
 
-    const stopped = await store.runs.cancel({ sessionKey: leader.run.sessionKey, wireId: announce }, new Map(), 6);
+    const stopped = await store.runs.cancel({ sessionKey: leader.run.sessionKey, wireId: announce, askedBy: "device:d1" }, new Map(), 6);
     await store.runs.ensureDelivery(7);
     await endOf(second, 8);
     await store.runs.end(leader.run.runId, leader.epoch, done, [], 9);

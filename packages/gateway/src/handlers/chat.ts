@@ -13,8 +13,12 @@ export function chatHandlers(
   deps: HandlerDeps,
   commands: Commands,
 ): Pick<Handlers, "chat.send" | "chat.history" | "chat.message.get" | "chat.inject" | "chat.abort"> {
-  const abort = async (sessionKey: string, wireId: string | undefined): Promise<{ ok: true; aborted: boolean; runIds: string[] }> => {
-    const cancelled = await deps.cancelRuns({ sessionKey, wireId });
+  const abort = async (
+    { principal }: Pick<Context, "principal">,
+    sessionKey: string,
+    wireId: string | undefined,
+  ): Promise<Result<"chat.abort">> => {
+    const cancelled = await deps.cancelRuns(wireId === undefined ? { sessionKey } : { sessionKey, wireId, askedBy: principal.id });
     return { ok: true, aborted: cancelled.length > 0, runIds: cancelled.map((run) => run.wireId) };
   };
   return {
@@ -54,7 +58,7 @@ export function chatHandlers(
 
     "chat.inject": (context, params) => inject(deps, context, params),
 
-    "chat.abort": (_context, params) => abort(resolveSession(deps.agents, params.sessionKey, params.agentId).key, params.runId),
+    "chat.abort": (context, params) => abort(context, resolveSession(deps.agents, params.sessionKey, params.agentId).key, params.runId),
   };
 }
 

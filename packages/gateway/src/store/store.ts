@@ -206,7 +206,7 @@ export interface RunRecord {
   readonly startedAtMs: number | undefined;
   readonly endedAtMs: number | undefined;
   /** Set with a terminal status. */
-  readonly ending: { readonly text: string; readonly error: string | undefined; readonly stopReason: string } | undefined;
+  readonly ending: Pick<Ending, "text" | "error" | "stopReason" | "eventSeq"> | undefined;
   readonly usage: Usage;
   /** Undefined: a call of it has no known price. */
   readonly costMicroUsd: number | undefined;
@@ -262,11 +262,12 @@ export interface Ending {
 }
 
 /**
- * A session's runs, or one of them, by the wire's id or exactly; or what was delegated from a session and all below that, but
+ * A session's runs, or one of them: exactly, or by the wire's id, which several may have: the asker's own if there is one; or what was delegated from a session and all below that, but
  * none of the session's own; or all that somebody started who may not any more, `by` whoever decided that.
  */
 export type RunSelection =
-  | { readonly sessionKey: string; readonly wireId?: string | undefined; readonly runId?: string | undefined }
+  | { readonly sessionKey: string; readonly runId?: string | undefined; readonly wireId?: undefined }
+  | { readonly sessionKey: string; readonly wireId: string; readonly askedBy: string; readonly runId?: undefined }
   | { readonly belowSessionKey: string }
   | { readonly startedBy: string; readonly by: string };
 

@@ -88,11 +88,8 @@ interface Stopped {
   readonly sessions: ReadonlySet<string>;
 }
 
-type OneRun = Pick<Extract<RunSelection, { sessionKey: string }>, "wireId" | "runId">;
-
 function tree(sql: Sql, select: Exclude<RunSelection, { startedBy: string }>): Stopped {
-  const { wireId, runId }: OneRun = "sessionKey" in select ? select : {};
-  const isWhole = wireId === undefined && runId === undefined;
+  const isWhole = "belowSessionKey" in select || (select.wireId === undefined && select.runId === undefined);
   const runs = new Map<string, RunTableRow>();
   const sessions = new Set<string>();
   /** All that goes with a session that is stopped as a whole: whoever started it, and what was spawned for it without a run. */
@@ -101,19 +98,28 @@ function tree(sql: Sql, select: Exclude<RunSelection, { startedBy: string }>): S
     sessions.add(key);
     return [...sql.all(inSessionRuns, { sessionKey: key }), ...sql.all(childrenOfSession, { sessionKey: key })];
   };
-  const isMeant = (one: RunTableRow): boolean => (wireId ?? one.wire_id) === one.wire_id && (runId ?? one.run_id) === one.run_id;
   let level =
     "belowSessionKey" in select
       ? sql.all(childrenOfSession, { sessionKey: select.belowSessionKey })
       : isWhole
         ? enter(select.sessionKey)
-        : sql.all(inSessionRuns, { sessionKey: select.sessionKey }).filter(isMeant);
+        : findMeant(sql.all(inSessionRuns, { sessionKey: select.sessionKey }), select);
   while (level.length > 0) {
     for (const one of level) runs.set(one.run_id, one);
     const below = level.flatMap((one) => [...enter(one.session_key), ...sql.all(childrenOfRun, { runId: one.run_id })]);
     level = below.filter((one) => !runs.has(one.run_id));
   }
   return { runs, sessions };
+}
+
+/** Of several that others named the same, the newest that is open. */
+function findMeant(runs: readonly RunTableRow[], select: Extract<RunSelection, { sessionKey: string }>): readonly RunTableRow[] {
+  if (select.wireId === undefined) return runs.filter((one) => one.run_id === select.runId);
+  const named = runs.filter((one) => one.wire_id === select.wireId);
+  const own = named.filter((one) => one.started_by === select.askedBy);
+  if (own.length > 0) return own;
+  const newestFirst = named.toSorted((one, other) => other.created_at_ms - one.created_at_ms);
+  return [...newestFirst.filter((one) => one.ended_at_ms === null), ...newestFirst].slice(0, 1);
 }
 
 // ---- statements

@@ -64,7 +64,7 @@ export function readScopes(text: string): readonly string[] {
   }
 }
 
-function readEnding(text: string): Omit<Ending, "outcome"> {
+function readEnding(text: string): NonNullable<RunRecord["ending"]> {
   try {
     const { text: said, error, stopReason, eventSeq } = JSON.parse(text) as Ending;
     return { text: said, error, stopReason, ...(eventSeq === undefined ? {} : { eventSeq }) };
