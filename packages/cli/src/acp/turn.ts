@@ -63,7 +63,7 @@ export class Turn {
     for (;;) {
       using patience = new Patience(lost === undefined ? undefined : this.#ask.patienceMs);
       try {
-        return await Promise.race([this.#call(client, () => patience.end()), patience.over]);
+        return await Promise.race([this.#call(client, patience), patience.over]);
       } catch (error) {
         if (error === patience) throw lost;
         if (!(error instanceof ConnectionError) || error.phase !== "calling") throw error;
@@ -72,12 +72,13 @@ export class Turn {
     }
   }
 
-  #call(client: GatewayClient, onAccepted: () => void): Promise<Result<"agent">> {
+  #call(client: GatewayClient, patience: Patience): Promise<Result<"agent">> {
     const { sessionKey, message } = this.#ask;
     const params = { sessionKey, message, idempotencyKey: this.#runId };
     return client.call("agent", params, {
+      signal: patience.signal,
       onAccepted: () => {
-        onAccepted();
+        patience.end();
         this.#isAccepted = true;
         if (this.#isCancelled) void this.cancel();
       },
@@ -112,17 +113,22 @@ export class Turn {
   }
 }
 
-/** Rejects with itself when it is over. */
+/** Rejects and aborts with itself when it is over. */
 class Patience implements Disposable {
   readonly over: Promise<never>;
+  /** Whatever still waits for the gateway must not reach it once the wait was reported as failed. */
+  readonly signal: AbortSignal;
   readonly #timer: NodeJS.Timeout | undefined;
 
   /** Undefined: without end. */
   constructor(ms: number | undefined) {
     const { promise, reject } = Promise.withResolvers<never>();
+    const abort = new AbortController();
     this.over = promise;
+    this.signal = abort.signal;
     promise.catch(() => undefined);
-    this.#timer = ms === undefined ? undefined : setTimeout(() => reject(this), ms);
+    abort.signal.addEventListener("abort", () => reject(this), { once: true });
+    this.#timer = ms === undefined ? undefined : setTimeout(() => abort.abort(this), ms);
   }
 
   end(): void {
