@@ -16,6 +16,9 @@ export interface ClientOptions extends ConnectOptions {
   readonly onGap?: (gap: SeqGap) => void;
 }
 
+/** Those of every caller, and those of a request over a connection. */
+export type ClientCallOptions<N extends MethodName> = CallOptions<N> & Pick<RequestOptions, "onSent">;
+
 type State =
   | { readonly state: "open"; readonly link: Link }
   | { readonly state: "reconnecting"; readonly link: Promise<Link> }
@@ -71,11 +74,11 @@ export class GatewayClient implements Caller {
    * lost is rejected and not repeated.
    * @throws RemoteError for the gateway's refusal; ConnectionError when no answer came; the signal's reason.
    */
-  async call<N extends MethodName>(name: N, params: ParamsInput<N>, options: CallOptions<N> = {}): Promise<Result<N>> {
-    const { scopes, signal, onAccepted } = options;
+  async call<N extends MethodName>(name: N, params: ParamsInput<N>, options: ClientCallOptions<N> = {}): Promise<Result<N>> {
+    const { scopes, signal, onSent, onAccepted } = options;
     if (scopes !== undefined) this.#assertScopes(name, scopes);
     // The gateway checks what it sends against the same contract; a client carries no schemas.
-    return (await this.request(name, params, { signal, onAccepted: onAccepted as (accepted: unknown) => void })) as Result<N>;
+    return (await this.request(name, params, { signal, onSent, onAccepted: onAccepted as (accepted: unknown) => void })) as Result<N>;
   }
 
   /** `call` for a method that is not in the contract, or not known when compiling. */

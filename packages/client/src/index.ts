@@ -1,7 +1,7 @@
 /** Talking to a gateway: a device key, a connection at least privilege, calls and events. */
 export { backoffDelayMs, pause, type Backoff } from "./backoff.ts";
 export { leastScopes, scopesOf } from "./call.ts";
-export { GatewayClient, type ClientOptions } from "./client.ts";
+export { GatewayClient, type ClientCallOptions, type ClientOptions } from "./client.ts";
 export {
   connect,
   type ClientInfo,

@@ -5,6 +5,8 @@ import { ConnectionError, RemoteError, type Close } from "./errors.ts";
 
 export interface RequestOptions {
   readonly signal?: AbortSignal | undefined;
+  /** The request has gone out: whoever aborts before this knows that it has no effect. Must not throw. */
+  readonly onSent?: (() => void) | undefined;
   /** Receives the first answer of a method that gives two. */
   readonly onAccepted?: ((accepted: unknown) => void) | undefined;
 }
@@ -70,7 +72,7 @@ export class Link {
    * @throws RemoteError when the gateway refuses; ConnectionError when the connection ends first, so that the effect is unknown.
    */
   request(method: string, params: unknown, options: RequestOptions = {}): Promise<unknown> {
-    const { signal, onAccepted } = options;
+    const { signal, onSent, onAccepted } = options;
     if (signal?.aborted === true) return Promise.reject(signal.reason);
     if (this.#isOver) return Promise.reject(this.#lostError(method, { code: 1006, reason: "" }));
     const id = String(++this.#requests);
@@ -82,6 +84,7 @@ export class Link {
     signal?.addEventListener("abort", onAbort, { once: true });
     this.#pending.set(id, { method, onAccepted, resolve, reject });
     this.connection.send({ type: "req", id, method, params });
+    onSent?.();
     return promise.finally(() => signal?.removeEventListener("abort", onAbort));
   }
 

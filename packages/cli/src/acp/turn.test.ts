@@ -42,3 +42,40 @@ test("a prompt that was reported as failed is not sent when the gateway comes ba
 
   assert.deepEqual(heard, ["status [operator.write]"]);
 });
+
+/** A client whose gateway is gone, and which knows it. */
+async function openAndLose(): Promise<{ readonly peer: Peer; readonly client: GatewayClient }> {
+  const received = Promise.withResolvers<void>();
+  const peer = await startPeer({ onRequest: () => received.resolve() });
+  const client = await open(peer.url);
+  const lost = assert.rejects(client.call("status", {}), ConnectionError);
+  await received.promise;
+  await peer[Symbol.asyncDispose]();
+  await lost;
+  return { peer, client };
+}
+
+test("a prompt that begins while the gateway is away fails when patience is over, and is never sent", async () => {
+  const { peer, client } = await openAndLose();
+  using _ = client;
+
+  await assert.rejects(createTurn(client, 0).run(), { name: "CliError", code: "UNREACHABLE" });
+  const heard = await heardByTheNext(peer, client);
+
+  assert.deepEqual(heard, ["status [operator.write]"]);
+});
+
+test("a prompt that waits for the gateway is cancelled at once, and is never sent", async () => {
+  const { peer, client } = await openAndLose();
+  using _ = client;
+  const turn = createTurn(client, 600_000);
+  const answered = turn.run();
+  await new Promise(setImmediate);
+
+  await turn.cancel();
+  const stopReason = await answered;
+  const heard = await heardByTheNext(peer, client);
+
+  assert.equal(stopReason, "cancelled");
+  assert.deepEqual(heard, ["status [operator.write]"]);
+});

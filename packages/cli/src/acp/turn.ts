@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import type { SessionUpdate, StopReason } from "@agentclientprotocol/sdk";
 import { ConnectionError, RemoteError, type GatewayClient } from "@portreeve/client";
 import { Speech, type EventPayload, type Result } from "@portreeve/protocol/wire";
+import { CliError } from "../exit.ts";
 import { said, toToolUpdate } from "./updates.ts";
 
 export type Tell = (update: SessionUpdate) => void;
@@ -20,7 +21,10 @@ export class Turn {
   readonly #ask: TurnAsk;
   readonly #tell: Tell;
   readonly #speech = new Speech();
+  /** Ends the wait for a gateway that was never sent the prompt. */
+  readonly #unsent = new AbortController();
   #isAfterTool = true;
+  #isSent = false;
   #isAccepted = false;
   #isCancelled = false;
 
@@ -50,6 +54,7 @@ export class Turn {
   /** Must not reject: the run's end says what became of it. */
   async cancel(): Promise<void> {
     this.#isCancelled = true;
+    if (!this.#isSent) return this.#unsent.abort();
     // Not there yet: it is stopped as soon as it is.
     if (!this.#isAccepted) return;
     const { sessionKey } = this.#ask;
@@ -59,15 +64,15 @@ export class Turn {
 
   /** The same command again is the same run, so whoever lost the answer asks again. */
   async #untilAnswered(client: GatewayClient): Promise<Result<"agent">> {
-    let lost: unknown;
+    let failure: unknown = goneFor(this.#ask.patienceMs);
     for (;;) {
-      using patience = new Patience(lost === undefined ? undefined : this.#ask.patienceMs);
+      using patience = new Patience(this.#ask.patienceMs, this.#unsent.signal);
       try {
         return await Promise.race([this.#call(client, patience), patience.over]);
       } catch (error) {
-        if (error === patience) throw lost;
+        if (error === patience) throw failure;
         if (!(error instanceof ConnectionError) || error.phase !== "calling") throw error;
-        lost = error;
+        failure = error;
       }
     }
   }
@@ -77,8 +82,11 @@ export class Turn {
     const params = { sessionKey, message, idempotencyKey: this.#runId };
     return client.call("agent", params, {
       signal: patience.signal,
-      onAccepted: () => {
+      onSent: () => {
         patience.end();
+        this.#isSent = true;
+      },
+      onAccepted: () => {
         this.#isAccepted = true;
         if (this.#isCancelled) void this.cancel();
       },
@@ -113,24 +121,31 @@ export class Turn {
   }
 }
 
-/** Rejects and aborts with itself when it is over. */
+function goneFor(patienceMs: number): CliError {
+  return new CliError("unreachable", `The gateway has not come back in ${patienceMs / 1_000} seconds; the prompt was not sent to it.`, {
+    code: "UNREACHABLE",
+    remedy: "See whether the gateway still runs: ./portreeve health",
+  });
+}
+
+/** How long a call may wait for the gateway. Rejects and aborts with itself when that is over, or was given up. */
 class Patience implements Disposable {
   readonly over: Promise<never>;
   /** Whatever still waits for the gateway must not reach it once the wait was reported as failed. */
   readonly signal: AbortSignal;
-  readonly #timer: NodeJS.Timeout | undefined;
+  readonly #timer: NodeJS.Timeout;
 
-  /** Undefined: without end. */
-  constructor(ms: number | undefined) {
+  constructor(ms: number, givenUp: AbortSignal) {
     const { promise, reject } = Promise.withResolvers<never>();
-    const abort = new AbortController();
+    const end = new AbortController();
     this.over = promise;
-    this.signal = abort.signal;
+    this.signal = AbortSignal.any([end.signal, givenUp]);
     promise.catch(() => undefined);
-    abort.signal.addEventListener("abort", () => reject(this), { once: true });
-    this.#timer = ms === undefined ? undefined : setTimeout(() => abort.abort(this), ms);
+    this.signal.addEventListener("abort", () => reject(this), { once: true });
+    this.#timer = setTimeout(() => end.abort(this), ms);
   }
 
+  /** The gateway has it: it is waited for without end. */
   end(): void {
     clearTimeout(this.#timer);
   }
