@@ -143,6 +143,59 @@ test("an aborted call is rejected with the signal's reason and its late answer i
   assert.deepEqual(next, { method: "next" });
 });
 
+/** A gateway that takes no second connection before `comeBack`; the client knows that the first one is lost. */
+async function openAndLose() {
+  const back = Promise.withResolvers<void>();
+  let isAway = true;
+  const away = { error: { code: "UNAVAILABLE", message: "gateway starting", retryable: true } };
+  const peer = await startPeer({
+    onConnect: (_params, connection) => (connection > 0 && isAway ? away : {}),
+    onRequest: ({ connection, answer, close }) => (connection === 0 ? close(1012, "service restart") : answer({})),
+  });
+  const gateway = await open(peer.url, { onOpen: () => void (isAway || back.resolve()) });
+  await assert.rejects(gateway.request("x", {}), ConnectionError);
+  return {
+    peer,
+    gateway,
+    comeBack() {
+      isAway = false;
+      return back.promise;
+    },
+    async [Symbol.asyncDispose]() {
+      gateway.close();
+      await peer[Symbol.asyncDispose]();
+    },
+  };
+}
+
+test("a call that waits for the connection is rejected when its signal aborts, and never goes out", async () => {
+  await using lost = await openAndLose();
+  const abort = new AbortController();
+  const sent: string[] = [];
+  const options = { signal: abort.signal, onSent: () => sent.push("aborted") };
+  const calls = [lost.gateway.request("x", {}, options), lost.gateway.call("status", {}, options)];
+
+  abort.abort(new Error("enough"));
+  await Promise.all(calls.map((one) => assert.rejects(one, /enough/)));
+  await assert.rejects(lost.gateway.request("y", {}, options), /enough/);
+  await lost.comeBack();
+  await lost.gateway.request("z", {}, { onSent: () => sent.push("z") });
+
+  assert.deepEqual([sent, lost.peer.calls.slice(1)], [["z"], ["z [operator.write]"]]);
+});
+
+test("a call that states its scopes waits for the connection like any other", async () => {
+  await using lost = await openAndLose();
+  const right = lost.gateway.call("status", {}, { scopes: ["operator.write"] });
+  const wrong = lost.gateway.call("status", {}, { scopes: ["operator.read"] });
+  const refused = assert.rejects(wrong, { code: "NOT_SUPPORTED" });
+
+  await lost.comeBack();
+  await Promise.all([right, refused]);
+
+  assert.deepEqual(lost.peer.calls.slice(1), ["status [operator.write]"]);
+});
+
 test("a call under way when the connection is lost is rejected as unknown, and later ones go over a new connection", async () => {
   await using peer = await startPeer({
     onRequest: ({ connection, answer, close }) => (connection === 0 ? close(1012, "service restart") : answer({ connection })),

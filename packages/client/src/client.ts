@@ -70,21 +70,21 @@ export class GatewayClient implements Caller {
   }
 
   /**
-   * Calls a method of the contract. Waits while a lost connection is opened again; a call that was under way when it was
-   * lost is rejected and not repeated.
+   * Calls a method of the contract. Waits while a lost connection is opened again, until the signal aborts; a call that was
+   * under way when it was lost is rejected and not repeated.
    * @throws RemoteError for the gateway's refusal; ConnectionError when no answer came; the signal's reason.
    */
   async call<N extends MethodName>(name: N, params: ParamsInput<N>, options: ClientCallOptions<N> = {}): Promise<Result<N>> {
     const { scopes, signal, onSent, onAccepted } = options;
-    if (scopes !== undefined) this.#assertScopes(name, scopes);
+    const link = await this.#whenOpen(signal);
+    if (scopes !== undefined) assertScopes(name, link.connection.scopes, scopes);
     // The gateway checks what it sends against the same contract; a client carries no schemas.
-    return (await this.request(name, params, { signal, onSent, onAccepted: onAccepted as (accepted: unknown) => void })) as Result<N>;
+    return (await link.request(name, params, { signal, onSent, onAccepted: onAccepted as (accepted: unknown) => void })) as Result<N>;
   }
 
   /** `call` for a method that is not in the contract, or not known when compiling. */
   async request(method: string, params: unknown, options: RequestOptions = {}): Promise<unknown> {
-    if (this.#state.state === "closed") throw this.#state.error;
-    const link = await this.#state.link;
+    const link = await this.#whenOpen(options.signal);
     return await link.request(method, params, options);
   }
 
@@ -166,17 +166,35 @@ export class GatewayClient implements Caller {
     throw this.#state.state === "closed" ? this.#state.error : new Error("The connection is lost and being opened again.");
   }
 
-  /** A connection's scopes are settled when it opens: other ones cannot be honoured here, and are never ignored. */
-  #assertScopes(method: string, scopes: readonly string[]): void {
-    const held = new Set(this.#openState().connection.scopes);
-    const asked = new Set(scopes);
-    if (held.symmetricDifference(asked).size === 0) return;
-    throw new ProtocolError(
-      "NOT_SUPPORTED",
-      `${method} asks for [${[...asked].join(", ")}], but this connection has [${[...held].join(", ")}]`,
-      {
-        remedy: "Open a connection with exactly these scopes for the call.",
-      },
-    );
+  /** The open connection's link. Rejects with the signal's reason when it aborts first. */
+  #whenOpen(signal: AbortSignal | undefined): Link | Promise<Link> {
+    if (this.#state.state === "closed") throw this.#state.error;
+    return this.#state.state === "open" || signal === undefined ? this.#state.link : unlessAborted(this.#state.link, signal);
   }
+}
+
+async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = (): void => aborted.reject(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([promise, aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}
+
+/** A connection's scopes are settled when it opens: other ones cannot be honoured here, and are never ignored. */
+function assertScopes(method: string, connection: readonly string[], scopes: readonly string[]): void {
+  const held = new Set(connection);
+  const asked = new Set(scopes);
+  if (held.symmetricDifference(asked).size === 0) return;
+  throw new ProtocolError(
+    "NOT_SUPPORTED",
+    `${method} asks for [${[...asked].join(", ")}], but this connection has [${[...held].join(", ")}]`,
+    {
+      remedy: "Open a connection with exactly these scopes for the call.",
+    },
+  );
 }
