@@ -1,6 +1,6 @@
 /** What happens in one agent run and in the sub-agents it starts, put together from the gateway's events. */
-import type { GatewayClient } from "@portreeve/client";
-import type { EventPayload } from "@portreeve/protocol/wire";
+import { RemoteError, type GatewayClient } from "@portreeve/client";
+import type { EventPayload, Result } from "@portreeve/protocol/wire";
 
 type AgentEvent = EventPayload<"agent">;
 type ChatEvent = EventPayload<"chat">;
@@ -30,6 +30,7 @@ export interface LaterEnding {
 
 /** Follows the run `runId` from before it starts. Dispose to stop. */
 export class RunWatch implements Disposable {
+  readonly #client: GatewayClient;
   readonly #runId: string;
   readonly #sink: (seen: Seen) => void;
   readonly #listening: readonly Disposable[];
@@ -37,15 +38,17 @@ export class RunWatch implements Disposable {
   readonly #actors = new Map<string, Actor>();
   /** Text so far of each run's newest reply. */
   readonly #replies = new Map<string, string>();
-  /** Children of the root session whose result nobody has read, by run id. */
+  /** Children of the root session whose result is owed and nobody has read, by run id. */
   readonly #openChildren = new Set<string>();
   /** Later runs of the root session that read results and have not ended. */
   readonly #readers = new Set<string>();
   readonly #endings: LaterEnding[] = [];
+  #isOver = false;
   #waiting = Promise.withResolvers<void>();
 
   /** `sink` must not throw. */
   constructor(client: GatewayClient, runId: string, sink: (seen: Seen) => void) {
+    this.#client = client;
     this.#runId = runId;
     this.#sink = sink;
     this.#listening = [client.on("agent", (event) => this.#hearAgent(event)), client.on("chat", (event) => this.#hearChat(event))];
@@ -56,8 +59,13 @@ export class RunWatch implements Disposable {
     return this.#openChildren.size;
   }
 
-  /** Resolves when every child's result was read and every run that read one has ended; with how those runs ended. */
+  /**
+   * For when the run is over. Resolves when every child's result was read, or is owed to nobody because the child was stopped,
+   * and every run that read one has ended; with how those runs ended.
+   */
   async settled(): Promise<readonly LaterEnding[]> {
+    this.#isOver = true;
+    for (const runId of this.#openChildren) void this.#dropUnlessOwed(runId);
     while (this.#openChildren.size > 0 || this.#readers.size > 0) await this.#waiting.promise;
     return this.#endings;
   }
@@ -91,10 +99,18 @@ export class RunWatch implements Disposable {
   }
 
   #hearChat(event: ChatEvent): void {
+    // Children end so too; no event says that the end of one is told to nobody.
+    if (event.state !== "delta" && this.#isOver && this.#openChildren.has(event.runId)) void this.#dropUnlessOwed(event.runId);
     if (event.state === "delta" || !this.#readers.delete(event.runId)) return;
     const said = event.state === "error" ? event.errorMessage : (event.message?.content.map(({ text }) => text).join("") ?? "");
     this.#endings.push({ runId: event.runId, status: event.state === "final" ? "ok" : event.state, text: said });
     this.#wake();
+  }
+
+  /** Must not reject: who cannot be asked still may be told. */
+  async #dropUnlessOwed(runId: string): Promise<void> {
+    const isOwed = await this.#client.call("runs.get", { runId }).then(mayBeRead, isKnown);
+    if (!isOwed && this.#openChildren.delete(runId)) this.#wake();
   }
 
   /** Whoever the event is about, when it belongs to the run's tree. */
@@ -118,4 +134,13 @@ export class RunWatch implements Disposable {
     this.#waiting.resolve();
     this.#waiting = Promise.withResolvers();
   }
+}
+
+/** Whether a turn may still read the run's result without anybody's doing. */
+function mayBeRead({ run }: Result<"runs.get">): boolean {
+  return run.endedAt === undefined || !["not_required", "blocked", "dismissed"].includes(run.delivery.status);
+}
+
+function isKnown(error: unknown): boolean {
+  return !(error instanceof RemoteError && error.code === "UNKNOWN_RUN");
 }
