@@ -330,3 +330,39 @@ for (const how of ["sessions.reset", "sessions.delete"] as const) {
     assert.equal(totals.totalTokens, 505 + 5 * 5);
   });
 }
+
+test("by hand, a compaction is one of the calls that its agent may make in a day", async () => {
+  const { provider, bodies } = await startProvider();
+  await using _provider = provider;
+  const { models, agents } = configFor(provider);
+  const config = { models, agents: { defaults: { ...agents.defaults, budgetPerDay: { turns: 4, tokens: 50_000 } } } };
+  await using gw = await startGateway({ config });
+  const compact = () => gw.callerWith("operator.admin").call("sessions.compact", { key: "main" });
+
+  await talk(gw, "one", "two");
+  const first = await compact();
+  await talk(gw, "three");
+  const second = await compact();
+
+  assert.deepEqual([first.compacted, second.compacted, bodies(true).length], [true, false, 1]);
+  assert.match(second.reason ?? "", /budget of agent main for this day \(budgetPerDay, .*needs about 1 turns; left are .* 0 turns/);
+  assert.equal(bodies(true)[0]?.["max_tokens"], 8_192);
+});
+
+test("under a budget the summary may be as long as what was reserved for it, and no longer", async () => {
+  let calls = 0;
+  const { provider, bodies } = await startProvider(() => {
+    calls += 1;
+    return calls <= 4 ? callTools({ id: `c${calls}`, name: "big", args: { n: calls } }) : say("done");
+  });
+  await using _provider = provider;
+  const { models, agents } = configFor(provider);
+  const config = { models, agents: { defaults: { ...agents.defaults, budgetPerDay: { tokens: 20_000 } } } };
+  await using gw = await startGateway({ config, tools: [big] });
+
+  await talk(gw, "count");
+
+  assert.equal(bodies(true).length, 1);
+  const most = Number(bodies(true)[0]?.["max_tokens"]);
+  assert.ok(most >= 64 && most <= 8_192, `${most}`);
+});

@@ -198,6 +198,36 @@ for (const [driver, open] of Object.entries(drivers)) {
     assert.deepEqual(await store.budgets.reserve(at(child), estimate()), { kind: "lost" });
   });
 
+  test(`${driver}: a call of no run holds and spends of its agent's day, or gives back what it held`, async () => {
+    await using store = await open();
+    const main = await startMain(store);
+    const day = { id: "day:main:1970-01-01", most: { tokens: 100, turns: 2 } };
+    const compacted = {
+      kind: "compacted",
+      throughSeq: 1,
+      summary: "s",
+      enough: true,
+      usage: { input: 20, output: 5, totalTokens: 25 },
+    } as const;
+    const view = await store.sessions.view(main.run.sessionKey);
+
+    const held = await store.budgets.reserveOfDay("compaction:1", estimate(), day);
+    const during = await store.budgets.reserve(at(main), estimate(), day);
+    await store.budgets.release("compaction:1");
+    const given = await store.budgets.reserveOfDay("compaction:2", estimate(), day);
+    await store.sessions.compact(
+      main.run.sessionKey,
+      { entry: compacted, model: "m", session: view.session, sawThroughSeq: undefined, reservation: "compaction:2" },
+      5,
+    );
+    const after = await store.budgets.reserveOfDay("compaction:3", estimate({ leastOutput: 60 }), day);
+
+    assert.deepEqual(held, { kind: "reserved", maxOutput: 50, isAll: false });
+    assert.deepEqual(during, { kind: "reserved", maxOutput: 30, isAll: true });
+    assert.deepEqual(given, { kind: "reserved", maxOutput: 50, isAll: true });
+    assert.deepEqual(after, { kind: "exceeded", dimension: "turns", needed: 1, left: { tokens: 35, turns: 0 }, isDay: true });
+  });
+
   test(`${driver}: the parent reads what its child left, and results that nobody waits for are read on the asker's budget`, async () => {
     await using store = await open();
     const parent = await spawn(store, await startMain(store), { tokens: 100 }, "a");

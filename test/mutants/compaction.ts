@@ -14,8 +14,8 @@ export const compactionMutants: readonly Mutant[] = [
   {
     what: "a compaction hides what the user last said",
     file: "packages/gateway/src/runs/compaction.ts",
-    from: "pinned: isPinned ?",
-    to: "pinned: !isPinned ?",
+    from: "pinned: kept.some(isOrder) ?",
+    to: "pinned: !kept.some(isOrder) ?",
     testFile: "packages/gateway/src/runs/compaction.test.ts",
     killedBy: "^what the user last said",
   },

@@ -6,8 +6,8 @@ export const spawnMutants: readonly Mutant[] = [
   {
     what: "a day's budget is not asked for where the run has one of its own",
     file: `${gateway}/store/sql/budgets.ts`,
-    from: "const chain = [...chainOf(sql, readTerms(run.terms).budgetId), ...ofDay];",
-    to: "const own_ = chainOf(sql, readTerms(run.terms).budgetId);\n  const chain = own_.length > 0 ? own_ : ofDay;",
+    from: "const chain = [...above, ...ofDay];",
+    to: "const chain = above.length > 0 ? above : ofDay;",
     testFile: tests.spawnBudgets,
     killedBy: "runs of one agent share its day",
   },

@@ -1,11 +1,13 @@
 /** Makes a compaction: one model call that sums up the older part of a transcript. What comes of it is a journal entry. */
 import type { Usage } from "@portreeve/protocol";
 import { type ContextWindowOf } from "../models/context-window.ts";
-import { type Model, ModelError, type Models } from "../models/model.ts";
+import { type Model, ModelError, type ModelRequest, type Models } from "../models/model.ts";
 import { type CallCost, costOf, type PriceOf } from "../models/price.ts";
 import { quoteTranscript, summarySystem } from "../models/summary-text.ts";
 import type { JournalEntry } from "../store/journal.ts";
 import type { TranscriptView } from "../store/compactions.ts";
+import type { Reservation } from "../store/budgets.ts";
+import { maxOutputOf } from "./call-estimate.ts";
 import { findOlderPart, type Keep, type OlderPart, sizeOf, toModelView } from "./compaction.ts";
 
 export interface CompactingDeps {
@@ -44,6 +46,7 @@ export interface CompactionAsk {
   readonly wireId?: string;
   /** Tokens of a call beside the transcript. */
   readonly overhead: number;
+  readonly reserved: Reservation;
   /** A failed call at `nowMs` is worth another one at that time; undefined: it is not. */
   readonly retryAtMs: (error: ModelError) => number | undefined;
   readonly signal: AbortSignal;
@@ -51,14 +54,14 @@ export interface CompactionAsk {
 
 /** Rejects with what aborted it; a failure of the model is an entry. */
 export async function makeCompaction(deps: CompactingDeps, ask: CompactionAsk): Promise<CompactionEntry> {
-  const { modelId, view, keep, wireId, overhead, signal } = ask;
+  const { modelId, view, keep, wireId, overhead, reserved, signal } = ask;
   const older = findOlderPart(view, keep, wireId);
   if (older === undefined) return toFailure(modelId, "compaction", "the conversation has nothing older that could be summed up");
   const costFor = (usage: Usage): CallCost | undefined => costOf(usage, deps.priceOf(modelId));
   try {
     const model = await deps.models.get(modelId);
     const maxBytes = deps.contextWindowOf(modelId) * requestShare * bytesPerToken;
-    const { text, usage } = await sumUp(model, quoteTranscript(older.messages, maxBytes), signal);
+    const { text, usage } = await sumUp(model, quoteTranscript(older.messages, maxBytes), { ...maxOutputOf(reserved), signal });
     const enough = sizeOf(viewAfter(older, text)) + overhead <= limitOf(deps, modelId);
     const pinned = older.pinned === undefined ? {} : { pinnedSeq: older.pinned.__openclaw.seq };
     return {
@@ -82,10 +85,14 @@ function viewAfter({ throughSeq, pinned, kept }: OlderPart, text: string) {
   return toModelView({ summary: { text, throughSeq }, pinned, messages: kept });
 }
 
-async function sumUp(model: Model, text: string, signal: AbortSignal): Promise<{ readonly text: string; readonly usage: Usage }> {
+async function sumUp(
+  model: Model,
+  text: string,
+  terms: Pick<ModelRequest, "maxOutputTokens" | "signal">,
+): Promise<{ readonly text: string; readonly usage: Usage }> {
   const messages = [{ role: "user" as const, content: [{ type: "text" as const, text }] }];
   let summary = "";
-  for await (const event of model.stream({ system: summarySystem, messages, tools: [], signal })) {
+  for await (const event of model.stream({ system: summarySystem, messages, tools: [], ...terms })) {
     if (event.type === "text") summary += event.delta;
     if (event.type !== "finish") continue;
     const { reason, usage } = event;

@@ -3,8 +3,8 @@ import type { Message } from "@portreeve/protocol";
 import { remembered } from "../kit/remembered.ts";
 import { estimateTokens } from "../models/context-window.ts";
 import { quoteSummary } from "../models/summary-text.ts";
-import type { TranscriptView } from "../store/compactions.ts";
-import { messageKeyOf, type TranscriptMessage } from "../store/store.ts";
+import { messageKeyOf, type TranscriptView } from "../store/compactions.ts";
+import type { TranscriptMessage } from "../store/store.ts";
 
 /** What stays as it is: the newest messages up to a size or a number, or from the last message that is not the agent's own. */
 export type Keep =

@@ -246,6 +246,7 @@ export class Turn {
       keep: keepFor(this.#deps, modelId),
       wireId: run.wireId,
       overhead: this.#overhead(),
+      reserved,
       retryAtMs: (error) => compactAgainAtMs(error, failures, clock.now()),
       signal: this.#signal,
     });

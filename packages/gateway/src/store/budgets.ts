@@ -51,6 +51,10 @@ export function toDayBudget(agentId: string, most: BudgetLeft | undefined, nowMs
 export interface BudgetStore {
   /** Fenced by the claim's epoch. A second reservation of a run replaces its first. `day`: as it is now, whatever it was before. */
   reserve(run: { readonly runId: string; readonly epoch: number }, call: CallEstimate, day?: DayBudget): Promise<Reservation>;
+  /** For a call of no run, until what it used is written or it is released; `id`: the reservation's. */
+  reserveOfDay(id: string, call: CallEstimate, day: DayBudget): Promise<Exclude<Reservation, { kind: "lost" }>>;
+  /** Gives back what a call held that was not made to its end. */
+  release(id: string): Promise<void>;
   /** What the run and all above it leave it; undefined: it has no budget. */
   left(runId: string): Promise<BudgetLeft | undefined>;
 }

@@ -1,6 +1,7 @@
 /** What a model reads of a transcript, and the summaries that shorten it. The messages themselves are never touched. */
 import type { Message } from "@portreeve/protocol";
 import type { JournalEntry } from "./journal.ts";
+import type { RunRecord } from "./store.ts";
 
 /** What a model reads. */
 export interface TranscriptView {
@@ -24,6 +25,8 @@ export interface HandMade {
   readonly session: SessionView["session"];
   /** The newest summary's last message when the view was read. */
   readonly sawThroughSeq: number | undefined;
+  /** What the call held of its agent's day. */
+  readonly reservation?: string | undefined;
 }
 
 export interface CompactionStore {
@@ -31,4 +34,9 @@ export interface CompactionStore {
   view(key: string): Promise<SessionView>;
   /** Charges the call and keeps its summary. `overtaken`: since the view was read another one was kept, or the session was emptied. */
   compact(key: string, compaction: HandMade, nowMs: number): Promise<"kept" | "overtaken" | "missing">;
+}
+
+/** By which a transcript knows the message that a run was started with. */
+export function messageKeyOf({ wireId }: Pick<RunRecord, "wireId">): string {
+  return `${wireId}:user`;
 }

@@ -241,11 +241,6 @@ export interface Claim {
 /** A message that goes to the transcript with an entry. */
 export type TranscriptMessage = Omit<Message, "__openclaw">;
 
-/** By which a transcript knows the message that a run was started with. */
-export function messageKeyOf({ wireId }: Pick<RunRecord, "wireId">): string {
-  return `${wireId}:user`;
-}
-
 export interface Ending {
   readonly outcome: Outcome;
   /** Empty where there was a silence. */

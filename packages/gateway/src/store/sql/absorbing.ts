@@ -2,7 +2,8 @@
 import type { Ids } from "../../kit/ids.ts";
 import { mayActAs, runIdOf } from "../../principal/principal.ts";
 import type { JournalEntry } from "../journal.ts";
-import { messageKeyOf, type RunRecord, type RunStore, type TranscriptMessage } from "../store.ts";
+import { messageKeyOf } from "../compactions.ts";
+import type { RunRecord, RunStore, TranscriptMessage } from "../store.ts";
 import { writeEnding } from "./ending.ts";
 import { appendMessages } from "./messages.ts";
 import { appendEntries, findHeld, toRunRecord } from "./run-rows.ts";

@@ -13,6 +13,8 @@ import type { WriteQueue } from "./write-queue.ts";
 export function createBudgetStore(queue: WriteQueue): BudgetStore {
   return {
     reserve: (run, call, day) => queue.transact((sql) => reserve(sql, run, call, day)),
+    reserveOfDay: (id, call, day) => queue.transact((sql) => reserveOfDay(sql, id, call, day)),
+    release: (id) => queue.transact((sql) => settle(sql, id)),
     left: (runId) => queue.read((sql) => budgetLeftOf(sql, runId)),
   };
 }
@@ -43,7 +45,7 @@ export function endsCall(entry: JournalEntry): entry is CallEnd {
   return kind === "reply" || kind === "model-error" || kind === "compacted" || kind === "compaction-failed";
 }
 
-/** Ends the run's reservation; what its call used, if it ended, is spent. */
+/** Ends the reservation of a run, or of a call of no run; what the call used, if it ended, is spent. */
 export function settle(sql: Sql, runId: string, entries: readonly JournalEntry[] = []): void {
   const held = sql.first(reservationOf, { runId });
   if (held === undefined) return;
@@ -77,12 +79,28 @@ function reserve(
   if (run === undefined) return { kind: "lost" };
   settle(sql, runId);
   const ofDay = day === undefined ? [] : [putDay(sql, day)];
-  const chain = [...chainOf(sql, readTerms(run.terms).budgetId), ...ofDay];
+  return holdFor(sql, runId, call, { above: chainOf(sql, readTerms(run.terms).budgetId), ofDay });
+}
+
+function reserveOfDay(sql: Sql, id: string, call: CallEstimate, day: DayBudget): Held {
+  settle(sql, id);
+  return holdFor(sql, id, call, { above: [], ofDay: [putDay(sql, day)] });
+}
+
+type Held = Exclude<Reservation, { kind: "lost" }>;
+
+function holdFor(
+  sql: Sql,
+  id: string,
+  call: CallEstimate,
+  { above, ofDay }: { readonly above: readonly BudgetRow[]; readonly ofDay: readonly BudgetRow[] },
+): Held {
+  const chain = [...above, ...ofDay];
   const [own] = chain;
   if (own === undefined) return { kind: "unlimited" };
 
   const left = leftIn(chain);
-  const exceeded = (dimension: keyof BudgetLeft, needed: number): Reservation => {
+  const exceeded = (dimension: keyof BudgetLeft, needed: number): Held => {
     const isDay = (leftIn(ofDay)[dimension] ?? Infinity) < needed;
     return { kind: "exceeded", dimension, needed, left, isDay };
   };
@@ -99,8 +117,9 @@ function reserve(
   const output = Math.min(mostOutput, affordable);
   const microUsd = price === undefined ? 0 : Math.ceil(input * price.input + output * price.output);
   const held = { tokens: input + output, micro_usd: microUsd, turns: 1 };
-  const day_id = day === undefined || own.budget_id === day.id ? null : day.id;
-  sql.run(insertReservation, { run_id: runId, budget_id: own.budget_id, day_id, ...held });
+  const [day] = ofDay;
+  const day_id = day === undefined || day === own ? null : day.budget_id;
+  sql.run(insertReservation, { run_id: id, budget_id: own.budget_id, day_id, ...held });
   for (const { budget_id } of chain) sql.run(hold, { budgetId: budget_id, tokens: input + output, microUsd, turns: 1 });
   const isFree = left.tokens === undefined && left.usd === undefined;
   return { kind: "reserved", maxOutput: isFree ? undefined : output, isAll: affordable <= mostOutput };

@@ -1,6 +1,7 @@
 /** Compactions in SQL: what a model reads of a transcript, and the summaries that shorten it. */
 import type { JournalEntry } from "../journal.ts";
 import type { CompactionStore, HandMade, SessionView } from "../compactions.ts";
+import { settle } from "./budgets.ts";
 import { toMessage } from "./messages.ts";
 import type { CompactionRow } from "./schema.ts";
 import { findSession } from "./session-rows.ts";
@@ -34,7 +35,7 @@ export function recordCompactions(
 export function compactSession(
   sql: Sql,
   key: string,
-  { entry, model, session, sawThroughSeq }: HandMade,
+  { entry, model, session, sawThroughSeq, reservation }: HandMade,
   nowMs: number,
 ): Awaited<ReturnType<CompactionStore["compact"]>> {
   // The call was made, whatever becomes of what it said and of the session that it was made for.
@@ -42,6 +43,7 @@ export function compactSession(
     const { sessionId: session_id, agentId: agent_id } = session;
     charge(sql, { run_id: "", session_key: key, session_id, agent_id, model }, [entry], nowMs);
   }
+  if (reservation !== undefined) settle(sql, reservation, [entry]);
   const found = findSession(sql, key);
   if (found === undefined) return "missing";
   if (found.session_id !== session?.sessionId) return "overtaken";

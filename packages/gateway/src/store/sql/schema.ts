@@ -247,6 +247,7 @@ export interface BudgetRow {
 
 /** At most one a run: the call it is making. */
 export interface ReservationRow {
+  /** Or the id of a call of no run. */
   run_id: string;
   /** The nearest budget; those above it hold the same. */
   budget_id: string;
