@@ -131,3 +131,28 @@ test("what interrupts, notes, jobs and results of children come in however many 
 
   assert.deepEqual([fired.kind, noted.kind, announced, interrupting.kind], ["admitted", "admitted", mostWaiting + 2, "admitted"]);
 });
+
+test("an announcement with nothing left to read ends when its turn comes, and asks no model", async () => {
+  await using store = await openStoreFile(":memory:", createIds());
+  const parent = await working(store, key);
+  await store.runs.spawn(childOf(parent), 3);
+  const [child] = await claimAll(store, 4);
+  assert.ok(child !== undefined);
+  await store.runs.end(child.run.runId, child.epoch, endedWell, [], 5);
+  await store.runs.cancel({ sessionKey: key }, new Map(), 6);
+  await store.runViews.retryDelivery(child.run.runId, "device:z", 7);
+
+  await store.runs.cancel({ startedBy: "device:a", by: "gateway" }, new Map(), 8);
+  const { claims, givenUp } = await store.runs.claim(claimer, () => 9);
+  const { messages } = await store.sessions.view(key);
+
+  assert.deepEqual(claims, []);
+  assert.deepEqual(
+    givenUp.map(({ trigger, status, ending }) => [trigger, status, ending?.stopReason]),
+    [["announce", "succeeded", "nothing_to_read"]],
+  );
+  assert.deepEqual(
+    messages.map(({ content }) => content),
+    [[{ type: "text", text: "hello" }]],
+  );
+});

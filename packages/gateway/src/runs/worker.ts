@@ -251,7 +251,7 @@ class ClaimingWorker implements Worker {
   }
 
   #tellGivenUp(run: RunRecord): void {
-    this.#deps.log.error({ runId: run.runId, reason: run.ending?.error }, "a run cannot be continued");
+    if (run.status === "interrupted") this.#deps.log.error({ runId: run.runId, reason: run.ending?.error }, "a run cannot be continued");
     this.#tellEnded(run, "lost");
   }
 

@@ -221,7 +221,7 @@ export type QueueMode = "steer" | "followup" | "collect" | "interrupt" | "notify
 
 export interface Claimed {
   readonly claims: readonly Claim[];
-  /** Runs that could not be continued: ended as `interrupted`, delivered like any other end. */
+  /** Ended, and delivered like any other end: as `interrupted` where a run could not be continued, else there was nothing to do. */
   readonly givenUp: readonly RunRecord[];
 }
 

@@ -99,6 +99,10 @@ function claimOrGiveUp(sql: Sql, ids: Ids, run: RunTableRow, claimer: Claimer, n
     deliver(sql, ids, ended, ending, nowMs);
     return toRunRecord(ended);
   };
+  if (hasNothingToRead(sql, run, nowMs)) {
+    const ending: Ending = { outcome: "succeeded", text: "", error: undefined, stopReason: "nothing_to_read" };
+    return toRunRecord(writeEnding(sql, ids, run, ending, [], nowMs));
+  }
   if (takeovers > claimer.maxTakeovers)
     return giveUp(`the gateway died ${takeovers} times in a row while the run was at the same step`, "takeovers");
   try {
@@ -108,6 +112,12 @@ function claimOrGiveUp(sql: Sql, ids: Ids, run: RunTableRow, claimer: Claimer, n
     if (!(error instanceof CorruptRowError)) throw error;
     return giveUp(error.message, "corrupt");
   }
+}
+
+/** An announcement whose results were all dismissed, or read, before its turn came. */
+function hasNothingToRead(sql: Sql, run: RunTableRow, nowMs: number): boolean {
+  const isNew = run.trigger === "announce" && run.status === "queued" && run.epoch === 0;
+  return isNew && takeOrphanedInbox(sql, run.session_key, nowMs).length === 0;
 }
 
 function claimRun(
