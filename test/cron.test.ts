@@ -43,6 +43,22 @@ async function changes(gw: TestGateway, action: Change["action"], count: number,
   return seen;
 }
 
+/** A tool that holds its run until the release. */
+function createHold() {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const hold = defineTool({
+    name: "hold",
+    description: "waits",
+    parameters: z.strictObject({}),
+    repeat: "safe",
+    execute: async () => {
+      await promise;
+      return { text: "go on" };
+    },
+  });
+  return { hold, release: () => resolve() };
+}
+
 test("a job runs at its time in a session of its own, and what came of it is there to read", async () => {
   await using setting = await start();
   const { gw, clock } = setting;
@@ -206,18 +222,47 @@ test("a job whose last run still works is skipped, and that is told", async () =
   assert.equal((await gw.gateway.store.runs.counts()).byStatus["running"], 1);
 });
 
+test("a job shows the run that goes on while its times are skipped, and what came of it afterwards", async () => {
+  const { release, hold } = createHold();
+  await using setting = await start({ tools: [hold] });
+  const { gw, clock } = setting;
+  const job = await admin(gw).call("cron.add", turn(script("look", { call: [{ tool: "hold", args: {} }] }, { say: "done" })));
+  await changes(gw, "started", 1, () => clock.advance(minuteMs));
+  await changes(gw, "finished", 1, () => clock.advance(minuteMs));
+
+  const meanwhile = await admin(gw).call("cron.get", { id: job.id });
+  await changes(gw, "finished", 1, release);
+  const afterwards = await admin(gw).call("cron.get", { id: job.id });
+  const listed = (lastRunStatus: "ok" | "skipped") =>
+    admin(gw)
+      .call("cron.list", { lastRunStatus })
+      .then(({ total }) => total);
+
+  assert.deepEqual([meanwhile.state.runningAtMs, meanwhile.state.lastRunStatus], [startMs + minuteMs, "skipped"]);
+  assert.deepEqual(
+    [afterwards.state.runningAtMs, afterwards.state.lastRunStatus, afterwards.state.lastError],
+    [undefined, "ok", undefined],
+  );
+  assert.deepEqual([await listed("ok"), await listed("skipped")], [1, 0]);
+});
+
+test("a job that was asked for again while its only run worked is removed when that went well", async () => {
+  const { release, hold } = createHold();
+  await using setting = await start({ tools: [hold] });
+  const { gw, clock } = setting;
+  const at = { kind: "at", at: new Date(startMs + minuteMs).toISOString() } as const;
+  const message = script("look", { call: [{ tool: "hold", args: {} }] }, { say: "done" });
+  const { id } = await admin(gw).call("cron.add", { ...turn(message), schedule: at });
+  await changes(gw, "started", 1, () => clock.advance(minuteMs));
+  const again = await admin(gw).call("cron.run", { id });
+
+  const [removed] = await changes(gw, "removed", 1, release);
+
+  assert.deepEqual([again.reason, removed?.jobId], ["already-running", id]);
+});
+
 test("a job whose only time comes while a run by hand still works runs for it afterwards", async () => {
-  const release = Promise.withResolvers<void>();
-  const hold = defineTool({
-    name: "hold",
-    description: "waits",
-    parameters: z.strictObject({}),
-    repeat: "safe",
-    execute: async () => {
-      await release.promise;
-      return { text: "go on" };
-    },
-  });
+  const { release, hold } = createHold();
   await using setting = await start({ tools: [hold] });
   const { gw, clock } = setting;
   const at = { kind: "at", at: new Date(startMs + minuteMs).toISOString() } as const;
@@ -227,7 +272,7 @@ test("a job whose only time comes while a run by hand still works runs for it af
   clock.advance(minuteMs);
   const meanwhile = await admin(gw).call("cron.get", { id });
 
-  const finished = await changes(gw, "finished", 2, () => release.resolve());
+  const finished = await changes(gw, "finished", 2, release);
 
   assert.deepEqual([meanwhile.enabled, meanwhile.nextRunAtMs], [true, startMs + minuteMs]);
   assert.deepEqual(

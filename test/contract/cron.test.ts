@@ -137,6 +137,25 @@ for (const [driver, open] of Object.entries(drivers)) {
     assert.deepEqual(fires[1]?.outcome, { kind: "skipped", runId: first.run.runId, times: 2 });
   });
 
+  test(`${driver}: however many times of other jobs come meanwhile, a run that goes on is known and no other starts beside it`, async () => {
+    const database = await FaultyDatabase.open();
+    await using store = createStore(database.open(), createIds());
+    const [slow, other] = [await addJob(store), await addJob(store)];
+    const byHand = { dueAtMs: undefined, nextRunAtMs: undefined };
+    const { run } = admitted(await store.cron.fire(fireAsk(slow.jobId, byHand), 50));
+    database.raw.exec(`insert into cron_fires
+      select max(seq) + ${cronBounds.fires}, '${other.jobId}', 'look', 'main', 51, 51, 'error', null, 'x', 1, 0 from cron_fires`);
+
+    await store.cron.fire(fireAsk(other.jobId, { ...byHand, problem: "no model" }), 60);
+    const beside = await store.cron.fire(fireAsk(slow.jobId, byHand), 70);
+    await endRun(store, 80);
+    const settled = await store.cron.settle(run.runId);
+    await store.cron.fire(fireAsk(other.jobId, { ...byHand, problem: "no model" }), 90);
+
+    assert.deepEqual([beside.kind, settled?.fire.outcome.kind], ["skipped", "run"]);
+    assert.equal((await store.cron.listFires({ ...everything, jobId: slow.jobId, sortDir: "asc" })).fires[0]?.outcome.kind, "skipped");
+  });
+
   test(`${driver}: a job's only time waits for a run that goes on, and comes to pass once that has ended`, async () => {
     await using store = await open();
     const { jobId } = await addJob(store, { spec: { ...jobToWrite().spec, schedule: { kind: "at", at: "2030-01-01" } } });
@@ -316,7 +335,7 @@ for (const [driver, open] of Object.entries(drivers)) {
     database.raw.exec(`insert into cron_jobs
       with recursive n(i) as (select 2 union all select i + 1 from n where i < ${cronBounds.jobs})
       select 'cron_copy' || i, spec, name, agent_id, session_key, target_key, schedule_kind, enabled, acts_for, authority,
-        created_at_ms, updated_at_ms, i, fired, last_seq, disabled_reason, own_run_id from cron_jobs, n`);
+        created_at_ms, updated_at_ms, i, fired, last_seq, disabled_reason, own_run_id, last_run_seq from cron_jobs, n`);
 
     const beyond = await store.cron.add(jobToWrite(), "owner", 2);
     const [due, last] = [await store.cron.listDue(20_000, 32), await store.cron.list({ ...allJobs, limit: 1, offset: 9_999 })];

@@ -5,10 +5,11 @@ import type { CronFire, CronJobRecord } from "../store/cron-store.ts";
 import type { RunRecord } from "../store/store.ts";
 
 export function toCronJob(job: CronJobRecord): CronJob {
-  const { spec, nextRunAtMs, lastFire } = job;
-  const last = lastFire === undefined ? {} : toLast(lastFire);
+  const { spec, nextRunAtMs, lastRun } = job;
+  const newest = newestOf(job);
+  const last = newest === undefined ? {} : toLast(newest);
   const next = nextRunAtMs === undefined ? {} : { nextRunAtMs };
-  const running = isRunning(lastFire) ? { runningAtMs: lastFire.atMs } : {};
+  const running = isRunning(lastRun) ? { runningAtMs: lastRun.atMs } : {};
   const { lastRunAtMs, lastRunStatus } = last;
   return {
     id: job.jobId,
@@ -129,6 +130,12 @@ function toRunFacts({ wireId, sessionId, sessionKey, model, usage: { input, outp
     ...(slash < 0 ? {} : { provider: model.slice(0, slash) }),
     usage: { input_tokens: input, output_tokens: output, total_tokens: totalTokens },
   };
+}
+
+/** A run that is over ended after the times that were skipped for it. */
+function newestOf({ lastFire, lastRun }: CronJobRecord): CronFire | undefined {
+  const isOver = lastRun?.outcome.kind === "run" && lastRun.outcome.run.endedAtMs !== undefined;
+  return lastFire?.outcome.kind === "skipped" && isOver ? lastRun : lastFire;
 }
 
 function isRunning(fire: CronFire | undefined): fire is CronFire {

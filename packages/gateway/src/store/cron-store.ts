@@ -23,6 +23,8 @@ export interface CronJobRecord extends CronJobToWrite {
   /** Why the gateway disabled it. */
   readonly disabledReason: string | undefined;
   readonly lastFire: CronFire | undefined;
+  /** The newest that started a run: times that are skipped for it come after it. */
+  readonly lastRun: CronFire | undefined;
 }
 
 /** What came of one time. */

@@ -20,7 +20,7 @@ export function fireJob(sql: Sql, ids: Ids, ask: CronFireAsk, nowMs: number): Cr
   if (toReadableJob(sql, job) === undefined) return giveUp(sql, job, nowMs);
   const held = scopesHeld(sql, job.acts_for, nowMs);
   if (held.kind === "gone") return disable(sql, job, held.reason, nowMs);
-  const blocker = runThatGoesOn(sql, job.last_seq);
+  const blocker = runThatGoesOn(sql, job.last_run_seq);
   // A time that is the only one is none that the next would make up for: it stays due until that run has ended.
   if (blocker !== undefined && ask.dueAtMs !== undefined && job.schedule_kind === "at") return { kind: "stale" };
   if (blocker !== undefined) return note(sql, { job, ask, nowMs }, { kind: "skipped", run_id: blocker, error: null });
@@ -78,8 +78,8 @@ function giveUp(sql: Sql, job: CronJobRow, nowMs: number): CronFired {
   return { kind: "unreadable" };
 }
 
-function runThatGoesOn(sql: Sql, lastSeq: number | null): string | undefined {
-  const last = lastSeq === null ? undefined : sql.first(fireBySeq, { seq: lastSeq });
+function runThatGoesOn(sql: Sql, lastRunSeq: number | null): string | undefined {
+  const last = lastRunSeq === null ? undefined : sql.first(fireBySeq, { seq: lastRunSeq });
   if (last === undefined || last.run_id === null) return undefined;
   return findRun(sql, last.run_id)?.ended_at_ms === null ? last.run_id : undefined;
 }
@@ -146,6 +146,7 @@ function note(
     ...job,
     fired: job.fired + (what.kind === "run" ? 1 : 0),
     last_seq: seq,
+    last_run_seq: what.kind === "run" ? seq : job.last_run_seq,
     own_run_id: isOwnRun ? what.run_id : job.own_run_id,
     ...(isScheduled ? { next_run_at_ms: ask.nextRunAtMs ?? null, enabled: ask.nextRunAtMs === undefined ? 0 : job.enabled } : {}),
   };
@@ -245,7 +246,22 @@ const insertRow = statement((db, arg: Args<CronFireRow>) =>
   ),
 );
 
-const dropOldest = statement((db, arg: Args<{ seq: number }>) => db.deleteFrom("cron_fires").where("seq", "<=", arg("seq")));
+/** Never of a run that goes on: another would start beside it. */
+const dropOldest = statement((db, arg: Args<{ seq: number }>) =>
+  db
+    .deleteFrom("cron_fires")
+    .where("seq", "<=", arg("seq"))
+    .where((fire) =>
+      fire.or([
+        fire("run_id", "is", null),
+        fire(
+          "run_id",
+          "not in",
+          fire.selectFrom("runs").select("runs.run_id").where("trigger", "=", "cron").where("status", "in", openStatuses),
+        ),
+      ]),
+    ),
+);
 
 const dropOne = statement((db, arg: Args<{ seq: number }>) => db.deleteFrom("cron_fires").where("seq", "=", arg("seq")));
 

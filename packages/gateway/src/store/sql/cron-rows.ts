@@ -12,7 +12,6 @@ export function findJob(sql: Sql, jobId: string): CronJobRow | undefined {
 
 /** @throws CorruptRowError */
 export function toJobRecord(sql: Sql, job: CronJobRow): CronJobRecord {
-  const last = job.last_seq === null ? undefined : sql.first(fireBySeq, { seq: job.last_seq });
   return {
     jobId: job.job_id,
     spec: read<CronJobSpec>(job, "spec"),
@@ -25,8 +24,14 @@ export function toJobRecord(sql: Sql, job: CronJobRow): CronJobRecord {
     updatedAtMs: job.updated_at_ms,
     nextRunAtMs: job.next_run_at_ms ?? undefined,
     disabledReason: job.disabled_reason ?? undefined,
-    lastFire: last === undefined ? undefined : toFire(sql, last),
+    lastFire: findFire(sql, job.last_seq),
+    lastRun: findFire(sql, job.last_run_seq),
   };
+}
+
+function findFire(sql: Sql, seq: number | null): CronFire | undefined {
+  const fire = seq === null ? undefined : sql.first(fireBySeq, { seq });
+  return fire && toFire(sql, fire);
 }
 
 /** Undefined when it cannot be read. */
@@ -121,6 +126,7 @@ const putJob = statement((db, arg: Args<CronJobRow>) =>
       last_seq: true,
       disabled_reason: true,
       own_run_id: true,
+      last_run_seq: true,
     }),
   ),
 );

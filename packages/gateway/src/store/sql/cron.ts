@@ -81,6 +81,7 @@ function addJob(sql: Sql, ids: Ids, { job, by, nowMs }: Writing): CronJobRecord 
     last_seq: null,
     disabled_reason: null,
     own_run_id: null,
+    last_run_seq: null,
   };
   writeJob(sql, added);
   writeAudit(sql, { kind: "cron.added", actor: by, subject: added.job_id, facts: toFacts(job) }, nowMs);
@@ -141,6 +142,11 @@ const statusOfFire = raw<string>`case
   when runs.ended_at_ms is null then 'unknown'
   when runs.status = 'succeeded' then 'ok' else 'error' end`;
 
+/** What was skipped for a run that is over by now was before its end. */
+const statusOfJob = raw<string>`case
+  when cron_fires.kind = 'skipped' and runs.ended_at_ms is not null then case when runs.status = 'succeeded' then 'ok' else 'error' end
+  else ${statusOfFire} end`;
+
 function listJobs(sql: Sql, filter: CronFilter): Awaited<ReturnType<CronStore["list"]>> {
   const select = (db: Kysely<Database>) => {
     const { enabled, query, agentId, sessionKey, scheduleKind, lastRunStatus } = filter;
@@ -156,7 +162,7 @@ function listJobs(sql: Sql, filter: CronFilter): Awaited<ReturnType<CronStore["l
         ),
       )
       .$if(scheduleKind !== undefined, (rows) => rows.where("cron_jobs.schedule_kind", "=", scheduleKind ?? ""))
-      .$if(lastRunStatus !== undefined, (rows) => rows.where(statusOfFire, "=", lastRunStatus ?? ""))
+      .$if(lastRunStatus !== undefined, (rows) => rows.where(statusOfJob, "=", lastRunStatus ?? ""))
       .$if(query !== undefined, (rows) => rows.where(raw<boolean>`cron_jobs.spec like ${toPattern(query ?? "")} escape '\\'`));
   };
   const column = { nextRunAtMs: "cron_jobs.next_run_at_ms", updatedAtMs: "cron_jobs.updated_at_ms", name: "cron_jobs.name" } as const;
@@ -239,7 +245,7 @@ const due = statement((db, arg: Args<{ nowMs: number; limit: number }>) =>
               .selectFrom("cron_fires")
               .innerJoin("runs", "runs.run_id", "cron_fires.run_id")
               .select("runs.run_id")
-              .whereRef("cron_fires.seq", "=", "cron_jobs.last_seq")
+              .whereRef("cron_fires.seq", "=", "cron_jobs.last_run_seq")
               .where("runs.ended_at_ms", "is", null),
           ),
         ),

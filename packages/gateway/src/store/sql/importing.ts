@@ -29,7 +29,16 @@ export function createImportStore(queue: WriteQueue, ids: Ids): ImportStore {
         if (findJob(sql, jobId) !== undefined) return { kind: "exists" };
         if ((sql.first(countJobs, {})?.n ?? 0) >= cronBounds.jobs) return { kind: "too-many" };
         const times = { created_at_ms: nowMs, updated_at_ms: nowMs };
-        writeJob(sql, { ...toJobColumns(job), job_id: jobId, ...times, fired: 0, last_seq: null, disabled_reason: null, own_run_id: null });
+        writeJob(sql, {
+          ...toJobColumns(job),
+          job_id: jobId,
+          ...times,
+          fired: 0,
+          last_seq: null,
+          disabled_reason: null,
+          own_run_id: null,
+          last_run_seq: null,
+        });
         writeAudit(sql, { kind: "cron.added", actor: host, subject: jobId, facts: { name: job.spec.name, enabled: job.enabled } }, nowMs);
         return { kind: "imported", jobId };
       }),

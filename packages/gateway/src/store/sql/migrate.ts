@@ -25,6 +25,7 @@ import * as setupDelivery from "./migrations/020-setup-delivery.ts";
 import * as leanIndexes from "./migrations/021-lean-indexes.ts";
 import * as queuedMessages from "./migrations/022-queued-messages.ts";
 import * as cronOwnRuns from "./migrations/023-cron-own-runs.ts";
+import * as cronLastRuns from "./migrations/024-cron-last-runs.ts";
 
 /** By name, in order; a released migration is never edited. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -51,6 +52,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   "021-lean-indexes": leanIndexes,
   "022-queued-messages": queuedMessages,
   "023-cron-own-runs": cronOwnRuns,
+  "024-cron-last-runs": cronLastRuns,
 };
 
 /** A newer version has changed the schema in a way this one does not know. */

@@ -312,6 +312,8 @@ export interface CronJobRow {
   disabled_reason: string | null;
   /** Of `at`: the run that its time has started; null once it has another time. */
   own_run_id: string | null;
+  /** Of the newest that started a run, as `last_seq` is of the newest of any kind. */
+  last_run_seq: number | null;
 }
 
 /** What came of one time at which a job was due or was run by hand. */
