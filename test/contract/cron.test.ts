@@ -195,6 +195,24 @@ for (const [driver, open] of Object.entries(drivers)) {
     assert.equal(fired.job.nextRunAtMs, 200);
   });
 
+  test(`${driver}: a deadline in parts of a millisecond is the nearest whole one, and never none`, async () => {
+    await using store = await open();
+    const limits = [1.0005, 0.0001, 1.1];
+    const jobs = await Promise.all(
+      limits.map((timeoutSeconds) =>
+        addJob(store, { spec: { ...jobToWrite().spec, payload: { kind: "agentTurn", message: "look", timeoutSeconds } } }),
+      ),
+    );
+
+    const runs = [];
+    for (const { jobId } of jobs) runs.push(admitted(await store.cron.fire(fireAsk(jobId), 100)).run);
+
+    assert.deepEqual(
+      runs.map(({ timeoutMs }) => timeoutMs),
+      [1_001, 1, 1_100],
+    );
+  });
+
   test(`${driver}: a job's run holds no more than its device does at that moment`, async () => {
     await using store = await open();
     const deviceId = await pair(store, ["operator.write"]);

@@ -107,7 +107,7 @@ function start(sql: Sql, ids: Ids, firing: Firing, held: readonly string[]): Cro
       defaultModel: ask.defaultModel,
       authority: withinScopes(authority, held),
       startedBy: job.acts_for,
-      timeoutMs: turn?.timeoutSeconds === undefined || turn.timeoutSeconds === 0 ? undefined : turn.timeoutSeconds * 1_000,
+      timeoutMs: toTimeoutMs(turn?.timeoutSeconds ?? 0),
       paramsHash: job.job_id,
       queueMode: "followup",
       job: { model: turn?.model, thinking: ask.thinking },
@@ -118,6 +118,11 @@ function start(sql: Sql, ids: Ids, firing: Firing, held: readonly string[]): Cro
   if (admission.kind !== "admitted") return note(sql, firing, { kind: "error", run_id: null, error: "a run of this name exists" });
   dropOldSessions(sql, job);
   return note(sql, firing, { kind: "run", run_id: admission.run.runId, error: null }, admission);
+}
+
+/** The wire takes parts of a second, deadlines are whole milliseconds. */
+function toTimeoutMs(seconds: number): number | undefined {
+  return seconds === 0 ? undefined : Math.max(1, Math.round(seconds * 1_000));
 }
 
 function ownSessions(job: CronJobRow): string {
