@@ -17,6 +17,7 @@ export const cronSchedule = z.discriminatedUnion("kind", [
     expr: nonEmpty.max(512),
     /** IANA name; absent: the gateway's own. */
     tz: z.string().max(64).optional(),
+    /** Within so long after each time the job has a moment of its own, which stays; a day at most. */
     staggerMs: moment.optional(),
   }),
 ]);
@@ -221,7 +222,8 @@ export const cronMethods = {
     result: () => cronJob,
   }),
   "cron.add": method({
-    summary: "Add a job. It runs with at most what whoever adds it holds, and never with more than `operator.write`.",
+    summary:
+      "Add a job. It runs with at most what whoever adds it holds, and never with more than `operator.write`. With `staggerMs` it comes at a moment of its own within so long after each time of the expression, a day at most. `wakeMode` and `lightContext` are kept and change nothing: there is no heartbeat to wait for, and each run gets the whole context.",
     scope: "operator.admin",
     kind: "command",
     rate: "control-write",

@@ -150,7 +150,8 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
     twoAnswers: false,
   },
   "cron.add": {
-    summary: "Add a job. It runs with at most what whoever adds it holds, and never with more than `operator.write`.",
+    summary:
+      "Add a job. It runs with at most what whoever adds it holds, and never with more than `operator.write`. With `staggerMs` it comes at a moment of its own within so long after each time of the expression, a day at most. `wakeMode` and `lightContext` are kept and change nothing: there is no heartbeat to wait for, and each run gets the whole context.",
     kind: "command",
     scopes: ["operator.admin"],
     twoAnswers: false,

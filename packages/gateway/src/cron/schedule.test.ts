@@ -37,6 +37,22 @@ for (const [what, schedule, afterMs, expected] of [
   });
 }
 
+test("jobs with a stagger come each at a moment of its own within it, and always at the same", async () => {
+  const staggered = { ...cron("0 * * * *", "UTC"), staggerMs: 120_000 };
+  const offsets = [];
+  for (let createdAtMs = 0; createdAtMs < 50; createdAtMs += 1) {
+    const first = at(await next(staggered, nowMs, createdAtMs));
+    const second = at(await next(staggered, first, createdAtMs));
+    assert.equal(second - first, 3_600_000);
+    offsets.push(first % 3_600_000);
+  }
+
+  assert.ok(offsets.every((offset) => offset < 120_000));
+  assert.ok(new Set(offsets).size > 40);
+  assert.equal(await next({ ...staggered, staggerMs: 0 }), "2026-11-27T16:00:00.000Z");
+  assert.match(await next({ ...staggered, staggerMs: 8_640_000_000_000_000 }), /^2026-11-2[78]T/);
+});
+
 for (const [text, expected] of [
   ["2030-01-31T09:00:00Z", at("2030-01-31T09:00:00Z")],
   ["2030-01-31T09:00:00+0200", at("2030-01-31T07:00:00Z")],

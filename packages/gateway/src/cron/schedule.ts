@@ -1,15 +1,18 @@
 /** When a job is due. */
+import { createHash } from "node:crypto";
 import { type CronSchedule, ProtocolError } from "@portreeve/protocol";
 import type { Upcoming } from "./expression.ts";
 
 /** What runs more often would only be skipped. */
 const shortestMs = 1_000;
+/** A job is spread over no more than this, whatever its stagger says. */
+const longestStaggerMs = 86_400_000;
 /** The last moment that a date can name. */
 const latestMs = 8_640_000_000_000_000;
 
 export interface ScheduleFacts {
   readonly schedule: CronSchedule;
-  /** What an interval without an anchor counts from. */
+  /** What an interval without an anchor counts from, and what a stagger is drawn from. */
   readonly createdAtMs: number;
   /** Where no other is named. */
   readonly timeZone: string;
@@ -23,7 +26,7 @@ export async function nextAfter({ schedule, createdAtMs, timeZone }: ScheduleFac
     case "every":
       return nextEvery(schedule.everyMs, schedule.anchorMs ?? createdAtMs, afterMs);
     case "cron":
-      return nextExpression(schedule.expr, schedule.tz ?? timeZone, afterMs);
+      return nextStaggered(schedule, { createdAtMs, timeZone, afterMs });
   }
 }
 
@@ -67,6 +70,23 @@ function nextEvery(everyMs: number, anchorMs: number, afterMs: number): Upcoming
   const passed = Math.max(0, Math.floor((afterMs - anchorMs) / everyMs) + 1);
   const atMs = anchorMs + passed * everyMs;
   return atMs <= latestMs ? { kind: "at", atMs } : { kind: "never" };
+}
+
+type Expression = Extract<CronSchedule, { readonly kind: "cron" }>;
+
+async function nextStaggered(
+  { expr, tz, staggerMs = 0 }: Expression,
+  { createdAtMs, timeZone, afterMs }: { readonly createdAtMs: number; readonly timeZone: string; readonly afterMs: number },
+): Promise<Upcoming> {
+  const offsetMs = offsetWithin(Math.min(staggerMs, longestStaggerMs), createdAtMs);
+  const upcoming = await nextExpression(expr, tz ?? timeZone, afterMs - offsetMs);
+  return upcoming.kind === "at" ? { kind: "at", atMs: upcoming.atMs + offsetMs } : upcoming;
+}
+
+/** Jobs of the same expression are spread, and each keeps its moment: the same for the same job after every start. */
+function offsetWithin(staggerMs: number, createdAtMs: number): number {
+  if (staggerMs === 0) return 0;
+  return createHash("sha256").update(String(createdAtMs)).digest().readUInt32BE() % staggerMs;
 }
 
 async function nextExpression(expr: string, timeZone: string, afterMs: number): Promise<Upcoming> {
