@@ -152,6 +152,8 @@ test("whatever a model puts there, what is kept of it does not hold it", () => {
     { Attachments: [{ content: marker }] },
     { attachment: { content: marker } },
     `{"attachments":[{"content":"${marker}`,
+    [{ attachments: [{ content: marker }] }],
+    [[marker]],
   ];
 
   for (const args of asked) assert.ok(!JSON.stringify(redactAttachments(args)).includes(marker), JSON.stringify(args));

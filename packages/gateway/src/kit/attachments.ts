@@ -113,8 +113,8 @@ export function decodeBase64(text: string): Uint8Array | undefined {
 
 /** A spawn's arguments as they may be kept, whatever a model put there: no content, only how much and which. */
 export function redactAttachments(args: unknown): unknown {
-  // Arguments that could not be read are one text.
-  if (typeof args === "string") return withholdValue(args);
+  // Arguments that could not be read are one text, and a list is not what was asked for.
+  if (typeof args === "string" || Array.isArray(args)) return withholdValue(args);
   if (!isRecord(args)) return args;
   // Misspelt, it is refused, and was said all the same.
   const found = Object.keys(args).filter((key) => /^attach/i.test(key));

@@ -65,6 +65,12 @@ test("case and meaning of the pattern are as asked", async () => {
   );
 });
 
+test("a byte order mark is no part of the first line", async () => {
+  await using workspace = await makeWorkspace({ "a.ts": "\ufeffimport a", "b.ts": "import \ufeffb" });
+
+  assert.deepEqual(await workspace.grep({ pattern: "^import" }), { text: "a.ts:1: import a\nb.ts:1: import \ufeffb" });
+});
+
 test("an invalid pattern is an error that says where it is wrong", async () => {
   await using workspace = await makeWorkspace({});
 

@@ -109,7 +109,8 @@ async function readText(place: PlaceInside): Promise<string | undefined> {
   if (opened.bytes > maxFileBytes) return undefined;
   const { bytesRead, buffer } = await handle.read(Buffer.alloc(opened.bytes), 0, opened.bytes, 0);
   const content = buffer.subarray(0, bytesRead);
-  return content.includes(0) ? undefined : content.toString("utf8");
+  // The decoder leaves out a byte order mark.
+  return content.includes(0) ? undefined : new TextDecoder().decode(content);
 }
 
 function toResult(found: Found): ToolResult {
