@@ -1,6 +1,7 @@
 /** Programs that tools start: they end with their run, whole groups at a time, also after a crash of the gateway. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { readdirSync, readFileSync, watch } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -89,6 +90,40 @@ test("what a program leaves running in its group ends with its call, while the r
 
   assert.match(await toolText(gw), /0: started/);
   assert.deepEqual(left, [0]);
+});
+
+/** Runs `then` beside a process that has left the group and holds the program's outputs; its id is in `$pid`. */
+const besideOneThatLeft = (then: string): string =>
+  `mkfifo f; setsid sh -c 'echo $$ > f; exec sleep 31536006' & read pid < f; rm f; ${then}`;
+
+test("a program has its result once it has ended, whatever holds its outputs", { timeout: 30_000 }, async () => {
+  const { tool, outcomes } = shell();
+  await using gw = await startGateway({ tools: [tool] });
+  const message = script("go", use("sleep 31536005 & echo x"), use(besideOneThatLeft("echo $pid")), { say: "x" });
+
+  await gw.callerWith("operator.write").call("agent", { message, idempotencyKey: "k" });
+
+  const [inGroup, left] = outcomes;
+  process.kill(Number(left?.stdout), "SIGKILL");
+  assert.deepEqual([inGroup?.exitCode, inGroup?.stdout, left?.exitCode], [0, "x\n", 0]);
+});
+
+test("a program that is stopped lets go of its tool, whatever holds its outputs", async () => {
+  const { tool } = shell();
+  await using gw = await startGateway({ tools: [tool] });
+  const started = filesIn(gw.workspaceDir, 1);
+  const message = script("go", use(besideOneThatLeft("echo > ready-$pid; while true; do sleep 1; done")));
+  await gw.callerWith("operator.write").call("chat.send", { sessionKey: "main", message, idempotencyKey: "k" });
+  await started;
+
+  await gw.callerWith("operator.write").call("chat.abort", { sessionKey: "main" });
+
+  const ready = readdirSync(gw.workspaceDir).find((name) => name.startsWith("ready-"));
+  process.kill(Number(ready?.slice("ready-".length)), "SIGKILL");
+  assert.deepEqual(
+    gw.logLines.filter(({ message: said }) => said.includes("did not let go")),
+    [],
+  );
 });
 
 test("a stop waits also for the programs of a turn that lost its claim while the machine slept", async () => {
@@ -240,6 +275,34 @@ test("the next start ends what a killed gateway left running, and nothing that h
     assert.deepEqual(await gw.gateway.store.processes.list(), []);
   } finally {
     for (const sleeper of [root, stranger]) sleeper.kill("SIGKILL");
+    await gw[Symbol.asyncDispose]();
+  }
+});
+
+/** A group whose leader has ended and left a process that sleeps so long; `startedAt` is the leader's. */
+async function startHeadless(seconds: number): Promise<{ readonly pid: number; readonly startedAt: string }> {
+  const leader = spawn("/bin/sh", ["-c", `sleep ${seconds} & read _`], { detached: true, stdio: ["pipe", "ignore", "ignore"] });
+  assert.ok(leader.pid !== undefined);
+  const startedAt = readFileSync(`/proc/${leader.pid}/stat`, "utf8").split(") ")[1]?.split(" ")[19] ?? "";
+  leader.stdin.end("\n");
+  await once(leader, "exit");
+  return { pid: leader.pid, startedAt };
+}
+
+test("the next start ends what a program left in its group, also when the program itself has ended", async () => {
+  const [left, strange] = [await startHeadless(31_536_007), await startHeadless(31_536_008)];
+  const gw = await startGateway();
+  try {
+    await gw.gateway.store.processes.note({ ...left, runId: "run_1" });
+    // It began before that: its group has the number by chance.
+    await gw.gateway.store.processes.note({ pid: strange.pid, startedAt: "99999999999", runId: "run_2" });
+
+    await gw.restart();
+
+    assert.deepEqual([countProcesses("31536007"), countProcesses("31536008")], [0, 1]);
+    assert.deepEqual(await gw.gateway.store.processes.list(), []);
+  } finally {
+    process.kill(-strange.pid, "SIGKILL");
     await gw[Symbol.asyncDispose]();
   }
 });

@@ -54,8 +54,8 @@ export const programMutants: readonly Mutant[] = [
   {
     ...programs,
     what: "what a program left running goes on",
-    from: "await this.#end(pid);\n    signal.throwIfAborted();",
-    to: "signal.throwIfAborted();",
+    from: "await this.#end(pid);\n    await letGo();",
+    to: "await letGo();",
     killedBy: "what a program leaves running",
   },
   {

@@ -68,14 +68,17 @@ export class Machine {
     const ended = Promise.withResolvers<ProgramOutcome>();
     const program: Program = { pid, startedBy: life, token, isStubborn: this.#random.chance(0.3), ended, state: "held", timer: undefined };
     this.#programs.set(pid, program);
+    const outcome = ended.promise.then(async (how) => {
+      await life.pass();
+      return how;
+    });
     return {
       pid,
       startedAt: `start of ${pid}`,
       begin: () => this.#begin(program, Number(runMs)),
-      outcome: ended.promise.then(async (outcome) => {
-        await life.pass();
-        return outcome;
-      }),
+      outcome,
+      ended: outcome.then(() => undefined),
+      letGo: () => Promise.resolve(),
     };
   }
 

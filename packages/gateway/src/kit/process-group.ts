@@ -1,7 +1,7 @@
 /** Programs in process groups of their own, so that what they started goes with them. */
 import { spawn, type ChildProcess } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
-import { setTimeout as pause } from "node:timers/promises";
+import { setImmediate as nextTurn, setTimeout as pause } from "node:timers/promises";
 
 export interface ProgramInput {
   readonly file: string;
@@ -29,6 +29,11 @@ export interface HeldProgram {
   readonly startedAt: string | undefined;
   /** Lets it begin: until then the program does not run, and if this process ends before, it never does. */
   begin(): void;
+  /** The program itself has ended; what it started may go on, and hold its outputs. */
+  readonly ended: Promise<void>;
+  /** Its outputs as far as they have come are all that is taken, whoever holds them open. Once it has ended. */
+  letGo(): Promise<void>;
+  /** When it has ended and its outputs have, or were let go. */
   readonly outcome: Promise<ProgramOutcome>;
 }
 
@@ -36,7 +41,7 @@ export interface HeldProgram {
 export interface Programs {
   /** @throws what the machine says when the program cannot be started. */
   start(input: ProgramInput): Promise<HeldProgram>;
-  /** Whether `pid` is still the process that had begun at `startedAt`, and not another one of the same number. */
+  /** Whether anything lives of the group that `pid` leads, or led, since `startedAt`, and not of another one of the same number. */
   isStill(pid: number, startedAt: string | undefined): boolean;
   /** Asks the group to end, then ends it; answers whether nothing of it lives. */
   stop(groupId: number, patience: { readonly graceMs: number; readonly killMs: number }): Promise<boolean>;
@@ -52,7 +57,8 @@ async function startHeld(input: ProgramInput): Promise<HeldProgram> {
     detached: true,
     stdio: ["ignore", "pipe", "pipe", "pipe"],
   });
-  const outcome = gather(child, input);
+  const { outcome, letGo } = gather(child, input);
+  const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   // Whoever never begins it does not look at how it ended either.
   outcome.catch(() => undefined);
   await new Promise<void>((resolve, reject) => child.once("spawn", resolve).once("error", reject));
@@ -63,6 +69,8 @@ async function startHeld(input: ProgramInput): Promise<HeldProgram> {
     pid,
     startedAt: startOf(pid),
     outcome,
+    ended,
+    letGo,
     begin: () => {
       // A program that is killed before it reads has no reader.
       gate?.on("error", () => undefined);
@@ -81,7 +89,12 @@ export class ProcessGroups implements Programs {
   }
 
   isStill(pid: number, startedAt: string | undefined): boolean {
-    return startedAt !== undefined && startOf(pid) === startedAt;
+    if (startedAt === undefined) return false;
+    const leader = readStat(String(pid));
+    if (leader !== undefined && (leader.startedAt !== startedAt || leader.state !== "Z")) return leader.startedAt === startedAt;
+    // Without its leader a group is known by its session, and by having begun no sooner.
+    const isOfIt = (one: Stat): boolean => one.groupId === pid && one.sessionId === pid && Number(one.startedAt) >= Number(startedAt);
+    return readLive()?.some(isOfIt) ?? false;
   }
 
   async stop(groupId: number, { graceMs, killMs }: { graceMs: number; killMs: number }): Promise<boolean> {
@@ -103,7 +116,7 @@ export class ProcessGroups implements Programs {
     if (!send(groupId, 0)) return false;
     // One look at all processes serves all groups that are being stopped.
     if (performance.now() - this.#readAtMs >= lookEveryMs) {
-      this.#live = readLiveGroups() ?? new Set([groupId]);
+      this.#live = new Set(readLive()?.map((one) => one.groupId) ?? [groupId]);
       this.#readAtMs = performance.now();
     }
     return this.#live.has(groupId);
@@ -113,10 +126,10 @@ export class ProcessGroups implements Programs {
 const lookEveryMs = 20;
 
 /** Undefined where the kernel does not say. */
-function readLiveGroups(): ReadonlySet<number> | undefined {
+function readLive(): readonly Stat[] | undefined {
   try {
     const stats = readdirSync("/proc").flatMap((name) => (/^\d+$/.test(name) ? (readStat(name) ?? []) : []));
-    return new Set(stats.flatMap(({ state, groupId }) => (state === "Z" ? [] : [groupId])));
+    return stats.filter(({ state }) => state !== "Z");
   } catch {
     return undefined;
   }
@@ -139,24 +152,36 @@ function startOf(pid: number): string | undefined {
   return stat === undefined || stat.state === "Z" ? undefined : stat.startedAt;
 }
 
-function readStat(pid: string): { readonly state: string; readonly groupId: number; readonly startedAt: string } | undefined {
+interface Stat {
+  readonly state: string;
+  readonly groupId: number;
+  readonly sessionId: number;
+  readonly startedAt: string;
+}
+
+function readStat(pid: string): Stat | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
     // The name, in brackets, may hold anything; what follows are fields.
-    const [state = "", , groupId = "", ...rest] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return { state, groupId: Number(groupId), startedAt: rest[16] ?? "" };
+    const [state = "", , groupId = "", sessionId = "", ...rest] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return { state, groupId: Number(groupId), sessionId: Number(sessionId), startedAt: rest[15] ?? "" };
   } catch {
     return undefined;
   }
 }
 
-function gather(child: ChildProcess, { maxOutputBytes, onOutput }: ProgramInput): Promise<ProgramOutcome> {
+/** Turns of the event loop: in each one a whole pipe is read, so that more than these is the output of somebody else. */
+const mostTurns = 100;
+
+function gather(child: ChildProcess, { maxOutputBytes, onOutput }: ProgramInput): Pick<HeldProgram, "outcome" | "letGo"> {
   let isCut = false;
+  let pieces = 0;
   const collect = (stream: ChildProcess["stdout"]): Buffer[] => {
     const chunks: Buffer[] = [];
     let bytes = 0;
     stream?.on("data", (chunk: Buffer) => {
       onOutput();
+      pieces += 1;
       const kept = chunk.subarray(0, Math.max(0, maxOutputBytes - bytes));
       isCut ||= kept.length < chunk.length;
       bytes += kept.length;
@@ -165,7 +190,7 @@ function gather(child: ChildProcess, { maxOutputBytes, onOutput }: ProgramInput)
     return chunks;
   };
   const [stdout, stderr] = [collect(child.stdout), collect(child.stderr)];
-  return new Promise((resolve, reject) => {
+  const outcome = new Promise<ProgramOutcome>((resolve, reject) => {
     child.once("error", reject);
     child.once("close", (exitCode, signal) =>
       resolve({
@@ -177,4 +202,14 @@ function gather(child: ChildProcess, { maxOutputBytes, onOutput }: ProgramInput)
       }),
     );
   });
+  const letGo = async (): Promise<void> => {
+    // The first turn may be one that has done its reading.
+    for (let turn = 0, quiet = 0; turn < mostTurns && quiet < 2; turn += 1) {
+      const before = pieces;
+      await nextTurn();
+      quiet = pieces === before ? quiet + 1 : 0;
+    }
+    for (const stream of child.stdio) stream?.destroy();
+  };
+  return { outcome, letGo };
 }

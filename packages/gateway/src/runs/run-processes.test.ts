@@ -18,7 +18,14 @@ function slowMachine() {
       return Promise.resolve(true);
     },
   };
-  const held = { pid: 7, startedAt: "then", begin: () => void happened.push("begun"), outcome: outcome.promise };
+  const held: HeldProgram = {
+    pid: 7,
+    startedAt: "then",
+    begin: () => void happened.push("begun"),
+    outcome: outcome.promise,
+    ended: outcome.promise.then(() => undefined),
+    letGo: () => Promise.resolve(),
+  };
   return { programs, happened, arrive: () => start.resolve(held) };
 }
 

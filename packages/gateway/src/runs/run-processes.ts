@@ -45,15 +45,16 @@ export class RunProcesses {
     signal.throwIfAborted();
     const starting = this.#start(program);
     this.#starts.push(starting);
-    const { pid, startedAt, begin, outcome } = await starting;
+    const { pid, startedAt, begin, ended, letGo, outcome } = await starting;
     await store.note({ pid, startedAt, runId });
     if (!signal.aborted) begin();
     else void this.#end(pid);
-    const ended = await outcome;
+    await ended;
     // What it left running in its group goes too: a call that has its result has no effects to come.
     await this.#end(pid);
+    await letGo();
     signal.throwIfAborted();
-    return ended;
+    return await outcome;
   }
 
   /** Once the run's signal has aborted: ends every group, and resolves when none is left, or when it is known which are. */
