@@ -39,6 +39,22 @@ test("a run that another device named the same is not stopped with the caller's 
   assert.deepEqual(last, [["same"], 0]);
 });
 
+test("a wait for a run that is not there yet waits for it to come, as long as it may", async () => {
+  await using wire = await connect(4);
+
+  const [early, , behind, never] = await pipeline(wire, "waits", [
+    ["agent.wait", { runId: "to-come", timeoutMs: 60_000 }],
+    ["agent", { sessionKey: "waited", message: script("go", { say: "done" }), idempotencyKey: "to-come" }],
+    ["agent.wait", { runId: "to-come", timeoutMs: 60_000 }],
+    ["agent.wait", { runId: "never", timeoutMs: 1 }],
+  ]);
+
+  assert.deepEqual(
+    [early, behind, never].map((one) => one?.payload?.["status"]),
+    ["ok", "ok", "timeout"],
+  );
+});
+
 for (const protocol of [3, 4] as const) {
   test(`an abort finds every message that was sent before it, and none that was sent after it (version ${protocol})`, async () => {
     await using wire = await connect(protocol);

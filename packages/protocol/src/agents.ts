@@ -101,7 +101,7 @@ export const agentMethods = {
       }),
   }),
   "agent.wait": method({
-    summary: "Wait for a run to end; `timeout` means that it has not, not that it failed.",
+    summary: "Wait for a run to come and to end; `timeout` means that it has not, not that it failed.",
     scope: "operator.write",
     kind: "query",
     params: () =>

@@ -17,7 +17,7 @@ export const methodTable: Readonly<Record<string, MethodTableEntry>> = {
   },
   "agent.identity.get": { summary: "What an agent is called.", kind: "query", scopes: ["operator.read"], twoAnswers: false },
   "agent.wait": {
-    summary: "Wait for a run to end; `timeout` means that it has not, not that it failed.",
+    summary: "Wait for a run to come and to end; `timeout` means that it has not, not that it failed.",
     kind: "query",
     scopes: ["operator.write"],
     twoAnswers: false,

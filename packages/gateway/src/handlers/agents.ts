@@ -7,7 +7,7 @@ import type { RunToAdmit } from "../store/admitting.ts";
 import type { QueueMode, RunRecord } from "../store/store.ts";
 import type { Commands } from "./commands.ts";
 import { type HandlerDeps, keyWasUsed, resolveSession, splitModel, toWireStatus } from "./deps.ts";
-import { waitForEnd } from "./waiting.ts";
+import { waitForEnd, waitForRun } from "./waiting.ts";
 
 const defaultWaitMs = 30_000;
 const longestWaitMs = 600_000;
@@ -41,13 +41,14 @@ export function agentHandlers(deps: HandlerDeps, commands: Commands): Pick<Handl
     },
 
     "agent.wait": async (context, { runId, timeoutMs }) => {
-      const run = await deps.store.runs.findByWireId(runId, { rootKey: treeOf(context.principal) });
-      if (run === undefined) return { runId, status: "timeout" };
       const budget = AbortSignal.timeout(Math.min(timeoutMs ?? defaultWaitMs, longestWaitMs));
+      const signal = AbortSignal.any([budget, context.signal]);
+      let run: RunRecord | undefined;
       try {
-        return toWaitResult(await waitForEnd(deps, run.runId, AbortSignal.any([budget, context.signal])));
+        run = await waitForRun(deps, { wireId: runId, rootKey: treeOf(context.principal) }, signal);
+        return toWaitResult(await waitForEnd(deps, run.runId, signal));
       } catch (error) {
-        if (budget.aborted) return { runId, status: "timeout", ...(run.startedAtMs === undefined ? {} : { startedAt: run.startedAtMs }) };
+        if (budget.aborted) return { runId, status: "timeout", ...(run?.startedAtMs === undefined ? {} : { startedAt: run.startedAtMs }) };
         throw error;
       }
     },
