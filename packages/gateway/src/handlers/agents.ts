@@ -21,8 +21,13 @@ export function agentHandlers(deps: HandlerDeps, commands: Commands): Pick<Handl
       const { message, idempotencyKey, agentId, sessionKey, sessionId } = params;
       const key = sessionKey ?? (sessionId === undefined ? mainKey : await findKey(deps, sessionId));
       const session = resolveSession(deps.agents, key, agentId);
-      const answer = commands.answer(context, { session, message, idempotencyKey });
-      if (answer !== undefined) return tellCommand(deps, context, { session, idempotencyKey, text: (await answer).text });
+      const accept = acceptOnce(deps, context, { ...session, runId: idempotencyKey });
+      const answer = commands.answer(context, { session, message, idempotencyKey, accept });
+      if (answer !== undefined) {
+        const { text } = await answer;
+        accept();
+        return toCommandResult(deps, { session, idempotencyKey, text });
+      }
       if (message.trim() === "") throw new ProtocolError("INVALID_PARAMS", "message or attachment required");
       const timeoutMs = params.timeout === undefined || params.timeout === 0 ? undefined : params.timeout * 1_000;
       // Whoever waits for the second answer waits for the answer to this message.
@@ -139,17 +144,27 @@ async function findKey({ store }: HandlerDeps, sessionId: string): Promise<strin
   throw new ProtocolError("UNKNOWN_SESSION", `No session found: ${sessionId}`, { remedy: "list sessions with ./portreeve sessions list" });
 }
 
-/** A command in the shape of a run: accepted, and over at once. */
-async function tellCommand(
+function acceptOnce(
   deps: HandlerDeps,
   { accept }: Pick<Context<Accepted<"agent">>, "accept">,
+  { key: sessionKey, agentId, runId }: { readonly key: string; readonly agentId: string; readonly runId: string },
+): () => void {
+  let isAccepted = false;
+  return () => {
+    if (!isAccepted) accept({ runId, sessionKey, agentId, status: "accepted", acceptedAt: deps.now() });
+    isAccepted = true;
+  };
+}
+
+/** A command in the shape of a run that is over at once. */
+async function toCommandResult(
+  deps: HandlerDeps,
   {
     session: { key, agentId },
     idempotencyKey: runId,
     text,
   }: { session: { key: string; agentId: string }; idempotencyKey: string; text: string },
 ): Promise<Result<"agent">> {
-  accept({ runId, sessionKey: key, agentId, status: "accepted", acceptedAt: deps.now() });
   const session = await deps.store.sessions.find(key);
   const { provider, name } = splitModel(session?.model ?? deps.agents.modelOf(agentId));
   return {

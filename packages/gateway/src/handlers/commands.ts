@@ -16,6 +16,8 @@ interface Written {
   readonly session: { readonly key: string; readonly agentId: string };
   readonly message: string;
   readonly idempotencyKey: string;
+  /** It is told like a run, and this comes first; not called when the command is refused, or was answered before. */
+  readonly accept?: () => void;
 }
 
 export interface Commands {
@@ -56,26 +58,33 @@ async function answerOnce(
   deps: CommandDeps,
   { principal }: Pick<Context, "principal">,
   command: Command,
-  { session, idempotencyKey }: Written,
+  written: Written,
 ): Promise<CommandAnswer> {
+  const { session, idempotencyKey } = written;
   // Its end would be told as that run's.
   if ((await deps.store.runs.findByWireId(idempotencyKey, {})) !== undefined) throw keyWasUsed();
   const caller = deps.callerFor(principal);
   if (command.kind === "stop") {
     const stopped = await caller.call("chat.abort", { sessionKey: session.key });
-    return { text: stopped.aborted ? `Stopped ${stopped.runIds.length} of this session's runs.` : "Nothing works here.", stopped };
+    const text = stopped.aborted ? `Stopped ${stopped.runIds.length} of this session's runs.` : "Nothing works here.";
+    if (written.accept !== undefined) tell(deps, written, text);
+    return { text, stopped };
   }
   const text = await answerCommand(command, { caller, sessionKey: session.key, idempotencyKey });
-  deps.bus.publish("chat", {
-    runId: idempotencyKey,
-    sessionKey: session.key,
-    agentId: session.agentId,
-    seq: 1,
-    state: "final",
-    message: { role: "assistant", content: [{ type: "text", text }], timestamp: deps.now() },
-    stopReason: "command",
-  });
+  tell(deps, written, text);
   return { text, stopped: undefined };
+}
+
+/** As the end of a run, to those who hear the chat and to those who hear the agent. */
+function tell({ bus, now }: CommandDeps, { session, idempotencyKey: runId, accept }: Written, text: string): void {
+  const at = now();
+  const run = { runId, sessionKey: session.key, agentId: session.agentId };
+  const ended = { phase: "end", startedAt: at, endedAt: at, stopReason: "command", aborted: false, status: "succeeded" } as const;
+  accept?.();
+  bus.publish("agent", { ...run, seq: 1, ts: at, stream: "assistant", data: { text, delta: text } });
+  bus.publish("agent", { ...run, seq: 2, ts: at, stream: "lifecycle", data: ended });
+  const message = { role: "assistant" as const, content: [{ type: "text" as const, text }], timestamp: at };
+  bus.publish("chat", { ...run, seq: 3, state: "final", message, stopReason: "command" });
 }
 
 export function commandHandlers(): Pick<Handlers, "commands.list"> {
