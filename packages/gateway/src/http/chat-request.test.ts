@@ -50,7 +50,7 @@ test("what was said before is told in a session of its own, and stands already i
   const messages = [
     { role: "developer", content: "be brief" },
     { role: "user", content: "one?" },
-    { role: "assistant", content: "1", refusal: null, tool_calls: [] },
+    { role: "assistant", content: "1", refusal: null, tool_calls: [], audio: null, annotations: [] },
     { role: "user", content: "two?" },
     { role: "user", content: "now" },
   ];

@@ -12,6 +12,9 @@ const message = z.strictObject({
   tool_calls: z.array(z.unknown()).nullish(),
   function_call: z.unknown().optional(),
   tool_call_id: z.string().nullish(),
+  // What an answer of the API carries and a caller sends back: there as long as nothing is in it.
+  audio: z.null().optional(),
+  annotations: z.array(z.never()).nullish(),
 });
 
 const fields = z.strictObject({
