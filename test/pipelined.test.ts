@@ -26,8 +26,10 @@ test("a run that another device named the same is not stopped with the caller's 
   await using other = await connect(4);
   const send = (wire: Wire, message: string) => wire.request("chat.send", { sessionKey: "shared", message, idempotencyKey: "same" });
   const abort = async (wire: Wire) => (await wire.request("chat.abort", { sessionKey: "shared", runId: "same" })).payload?.["runIds"];
-  const left = async () =>
-    ((await one.request("runs.list", { sessionKey: "shared", status: ["running", "queued"] })).payload?.["runs"] as object[]).length;
+  const left = async (): Promise<unknown> => {
+    const { payload } = await one.request("runs.list", { sessionKey: "shared", status: ["running", "queued"] });
+    return (payload?.["runs"] as object[] | undefined)?.length;
+  };
   await send(one, hanging);
   await send(other, script("wait as well", { hang: true }));
 
