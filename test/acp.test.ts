@@ -242,6 +242,17 @@ test("files and links of the editor are told as text", async () => {
   assert.match(out, /compare\\n\\n\[begin of file:\/\/\/a\.txt\]\\nalpha\\n\[end of file:\/\/\/a\.txt\]\\n\\n\[b\]\(file:\/\/\/b\.txt\)/);
 });
 
+test("a prompt with separators of lines and paragraphs arrives whole", async () => {
+  const sessionId = await newSession();
+  const text = "line one\u2028line two\u2029the end";
+
+  const { stopReason } = await editor.connection.agent.request(methods.session.prompt, { sessionId, prompt: [{ type: "text", text }] });
+  const { out } = await home.cli(["call", "chat.history", JSON.stringify({ sessionKey: sessionId, limit: 2 })]);
+
+  assert.equal(stopReason, "end_turn");
+  assert.match(out, /line one\\u2028line two\\u2029the end/);
+});
+
 test("a gateway that goes and comes back loses no prompt", async () => {
   const sessionId = await newSession();
   const answered = prompt(sessionId, "wait", { hang: true });

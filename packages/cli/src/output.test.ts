@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
+import { Readable } from "node:stream";
 import { test } from "node:test";
 import { captureIo } from "../../../test/support/captured-io.ts";
-import { oneLine, plain, toMinute, toTable, writeJson, writeLine } from "./output.ts";
+import { oneLine, plain, splitLines, toMinute, toTable, writeJson, writeLine } from "./output.ts";
 
 const texts: readonly (readonly [string, string])[] = [
   ["plain\ttext\nstays", "plain\ttext\nstays"],
@@ -57,4 +58,25 @@ test("JSON is printed with every control escaped, and means what it meant", () =
 
   assert.match(io.stdout, /^[\u0020-\u007eé]+\n$/);
   assert.deepEqual(JSON.parse(io.stdout), value);
+});
+
+const pieces: Readonly<Record<string, { readonly chunks: readonly string[]; readonly lines: readonly string[] }>> = {
+  "whole lines, and one without an end": { chunks: ["a\nb\r\nc"], lines: ["a", "b", "c"] },
+  "lines in pieces": { chunks: ["a", "b\r", "\nc", "\n"], lines: ["ab", "c"] },
+  "empty lines, and no input": { chunks: ["\n\r\n", ""], lines: ["", ""] },
+  "what ends a line elsewhere": { chunks: ["a\u2028b\u2029c\rd\u0085e\n"], lines: ["a\u2028b\u2029c\rd\u0085e"] },
+};
+
+for (const [what, { chunks, lines }] of Object.entries(pieces)) {
+  test(`lines end at \\n and \\r\\n only: ${what}`, async () => {
+    const input = Readable.from(chunks.map((chunk) => Buffer.from(chunk)));
+
+    assert.deepEqual(await Array.fromAsync(splitLines(input)), lines);
+  });
+}
+
+test("a character that comes in two pieces is one", async () => {
+  const bytes = Buffer.from("é\n");
+
+  assert.deepEqual(await Array.fromAsync(splitLines(Readable.from([bytes.subarray(0, 1), bytes.subarray(1)]))), ["é"]);
 });

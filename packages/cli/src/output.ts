@@ -1,5 +1,4 @@
 /** What the commands see of the outside: streams, environment, Ctrl-C. And how text, tables and JSON go out. */
-import { createInterface as createLineReader } from "node:readline";
 import { createInterface } from "node:readline/promises";
 import { stripVTControlCharacters, styleText } from "node:util";
 
@@ -28,7 +27,7 @@ export function createProcessIo(): Io {
     isTerminal: stdout.isTTY,
     hasColour: stdout.isTTY && !env["NO_COLOR"],
     ask: stdin.isTTY && stderr.isTTY ? askOnTerminal : undefined,
-    lines: () => createLineReader({ input: stdin, crlfDelay: Infinity }),
+    lines: () => splitLines(stdin),
     out: (text) => void stdout.write(text),
     err: (text) => void stderr.write(text),
     interrupted() {
@@ -42,6 +41,22 @@ export function createProcessIo(): Io {
       return abort.signal;
     },
   };
+}
+
+/** Lines as JSON needs them: they end at \n or \r\n. readline would end one at U+2028 and U+2029 too, which JSON lets stand in a text. */
+export async function* splitLines(input: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  let pieces: string[] = [];
+  for await (const chunk of input) {
+    const [first = "", ...others] = decoder.decode(chunk, { stream: true }).split("\n");
+    pieces.push(first);
+    for (const other of others) {
+      yield pieces.join("").replace(/\r$/, "");
+      pieces = [other];
+    }
+  }
+  const last = pieces.join("") + decoder.decode();
+  if (last !== "") yield last.replace(/\r$/, "");
 }
 
 /** On standard error: what a command prints stays what it answers. */
