@@ -103,17 +103,77 @@ test("a session that cannot be taken away is reported as kept, with the reason",
   assert.match(String(outcome.cleanupError), /no sessions\.delete/);
 });
 
-test("a connection that ends before the start is answered leaves the task's fate unknown, and the session is deleted", async () => {
+/** A gateway that loses its first `lost` answers to `agent`, and then answers it as said. */
+function loseStarts(lost: number, answerStart = answerByScope): (request: PeerRequest) => void {
+  let starts = 0;
+  return (request) => {
+    if (request.method !== "agent") return answerByScope(request);
+    starts += 1;
+    return starts <= lost ? request.close(1012, "service restart") : answerStart(request);
+  };
+}
+
+const patch = "sessions.patch [operator.admin]";
+const start = "agent [operator.write]";
+const remove = "sessions.delete [operator.admin]";
+
+test("a start whose answer is lost is asked for again, and is the same run", async () => {
+  const keys: unknown[] = [];
+  const answer = loseStarts(1);
   await using peer = await startPeer({
-    onRequest: (request) => (request.method === "agent" ? request.close(1012, "service restart") : answerByScope(request)),
+    onRequest(request) {
+      if (request.method === "agent") keys.push((request.params as { idempotencyKey: unknown }).idempotencyKey);
+      answer(request);
+    },
   });
 
   const outcome = await spawn(peer);
 
-  assert.ok(outcome.status === "error");
-  assert.deepEqual([outcome.failed, outcome.task, outcome.kept], ["agent", "unknown", "nothing"]);
-  assert.equal(peer.calls.at(-1), "sessions.delete [operator.admin]");
+  assert.deepEqual(outcome, { status: "accepted", childSessionKey, runId: "r1" });
+  assert.deepEqual(
+    [peer.calls, keys],
+    [
+      [patch, start, start],
+      ["c1", "c1"],
+    ],
+  );
 });
+
+test("a start without an answer, also when asked again, leaves the task's fate unknown and the session for the next try", async () => {
+  await using peer = await startPeer({ onRequest: loseStarts(2) });
+
+  const outcome = await spawn(peer);
+  const next = await spawn(peer);
+
+  assert.ok(outcome.status === "error");
+  assert.deepEqual([outcome.failed, outcome.task, outcome.kept], ["agent", "unknown", "session"]);
+  assert.deepEqual(next, { status: "accepted", childSessionKey, runId: "r1" });
+  assert.deepEqual(peer.calls, [patch, start, start, patch, start]);
+});
+
+const secondAnswers = {
+  "a refusal for good settles that it was not sent": {
+    error: { code: "INVALID_REQUEST", message: "no such agent", details: { code: "UNKNOWN_AGENT" } },
+    fate: ["not-sent", "nothing"],
+    calls: [patch, start, start, remove],
+  },
+  "a gateway that is not ready yet settles nothing": {
+    error: { code: "UNAVAILABLE", message: "gateway starting", retryable: true },
+    fate: ["unknown", "session"],
+    calls: [patch, start, start],
+  },
+};
+
+for (const [what, { error, fate, calls }] of Object.entries(secondAnswers)) {
+  test(`after a lost answer to the start, ${what}`, async () => {
+    await using peer = await startPeer({ onRequest: loseStarts(1, ({ refuse }) => refuse(error)) });
+
+    const outcome = await spawn(peer);
+
+    assert.ok(outcome.status === "error");
+    assert.deepEqual([[outcome.task, outcome.kept], peer.calls], [fate, calls]);
+  });
+}
 
 test("a connection that ends before the session is answered is cleaned up too; with nobody there, what is kept is unknown", async () => {
   await using peer = await startPeer({ onRequest: ({ close }) => close(1012, "service restart") });

@@ -7,7 +7,7 @@ import { isRecord, ProtocolError } from "@portreeve/protocol/wire";
 import { isSessionCommand, scopesOf } from "./call.ts";
 import { GatewayClient } from "./client.ts";
 import type { ConnectOptions, Credential } from "./connect.ts";
-import { ConnectionError, RemoteError } from "./errors.ts";
+import { ConnectionError, mayReconnectAfter, RemoteError } from "./errors.ts";
 
 export interface LifecycleCall {
   readonly method: "sessions.patch" | "agent" | "sessions.delete";
@@ -43,7 +43,10 @@ export type SpawnByCallsOutcome =
       readonly status: "error";
       readonly failed: LifecycleCall["method"];
       readonly childSessionKey: string;
-      /** Whether the child was given its task. `unknown`: the connection ended before the answer. */
+      /**
+       * Whether the child was given its task. `unknown`: no answer, also when asked again. The session is then left as it is: it
+       * may be at work, and the same spawn with the same `childId` finds it, whether it is or not.
+       */
       readonly task: "not-sent" | "sent" | "unknown";
       /** What is left of the child on the gateway. */
       readonly kept: "nothing" | "session" | "unknown";
@@ -60,7 +63,10 @@ export function lifecycleScopes(method: LifecycleCall["method"], explicit: reado
   return explicit ?? (adminOnlyMethods.has(method) ? ["operator.admin"] : undefined);
 }
 
-/** Spawns a child with `sessions.patch`, `agent` and, when that fails, `sessions.delete`. Does not wait for the child's end. */
+/**
+ * Spawns a child with `sessions.patch`, `agent` and, when that fails, `sessions.delete`. An `agent` without an answer is asked
+ * once more: its key makes that the same run. Does not wait for the child's end.
+ */
 export async function spawnByCalls(connectCall: ConnectCall, input: SpawnByCallsInput): Promise<SpawnByCallsOutcome> {
   const childId = input.childId ?? randomUUID();
   const childSessionKey = `agent:${input.agentId}:subagent:${childId}`;
@@ -79,11 +85,29 @@ export async function spawnByCalls(connectCall: ConnectCall, input: SpawnByCalls
     const failure = { status: "error", failed: "sessions.patch", childSessionKey, task: "not-sent", error } as const;
     return wasNotDone(error) ? { ...failure, kept: "nothing" } : { ...failure, ...(await cleanUp(undo, "unknown")) };
   }
+  const start = await askTwice(() => call("agent", toRunParams(childSessionKey, childId, input)));
+  if (start.status === "accepted") return { ...start, childSessionKey };
+  const failure = { ...start, failed: "agent", childSessionKey } as const;
+  return start.task === "unknown" ? { ...failure, kept: "session" } : { ...failure, ...(await cleanUp(undo, "session")) };
+}
+
+type Start =
+  | { readonly status: "accepted"; readonly runId: string }
+  | { readonly status: "error"; readonly task: "not-sent" | "sent" | "unknown"; readonly error: unknown };
+
+async function askTwice(ask: () => Promise<unknown>): Promise<Start> {
+  const first = await toStart(ask);
+  if (first.status === "accepted" || first.task !== "unknown") return first;
+  const again = await toStart(ask);
+  // Who does not come so far as to look at the task says nothing of the first time.
+  return again.status === "error" && again.task === "not-sent" && !isVerdict(again.error) ? first : again;
+}
+
+async function toStart(ask: () => Promise<unknown>): Promise<Start> {
   try {
-    const runId = runIdOf(await call("agent", toRunParams(childSessionKey, childId, input)));
-    return { status: "accepted", childSessionKey, runId };
+    return { status: "accepted", runId: runIdOf(await ask()) };
   } catch (error) {
-    return { status: "error", failed: "agent", childSessionKey, task: fateOfTask(error), error, ...(await cleanUp(undo, "session")) };
+    return { status: "error", task: fateOfTask(error), error };
   }
 }
 
@@ -130,6 +154,11 @@ function runIdOf(answer: unknown): string {
 /** Whether the failed call certainly had no effect. */
 function wasNotDone(error: unknown): boolean {
   return error instanceof RemoteError || (error instanceof ConnectionError && error.phase === "connecting");
+}
+
+/** Whether the gateway refused the call itself, and for good. */
+function isVerdict(error: unknown): boolean {
+  return error instanceof RemoteError && error.close === undefined && !mayReconnectAfter(error);
 }
 
 function fateOfTask(error: unknown): "not-sent" | "sent" | "unknown" {
