@@ -295,6 +295,19 @@ test("scopes that are not the connection's are refused here, never widened or ig
   assert.deepEqual(peer.calls, ["status [operator.write]"]);
 });
 
+test("a call whose params are no JSON is rejected once, and the next one is answered", async () => {
+  await using peer = await startPeer({ onRequest: ({ method, answer }) => answer({ method }) });
+  const gateway = await open(peer.url);
+
+  await assert.rejects(gateway.request("sessions.list", { limit: 1n }), TypeError);
+  const next = await gateway.request("next", {});
+  gateway.close();
+  // A rejection that nobody handles fails the test here.
+  await new Promise(setImmediate);
+
+  assert.deepEqual(next, { method: "next" });
+});
+
 test("closing rejects what is unanswered and what comes later", async () => {
   const received = Promise.withResolvers<void>();
   await using peer = await startPeer({ onRequest: () => received.resolve() });

@@ -71,11 +71,13 @@ export class Link {
    * Sends one request. Resolves with the final answer.
    * @throws RemoteError when the gateway refuses; ConnectionError when the connection ends first, so that the effect is unknown.
    */
-  request(method: string, params: unknown, options: RequestOptions = {}): Promise<unknown> {
+  async request(method: string, params: unknown, options: RequestOptions = {}): Promise<unknown> {
     const { signal, onSent, onAccepted } = options;
-    if (signal?.aborted === true) return Promise.reject(signal.reason);
-    if (this.#isOver) return Promise.reject(this.#lostError(method, { code: 1006, reason: "" }));
+    signal?.throwIfAborted();
+    if (this.#isOver) throw this.#lostError(method, { code: 1006, reason: "" });
     const id = String(++this.#requests);
+    // Throws for what is no JSON: nothing of the request is left then.
+    this.connection.send({ type: "req", id, method, params });
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     const onAbort = (): void => {
       this.#pending.delete(id);
@@ -83,9 +85,8 @@ export class Link {
     };
     signal?.addEventListener("abort", onAbort, { once: true });
     this.#pending.set(id, { method, onAccepted, resolve, reject });
-    this.connection.send({ type: "req", id, method, params });
     onSent?.();
-    return promise.finally(() => signal?.removeEventListener("abort", onAbort));
+    return await promise.finally(() => signal?.removeEventListener("abort", onAbort));
   }
 
   /** Ends the connection; requests without an answer are rejected. */
