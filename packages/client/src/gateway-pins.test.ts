@@ -28,6 +28,19 @@ test("the key met first is kept for its address, in a 0600 file, and another one
   assert.equal((await stat(file)).mode & 0o777, 0o600);
 });
 
+test("keys met at once are all kept, and of two at one address the first is pinned", async () => {
+  await using folder = await newFolder();
+  const file = join(folder.path, "gateways.json");
+  const met = Array.from({ length: 8 }, (_, index) => ({ url: `ws://127.0.0.1:${1_000 + index}`, gatewayKey: `key-${index}` }));
+
+  await Promise.all(met.map((one) => openGatewayPins(file).admit(one.url, one.gatewayKey)));
+  const listed = await openGatewayPins(file).list();
+  const rivals = await Promise.all(["key-a", "key-b"].map((key) => openGatewayPins(file).admit("ws://127.0.0.1:9999", key)));
+
+  assert.deepEqual(listed, met);
+  assert.deepEqual(rivals.map(({ kind }) => kind).toSorted(), ["changed", "known"]);
+});
+
 test("a gateway that proves no key is let pass until it has proved one", async () => {
   await using folder = await newFolder();
   const pins = openGatewayPins(join(folder.path, "gateways.json"));

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { isRecord } from "@portreeve/protocol/wire";
 import { addressOf } from "./address.ts";
 import { DamagedFileError } from "./damaged-file.ts";
-import { findPrivateFile, writePrivateFile } from "./private-file.ts";
+import { findPrivateFile, updatePrivateFile } from "./private-file.ts";
 
 export type PinVerdict = { readonly kind: "known" } | { readonly kind: "changed"; readonly pinned: string };
 
@@ -27,30 +27,36 @@ export interface GatewayPinStore extends GatewayPins {
 type Pins = Readonly<Record<string, string>>;
 
 /**
- * Pins in `file` (JSON, 0600, replaced atomically). A lost update of two processes costs one more first meeting, so there is no
- * lock.
+ * Pins in `file` (JSON, 0600, replaced atomically). What several processes pin at once is all kept; of two keys for one address
+ * the first is pinned.
  * @throws Error from every method when the file is not what this module writes: it never counts as empty.
  */
 export function openGatewayPins(file: string): GatewayPinStore {
   const read = async (): Promise<Pins> => parsePins(await findPrivateFile(file), file);
-  const write = (keys: Pins): Promise<void> => writePrivateFile(file, `${JSON.stringify({ version: 1, keys }, undefined, 2)}\n`);
-  const replace = async (url: string, gatewayKey: string): Promise<void> => {
-    const pins = await read();
-    if (pins[addressOf(url)] !== gatewayKey) await write({ ...pins, [addressOf(url)]: gatewayKey });
+  /** Answers what was pinned before. */
+  const repin = async (url: string, change: (pinned: string | undefined) => string | undefined): Promise<string | undefined> => {
+    let before: string | undefined;
+    await updatePrivateFile(file, (text) => {
+      const { [addressOf(url)]: pinned, ...others } = parsePins(text, file);
+      before = pinned;
+      const gatewayKey = change(pinned);
+      if (gatewayKey === pinned) return undefined;
+      const keys = gatewayKey === undefined ? others : { ...others, [addressOf(url)]: gatewayKey };
+      return `${JSON.stringify({ version: 1, keys }, undefined, 2)}\n`;
+    });
+    return before;
   };
   return {
     async admit(url, gatewayKey) {
-      const pinned = (await read())[addressOf(url)];
-      if (pinned !== undefined && pinned !== gatewayKey) return { kind: "changed", pinned };
-      if (pinned === undefined && gatewayKey !== undefined) await replace(url, gatewayKey);
-      return { kind: "known" };
+      const known = (await read())[addressOf(url)];
+      const isFirst = known === undefined && gatewayKey !== undefined;
+      const pinned = isFirst ? await repin(url, (already) => already ?? gatewayKey) : known;
+      return pinned === undefined || pinned === gatewayKey ? { kind: "known" } : { kind: "changed", pinned };
     },
-    replace,
-    async forget(url) {
-      const { [addressOf(url)]: pinned, ...others } = await read();
-      if (pinned !== undefined) await write(others);
-      return pinned;
+    async replace(url, gatewayKey) {
+      await repin(url, () => gatewayKey);
     },
+    forget: (url) => repin(url, () => undefined),
     async list() {
       const pins = await read();
       return Object.entries(pins)

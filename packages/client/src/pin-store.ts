@@ -1,7 +1,7 @@
 /** Certificates a person pinned, on disk, each under the address it belongs to. */
 import { isRecord } from "@portreeve/protocol/wire";
 import { DamagedFileError } from "./damaged-file.ts";
-import { findPrivateFile, writePrivateFile } from "./private-file.ts";
+import { findPrivateFile, updatePrivateFile } from "./private-file.ts";
 
 export interface PinStore {
   find(url: string): Promise<string | undefined>;
@@ -9,7 +9,7 @@ export interface PinStore {
 }
 
 /**
- * Pins in `file` (JSON, 0600, replaced atomically).
+ * Pins in `file` (JSON, 0600, replaced atomically). What several processes save at once is all kept.
  * @throws Error from every method when the file is not what this module writes.
  */
 export function openPinStore(file: string): PinStore {
@@ -20,10 +20,11 @@ export function openPinStore(file: string): PinStore {
       const pin = Object.hasOwn(pins, hostOf(url)) ? pins[hostOf(url)] : undefined;
       return typeof pin === "string" ? pin : undefined;
     },
-    async save(url, fingerprint) {
-      const pins = await read();
-      await writePrivateFile(file, `${JSON.stringify({ version: 1, pins: { ...pins, [hostOf(url)]: fingerprint } }, undefined, 2)}\n`);
-    },
+    save: (url, fingerprint) =>
+      updatePrivateFile(file, (text) => {
+        const pins = { ...parsePins(text, file), [hostOf(url)]: fingerprint };
+        return `${JSON.stringify({ version: 1, pins }, undefined, 2)}\n`;
+      }),
   };
 }
 

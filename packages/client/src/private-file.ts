@@ -1,7 +1,8 @@
 /** Files that hold a secret: 0600 in a 0700 folder, whole or not there at all. */
 import { randomUUID } from "node:crypto";
-import { link, mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { link, mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
+import { setTimeout } from "node:timers/promises";
 
 /** The text of `file`, or undefined when there is none. */
 export async function findPrivateFile(file: string): Promise<string | undefined> {
@@ -35,6 +36,59 @@ export async function createPrivateFile(file: string, text: string): Promise<"cr
     throw error;
   } finally {
     await rm(draft, { force: true });
+  }
+}
+
+/**
+ * Replaces `file` by what `change` makes of its text (undefined: there is none), or leaves it when that is undefined. One update
+ * at a time, over all processes, so that each sees what the one before it wrote.
+ */
+export async function updatePrivateFile(
+  file: string,
+  change: (text: string | undefined) => string | undefined,
+  { abandonedAfterMs = 10_000 } = {},
+): Promise<void> {
+  const lock = `${file}.lock`;
+  await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+  await takeLock(lock, abandonedAfterMs);
+  try {
+    const text = change(await findPrivateFile(file));
+    if (text !== undefined) await writePrivateFile(file, text);
+  } finally {
+    await rm(lock, { force: true });
+  }
+}
+
+/** Takes over a lock that was the same one all the time: an update takes milliseconds, so whoever made it has died. */
+async function takeLock(lock: string, abandonedAfterMs: number): Promise<void> {
+  let seen: { readonly id: string; readonly atMs: number } | undefined;
+  while (!(await createLock(lock))) {
+    const id = await findLockId(lock);
+    if (id === undefined) continue;
+    if (id !== seen?.id) seen = { id, atMs: performance.now() };
+    if (performance.now() - seen.atMs >= abandonedAfterMs) await rm(lock, { force: true });
+    // Those who wait do not try again together.
+    else await setTimeout(2 + Math.random() * 8);
+  }
+}
+
+async function createLock(lock: string): Promise<boolean> {
+  try {
+    await using _ = await open(lock, "wx", 0o600);
+    return true;
+  } catch (error) {
+    if (hasCode(error, "EEXIST")) return false;
+    throw error;
+  }
+}
+
+async function findLockId(lock: string): Promise<string | undefined> {
+  try {
+    const { ino, mtimeMs } = await stat(lock);
+    return `${ino}-${mtimeMs}`;
+  } catch (error) {
+    if (hasCode(error, "ENOENT")) return undefined;
+    throw error;
   }
 }
 

@@ -2,7 +2,7 @@
 import { isRecord } from "@portreeve/protocol/wire";
 import { addressOf } from "./address.ts";
 import { DamagedFileError } from "./damaged-file.ts";
-import { findPrivateFile, writePrivateFile } from "./private-file.ts";
+import { findPrivateFile, updatePrivateFile } from "./private-file.ts";
 
 /**
  * The gateway a token belongs to. The address is part of it because a proof can be relayed: whoever stands between could
@@ -23,26 +23,27 @@ export interface TokenStore {
 type Tokens = Readonly<Record<string, Readonly<Record<string, string>>>>;
 
 /**
- * Tokens in `file` (JSON, 0600, replaced atomically). A lost update of two processes costs one more connect with the shared
- * secret, so there is no lock.
+ * Tokens in `file` (JSON, 0600, replaced atomically). What several processes save at once is all kept.
  * @throws Error from every method when the file is not what this module writes.
  */
 export function openTokenStore(file: string): TokenStore {
   const read = async (): Promise<Tokens> => parseTokens(await findPrivateFile(file), file);
-  const write = (tokens: Tokens): Promise<void> => writePrivateFile(file, `${JSON.stringify({ version: 1, tokens }, undefined, 2)}\n`);
+  const update = (change: (tokens: Tokens) => Tokens | undefined): Promise<void> =>
+    updatePrivateFile(file, (text) => {
+      const tokens = change(parseTokens(text, file));
+      return tokens === undefined ? undefined : `${JSON.stringify({ version: 1, tokens }, undefined, 2)}\n`;
+    });
   return {
     async find({ gatewayKey, url }) {
       return own(own(await read(), gatewayKey) ?? {}, addressOf(url));
     },
-    async save({ gatewayKey, url }, token) {
-      const tokens = await read();
-      await write({ ...tokens, [gatewayKey]: { ...own(tokens, gatewayKey), [addressOf(url)]: token } });
-    },
-    async forget({ gatewayKey, url }, token) {
-      const tokens = await read();
-      const { [addressOf(url)]: stored, ...others } = own(tokens, gatewayKey) ?? {};
-      if (stored === token) await write({ ...tokens, [gatewayKey]: others });
-    },
+    save: ({ gatewayKey, url }, token) =>
+      update((tokens) => ({ ...tokens, [gatewayKey]: { ...own(tokens, gatewayKey), [addressOf(url)]: token } })),
+    forget: ({ gatewayKey, url }, token) =>
+      update((tokens) => {
+        const { [addressOf(url)]: stored, ...others } = own(tokens, gatewayKey) ?? {};
+        return stored === token ? { ...tokens, [gatewayKey]: others } : undefined;
+      }),
   };
 }
 
