@@ -51,7 +51,8 @@ export function openGatewayPins(file: string): GatewayPinStore {
       const known = (await read())[addressOf(url)];
       const isFirst = known === undefined && gatewayKey !== undefined;
       const pinned = isFirst ? await repin(url, (already) => already ?? gatewayKey) : known;
-      return pinned === undefined || pinned === gatewayKey ? { kind: "known" } : { kind: "changed", pinned };
+      if (pinned !== undefined && pinned !== gatewayKey) return { kind: "changed", pinned };
+      return { kind: "known" };
     },
     async replace(url, gatewayKey) {
       await repin(url, () => gatewayKey);
