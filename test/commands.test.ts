@@ -84,7 +84,7 @@ test("a command that an agent is asked is told like a run, once: accepted, then 
     await wire.frame((frame) => frame.id === id && frame.payload?.["status"] === "ok");
     return wire.frames
       .filter((frame) => frame.id === id || frame.payload?.["runId"] === id)
-      .map(({ event, payload }) => (event === undefined ? payload?.["status"] : `${event} ${payload?.["seq"]}`));
+      .map(({ event, payload }) => (event === undefined ? payload?.["status"] : `${event} ${String(payload?.["seq"])}`));
   };
   await using wire = await connectWire(gw.url, device);
   await using later = await connectWire(gw.url, device);
