@@ -113,7 +113,9 @@ async function decideChild(
   const inherited = parentRun !== undefined && agentId === parentAgentId ? parentRun.model : deps.modelOf(agentId);
   const { thinking } = await decideModel(deps, params, params.model ?? inherited, agentId === parentAgentId ? parentRun : undefined);
 
-  const session = parentRun === undefined ? await deps.store.sessions.find(parentSessionKey) : undefined;
+  // The store holds every child within its parent's session: this is for refusing by name.
+  const isNamed = parentRun === undefined && params.tools !== undefined;
+  const session = isNamed ? await deps.store.sessions.find(parentSessionKey) : undefined;
   const authority = decideAuthority(deps, parentRun === undefined ? principal : toPrincipal(parentRun), params, { agentId, session });
   assertPriced(deps, authority, params.model ?? inherited);
   const seconds = params.runTimeoutSeconds ?? deps.limits.runTimeoutSeconds;
