@@ -32,9 +32,7 @@ export type Admission =
       /** Runs that were cancelled for it. */
       readonly interrupted: readonly RunRecord[];
     }
-  /** The same caller used the same key with the same parameters before. */
-  | { readonly kind: "replayed"; readonly run: RunRecord }
-  | { readonly kind: "mismatch" }
+  | Replay
   /** So many messages that start no turn wait there already. */
   | { readonly kind: "too-many-notes"; readonly unread: number }
   /** So many runs wait for their turn there already; never said of what interrupts, of a job or of children's results. */
@@ -50,5 +48,5 @@ export interface Asked {
   readonly paramsHash: string;
 }
 
-/** The key was used before: for the same, or for something else. */
+/** The same caller used the same key before: for the same, or for something else. */
 export type Replay = { readonly kind: "replayed"; readonly run: RunRecord } | { readonly kind: "mismatch" };

@@ -2,6 +2,7 @@
 import type { ThinkingLevel } from "@portreeve/protocol";
 import type { JsonSchema } from "../kit/json-schema.ts";
 import type { RunAuthority } from "../principal/principal.ts";
+import type { Replay } from "./admitting.ts";
 import type { RunRecord } from "./store.ts";
 
 /** What a run was started with beside its task: the same at every turn, whatever is configured later. */
@@ -53,8 +54,7 @@ export interface ChildToSpawn {
 
 export type SpawnOutcome =
   | { readonly kind: "accepted"; readonly run: RunRecord }
-  | { readonly kind: "replayed"; readonly run: RunRecord }
-  | { readonly kind: "mismatch" }
+  | Replay
   | { readonly kind: "content-gone" }
   | { readonly kind: "parent-ended" }
   | { readonly kind: "budget-spent"; readonly dimension: string }
