@@ -1,5 +1,6 @@
 /** Answers slash commands: through the public methods, as whoever wrote them, without a model. */
 import { type Caller, type ContentBlock, type Message, ProtocolError, type Result, type RunRow } from "@portreeve/protocol";
+import { cutText } from "../kit/cut-text.ts";
 import { toPlainBlock, toPlainLine } from "../kit/quoted-text.ts";
 import { type Command, commandLines, type SubagentsCommand } from "./parse.ts";
 
@@ -155,7 +156,7 @@ function nameOf({ taskName, label, runId }: Pick<RunRow, "taskName" | "label" | 
 }
 
 function cut(text: string): string {
-  return toPlainBlock(text.length <= logChars ? text : `${text.slice(0, logChars)}…`);
+  return toPlainBlock(text.length <= logChars ? text : `${cutText(text, 0, logChars)}…`);
 }
 
 function countRuns(count: number): string {

@@ -1,5 +1,6 @@
 /** What was said in a session, a page at a time. */
 import type { ContentBlock, Message, Params, Result } from "@portreeve/protocol";
+import { cutText } from "../kit/cut-text.ts";
 import type { Context } from "../dispatch/types.ts";
 import { sessionViewOf } from "../principal/principal.ts";
 import type { RunRecord, SessionRecord } from "../store/store.ts";
@@ -79,7 +80,7 @@ function cutBlock(block: ContentBlock, maxChars: number): ContentBlock {
 }
 
 function cut(text: string, maxChars: number): string {
-  return `${text.slice(0, maxChars)}…`;
+  return `${cutText(text, 0, maxChars)}…`;
 }
 
 interface Shown {
